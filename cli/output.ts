@@ -1,0 +1,47 @@
+import { styleText } from "node:util";
+import { UserError } from "../toolchain/errors.ts";
+
+/**
+ * The only place that prints. Progress and errors go to stderr, data to stdout, so that `--json` and pipes stay clean.
+ */
+export interface Output {
+  /** One progress line, for anything that takes longer than two seconds. */
+  progress(line: string): void;
+  /** A result for people; not printed with `--json`. */
+  text(line: string): void;
+  /** The same result for machines; printed only with `--json`. */
+  json(value: unknown): void;
+  /** Something the user should know that does not stop the command. */
+  warn(line: string): void;
+  /** The error that ends the command. */
+  error(error: unknown): void;
+}
+
+/** Colours only where a person looks at them: a terminal, and NO_COLOR not set (https://no-color.org). */
+function paint(format: "dim" | "yellow" | "red", text: string): string {
+  return styleText(format, text, { stream: process.stderr, validateStream: true });
+}
+
+/** Output to this process' stdout and stderr. */
+export function createOutput(options: { json: boolean }): Output {
+  const toStderr = (line: string) => process.stderr.write(`${line}\n`);
+  return {
+    progress: (line) => toStderr(paint("dim", `· ${line}`)),
+    text: (line) => {
+      if (!options.json) process.stdout.write(`${line}\n`);
+    },
+    json: (value) => {
+      if (options.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+    },
+    warn: (line) => toStderr(paint("yellow", `! ${line}`)),
+    error: (error) => {
+      const known = error instanceof UserError;
+      const message = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
+      toStderr(paint("red", known ? message : `Unexpected failure (a bug, please report it):\n${message}`));
+      if (options.json) {
+        const problems = known ? error.problems : [];
+        process.stdout.write(`${JSON.stringify({ error: { message, problems } }, null, 2)}\n`);
+      }
+    },
+  };
+}

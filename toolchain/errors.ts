@@ -1,0 +1,49 @@
+/** One thing that is wrong and what to do about it. */
+export interface Problem {
+  /** The setting, file, host or object concerned, as the user knows it. */
+  readonly subject: string;
+  /** What is wrong with it and why that is refused, with the value unless it is secret. */
+  readonly problem: string;
+  /** What to do. */
+  readonly remedy?: string;
+}
+
+/**
+ * An error whose message is meant for the user: what happened, every problem at once, what to do.
+ *
+ * Anything thrown that is not one of these is a bug and is shown with its stack.
+ */
+export class UserError extends Error {
+  readonly problems: readonly Problem[];
+  /** Process exit code: 1 failed, 2 wrong usage. */
+  readonly exitCode: 1 | 2 = 1;
+
+  constructor(summary: string, problems: readonly Problem[] = [], options?: ErrorOptions) {
+    super([summary, ...problems.map(formatProblem)].join("\n"), options);
+    this.name = new.target.name;
+    this.problems = problems;
+  }
+}
+
+/** Settings that can't be used. Nothing has been created or changed. */
+export class ConfigError extends UserError {}
+
+/** The stack, its state, the database or a file is not in the state the command needs. */
+export class StateError extends UserError {}
+
+/** A program or service the package relies on is missing, too old or failed. */
+export class ToolError extends UserError {}
+
+/** The command line was wrong. */
+export class UsageError extends UserError {
+  override readonly exitCode = 2;
+}
+
+function formatProblem({ subject, problem, remedy }: Problem): string {
+  return `- ${subject}: ${problem}${remedy ? `\n  ${remedy}` : ""}`;
+}
+
+/** The message of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
