@@ -1,0 +1,310 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { ConfigError, type Problem } from "../toolchain/errors.ts";
+
+/** Namespace of every key in `Pulumi.<stack>.yaml`; the name of the Pulumi project. */
+export const PROJECT = "ai-workflow-database";
+
+/** The one name every stack's database has, so that development and production cannot drift apart again. */
+export const STANDARD_DATABASE_NAME = "ai_workflow_db";
+
+/** Connections PostgreSQL keeps for superusers: its own default. */
+export const SUPERUSER_RESERVED_CONNECTIONS = 3;
+
+/** Direct connections kept free beside the pooler's: migrations, backups, psql, monitoring. */
+export const DIRECT_CONNECTIONS = 10;
+
+// Pulumi hands every value over as text; numbers and booleans are read from it strictly ("" and "12x" are no numbers).
+const integer = (min: number, max: number) =>
+  z
+    .union([z.number(), z.string().regex(/^-?\d+$/, "must be a whole number").transform(Number)])
+    .pipe(z.number("must be a whole number").int("must be a whole number").min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+const decimal = (min: number, max: number) =>
+  z
+    .union([z.number(), z.string().regex(/^-?\d+(\.\d+)?$/, "must be a number").transform(Number)])
+    .pipe(z.number("must be a number").min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+const flag = () =>
+  z.union([z.boolean(), z.enum(["true", "false"], "must be true or false").transform((text) => text === "true")]);
+const json = (text: unknown): unknown => {
+  if (typeof text !== "string") return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text; // the schema behind says what was expected
+  }
+};
+const overrides = () =>
+  z.preprocess(
+    json,
+    z.record(
+      z.string().regex(/^[a-z][a-z0-9_.]*$/, "is not a setting's name"),
+      z.union([z.string().regex(/^[^\n\r\0]*$/, "must not contain a line break"), z.number(), z.boolean().transform((on) => (on ? "on" : "off"))], "must be text, a number or true/false").transform(String),
+      "must be an object of setting names and values",
+    ),
+  );
+const ipv4 = z.ipv4("must be an IPv4 address");
+const password = () =>
+  z
+    .string()
+    .min(20, "must have at least 20 characters")
+    .max(128, "must have at most 128 characters")
+    // A libpq URL, pgbouncer's userlist and SQL all carry it; printable ASCII is the same in all of them (no SASLprep).
+    .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
+const hostName = z
+  .string()
+  .regex(/^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i, "is not a host name");
+
+/**
+ * Every setting of a stack: key, type, unit, limits, default and meaning. The key is what stands in
+ * `Pulumi.<stack>.yaml` as `ai-workflow-database:<key>`; docs/configuration.md is made from this table.
+ */
+export const settings = {
+  databaseName: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/, "must be 1 to 63 characters of a-z, 0-9 and _, not beginning with a digit")
+    .default(STANDARD_DATABASE_NAME)
+    .describe("Name of the database. The same in every stack; stacks that differ are refused."),
+  rolloutPhase: integer(1, 4).default(4).describe("Migrations are applied up to this rollout phase: 1 foundation, 2 authentication, 3 application, 4 optimization."),
+  protect: flag().default(false).describe("Refuse to delete the data volume and the CA key; they outlive `down`."),
+
+  postgresPort: integer(0, 65535).default(0).describe("Loopback port of PostgreSQL for migrations and administration. 0: one derived from the stack's name."),
+  postgresMemoryMiB: integer(256, 1_048_576).default(512).describe("Memory limit of the PostgreSQL container in MiB; buffers are computed from it."),
+  postgresCpus: decimal(0.1, 256).default(1).describe("CPU limit of the PostgreSQL container; worker processes are computed from it."),
+  postgresMaxConnections: integer(10, 10_000).default(80).describe("PostgreSQL's max_connections."),
+  postgresSettings: overrides().default({}).describe("Overrides of the computed PostgreSQL settings, as an object. Settings that carry the package's guarantees are refused."),
+
+  pgbouncerPort: integer(0, 65535).default(0).describe("Published port of PgBouncer. 0: one derived from the stack's name."),
+  pgbouncerPublishAddress: ipv4.default("127.0.0.1").describe("Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback."),
+  pgbouncerMemoryMiB: integer(32, 65_536).default(128).describe("Memory limit of the PgBouncer container in MiB."),
+  pgbouncerCpus: decimal(0.1, 16).default(1).describe("CPU limit of the PgBouncer container; one process uses at most one CPU."),
+  pgbouncerMaxClientConn: integer(1, 20_000).default(250).describe("Client connections PgBouncer accepts (max_client_conn)."),
+  pgbouncerDefaultPoolSize: integer(1, 5_000).default(30).describe("Server connections per database and role (default_pool_size)."),
+  pgbouncerReservePoolSize: integer(0, 5_000).default(10).describe("Further server connections for clients that wait too long (reserve_pool_size)."),
+  pgbouncerReservePoolTimeoutSec: integer(1, 3_600).default(5).describe("Seconds a client waits before the reserve is used (reserve_pool_timeout)."),
+  pgbouncerMaxDbConnections: integer(1, 10_000).default(50).describe("Server connections to the database in all, both pool modes together."),
+  pgbouncerSessionDbConnections: integer(1, 10_000).default(10).describe("The part of pgbouncerMaxDbConnections kept for session mode."),
+  pgbouncerServerCheckDelaySec: integer(0, 3_600).default(30).describe("Idle seconds after which a server connection is checked before use (server_check_delay)."),
+  pgbouncerServerConnectTimeoutSec: integer(1, 3_600).default(15).describe("server_connect_timeout in seconds."),
+  pgbouncerServerLoginRetrySec: integer(1, 3_600).default(3).describe("server_login_retry in seconds."),
+  pgbouncerQueryTimeoutSec: integer(0, 86_400).default(120).describe("query_timeout in seconds; 0 switches it off."),
+  pgbouncerQueryWaitTimeoutSec: integer(0, 86_400).default(30).describe("query_wait_timeout in seconds; 0 switches it off."),
+  pgbouncerClientLoginTimeoutSec: integer(1, 3_600).default(60).describe("client_login_timeout in seconds."),
+  pgbouncerServerLifetimeSec: integer(0, 604_800).default(3_600).describe("server_lifetime in seconds."),
+  pgbouncerServerIdleTimeoutSec: integer(0, 604_800).default(600).describe("server_idle_timeout in seconds."),
+  pgbouncerMaxPreparedStatements: integer(1, 10_000).default(200).describe("Prepared statements kept per server connection, so that they work in transaction mode (max_prepared_statements)."),
+  pgbouncerSettings: overrides().default({}).describe("Overrides of further PgBouncer settings, as an object. Settings that carry the package's guarantees are refused."),
+
+  healthCheckIntervalSec: integer(1, 3_600).default(30).describe("Seconds between health checks; every second while starting."),
+  stopTimeoutSec: integer(10, 3_600).default(120).describe("Seconds a container may take to stop before it is killed; a large buffer pool needs time to write."),
+  logMaxSizeMiB: integer(1, 10_240).default(20).describe("Size in MiB at which a container's log file is rotated; three are kept."),
+  networkSubnet: z
+    .string()
+    .regex(/^(\d{1,3}\.){3}\d{1,3}\/(2[0-8])$/, "must be an IPv4 network of /20 to /28, such as 10.213.7.0/28")
+    .optional()
+    .describe("Subnet of the stack's network. Default: one derived from the stack's name in 10.208.0.0/12."),
+
+  certCaValidityDays: decimal(1, 36_500).default(3_650).describe("Life of the certificate authority in days."),
+  certLeafValidityDays: decimal(0.05, 3_650).default(90).describe("Life of server and client certificates in days."),
+  certRenewBeforeDays: decimal(0, 3_650).default(30).describe("Certificates are renewed by the first `up` within this many days of their end."),
+  certServerHostNames: z.preprocess(json, z.array(hostName, "must be a list of host names")).default([]).describe("Further DNS names clients use for the servers; they go into both server certificates."),
+
+  passwordVersion: integer(1, 1_000_000).default(1).describe("Raise it to replace every generated password at the next `up`."),
+  ownerPassword: password().optional().describe("Secret. Password of ai_workflow_owner; generated if not given."),
+  appUserPassword: password().optional().describe("Secret. Password of app_user; generated if not given."),
+  appReadonlyPassword: password().optional().describe("Secret. Password of app_readonly; generated if not given."),
+  appMonitorPassword: password().optional().describe("Secret. Password of app_monitor; generated if not given."),
+} satisfies Record<string, z.ZodType>;
+
+/** Settings whose value must never be shown. */
+export const SECRET_SETTINGS = ["ownerPassword", "appUserPassword", "appReadonlyPassword", "appMonitorPassword"] as const;
+
+const schema = z.strictObject(settings);
+
+/** A stack's settings as they came out of the file, checked, with every default filled in. */
+export type StackConfig = Omit<z.output<typeof schema>, "networkSubnet"> & {
+  readonly stack: string;
+  readonly networkSubnet: string;
+};
+
+/** A stack's name goes into names of containers, volumes and networks, which share one engine. */
+export const STACK_NAME = /^[a-z][a-z0-9-]{0,29}$/;
+
+/**
+ * Checks a stack's raw settings (without the `ai-workflow-database:` prefix).
+ *
+ * @throws ConfigError listing every problem: unknown keys, wrong types and impossible sums
+ */
+export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>>): StackConfig {
+  const problems: Problem[] = [];
+  if (!STACK_NAME.test(stack)) {
+    problems.push({
+      subject: `stack "${stack}"`,
+      problem: "a stack's name becomes part of container names: 1 to 30 characters of a-z, 0-9 and -, beginning with a letter",
+      remedy: "Choose another name with --stack.",
+    });
+  }
+  const parsed = schema.safeParse(raw);
+  if (!parsed.success) problems.push(...parsed.error.issues.flatMap(toProblems));
+  else problems.push(...impossible(parsed.data));
+  if (problems.length > 0 || !parsed.success) throw configError(stack, problems);
+  const config = parsed.data;
+  return {
+    ...config,
+    stack,
+    postgresPort: config.postgresPort || derivedPort(stack),
+    pgbouncerPort: config.pgbouncerPort || derivedPort(stack) + 1,
+    networkSubnet: config.networkSubnet ?? derivedSubnet(stack),
+  };
+}
+
+export function configError(stack: string, problems: readonly Problem[]): ConfigError {
+  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+  return new ConfigError(`Configuration of stack "${stack}" is not usable (${count}); nothing has been changed:`, problems);
+}
+
+function toProblems(issue: z.core.$ZodIssue): Problem[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => ({
+      subject: key,
+      problem: `there is no such setting${nearest(key)}`,
+      remedy: `Remove it: \`pulumi config rm ${PROJECT}:${key}\`, or see docs/configuration.md.`,
+    }));
+  }
+  const subject = issue.path.join(".") || "settings";
+  const message = issue.code === "invalid_union" ? unionMessage(issue) : issue.message;
+  return [{ subject, problem: message, remedy: `Set it with \`pulumi config set ${PROJECT}:${issue.path[0] as string} <value>\`.` }];
+}
+
+/** The most telling message of a union's branches: the one about the value, not about its type. */
+function unionMessage(issue: Extract<z.core.$ZodIssue, { code: "invalid_union" }>): string {
+  const messages = issue.errors.flat().map((inner) => inner.message);
+  return messages.find((message) => message.startsWith("must")) ?? messages[0] ?? issue.message;
+}
+
+function nearest(key: string): string {
+  const simple = (text: string) => text.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+  const found = Object.keys(settings).find((known) => simple(known).includes(simple(key)) || simple(key).includes(simple(known)));
+  return found ? `; did you mean ${found}?` : "";
+}
+
+/** Settings that are each fine, but not together. */
+function impossible(config: z.output<typeof schema>): Problem[] {
+  const problems: Problem[] = [];
+  const refuse = (subject: string, problem: string, remedy: string) => problems.push({ subject, problem, remedy });
+
+  const forPooler = config.postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
+  if (config.pgbouncerMaxDbConnections > forPooler) {
+    refuse(
+      "pgbouncerMaxDbConnections",
+      `${config.pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${config.postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
+      "Lower it, or raise postgresMaxConnections.",
+    );
+  }
+  const transaction = config.pgbouncerMaxDbConnections - config.pgbouncerSessionDbConnections;
+  if (transaction < 1) {
+    refuse(
+      "pgbouncerSessionDbConnections",
+      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections}`,
+      "Lower it, or raise pgbouncerMaxDbConnections.",
+    );
+  } else if (config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize > transaction) {
+    refuse(
+      "pgbouncerDefaultPoolSize",
+      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode)`,
+      "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
+    );
+  }
+  // A backend takes about 5 MiB before it does any work; shared buffers are a quarter of the memory.
+  const needed = Math.ceil(config.postgresMemoryMiB / 4 + config.postgresMaxConnections * 2);
+  if (needed > config.postgresMemoryMiB) {
+    refuse(
+      "postgresMemoryMiB",
+      `${config.postgresMemoryMiB} MiB are too little for ${config.postgresMaxConnections} connections (at least ${needed} MiB)`,
+      "Raise it, or lower postgresMaxConnections.",
+    );
+  }
+  // About 16 KiB a client connection with TLS, and the process itself.
+  const poolerNeeded = 16 + Math.ceil(config.pgbouncerMaxClientConn / 16);
+  if (poolerNeeded > config.pgbouncerMemoryMiB) {
+    refuse(
+      "pgbouncerMemoryMiB",
+      `${config.pgbouncerMemoryMiB} MiB are too little for ${config.pgbouncerMaxClientConn} client connections (at least ${poolerNeeded} MiB)`,
+      "Raise it, or lower pgbouncerMaxClientConn.",
+    );
+  }
+  if (config.certRenewBeforeDays >= config.certLeafValidityDays) {
+    refuse(
+      "certRenewBeforeDays",
+      `${config.certRenewBeforeDays} days are not less than certLeafValidityDays ${config.certLeafValidityDays}, so every run would renew`,
+      "Lower it, or raise certLeafValidityDays.",
+    );
+  }
+  if (config.certLeafValidityDays > config.certCaValidityDays) {
+    refuse(
+      "certLeafValidityDays",
+      `${config.certLeafValidityDays} days outlive the certificate authority (certCaValidityDays ${config.certCaValidityDays})`,
+      "Lower it, or raise certCaValidityDays.",
+    );
+  }
+  if (config.postgresPort !== 0 && config.postgresPort === config.pgbouncerPort) {
+    refuse("pgbouncerPort", `${config.pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
+  }
+  if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
+    refuse("networkSubnet", `${config.networkSubnet} is not the first address of a private IPv4 network`, "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.");
+  }
+  return problems;
+}
+
+/**
+ * Checks that stacks agree on what must not differ between environments.
+ *
+ * @throws ConfigError when two stacks have different database names
+ */
+export function checkStacksAgree(configs: readonly StackConfig[]): void {
+  const names = new Set(configs.map((config) => config.databaseName));
+  if (names.size <= 1) return;
+  throw new ConfigError(
+    "The stacks do not agree; the database has one name in every environment:",
+    configs.map((config) => ({
+      subject: `Pulumi.${config.stack}.yaml, databaseName`,
+      problem: config.databaseName,
+      remedy: `Use one name in all of them (${STANDARD_DATABASE_NAME} is the default).`,
+    })),
+  );
+}
+
+function hash(stack: string): number {
+  return createHash("sha256").update(stack).digest().readUInt32BE(0);
+}
+
+/** An even port of 20000 to 29998; the pooler takes the next one. The same on every machine, so that URLs stay valid. */
+function derivedPort(stack: string): number {
+  return 20_000 + (hash(stack) % 5_000) * 2;
+}
+
+/** One of the 65,536 /28 networks in 10.208.0.0/12, which engines do not hand out by themselves. */
+function derivedSubnet(stack: string): string {
+  const block = hash(`subnet ${stack}`) % 65_536;
+  return `10.${208 + (block >> 12)}.${(block >> 4) & 255}.${(block & 15) * 16}/28`;
+}
+
+function toNumber(address: string): number {
+  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+function isNetworkAddress(subnet: string): boolean {
+  const [address = "", bits = ""] = subnet.split("/");
+  if (address.split(".").some((part) => Number(part) > 255)) return false;
+  const isPrivate = /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
+  return isPrivate && toNumber(address) % 2 ** (32 - Number(bits)) === 0;
+}
+
+/**
+ * The n-th address of a subnet.
+ *
+ * @example addressIn("10.213.7.0/28", 2) // "10.213.7.2"
+ */
+export function addressIn(subnet: string, n: number): string {
+  const first = toNumber(subnet.split("/")[0] ?? "") + n;
+  return [24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join(".");
+}

@@ -1,0 +1,50 @@
+/**
+ * Names of everything a stack owns on the engine and in the database. Every engine object carries the stack, so that
+ * dev, prod and any number of CI stacks live on one engine without meeting.
+ */
+
+/** Label on every container, network and volume; its value is the stack. */
+export const STACK_LABEL = "ai-workflow-database.stack";
+
+/** Roles of the database cluster. They belong to the cluster, not to a migration. */
+export const ROLES = {
+  /** Owns the database and runs the migrations; direct connections only. */
+  owner: "ai_workflow_owner",
+  /** The application: reads and writes, no DDL. */
+  app: "app_user",
+  /** Reads, except secrets. */
+  readonly: "app_readonly",
+  /** pg_monitor and the pooler's statistics. */
+  monitor: "app_monitor",
+  /** The pooler's own login, which can call the lookup function and nothing else. */
+  pooler: "pgbouncer",
+  /** Owns the lookup function; cannot log in. */
+  lookupOwner: "pgbouncer_lookup",
+  /** The bootstrap superuser: local socket, or loopback with certificate and password. */
+  superuser: "postgres",
+} as const;
+
+/** Roles that may come through the pooler. */
+export const POOLED_ROLES = [ROLES.app, ROLES.readonly, ROLES.monitor] as const;
+
+/** Roles a person or program may ask a URL for. */
+export const CLIENT_ROLES = [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.owner, ROLES.superuser] as const;
+export type ClientRole = (typeof CLIENT_ROLES)[number];
+
+/** PgBouncer's entry in session mode, beside the one in transaction mode that has the database's own name. */
+export function sessionDatabase(databaseName: string): string {
+  return `${databaseName}_session`;
+}
+
+/** Engine objects of one stack. */
+export function engineNames(stack: string) {
+  const name = (part: string) => `aiwdb-${stack}-${part}`;
+  return {
+    network: name("network"),
+    postgres: name("postgres"),
+    pgbouncer: name("pgbouncer"),
+    dataVolume: name("data"),
+    postgresConfigVolume: name("postgres-config"),
+    pgbouncerConfigVolume: name("pgbouncer-config"),
+  } as const;
+}
