@@ -1,0 +1,9 @@
+-- Phase: 1
+-- Why: takes back 0003_create_users.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables, for milliseconds.
+-- Data loss: every row of public.users.
+
+drop table public.users;
+
+drop type public.userstatus;
+drop type public.userrole;
