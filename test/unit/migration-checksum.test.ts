@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { loadModule, parseSync } from "libpg-query";
 import { beforeAll, describe, expect, test } from "vitest";
-import { semanticChecksum, sqlTokens } from "../../infra/migrations/checksum.ts";
+import { semanticChecksum } from "../../infra/migrations/checksum.ts";
+import { sqlTokens } from "../../infra/migrations/lexer.ts";
 
 beforeAll(async () => {
   await loadModule();

@@ -1,0 +1,419 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type AddressInfo, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "pg";
+import { runner as nodePgMigrate } from "node-pg-migrate";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readMigrations } from "../../infra/migrations/files.ts";
+import { applyMigrations, appliedMigrations, MigrationRunningError } from "../../infra/migrations/runner.ts";
+import { StateError } from "../../toolchain/errors.ts";
+
+let folder: string;
+let database: string;
+let admin: Client;
+let client: Client;
+const opened: Client[] = [];
+
+function adminUrl(): URL {
+  const url = process.env["AIWDB_TEST_ADMIN_URL"];
+  if (!url) throw new Error("AIWDB_TEST_ADMIN_URL is not set: the URL of a superuser of a PostgreSQL 16");
+  return new URL(url);
+}
+
+async function open(options: { host?: string; port?: number } = {}): Promise<Client> {
+  const url = adminUrl();
+  url.pathname = `/${database}`;
+  if (options.host) url.host = `${options.host}:${options.port}`;
+  const opening = new Client({ connectionString: url.href, application_name: "runner test" });
+  opening.on("error", () => {});
+  await opening.connect();
+  opened.push(opening);
+  return opening;
+}
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "migrations-"));
+  database = `runner_${randomBytes(6).toString("hex")}`;
+  admin = new Client({ connectionString: adminUrl().href });
+  await admin.connect();
+  await admin.query(`create database ${database}`);
+  client = await open();
+});
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((each) => each.end().catch(() => {})));
+  await admin.query(`drop database ${database} with (force)`);
+  await admin.end();
+  rmSync(folder, { recursive: true });
+});
+
+/** An empty down part makes it irreversible. */
+function write(name: string, upSql: string, downSql = "select 1;"): void {
+  const header = `-- Phase: 1\n${downSql === "" ? "-- Irreversible: test.\n" : ""}`;
+  writeFileSync(join(folder, `${name}.up.sql`), `${header}${upSql}\n`);
+  if (downSql !== "") writeFileSync(join(folder, `${name}.down.sql`), `${downSql}\n`);
+}
+
+function writeThree(): void {
+  write("0001_create_users", "create table public.users (id bigint primary key);", "drop table public.users;");
+  write("0002_create_mails", "create table public.mails (id bigint primary key);", "drop table public.mails;");
+  write("0003_add_name", "alter table public.users add name text;", "alter table public.users drop name;");
+}
+
+const lines: string[] = [];
+beforeEach(() => {
+  lines.length = 0;
+});
+
+function up(count?: number, using = client): Promise<{ applied: string[] }> {
+  const migrations = readMigrations(folder).slice(0, count);
+  return applyMigrations({ client: using, folder, migrations, direction: "up", report: (line) => lines.push(line) });
+}
+
+function down(steps: number): Promise<{ applied: string[] }> {
+  const migrations = readMigrations(folder);
+  return applyMigrations({ client, folder, migrations, direction: "down", steps, report: (line) => lines.push(line) });
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<StateError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(StateError);
+  return error as StateError;
+}
+
+async function names(): Promise<string[]> {
+  return (await appliedMigrations(client)).map(({ name }) => name);
+}
+
+async function tables(): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1",
+  );
+  return rows.map(({ name }) => name);
+}
+
+async function roundTripsOfUp(): Promise<number> {
+  let queries = 0;
+  const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+  client.query = ((...args: unknown[]) => {
+    queries++;
+    return query(...args);
+  }) as typeof client.query;
+  await up();
+  client.query = query as typeof client.query;
+  return queries;
+}
+
+async function heldAdvisoryLocks(): Promise<number> {
+  const { rows } = await client.query("select from pg_locks where locktype = 'advisory'");
+  return rows.length;
+}
+
+describe("applying", () => {
+  test("applies what is pending in order, records a checksum each, and does nothing the second time", async () => {
+    writeThree();
+    expect(await up()).toEqual({ applied: ["0001_create_users", "0002_create_mails", "0003_add_name"] });
+    expect(lines).toEqual(["applying 0001_create_users", "applying 0002_create_mails", "applying 0003_add_name"]);
+    expect(await appliedMigrations(client)).toEqual(
+      readMigrations(folder).map(({ name, checksum }) => ({ name, checksum })),
+    );
+    expect(await up()).toEqual({ applied: [] });
+    expect(await heldAdvisoryLocks()).toBe(0);
+  });
+
+  test("goes up to the last of the given migrations and no further", async () => {
+    writeThree();
+    expect(await up(2)).toEqual({ applied: ["0001_create_users", "0002_create_mails"] });
+    expect(await up(3)).toEqual({ applied: ["0003_add_name"] });
+  });
+
+  test("needs two round trips for each migration and a fixed number besides", async () => {
+    writeThree();
+    const first = await roundTripsOfUp();
+    for (let number = 4; number <= 23; number++) write(`00${String(number).padStart(2, "0")}_add_nothing`, "select 1;");
+    expect([first, await roundTripsOfUp(), await roundTripsOfUp()]).toEqual([2 * 3 + 7, 2 * 20 + 8, 3]);
+  });
+
+  test("takes over a database that node-pg-migrate's own program migrated, and fills the checksums", async () => {
+    writeThree();
+    await nodePgMigrate({
+      dbClient: client,
+      dir: folder,
+      migrationsTable: "pgmigrations",
+      direction: "up",
+      count: 2,
+      migrationLoaderStrategies: [{ extensions: [".sql"], loader: "sql" }],
+      log: () => {},
+    });
+    expect(await appliedMigrations(client)).toMatchObject([{ checksum: null }, { checksum: null }]);
+    expect(await up()).toEqual({ applied: ["0003_add_name"] });
+    expect(await appliedMigrations(client)).toEqual(
+      readMigrations(folder).map(({ name, checksum }) => ({ name, checksum })),
+    );
+  });
+
+  test("goes on after the server's clock went back", async () => {
+    writeThree();
+    await up(1);
+    await client.query("update public.pgmigrations set run_on = run_on + interval '1 day'");
+    await up(2);
+    expect(await up(3)).toEqual({ applied: ["0003_add_name"] });
+    expect(await down(1)).toEqual({ applied: ["0003_add_name"] });
+  });
+
+  test("leaves the database as it was when the third of five files fails, and goes on when it is corrected", async () => {
+    writeThree();
+    write("0003_add_name", "select 'ü😀';\nselect 1;\n\n  alter table public.user\n  add name text;\nselect 2;");
+    write("0004_add_more", "create table public.more ();", "drop table public.more;");
+    write("0005_add_most", "create table public.most ();", "drop table public.most;");
+    const error = await failureOf(up());
+    expect(error.message).toBe(
+      [
+        `0003_add_name.up.sql:5: relation "public.user" does not exist [SQLSTATE 42P01]`,
+        "- statement: alter table public.user\n  add name text",
+        "- database: nothing was changed, as all migrations of a run are one transaction.",
+        "  Correct the cause and run the command again.",
+      ].join("\n"),
+    );
+    expect(await tables()).toEqual([]);
+    expect(await heldAdvisoryLocks()).toBe(0);
+    write("0003_add_name", "alter table public.users add name text;");
+    expect((await up()).applied).toHaveLength(5);
+  });
+
+  test("names the line of a syntax error behind characters of four bytes", async () => {
+    write("0001_create_users", "select '😀😀';\n\ncreate tabel public.users ();");
+    expect((await failureOf(up())).message).toMatch(/^0001_create_users\.up\.sql:4: syntax error at or near "tabel"/);
+  });
+
+  test("names the statement that failed at run time, where the server gives no position", async () => {
+    write(
+      "0001_create_users",
+      "create table public.users (id int primary key);\ninsert into public.users values (1);\n-- twice\ninsert into public.users\nvalues (1);",
+    );
+    const error = await failureOf(up());
+    expect(error.message).toMatch(/^0001_create_users\.up\.sql:5: duplicate key value violates unique constraint/);
+    expect(error.problems.map(({ subject, problem }) => `${subject}: ${problem}`)).toEqual([
+      "statement: insert into public.users\nvalues (1)",
+      "detail: Key (id)=(1) already exists.",
+      "database: nothing was changed, as all migrations of a run are one transaction.",
+    ]);
+  });
+
+  test("shows the lost connection when it breaks in mid migration, and nothing stays", async () => {
+    write(
+      "0001_create_users",
+      "create table public.users ();\nselect pg_terminate_backend(pg_backend_pid());\nselect 1;",
+    );
+    const error = await failureOf(up());
+    expect(error.message).toMatch(/^0001_create_users\.up\.sql:3: terminating connection due to administrator command/);
+    client = await open();
+    expect(await tables()).toEqual([]);
+    expect(await heldAdvisoryLocks()).toBe(0);
+  });
+
+  test("refuses commit in a file before anything runs", async () => {
+    write("0001_create_users", "create table public.users ();\nCommit;\nselect 1;");
+    expect((await failureOf(up())).message).toContain(
+      "- 0001_create_users.up.sql:3: `Commit` would end the transaction",
+    );
+    expect(await tables()).toEqual([]);
+  });
+
+  test("takes function bodies with begin and end", async () => {
+    write(
+      "0001_create_functions",
+      "create function public.one() returns int begin atomic select 1; select case when true then 2 end; end;\n" +
+        "do $$ begin perform 1; end $$;",
+    );
+    expect((await up()).applied).toHaveLength(1);
+  });
+});
+
+describe("refuses, and changes nothing, when", () => {
+  beforeEach(async () => {
+    writeThree();
+    await up(2);
+  });
+  afterEach(async () => {
+    assert.deepEqual(await names(), ["0001_create_users", "0002_create_mails"]);
+  });
+
+  test("the SQL of applied files changed; comments and white space may", async () => {
+    write("0001_create_users", "/* why */ create table public.users (\n  id bigint primary key\n);");
+    expect((await up(2)).applied).toEqual([]);
+    write("0001_create_users", "create table public.users (id int primary key);");
+    write("0002_create_mails", "create table public.mails (id int primary key);");
+    expect((await failureOf(up())).problems.map(({ subject }) => subject)).toEqual([
+      "0001_create_users.up.sql",
+      "0002_create_mails.up.sql",
+    ]);
+  });
+
+  test("an applied file was renamed", async () => {
+    rmSync(join(folder, "0002_create_mails.up.sql"));
+    rmSync(join(folder, "0002_create_mails.down.sql"));
+    write("0002_create_letters", "select 1;");
+    expect((await failureOf(up())).problems).toMatchObject([
+      { subject: "0002_create_mails", problem: "is applied under this name, but its file is now 0002_create_letters." },
+    ]);
+  });
+
+  test("more is applied than asked for", async () => {
+    expect((await failureOf(up(1))).problems).toMatchObject([
+      { subject: "0002_create_mails", problem: "is applied, but is not among the migrations asked for." },
+    ]);
+  });
+
+  test("a file is missing in the middle", async () => {
+    const migrations = readMigrations(folder).filter(({ number }) => number !== 1);
+    const error = await failureOf(applyMigrations({ client, folder, migrations, direction: "up", report: () => {} }));
+    expect(error.problems).toMatchObject([
+      { subject: "0001_create_users", problem: "is applied, but its file is missing." },
+    ]);
+  });
+
+  test("a file stands before applied ones", async () => {
+    const [first, second, third] = readMigrations(folder);
+    const migrations = [{ ...third!, name: "0000_add_early", number: 0 }, first!, second!];
+    const error = await failureOf(applyMigrations({ client, folder, migrations, direction: "up", report: () => {} }));
+    expect(error.problems).toMatchObject([
+      { subject: "0000_add_early", problem: "is not applied, but stands before 0002_create_mails, which is." },
+    ]);
+  });
+
+  test("it would go through a pooler, before any lock is taken", async () => {
+    const pooler = await startPooler();
+    const pooled = await open({ host: "127.0.0.1", port: (pooler.address() as AddressInfo).port });
+    const holder = await open();
+    await holder.query("begin; select pg_advisory_xact_lock(7241865325823964)");
+    // Not "already running": the pooler is noticed without asking for the lock.
+    expect((await failureOf(up(3, pooled))).message).toContain("can't run through a connection pooler");
+    await pooled.end();
+    pooler.close();
+  });
+
+  test("another migrator runs; the message names it", async () => {
+    const holder = await open();
+    await holder.query("begin; select pg_advisory_xact_lock(7241865325823964)");
+    const error = await failureOf(up());
+    expect(error).toBeInstanceOf(MigrationRunningError);
+    const { rows } = await holder.query<{ pid: number }>("select pg_backend_pid() as pid");
+    expect(error.message).toContain(
+      `process ${rows[0]?.pid}: holds the lock of migrations (application "runner test", `,
+    );
+  });
+});
+
+/** What a pooler does to a login: the process id in it (message K) is not the server's. */
+function startPooler(): Promise<Server> {
+  const { hostname, port } = adminUrl();
+  const server = createServer((downstream) => {
+    const upstream = connect(Number(port || 5432), hostname);
+    downstream.pipe(upstream).on("error", () => {});
+    downstream.on("error", () => {});
+    upstream.on("end", () => downstream.end());
+    upstream.on("data", (data) => {
+      const key = data.indexOf(Buffer.from([0x4b, 0, 0, 0, 12]));
+      if (key >= 0) data.writeUInt32BE(0x7f_00_00_01, key + 5);
+      downstream.write(data);
+    });
+  });
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => resolve(server));
+  });
+}
+
+async function longestRead(reader: Client, until: AbortSignal): Promise<number> {
+  let longest = 0;
+  while (!until.aborted) {
+    const start = performance.now();
+    await reader.query("select from public.users");
+    longest = Math.max(longest, performance.now() - start);
+  }
+  return longest;
+}
+
+describe("at once", () => {
+  test("of twenty migrators exactly one applies each migration", async () => {
+    writeThree();
+    const clients = await Promise.all(Array.from({ length: 20 }, () => open()));
+    const results = await Promise.allSettled(clients.map((each) => up(3, each)));
+    const applied = results.flatMap((result) => (result.status === "fulfilled" ? result.value.applied : []));
+    expect(applied).toEqual(["0001_create_users", "0002_create_mails", "0003_add_name"]);
+    const failures = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
+    expect(failures.filter((failure) => !(failure instanceof MigrationRunningError))).toEqual([]);
+    expect(await names()).toHaveLength(3);
+  });
+
+  test("a lock held for a while is waited for in short tries that block no reader for long", async () => {
+    writeThree();
+    await up(2);
+    const holder = await open();
+    await holder.query("begin; select from public.users");
+    const running = up();
+    await expect.poll(() => lines.some((line) => line.includes("try 2 of 5"))).toBe(true);
+    await holder.query("commit");
+    expect(await running).toEqual({ applied: ["0003_add_name"] });
+  });
+
+  test("a lock held for good ends after five tries with its holder named; other readers wait less than a second", async () => {
+    writeThree();
+    await up(2);
+    const holder = await open();
+    await holder.query("begin; select from public.users");
+    const running = failureOf(up());
+    const reader = await open();
+    const reading = new AbortController();
+    const longest = longestRead(reader, reading.signal);
+    const error = await running;
+    reading.abort();
+    expect(await longest).toBeLessThan(1000);
+    expect(lines.filter((line) => line.startsWith("applying"))).toHaveLength(5);
+    expect(error.message).toMatch(
+      /^0003_add_name\.up\.sql:2: canceling statement due to lock timeout \[SQLSTATE 55P03\]/,
+    );
+    expect(error.message).toContain(`holds locks on users (application "runner test"`);
+    expect(await names()).toHaveLength(2);
+  }, 20_000);
+});
+
+describe("taking back", () => {
+  test("undoes the last ones in reverse, and they can be applied again", async () => {
+    writeThree();
+    await up();
+    expect(await down(2)).toEqual({ applied: ["0003_add_name", "0002_create_mails"] });
+    expect(await tables()).toEqual(["pgmigrations", "users"]);
+    expect(await up()).toEqual({ applied: ["0002_create_mails", "0003_add_name"] });
+    expect(await down(3)).toEqual({ applied: ["0003_add_name", "0002_create_mails", "0001_create_users"] });
+    expect(await names()).toEqual([]);
+  });
+
+  test("refuses more than is applied, none, and what is irreversible, before anything runs", async () => {
+    writeThree();
+    write("0002_create_mails", "create table public.mails (id bigint primary key);", "");
+    rmSync(join(folder, "0002_create_mails.down.sql"));
+    await up();
+    await expect(down(0)).rejects.toThrow(RangeError);
+    expect((await failureOf(down(4))).message).toContain("Only 3 migrations are applied");
+    expect((await failureOf(down(3))).problems).toMatchObject([{ subject: "0002_create_mails", problem: "test." }]);
+    expect(await down(1)).toEqual({ applied: ["0003_add_name"] });
+    expect(await names()).toHaveLength(2);
+  });
+
+  test("leaves everything in place when a down file fails", async () => {
+    writeThree();
+    write("0001_create_users", "create table public.users (id bigint primary key);", "drop table public.nobody;");
+    await up();
+    expect((await failureOf(down(3))).message).toMatch(
+      /^0001_create_users\.down\.sql:1: table "nobody" does not exist/,
+    );
+    expect(await names()).toHaveLength(3);
+    expect(await tables()).toEqual(["mails", "pgmigrations", "users"]);
+  });
+});
