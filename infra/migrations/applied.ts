@@ -33,7 +33,7 @@ export interface TableState {
  *
  * A database without the table has nothing applied. Reads only; the role needs to read the table.
  */
-export async function appliedMigrations(client: Client, known?: TableState): Promise<AppliedMigration[]> {
+export async function readApplied(client: Client, known?: TableState): Promise<AppliedMigration[]> {
   const state = known ?? (await client.query<TableState>(TABLE_STATE_SQL)).rows[0];
   if (!state?.hasTable) return [];
   const checksum = state.hasChecksum ? "checksum" : "null as checksum";

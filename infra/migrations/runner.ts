@@ -7,14 +7,12 @@ import {
   MIGRATIONS_TABLE,
   pendingMigrations,
   QUALIFIED_TABLE,
-  appliedMigrations,
+  readApplied,
   TABLE_STATE_SQL,
   type TableState,
 } from "./applied.ts";
 import type { Migration } from "./files.ts";
 import { lineAt, offsetOfPosition, splitStatements } from "./statements.ts";
-
-export { appliedMigrations } from "./applied.ts";
 
 /** How long a statement of a migration waits for a lock. Readers that queue behind it wait as long. */
 export const LOCK_TIMEOUT_MS = 500;
@@ -98,7 +96,7 @@ interface Progress {
 async function runOnce(options: ApplyOptions, progress: Progress): Promise<string[]> {
   const { client, migrations, direction } = options;
   const state = await begin(client);
-  const applied = await appliedMigrations(client, state);
+  const applied = await readApplied(client, state);
   const pending = pendingMigrations(migrations, applied);
   const toRun = direction === "up" ? pending : lastApplied(migrations, applied.length, options.steps ?? 1);
   const unrecorded = applied.some(({ checksum }) => checksum === null);
