@@ -341,7 +341,8 @@ async function lockHolders(client: Client): Promise<Problem[]> {
       `select pid, application_name as application, usename as role,
         string_agg(distinct relation::regclass::text, ', ') as relations
       from pg_catalog.pg_locks join pg_catalog.pg_stat_activity using (pid)
-      where locktype = 'relation' and granted and pid <> pg_backend_pid() and relation >= 16384
+        join pg_catalog.pg_class on pg_class.oid = relation
+      where locktype = 'relation' and granted and pid <> pg_backend_pid() and relation >= 16384 and relkind in ('r', 'p', 'm')
         and database = (select oid from pg_catalog.pg_database where datname = current_database())
       group by pid, application_name, usename order by pid limit 5`,
     );
