@@ -1,0 +1,29 @@
+import { readFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import { withLock } from "./lock.ts";
+import { folders } from "./paths.ts";
+import { run } from "./run.ts";
+
+function isDebian(): boolean {
+  try {
+    return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(readFileSync("/etc/os-release", "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+/** Whether this process may install Debian packages. */
+export function canInstallPackages(): boolean {
+  return process.platform === "linux" && userInfo().uid === 0 && isDebian();
+}
+
+/** Installs Debian packages. */
+export async function installPackages(...packages: readonly string[]): Promise<void> {
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  // Images are built side by side, and apt refuses to run twice.
+  await withLock(join(folders().cache, ".locks/apt.lock"), async () => {
+    await run("apt-get", ["update"], { env });
+    await run("apt-get", ["install", "--yes", "--no-install-recommends", ...packages], { env });
+  });
+}

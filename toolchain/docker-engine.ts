@@ -1,0 +1,169 @@
+import { userInfo } from "node:os";
+import { canInstallPackages, installPackages } from "./debian-packages.ts";
+import { currentContext } from "./docker-context.ts";
+import { askEngine, ENGINE_ANSWER_MS, engineFromEnv, type Answer, type EngineAddress } from "./engine-client.ts";
+import { ToolError, type Problem } from "./errors.ts";
+import { findDockerd, isOurs, recordedEngine, startPrivateEngine } from "./private-engine.ts";
+import type { Report, Way } from "./progress.ts";
+
+/** The Docker Engine the stacks live in. */
+export interface Engine extends EngineAddress {
+  readonly version: string;
+  readonly way: Way;
+  /** How it was found, for people. */
+  readonly origin: string;
+  /** Whether set-up started it; only such a one is ever stopped. */
+  readonly isPrivate: boolean;
+}
+
+interface Candidate {
+  readonly address: EngineAddress;
+  readonly origin: string;
+  /** Chosen by the user, so that no other engine may take its place. */
+  readonly chosen: boolean;
+}
+
+export interface FindEngineOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** Sockets that are tried when the user chose none. */
+  readonly sockets?: readonly string[];
+  readonly timeoutMs?: number;
+}
+
+const SUMMARY = "No Docker Engine can be used.";
+const INSTALL_REMEDY = "Install Docker Engine (https://docs.docker.com/engine/install/), start it, or set DOCKER_HOST.";
+
+function defaultSockets(env: NodeJS.ProcessEnv): string[] {
+  const runtime = env["XDG_RUNTIME_DIR"] || `/run/user/${userInfo().uid}`;
+  return ["/var/run/docker.sock", `${runtime}/docker.sock`];
+}
+
+function candidates({ env = process.env, sockets = defaultSockets(env) }: FindEngineOptions): Candidate[] {
+  const fromEnv = engineFromEnv(env);
+  if (fromEnv !== undefined) return [{ address: fromEnv, origin: "DOCKER_HOST", chosen: true }];
+  const context = currentContext(env);
+  if (context !== undefined) return [{ address: context, origin: `docker context "${context.name}"`, chosen: true }];
+  return sockets.map((path) => ({ address: { host: `unix://${path}` }, origin: path, chosen: false }));
+}
+
+function problemOf(candidate: Candidate, answer: Answer, timeoutMs: number): Problem | undefined {
+  const subject = candidate.chosen ? `${candidate.origin} (${candidate.address.host})` : candidate.address.host;
+  const other = candidate.chosen
+    ? ` Or choose another engine: unset ${candidate.origin.startsWith("docker") ? "the context with `docker context use default`" : "DOCKER_HOST"}.`
+    : "";
+  switch (answer.state) {
+    case "answers":
+      return undefined;
+    case "absent":
+      return candidate.chosen
+        ? { subject, problem: "nothing answers there", remedy: `Start that engine.${other}` }
+        : undefined;
+    case "forbidden":
+      return {
+        subject,
+        problem: `user ${userInfo().username} may not use it`,
+        remedy:
+          "Add the user to the group docker (`sudo usermod -aG docker $USER`, then log in again), or use rootless Docker.",
+      };
+    case "silent":
+      return {
+        subject,
+        problem: `accepts connections but did not answer within ${timeoutMs / 1000} s`,
+        remedy: `Restart that engine.${other}`,
+      };
+    case "failed":
+      return { subject, problem: answer.message, remedy: `See whether \`docker version\` works.${other}` };
+  }
+}
+
+interface Search {
+  engine?: Engine;
+  /** What speaks against starting another engine, or explains why none was found. */
+  problems: Problem[];
+}
+
+async function search(options: FindEngineOptions): Promise<Search> {
+  const timeoutMs = options.timeoutMs ?? ENGINE_ANSWER_MS;
+  const asked = await Promise.all(
+    candidates(options).map(async (candidate) => ({
+      candidate,
+      answer: await askEngine(candidate.address, timeoutMs),
+    })),
+  );
+  const problems: Problem[] = [];
+  for (const { candidate, answer } of asked) {
+    if (answer.state === "answers") {
+      const isPrivate = candidate.address.host === recordedEngine()?.host;
+      return {
+        engine: { ...candidate.address, version: answer.version, way: "found", origin: candidate.origin, isPrivate },
+        problems: [],
+      };
+    }
+    const problem = problemOf(candidate, answer, timeoutMs);
+    if (problem !== undefined) problems.push(problem);
+    // A choice of the user's, or an engine that is there but ill, is not passed over in silence.
+    if (problem !== undefined && (candidate.chosen || answer.state === "silent"))
+      throw new ToolError(SUMMARY, problems);
+  }
+  const recorded = recordedEngine();
+  if (recorded !== undefined && isOurs(recorded)) {
+    const answer = await askEngine(recorded, timeoutMs);
+    if (answer.state === "answers") {
+      return {
+        engine: {
+          host: recorded.host,
+          version: answer.version,
+          way: "found",
+          origin: "private engine",
+          isPrivate: true,
+        },
+        problems,
+      };
+    }
+  }
+  return { problems };
+}
+
+/**
+ * The running engine: DOCKER_HOST, the docker context in use, the default sockets, the recorded private one; in this order.
+ *
+ * @throws ToolError when the engine the user chose does not answer, or one is there but hangs
+ */
+export async function findEngine(options: FindEngineOptions = {}): Promise<Engine | undefined> {
+  return (await search(options)).engine;
+}
+
+/**
+ * An engine that answers: a running one, else a private one, for which Debian's docker.io is installed if need be.
+ *
+ * @throws ToolError with everything that was tried and what to do
+ */
+export async function ensureEngine(report: Report, options: FindEngineOptions = {}): Promise<Engine> {
+  const { engine, problems } = await search(options);
+  if (engine !== undefined) return engine;
+
+  const cannotStart = (problem: string): ToolError =>
+    new ToolError(SUMMARY, [...problems, { subject: "Docker Engine", problem, remedy: INSTALL_REMEDY }]);
+  if (process.platform !== "linux") throw cannotStart("none is running");
+  if (userInfo().uid !== 0) throw cannotStart("none is running, and only root can start one");
+
+  let way: Way = "started";
+  if (findDockerd() === undefined) {
+    if (!canInstallPackages())
+      throw cannotStart(
+        "dockerd and iptables are not both installed, and only Debian's and Ubuntu's packages are known here",
+      );
+    report("Docker Engine: installing docker.io and iptables");
+    await installPackages("docker.io", "iptables");
+    way = "installed";
+    // Installing starts it where a service manager runs.
+    const installed = await search(options);
+    if (installed.engine !== undefined) return { ...installed.engine, way };
+  }
+  const dockerd = findDockerd();
+  if (dockerd === undefined) throw cannotStart("installing docker.io brought no dockerd");
+  const record = await startPrivateEngine(dockerd, report);
+  const answer = await askEngine(record, options.timeoutMs);
+  const version = answer.state === "answers" ? answer.version : "unknown";
+  return { host: record.host, version, way, origin: "private engine", isPrivate: true };
+}

@@ -1,0 +1,82 @@
+import { readdirSync } from "node:fs";
+import type Docker from "dockerode";
+import { ToolError } from "./errors.ts";
+import type { Report, Way } from "./progress.ts";
+
+/** Where an image's base came from; a label of the image. */
+export type BaseOrigin = "official" | "packages";
+const BASE_LABEL = "ai-workflow-database.base";
+
+/** An image that is there. */
+export interface Image {
+  readonly tag: string;
+  readonly way: Way;
+  readonly base: BaseOrigin | "unknown";
+}
+
+export interface ImageOptions {
+  readonly docker: Docker;
+  readonly report: Report;
+}
+
+interface BuildEvent {
+  stream?: string;
+  error?: string;
+}
+
+/** Whether the engine has the image, and from which base. */
+export async function findImage(docker: Docker, tag: string): Promise<Image | undefined> {
+  try {
+    const { Config } = await docker.getImage(tag).inspect();
+    const base = Config.Labels?.[BASE_LABEL];
+    return { tag, way: "found", base: base === "official" || base === "packages" ? base : "unknown" };
+  } catch (error) {
+    if ((error as { statusCode?: number }).statusCode === 404) return undefined;
+    throw error;
+  }
+}
+
+/** Waits for the end of what the engine reports about a build, pull or import. */
+export function follow(docker: Docker, stream: NodeJS.ReadableStream): Promise<BuildEvent[]> {
+  return new Promise((resolve, reject) => {
+    docker.modem.followProgress(stream, (error: Error | null, events: BuildEvent[]) =>
+      error ? reject(error) : resolve(events),
+    );
+  });
+}
+
+/**
+ * Builds an image from a folder. The tag is given by the engine at the very end, so that a build which is cut off leaves
+ * nothing under it.
+ */
+export async function buildImage(
+  docker: Docker,
+  folder: string,
+  tag: string,
+  base: string,
+  origin: BaseOrigin,
+): Promise<void> {
+  const stream = await docker.buildImage(
+    { context: folder, src: readdirSync(folder) },
+    {
+      t: tag,
+      buildargs: { BASE: base },
+      labels: { [BASE_LABEL]: origin },
+      // Packages are fetched over the engine's own network; a private engine has no bridge to do so.
+      networkmode: "host",
+      rm: true,
+      forcerm: true,
+    },
+  );
+  const events = await follow(docker, stream);
+  const failure = events.find((event) => event.error !== undefined)?.error;
+  if (failure === undefined) return;
+  const log = events
+    .map((event) => event.stream ?? "")
+    .join("")
+    .trimEnd()
+    .split("\n")
+    .slice(-15)
+    .join("\n");
+  throw new ToolError(`Image ${tag} can't be built: ${failure}\n${log}`);
+}

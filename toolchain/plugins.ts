@@ -1,0 +1,108 @@
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { messageOf } from "./errors.ts";
+import { buildGoProgram, findBuilt, type GoProgram } from "./go-build.ts";
+import { folders } from "./paths.ts";
+import type { Report, Way } from "./progress.ts";
+import type { PulumiCli } from "./pulumi-cli.ts";
+import { reachable } from "./reachable.ts";
+import { run } from "./run.ts";
+import { dependencyVersion } from "./versions.ts";
+
+/** The provider plugins that the program's resources need, at the versions of their npm packages. */
+export interface Plugins {
+  readonly way: Way;
+  readonly versions: Readonly<Record<string, string>>;
+  /** Variables that make the Pulumi CLI find them. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const NAMES = ["docker", "tls", "postgresql"] as const;
+const INSTALL_TIMEOUT_MS = 5 * 60_000;
+
+function pluginVersions(): Record<string, string> {
+  return Object.fromEntries(NAMES.map((name) => [name, dependencyVersion(`@pulumi/${name}`)]));
+}
+
+function userHome(): string {
+  return process.env["PULUMI_HOME"] || join(homedir(), ".pulumi");
+}
+
+// Plugins of our own build carry the official ones' names, so they must not get into the user's own Pulumi folder.
+const PRIVATE_HOME = "pulumi-home";
+
+function goProgram(name: string, version: string): GoProgram {
+  return {
+    entry: `${PRIVATE_HOME}/plugins/resource-${name}-v${version}`,
+    program: `pulumi-resource-${name}`,
+    module: "providers",
+    package: `./${name}`,
+    version,
+    versionVariable: "main.version",
+  };
+}
+
+function official(way: Way): Plugins {
+  return { way, versions: pluginVersions(), env: {} };
+}
+
+function built(): Plugins {
+  return {
+    way: "built",
+    versions: pluginVersions(),
+    env: {
+      PULUMI_HOME: join(folders().cache, PRIVATE_HOME),
+      // Logins to a state backend stay the user's.
+      PULUMI_CREDENTIALS_PATH: process.env["PULUMI_CREDENTIALS_PATH"] ?? userHome(),
+      // Something missing is to be reported at once, not after a download that can't work.
+      PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
+    },
+  };
+}
+
+function isInstalled(name: string, version: string): boolean {
+  const folder = join(userHome(), "plugins", `resource-${name}-v${version}`);
+  // Beside a folder the CLI has not finished lies a file of this name.
+  return existsSync(join(folder, `pulumi-resource-${name}`)) && !existsSync(`${folder}.partial`);
+}
+
+/** The plugins if they are already here: official ones in the user's Pulumi folder, else those an earlier set-up built. */
+export async function findPlugins(thorough = false): Promise<Plugins | undefined> {
+  const needed = Object.entries(pluginVersions());
+  if (needed.every(([name, version]) => isInstalled(name, version))) return official("found");
+  const entries = await Promise.all(needed.map(([name, version]) => findBuilt(goProgram(name, version), thorough)));
+  return entries.every((entry) => entry !== undefined) ? built() : undefined;
+}
+
+async function install(cli: PulumiCli, report: Report): Promise<void> {
+  const missing = Object.entries(pluginVersions()).filter(([name, version]) => !isInstalled(name, version));
+  report(`provider plugins: downloading ${missing.map(([name, version]) => `${name} ${version}`).join(", ")}`);
+  const env = { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true" };
+  const installs = missing.map(([name, version]) =>
+    run(cli.bin, ["plugin", "install", "resource", name, version], { env, timeoutMs: INSTALL_TIMEOUT_MS }),
+  );
+  await Promise.all(installs);
+}
+
+/**
+ * The provider plugins: those that are here, else the official ones, else built from Go modules.
+ *
+ * @param cli resolves to the CLI that downloads; a build does not wait for it
+ */
+export async function ensurePlugins(cli: Promise<PulumiCli>, report: Report): Promise<Plugins> {
+  const found = await findPlugins();
+  if (found !== undefined) return found;
+  if ((await reachable("pulumi")) && (await reachable("plugins"))) {
+    try {
+      await install(await cli, report);
+      return official("downloaded");
+    } catch (error) {
+      report(`provider plugins: the download failed, so they are built from Go modules. ${messageOf(error)}`);
+    }
+  }
+  // One after the other: they share most of what is compiled.
+  for (const [name, version] of Object.entries(pluginVersions()))
+    await buildGoProgram(goProgram(name, version), report);
+  return built();
+}

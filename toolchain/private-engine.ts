@@ -1,0 +1,168 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { askEngine } from "./engine-client.ts";
+import { ToolError } from "./errors.ts";
+import { processStart, withLock } from "./lock.ts";
+import { folders, privateFolder } from "./paths.ts";
+import type { Report } from "./progress.ts";
+import { readRecord, writeRecord } from "./record.ts";
+import { findPrograms } from "./run.ts";
+
+/** The Docker Engine that set-up started for itself; the user's own is never recorded. */
+export interface EngineRecord {
+  readonly host: string;
+  readonly pid: number;
+  /** Tells the process from a later one with the same number. */
+  readonly start: string;
+  readonly dataRoot: string;
+}
+
+const START_TIMEOUT_MS = 60_000;
+/** Longer than the time containers are given to stop, which the engine waits for. */
+const STOP_TIMEOUT_MS = 150_000;
+const POLL_MS = 100;
+/** dockerd lies in folders that only root has on PATH. */
+export const ADMIN_FOLDERS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+interface Places {
+  root: string;
+  dataRoot: string;
+  log: string;
+  runtime: string;
+  socket: string;
+}
+
+function places(): Places {
+  const root = join(folders().data, "engine");
+  // Sockets want a short path (108 bytes), run-time files one that a reboot empties. Another data folder (tests, a second
+  // home) is another engine.
+  const usual = folders({ HOME: process.env["HOME"] ?? homedir() }).data;
+  const suffix = folders().data === usual ? "" : `-${createHash("sha256").update(root).digest("hex").slice(0, 8)}`;
+  const runtime = `/run/ai-workflow-database${suffix}`;
+  return {
+    root,
+    dataRoot: join(root, "data"),
+    log: join(root, "dockerd.log"),
+    runtime,
+    socket: join(runtime, "docker.sock"),
+  };
+}
+
+/** The record of the private engine, if one was ever started. */
+export function recordedEngine(): EngineRecord | undefined {
+  return readRecord<EngineRecord>("engine");
+}
+
+/** Whether the recorded process is alive and really is our engine, not one that got its number later. */
+export function isOurs(record: EngineRecord): boolean {
+  if (processStart(record.pid) !== record.start) return false;
+  try {
+    const words = readFileSync(`/proc/${record.pid}/cmdline`, "utf8").split("\0");
+    return (words[0] ?? "").endsWith("dockerd") && words.includes(record.dataRoot);
+  } catch {
+    return false;
+  }
+}
+
+function lastLines(log: string): string {
+  return existsSync(log) ? readFileSync(log, "utf8").trimEnd().split("\n").slice(-10).join("\n") : "";
+}
+
+async function untilAnswers(host: string, isRunning: () => boolean, log: string): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    if ((await askEngine({ host }, 2_000)).state === "answers") return;
+    if (!isRunning()) {
+      throw new ToolError(`The private Docker Engine ended while it started:\n${lastLines(log)}`, [
+        { subject: log, problem: "holds its log", remedy: "Set DOCKER_HOST to use another engine." },
+      ]);
+    }
+    await wait(POLL_MS);
+  }
+  throw new ToolError(
+    `The private Docker Engine did not answer within ${START_TIMEOUT_MS / 1000} s; its log is ${log}.`,
+  );
+}
+
+function launch(dockerd: string, { root, dataRoot, log, runtime, socket }: Places): EngineRecord {
+  privateFolder(dataRoot);
+  privateFolder(runtime);
+  // Left by a crash or a reboot: the number in it may be another process' by now, which keeps dockerd from starting.
+  rmSync(join(runtime, "dockerd.pid"), { force: true });
+  rmSync(socket, { force: true });
+  if (existsSync(log)) renameSync(log, `${log}.old`);
+  // Its own, because the machine's /etc/docker/daemon.json may name a data folder or hosts of another engine.
+  const config = join(root, "daemon.json");
+  writeFileSync(config, "{}\n");
+  const args = [
+    ["--config-file", config],
+    ["--data-root", dataRoot],
+    ["--exec-root", join(runtime, "exec")],
+    ["--pidfile", join(runtime, "dockerd.pid")],
+    ["--host", `unix://${socket}`],
+    // Stacks have networks of their own; the default one could meet another engine's.
+    ["--bridge", "none"],
+  ].flat();
+  const output = openSync(log, "a", 0o600);
+  const path = [process.env["PATH"], ...ADMIN_FOLDERS].join(":");
+  const child = spawn(dockerd, args, {
+    detached: true,
+    stdio: ["ignore", output, output],
+    env: { ...process.env, PATH: path },
+    cwd: "/",
+  });
+  closeSync(output);
+  child.unref();
+  const pid = child.pid;
+  if (pid === undefined) throw new ToolError(`${dockerd} can't be started.`);
+  return { host: `unix://${socket}`, pid, start: processStart(pid) ?? "ended", dataRoot };
+}
+
+/** dockerd's path, if it and what it needs is installed. */
+export function findDockerd(): string | undefined {
+  const [dockerd] = findPrograms("dockerd", ADMIN_FOLDERS);
+  const [iptables] = findPrograms("iptables", ADMIN_FOLDERS);
+  return iptables === undefined ? undefined : dockerd;
+}
+
+/** Starts the private engine, or waits for one that another command is just starting. It outlives this process. */
+export async function startPrivateEngine(dockerd: string, report: Report): Promise<EngineRecord> {
+  const place = places();
+  return await withLock(join(privateFolder(place.root), "start.lock"), async () => {
+    const recorded = recordedEngine();
+    if (recorded !== undefined && isOurs(recorded)) {
+      await untilAnswers(recorded.host, () => isOurs(recorded), place.log);
+      return recorded;
+    }
+    report(`Docker Engine: starting a private one (data in ${place.dataRoot})`);
+    const record = launch(dockerd, place);
+    writeRecord("engine", record);
+    await untilAnswers(record.host, () => processStart(record.pid) === record.start, place.log);
+    return record;
+  });
+}
+
+/**
+ * Stops the private engine, and its containers with it; their data stays. Any other engine is left alone.
+ *
+ * @returns the address of the stopped engine, or undefined if none was running
+ */
+export async function stopPrivateEngine(): Promise<string | undefined> {
+  const record = recordedEngine();
+  if (record === undefined || !isOurs(record)) return undefined;
+  process.kill(record.pid, "SIGTERM");
+  const deadline = Date.now() + STOP_TIMEOUT_MS;
+  while (isOurs(record)) {
+    if (Date.now() > deadline) {
+      throw new ToolError(
+        `The private Docker Engine (process ${record.pid}) did not stop within ${STOP_TIMEOUT_MS / 1000} s.`,
+      );
+    }
+    await wait(POLL_MS);
+  }
+  return record.host;
+}

@@ -1,0 +1,135 @@
+import { realpathSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { cached, findCached, type CacheEntry } from "./cache.ts";
+import { messageOf } from "./errors.ts";
+import { buildGoProgram, findBuilt, type GoProgram } from "./go-build.ts";
+import type { Report, Way } from "./progress.ts";
+import { reachable } from "./reachable.ts";
+import { readRecord, writeRecord } from "./record.ts";
+import { findPrograms, run } from "./run.ts";
+import { atLeast, dependencyVersion, PACKAGE_ROOT, versions } from "./versions.ts";
+
+/** A Pulumi command-line program that can run this package's programs. */
+export interface PulumiCli {
+  readonly bin: string;
+  readonly version: string;
+  readonly way: Way;
+  /** Folders a child needs first on PATH: the CLI's own and its language host's. */
+  readonly path: readonly string[];
+}
+
+const LANGUAGE_HOST = "pulumi-language-nodejs";
+const VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version";
+const DOWNLOAD_TIMEOUT_MS = 10 * 60_000;
+
+const { cli: builtCli, languageHost: builtLanguageHost } = versions.pulumi.built;
+
+const CLI: GoProgram = {
+  entry: "pulumi-cli",
+  program: "pulumi",
+  module: "cli",
+  package: `${builtCli.module}/cmd/pulumi`,
+  version: `v${builtCli.version}`,
+  versionVariable: VERSION_VARIABLE,
+};
+
+const NODE_LANGUAGE_HOST: GoProgram = {
+  entry: "pulumi-language-nodejs",
+  program: LANGUAGE_HOST,
+  module: "language-nodejs",
+  package: `${builtLanguageHost.module}/nodejs/cmd/${LANGUAGE_HOST}`,
+  version: `v${builtLanguageHost.version}`,
+  versionVariable: VERSION_VARIABLE,
+};
+
+interface KnownVersion {
+  file: string;
+  version: string;
+}
+
+/** Asks a program for its version; the answer is kept as long as the file is the same, since asking takes a while. */
+async function versionOf(bin: string): Promise<string> {
+  const { mtimeMs, size } = statSync(bin);
+  const file = `${bin} ${size} ${mtimeMs}`;
+  const known = readRecord<KnownVersion>("pulumi-on-path");
+  if (known?.file === file) return known.version;
+  const env = { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true" };
+  const version = (await run(bin, ["version"], { timeoutMs: 10_000, env })).trim();
+  writeRecord("pulumi-on-path", { file, version } satisfies KnownVersion);
+  return version;
+}
+
+async function findOnPath(report: Report): Promise<PulumiCli | undefined> {
+  for (const candidate of findPrograms("pulumi")) {
+    const bin = realpathSync(candidate);
+    // npm puts its package's downloader on PATH under the same name.
+    if (bin.includes("/node_modules/")) continue;
+    const languageHost = [join(dirname(bin), LANGUAGE_HOST), ...findPrograms(LANGUAGE_HOST)].find((path) =>
+      statSync(path, { throwIfNoEntry: false })?.isFile(),
+    );
+    if (languageHost === undefined) continue;
+    try {
+      const version = await versionOf(bin);
+      if (atLeast(version, versions.pulumi.minimum)) {
+        return { bin, version, way: "found", path: [dirname(bin), dirname(languageHost)] };
+      }
+      report(`Pulumi ${version} on PATH is older than ${versions.pulumi.minimum}: not used`);
+    } catch (error) {
+      report(`${bin} can't be used: ${messageOf(error)}`);
+    }
+  }
+  return undefined;
+}
+
+function downloadEntry(version: string): CacheEntry {
+  return { name: "pulumi-download", key: `${version} ${process.platform} ${process.arch}` };
+}
+
+function downloadedIn(folder: string, version: string): PulumiCli {
+  const path = join(folder, "versions", version, "bin");
+  return { bin: join(path, "pulumi"), version: `v${version}`, way: "downloaded", path: [path] };
+}
+
+/** The npm package downloads the release when it is first run, below PULUMI_HOME; .npmrc keeps npm from running it. */
+async function download(version: string, report: Report): Promise<PulumiCli> {
+  const folder = await cached(downloadEntry(version), async (target) => {
+    report(`Pulumi ${version}: downloading`);
+    const env = { ...process.env, PULUMI_HOME: target, PULUMI_VERSION: version, PULUMI_SKIP_UPDATE_CHECK: "true" };
+    const installer = join(PACKAGE_ROOT, "node_modules/pulumi/run.js");
+    await run(process.execPath, [installer, "version"], { env, timeoutMs: DOWNLOAD_TIMEOUT_MS });
+  });
+  return downloadedIn(folder, version);
+}
+
+function builtIn(cliFolder: string, languageHostFolder: string): PulumiCli {
+  return { bin: join(cliFolder, "pulumi"), version: CLI.version, way: "built", path: [cliFolder, languageHostFolder] };
+}
+
+async function findBuiltCli(thorough: boolean): Promise<PulumiCli | undefined> {
+  const [cli, languageHost] = await Promise.all([findBuilt(CLI, thorough), findBuilt(NODE_LANGUAGE_HOST, thorough)]);
+  return cli !== undefined && languageHost !== undefined ? builtIn(cli, languageHost) : undefined;
+}
+
+/** The Pulumi CLI if it is already here: on PATH and new enough, else what an earlier set-up downloaded or built. */
+export async function findPulumiCli(report: Report, thorough = false): Promise<PulumiCli | undefined> {
+  const onPath = await findOnPath(report);
+  if (onPath !== undefined) return onPath;
+  const version = dependencyVersion("pulumi");
+  const folder = await findCached(downloadEntry(version), { thorough });
+  return folder === undefined ? await findBuiltCli(thorough) : downloadedIn(folder, version);
+}
+
+/** The Pulumi CLI: the one that is here, else downloaded, else built from Go modules. */
+export async function ensurePulumiCli(report: Report): Promise<PulumiCli> {
+  const found = await findPulumiCli(report);
+  if (found !== undefined) return found;
+  if (await reachable("pulumi")) {
+    try {
+      return await download(dependencyVersion("pulumi"), report);
+    } catch (error) {
+      report(`Pulumi: the download failed, so it is built from Go modules. ${messageOf(error)}`);
+    }
+  }
+  const cli = await buildGoProgram(CLI, report);
+  return builtIn(cli, await buildGoProgram(NODE_LANGUAGE_HOST, report));
+}

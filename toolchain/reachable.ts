@@ -1,0 +1,72 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { folders, privateFolder } from "./paths.ts";
+
+/** All hosts set-up may want to download from, besides the package registries. They are probed together. */
+const HOSTS = {
+  /** Pulumi's installer and releases. */
+  pulumi: "https://get.pulumi.com/",
+  /** Releases of the provider plugins. */
+  plugins: "https://api.github.com/",
+  /** Official images. */
+  images: "https://registry-1.docker.io/v2/",
+} as const;
+
+export type DownloadHost = keyof typeof HOSTS;
+export type Reachability = Readonly<Record<DownloadHost, boolean>>;
+
+/** Below the 5 s an unreachable host may cost in all, since every probe runs at the same time and only once. */
+const PROBE_TIMEOUT_MS = 4_000;
+const REMEMBER_MS = 10 * 60_000;
+
+/** Whether anything answers HTTP at the address within the time, whatever the status. */
+export async function answers(url: string, timeoutMs: number): Promise<boolean> {
+  try {
+    const response = await fetch(url, { method: "HEAD", redirect: "manual", signal: AbortSignal.timeout(timeoutMs) });
+    await response.body?.cancel();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export interface ProbeOptions {
+  readonly hosts?: Readonly<Record<DownloadHost, string>>;
+  readonly timeoutMs?: number;
+  /** Where answers are kept for ten minutes. */
+  readonly file?: string;
+}
+
+function remembered(file: string): Reachability | undefined {
+  try {
+    const { time, hosts } = JSON.parse(readFileSync(file, "utf8")) as { time: number; hosts: Reachability };
+    const age = Date.now() - time;
+    return age >= 0 && age < REMEMBER_MS ? hosts : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Probes every host at the same time, or takes the answers of the last ten minutes. */
+export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
+  const file = options.file ?? join(privateFolder(folders().cache), "reachable.json");
+  const known = remembered(file);
+  if (known !== undefined) return known;
+  const hosts = options.hosts ?? HOSTS;
+  const names = Object.keys(hosts) as DownloadHost[];
+  const results = await Promise.all(names.map((name) => answers(hosts[name], options.timeoutMs ?? PROBE_TIMEOUT_MS)));
+  const reachability = Object.fromEntries(names.map((name, index) => [name, results[index]])) as Record<
+    DownloadHost,
+    boolean
+  >;
+  writeFileSync(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
+  return reachability;
+}
+
+let probed: Promise<Reachability> | undefined;
+
+/** Whether downloads from the host can be tried. Costs at most 4 s per command, for all hosts together. */
+export async function reachable(host: DownloadHost): Promise<boolean> {
+  probed ??= probe();
+  return (await probed)[host];
+}

@@ -1,0 +1,27 @@
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { folders, privateFolder } from "./paths.ts";
+
+/** What set-up remembers between commands, one small file each in the state folder. */
+export type RecordName = "engine" | "toolchain" | "pulumi-on-path";
+
+function fileOf(name: RecordName): string {
+  return join(folders().state, `${name}.json`);
+}
+
+/** The record, or undefined if there is none or it can't be read: every record can be made again. */
+export function readRecord<T>(name: RecordName): T | undefined {
+  try {
+    return JSON.parse(readFileSync(fileOf(name), "utf8")) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Replaces the record in one step, so that a killed command leaves the old or the new one. */
+export function writeRecord(name: RecordName, value: unknown): void {
+  privateFolder(folders().state);
+  const temporary = `${fileOf(name)}.${process.pid}`;
+  writeFileSync(temporary, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+  renameSync(temporary, fileOf(name));
+}

@@ -1,0 +1,69 @@
+import { spawn, type SpawnOptions } from "node:child_process";
+import { accessSync, constants, statSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { ToolError } from "./errors.ts";
+
+/** As much of a failed program's output as tells what went wrong. */
+const SHOWN_LINES = 15;
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** The program is stopped when it takes longer. @default no limit */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Runs a program and returns what it wrote to stdout.
+ *
+ * @throws ToolError with the last lines of its output when it is missing, fails or takes too long
+ */
+export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  const spawnOptions: SpawnOptions = {
+    cwd: options.cwd,
+    env: options.env ?? process.env,
+    stdio: ["ignore", "pipe", "pipe"],
+    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: "SIGKILL" as const }),
+  };
+  const child = spawn(program, args, spawnOptions);
+  let stdout = "";
+  let all = "";
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+    all += text;
+  });
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => (all += text));
+  const outcome = await new Promise<string | undefined>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("close", (code, signal) => {
+      if (code === 0) return resolve(undefined);
+      const limit =
+        child.killed && options.timeoutMs !== undefined
+          ? `did not end within ${options.timeoutMs / 1000} s`
+          : undefined;
+      resolve(limit ?? (signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`));
+    });
+  });
+  if (outcome === undefined) return stdout;
+  const tail = all.trimEnd().split("\n").slice(-SHOWN_LINES).join("\n");
+  throw new ToolError(`${[program, ...args.slice(0, 3)].join(" ")}: ${outcome}.${tail ? `\n${tail}` : ""}`);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Every executable of this name on PATH, then in further folders, in order. */
+export function findPrograms(
+  name: string,
+  more: readonly string[] = [],
+  env: NodeJS.ProcessEnv = process.env,
+): string[] {
+  const path = (env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  return [...path, ...more].map((folder) => join(folder, name)).filter(isExecutable);
+}

@@ -1,0 +1,35 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import pinned from "./versions.json" with { type: "json" };
+
+/** Every pinned part: name, version, source and checksum. */
+export const versions = pinned;
+
+/** The checkout (or installed package) this file belongs to. */
+export const PACKAGE_ROOT = join(import.meta.dirname, "..");
+
+interface Manifest {
+  dependencies: Record<string, string>;
+}
+
+/** The exact version of an npm package this package depends on. */
+export function dependencyVersion(name: string): string {
+  const manifest = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8")) as Manifest;
+  const version = manifest.dependencies[name];
+  if (version === undefined) throw new Error(`package.json does not depend on ${name}`);
+  return version;
+}
+
+function numbers(text: string): number[] {
+  return (/\d+(\.\d+)*/.exec(text)?.[0] ?? "").split(".").map(Number);
+}
+
+/** Whether a version such as `v3.259.0`, `1.26` or `20.10.24+dfsg1` is at least the minimum. Missing parts count as 0. */
+export function atLeast(version: string, minimum: string): boolean {
+  const [have, need] = [numbers(version), numbers(minimum)];
+  for (const [index, part] of need.entries()) {
+    const difference = (have[index] ?? 0) - part;
+    if (difference !== 0) return difference > 0;
+  }
+  return true;
+}
