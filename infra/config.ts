@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ConfigError, type Problem } from "../toolchain/errors.ts";
+import { PGBOUNCER_MANDATORY } from "./render/pgbouncer-ini.ts";
+import { POSTGRES_MANDATORY } from "./render/postgresql-conf.ts";
+import { refusedOverrides } from "./render/settings.ts";
 
 /** Namespace of every key in `Pulumi.<stack>.yaml`; the name of the Pulumi project. */
 export const PROJECT = "ai-workflow-database";
@@ -145,7 +148,7 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
   }
   const parsed = schema.safeParse(raw);
   if (!parsed.success) problems.push(...parsed.error.issues.flatMap(toProblems));
-  else problems.push(...impossible(parsed.data));
+  else problems.push(...impossible(parsed.data), ...refusedSettings(parsed.data));
   if (problems.length > 0 || !parsed.success) throw configError(stack, problems);
   const config = parsed.data;
   return {
@@ -185,6 +188,13 @@ function nearest(key: string): string {
   const simple = (text: string) => text.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
   const found = Object.keys(settings).find((known) => simple(known).includes(simple(key)) || simple(key).includes(simple(known)));
   return found ? `; did you mean ${found}?` : "";
+}
+
+function refusedSettings(config: z.output<typeof schema>): Problem[] {
+  return [
+    ...refusedOverrides("postgresSettings", POSTGRES_MANDATORY, config.postgresSettings),
+    ...refusedOverrides("pgbouncerSettings", PGBOUNCER_MANDATORY, config.pgbouncerSettings),
+  ];
 }
 
 /** Settings that are each fine, but not together. */

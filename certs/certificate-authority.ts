@@ -1,0 +1,54 @@
+import * as pulumi from "@pulumi/pulumi";
+import * as tls from "@pulumi/tls";
+
+const HOURS_PER_DAY = 24;
+
+export interface CertificateAuthorityArgs {
+  /** Common name, shown in every certificate's issuer. */
+  readonly commonName: string;
+  /** Life in days. */
+  readonly validityDays: number;
+  /** Refuse to delete the key: every client would have to get a new authority. @default false */
+  readonly protect?: boolean;
+}
+
+/**
+ * The stack's own certificate authority: an ECDSA P-384 key that never leaves the (encrypted) state, and its self-signed
+ * certificate. It signs leaf certificates only (path length 0).
+ */
+export class CertificateAuthority extends pulumi.ComponentResource {
+  /** The certificate clients and servers trust, PEM. */
+  readonly certPem: pulumi.Output<string>;
+  /** Its key, PEM; secret. For leaf certificates of the same program only. */
+  readonly privateKeyPem: pulumi.Output<string>;
+  /** End of its life, RFC 3339. */
+  readonly validityEndTime: pulumi.Output<string>;
+
+  constructor(name: string, args: CertificateAuthorityArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:CertificateAuthority", name, {}, opts);
+    const protect = args.protect ?? false;
+    const key = new tls.PrivateKey(
+      `${name}-key`,
+      { algorithm: "ECDSA", ecdsaCurve: "P384" },
+      { parent: this, protect, additionalSecretOutputs: ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"] },
+    );
+    const cert = new tls.SelfSignedCert(
+      `${name}-cert`,
+      {
+        privateKeyPem: key.privateKeyPem,
+        subject: { commonName: args.commonName, organization: "ai-workflow-database" },
+        isCaCertificate: true,
+        maxPathLength: 0,
+        setSubjectKeyId: true,
+        setAuthorityKeyId: true,
+        validityPeriodHours: Math.round(args.validityDays * HOURS_PER_DAY),
+        allowedUses: ["cert_signing", "crl_signing"],
+      },
+      { parent: this, protect },
+    );
+    this.certPem = cert.certPem;
+    this.privateKeyPem = pulumi.secret(key.privateKeyPem);
+    this.validityEndTime = cert.validityEndTime;
+    this.registerOutputs({ certPem: this.certPem, validityEndTime: this.validityEndTime });
+  }
+}

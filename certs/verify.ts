@@ -1,0 +1,45 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
+
+/** One certificate with its key, as PEM text. */
+export interface KeyPair {
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+/**
+ * What is wrong with a certificate, its key and its authority; empty if they can be used together now.
+ *
+ * Checked: well-formed PEM without carriage returns, key matches, signed by the authority, inside its life.
+ */
+export function certificateProblems(pair: KeyPair, caPem: string, now = new Date()): string[] {
+  const problems: string[] = [];
+  for (const [what, pem] of [["certificate", pair.certPem], ["key", pair.keyPem], ["authority", caPem]] as const) {
+    if (pem.includes("\r")) problems.push(`the ${what} has carriage returns`);
+  }
+  const cert = attempt(() => new X509Certificate(pair.certPem));
+  const key = attempt(() => createPrivateKey(pair.keyPem));
+  const ca = attempt(() => new X509Certificate(caPem));
+  if (!cert) problems.push("the certificate is no complete PEM certificate");
+  if (!key) problems.push("the key is no complete PEM private key");
+  if (!ca) problems.push("the authority is no complete PEM certificate");
+  if (cert && key && !cert.checkPrivateKey(key)) problems.push("key and certificate do not belong together");
+  if (cert && ca && !(cert.checkIssued(ca) && cert.verify(ca.publicKey))) {
+    problems.push("the certificate was not signed by the authority");
+  }
+  if (cert && now < cert.validFromDate) problems.push(`the certificate is not valid before ${cert.validFromDate.toISOString()}`);
+  if (cert && now > cert.validToDate) problems.push(`the certificate expired on ${cert.validToDate.toISOString()}`);
+  return problems;
+}
+
+/** Serial number of a certificate, upper-case hexadecimal, as a TLS peer shows it. */
+export function serialOf(certPem: string): string {
+  return new X509Certificate(certPem).serialNumber;
+}
+
+function attempt<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch {
+    return undefined; // the caller names what could not be read
+  }
+}

@@ -1,0 +1,95 @@
+import path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { CertificateAuthority } from "../certs/certificate-authority.ts";
+import { LeafCertificate } from "../certs/leaf-certificate.ts";
+import type { StackConfig } from "./config.ts";
+import { CLIENT_ROLES, engineNames, ROLES, type ClientRole } from "./names.ts";
+import { addresses } from "./render/pg-hba.ts";
+import { ClientFiles, Renewal } from "./resources.ts";
+
+export interface StackCertificatesArgs {
+  readonly config: StackConfig;
+  /** Folder on this machine that gets the client roles' certificates and keys. */
+  readonly clientDirectory: string;
+}
+
+/** The stack's authority, a certificate for each server and each role, and the roles' files on this machine. */
+export class StackCertificates extends pulumi.ComponentResource {
+  readonly authority: CertificateAuthority;
+  readonly postgresServer: LeafCertificate;
+  readonly pgbouncerServer: LeafCertificate;
+  /** The pooler's own, for its connections to PostgreSQL. */
+  readonly pgbouncerClient: LeafCertificate;
+  readonly clients: ReadonlyMap<ClientRole, LeafCertificate>;
+  /** Folder of the client files once they are written. */
+  readonly clientDirectory: pulumi.Output<string>;
+
+  constructor(name: string, args: StackCertificatesArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:StackCertificates", name, {}, opts);
+    const { config } = args;
+    const names = engineNames(config.stack);
+    const fixed = addresses(config);
+
+    const authority = new CertificateAuthority(
+      `${name}-ca`,
+      { commonName: `ai-workflow-database ${config.stack} CA`, validityDays: config.certCaValidityDays, protect: config.protect },
+      { parent: this },
+    );
+    const renewal = new Renewal(
+      `${name}-renewal`,
+      {
+        validityDays: config.certLeafValidityDays,
+        renewBeforeDays: config.certRenewBeforeDays,
+        force: process.env["AIWDB_ROTATE_CERTIFICATES"],
+      },
+      { parent: this, ignoreChanges: process.env["AIWDB_ROTATE_CERTIFICATES"] === undefined ? ["force"] : [] },
+    );
+    const leaf = (part: string, usage: "server" | "client", commonName: string, host?: { dns: string[]; address: string }) =>
+      new LeafCertificate(
+        `${name}-${part}`,
+        {
+          authority,
+          commonName,
+          usage,
+          ...(host
+            ? {
+                dnsNames: [...host.dns, "localhost", ...config.certServerHostNames],
+                ipAddresses: ["127.0.0.1", "::1", host.address, ...publishedAddress(config)],
+              }
+            : {}),
+          validityDays: config.certLeafValidityDays,
+          generation: renewal.generation,
+        },
+        { parent: this },
+      );
+
+    this.authority = authority;
+    this.postgresServer = leaf("postgres-server", "server", names.postgres, { dns: [names.postgres, "postgres"], address: fixed.postgres });
+    this.pgbouncerServer = leaf("pgbouncer-server", "server", names.pgbouncer, { dns: [names.pgbouncer, "pgbouncer"], address: fixed.pgbouncer });
+    this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
+    this.clients = new Map(CLIENT_ROLES.map((role) => [role, leaf(`client-${role}`, "client", role)]));
+
+    const files: Record<string, pulumi.Output<string>> = { "ca.crt": authority.certPem };
+    for (const [role, certificate] of this.clients) {
+      files[`${role}.crt`] = certificate.certPem;
+      files[`${role}.key`] = certificate.privateKeyPem;
+    }
+    const clientFiles = new ClientFiles(`${name}-client-files`, { directory: args.clientDirectory, files }, { parent: this });
+    this.clientDirectory = clientFiles.directory;
+    this.registerOutputs({ clientDirectory: this.clientDirectory });
+  }
+}
+
+/** Where a role's files are; the names libpq's connection parameters want. */
+export function clientPaths(directory: string, role: ClientRole) {
+  return {
+    sslRootCert: path.join(directory, "ca.crt"),
+    sslCert: path.join(directory, `${role}.crt`),
+    sslKey: path.join(directory, `${role}.key`),
+  };
+}
+
+/** A published address that clients may connect to by number. */
+function publishedAddress(config: StackConfig): string[] {
+  return ["0.0.0.0", "127.0.0.1"].includes(config.pgbouncerPublishAddress) ? [] : [config.pgbouncerPublishAddress];
+}

@@ -1,0 +1,106 @@
+import * as pulumi from "@pulumi/pulumi";
+import { clientPaths, StackCertificates } from "./certificates.ts";
+import { parseConfig } from "./config.ts";
+import { Database, type RolePasswords } from "./database.ts";
+import { readMigrations } from "./migrations/files.ts";
+import { CLIENT_ROLES, engineNames, ROLES, sessionDatabase } from "./names.ts";
+import { DatabaseNetwork } from "./network.ts";
+import { PgBouncer } from "./pgbouncer.ts";
+import { PostgresServer } from "./postgres-server.ts";
+import { Password } from "./resources.ts";
+
+export interface DatabaseStackArgs {
+  /** Stack name; part of every name on the engine. */
+  readonly stack: string;
+  /** Settings by the keys of docs/configuration.md, as plain values; secrets aside. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Passwords that are given instead of generated, by role; must be secret outputs. */
+  readonly passwords?: Partial<RolePasswords>;
+  /** Folder of the migrations. */
+  readonly migrationsFolder: string;
+  /** Folder on this machine for client certificates, outside the checkout. */
+  readonly clientDirectory: string;
+}
+
+/**
+ * The whole: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
+ *
+ * @throws ConfigError listing every problem of the settings, before any resource is registered
+ */
+export class DatabaseStack extends pulumi.ComponentResource {
+  /** What clients need to connect, without secrets. */
+  readonly connections: pulumi.Output<ConnectionInfo>;
+  /** Passwords by role; secret. */
+  readonly passwords: pulumi.Output<Record<string, string>>;
+
+  constructor(name: string, args: DatabaseStackArgs, opts?: pulumi.ComponentResourceOptions) {
+    const config = parseConfig(args.stack, args.settings);
+    const migrations = readMigrations(args.migrationsFolder);
+    super("aiwdb:index:DatabaseStack", name, {}, opts);
+    const child = { parent: this };
+
+    const certificates = new StackCertificates(`${name}-certificates`, { config, clientDirectory: args.clientDirectory }, child);
+    const { networkName } = new DatabaseNetwork(`${name}-network`, { config }, child);
+
+    const passwordOf = (role: keyof RolePasswords): pulumi.Input<string> =>
+      args.passwords?.[role] ?? new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
+    const passwords: RolePasswords = {
+      [ROLES.owner]: passwordOf(ROLES.owner),
+      [ROLES.app]: passwordOf(ROLES.app),
+      [ROLES.readonly]: passwordOf(ROLES.readonly),
+      [ROLES.monitor]: passwordOf(ROLES.monitor),
+      [ROLES.pooler]: passwordOf(ROLES.pooler),
+    };
+
+    const server = new PostgresServer(`${name}-postgres`, { config, certificates, networkName }, child);
+    const pooler = new PgBouncer(
+      `${name}-pgbouncer`,
+      { config, certificates, networkName, poolerPassword: passwords[ROLES.pooler] },
+      child,
+    );
+    const database = new Database(
+      `${name}-database`,
+      { config, certificates, server, passwords, migrationsFolder: args.migrationsFolder, migrations },
+      child,
+    );
+
+    this.connections = pulumi
+      .all([server.host, server.port, pooler.host, pooler.port, database.databaseName, certificates.clientDirectory])
+      .apply(([directHost, directPort, poolerHost, poolerPort, databaseName, directory]) => ({
+        stack: config.stack,
+        database: databaseName,
+        direct: { host: directHost, port: directPort, database: databaseName },
+        transaction: { host: poolerHost, port: poolerPort, database: databaseName },
+        session: { host: poolerHost, port: poolerPort, database: sessionDatabase(databaseName) },
+        containers: { postgres: engineNames(config.stack).postgres, pgbouncer: engineNames(config.stack).pgbouncer },
+        roles: [...CLIENT_ROLES],
+        certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
+      }));
+    this.passwords = pulumi.secret(
+      pulumi.all({ ...passwords, [ROLES.superuser]: server.superuser.password }) as pulumi.Output<Record<string, string>>,
+    );
+    this.registerOutputs({ connections: this.connections, passwords: this.passwords });
+  }
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+}
+
+/** Stack output `connections`. */
+export interface ConnectionInfo {
+  readonly stack: string;
+  readonly database: string;
+  /** PostgreSQL itself, on loopback. */
+  readonly direct: Address;
+  /** PgBouncer in transaction mode. */
+  readonly transaction: Address;
+  /** PgBouncer in session mode. */
+  readonly session: Address;
+  readonly containers: { readonly postgres: string; readonly pgbouncer: string };
+  readonly roles: readonly string[];
+  /** Paths of certificates and keys by role. */
+  readonly certificates: Readonly<Record<string, { sslRootCert: string; sslCert: string; sslKey: string }>>;
+}

@@ -1,0 +1,150 @@
+import * as postgresql from "@pulumi/postgresql";
+import * as pulumi from "@pulumi/pulumi";
+import { clientPaths, type StackCertificates } from "./certificates.ts";
+import type { StackConfig } from "./config.ts";
+import { upToPhase, type Phase } from "./migrations/phases.ts";
+import type { Migration } from "./migrations/files.ts";
+import { POOLED_ROLES, ROLES, type ClientRole } from "./names.ts";
+import type { PostgresServer } from "./postgres-server.ts";
+import { DatabaseBaseline, Migrations, type ConnectionInput } from "./resources.ts";
+
+export interface RolePasswords {
+  readonly [ROLES.owner]: pulumi.Input<string>;
+  readonly [ROLES.app]: pulumi.Input<string>;
+  readonly [ROLES.readonly]: pulumi.Input<string>;
+  readonly [ROLES.monitor]: pulumi.Input<string>;
+  readonly [ROLES.pooler]: pulumi.Input<string>;
+}
+
+export interface DatabaseArgs {
+  readonly config: StackConfig;
+  readonly certificates: StackCertificates;
+  readonly server: PostgresServer;
+  readonly passwords: RolePasswords;
+  /** Folder of the migrations, and what is in it. */
+  readonly migrationsFolder: string;
+  readonly migrations: readonly Migration[];
+}
+
+/**
+ * Adopts objects that exist in the cluster although the state does not know them: set by `aiwdb up --reset-passwords`
+ * after the state was lost and the volume kept.
+ */
+const ADOPT = process.env["AIWDB_ADOPT"] === "1";
+
+/** Roles, the one database, its extension, rights and migrations. */
+export class Database extends pulumi.ComponentResource {
+  /** Name of the database, known once its migrations are applied. */
+  readonly databaseName: pulumi.Output<string>;
+  /** Applied migrations. */
+  readonly migrations: pulumi.Output<string[]>;
+
+  constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:Database", name, {}, opts);
+    const { config, server, passwords } = args;
+
+    const provider = new postgresql.Provider(
+      `${name}-provider`,
+      {
+        host: server.host,
+        port: server.port,
+        username: ROLES.superuser,
+        password: server.superuser.password,
+        sslmode: "verify-full",
+        sslrootcert: server.superuser.sslRootCert,
+        clientcert: { cert: server.superuser.sslCert, key: server.superuser.sslKey },
+        superuser: true,
+        // Without it the provider connects while it is only being configured, in previews too.
+        expectedVersion: "16.0.0",
+        connectTimeout: 15,
+        maxConnections: 4,
+      },
+      { parent: this },
+    );
+    // What lives inside the cluster goes with its volume: nothing is dropped role by role before that.
+    const inside: pulumi.CustomResourceOptions = { parent: this, provider, deletedWith: server.dataVolume };
+    const adopt = (id: string): pulumi.CustomResourceOptions => (ADOPT ? { import: id, ignoreChanges: ["password"] } : {});
+
+    const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) =>
+      new postgresql.Role(
+        `${name}-role-${roleName}`,
+        { name: roleName, ...roleArgs },
+        { ...inside, ...adopt(roleName), additionalSecretOutputs: ["password"] },
+      );
+    const owner = role(ROLES.owner, { login: true, password: passwords[ROLES.owner] });
+    const app = role(ROLES.app, { login: true, password: passwords[ROLES.app] });
+    const readonly = role(ROLES.readonly, { login: true, password: passwords[ROLES.readonly] });
+    const monitor = role(ROLES.monitor, { login: true, password: passwords[ROLES.monitor], roles: ["pg_monitor"] });
+    const pooler = role(ROLES.pooler, { login: true, password: passwords[ROLES.pooler] });
+    const lookupOwner = role(ROLES.lookupOwner, { login: false });
+
+    const database = new postgresql.Database(
+      `${name}-database`,
+      { name: config.databaseName, owner: owner.name, template: "template0", encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
+      { ...inside, ...adopt(config.databaseName), protect: config.protect },
+    );
+    const statements = new postgresql.Extension(
+      `${name}-pg-stat-statements`,
+      { name: "pg_stat_statements", database: database.name, schema: "public" },
+      { ...inside, ...adopt(`${config.databaseName}.pg_stat_statements`) },
+    );
+    const superuser: ConnectionInput = { ...server.superuser, database: database.name };
+    const baseline = new DatabaseBaseline(
+      `${name}-baseline`,
+      { connection: superuser, owner: lookupOwner.name, caller: pooler.name, roles: [...POOLED_ROLES] },
+      { parent: this, dependsOn: [app, readonly, monitor], deletedWith: server.dataVolume },
+    );
+
+    // PUBLIC has lost its rights in the baseline, so every role that may connect is named.
+    const connect = (grantee: postgresql.Role, roleName: string, privileges: string[]) =>
+      new postgresql.Grant(
+        `${name}-connect-${roleName}`,
+        { database: database.name, role: grantee.name, objectType: "database", privileges },
+        { ...inside, dependsOn: baseline },
+      );
+    const grants: pulumi.Resource[] = [
+      connect(app, ROLES.app, ["CONNECT", "TEMPORARY"]),
+      connect(readonly, ROLES.readonly, ["CONNECT"]),
+      connect(monitor, ROLES.monitor, ["CONNECT"]),
+      connect(pooler, ROLES.pooler, ["CONNECT"]),
+    ];
+    // Rights on what the migrations will make; the migrations only narrow them, table by table.
+    const byDefault = (grantee: postgresql.Role, roleName: string, objectType: string, privileges: string[]) =>
+      new postgresql.DefaultPrivileges(
+        `${name}-default-${roleName}-${objectType}`,
+        { database: database.name, owner: owner.name, role: grantee.name, schema: "public", objectType, privileges },
+        { ...inside, dependsOn: baseline },
+      );
+    grants.push(
+      byDefault(app, ROLES.app, "table", ["SELECT", "INSERT", "UPDATE", "DELETE"]),
+      byDefault(app, ROLES.app, "sequence", ["USAGE", "SELECT"]),
+      byDefault(readonly, ROLES.readonly, "table", ["SELECT"]),
+    );
+
+    const wanted = upToPhase(args.migrations, config.rolloutPhase as Phase);
+    const migrations = new Migrations(
+      `${name}-migrations`,
+      {
+        connection: {
+          ...superuser,
+          user: owner.name,
+          password: passwords[ROLES.owner],
+          ...ownerPaths(args.certificates),
+        },
+        folder: args.migrationsFolder,
+        migrations: wanted.map((migration) => migration.name),
+        checksums: Object.fromEntries(wanted.map((migration) => [migration.name, migration.checksum])),
+      },
+      { parent: this, dependsOn: [statements, ...grants], deletedWith: server.dataVolume },
+    );
+    this.migrations = migrations.migrations;
+    this.databaseName = pulumi.all([database.name, migrations.id]).apply(([databaseName]) => databaseName);
+    this.registerOutputs({ databaseName: this.databaseName });
+  }
+}
+
+function ownerPaths(certificates: StackCertificates) {
+  const at = (part: keyof ReturnType<typeof clientPaths>) =>
+    certificates.clientDirectory.apply((directory) => clientPaths(directory, ROLES.owner as ClientRole)[part]);
+  return { sslRootCert: at("sslRootCert"), sslCert: at("sslCert"), sslKey: at("sslKey") };
+}

@@ -1,0 +1,48 @@
+import type * as docker from "@pulumi/docker";
+import { STACK_LABEL } from "./names.ts";
+import type { StackConfig } from "./config.ts";
+
+/** What a container of the stack may use. */
+export interface ContainerLimits {
+  readonly memoryMiB: number;
+  readonly cpus: number;
+  /** Writable folders in memory, with mount options. */
+  readonly tmpfs: Readonly<Record<string, string>>;
+}
+
+/**
+ * What all containers of a stack have in common: no root, no capabilities, nothing writable but what is named, limits on
+ * everything they could exhaust, reaping of orphans, and time for a graceful stop.
+ */
+export function hardened(config: StackConfig, limits: ContainerLimits): Partial<docker.ContainerArgs> {
+  return {
+    labels: [{ label: STACK_LABEL, value: config.stack }],
+    init: true,
+    readOnly: true,
+    capabilities: { drops: ["ALL"] },
+    securityOpts: ["no-new-privileges:true"],
+    memory: limits.memoryMiB,
+    memorySwap: limits.memoryMiB, // the limit itself: no swapping
+    cpus: String(limits.cpus),
+    tmpfs: { ...limits.tmpfs },
+    logDriver: "json-file",
+    logOpts: { "max-size": `${config.logMaxSizeMiB}m`, "max-file": "3" },
+    restart: "unless-stopped",
+    stopTimeout: config.stopTimeoutSec,
+    destroyGraceSeconds: config.stopTimeoutSec,
+    // The readiness gate waits, and says why if it waits in vain.
+    wait: false,
+    mustRun: true,
+  };
+}
+
+/** A health check that runs the image's own script. */
+export function healthcheck(config: StackConfig): docker.ContainerArgs["healthcheck"] {
+  return {
+    tests: ["CMD", "healthcheck"],
+    interval: `${config.healthCheckIntervalSec}s`,
+    timeout: "5s",
+    retries: 3,
+    startPeriod: "60s",
+  };
+}

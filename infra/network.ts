@@ -1,0 +1,27 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { addressIn, type StackConfig } from "./config.ts";
+import { engineNames, STACK_LABEL } from "./names.ts";
+
+/** The stack's own bridge network, with fixed addresses, so that pg_hba.conf can name the pooler. */
+export class DatabaseNetwork extends pulumi.ComponentResource {
+  /** Name on the engine. */
+  readonly networkName: pulumi.Output<string>;
+
+  constructor(name: string, args: { config: StackConfig }, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:DatabaseNetwork", name, {}, opts);
+    const { config } = args;
+    const network = new docker.Network(
+      `${name}-network`,
+      {
+        name: engineNames(config.stack).network,
+        driver: "bridge",
+        ipamConfigs: [{ subnet: config.networkSubnet, gateway: addressIn(config.networkSubnet, 1) }],
+        labels: [{ label: STACK_LABEL, value: config.stack }],
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+    this.networkName = network.name;
+    this.registerOutputs({ networkName: this.networkName });
+  }
+}

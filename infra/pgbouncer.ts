@@ -1,0 +1,98 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { imageTag } from "../toolchain/image-tag.ts";
+import type { StackCertificates } from "./certificates.ts";
+import type { StackConfig } from "./config.ts";
+import { hardened, healthcheck } from "./hardening.ts";
+import { engineNames, STACK_LABEL } from "./names.ts";
+import { addresses } from "./render/pg-hba.ts";
+import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_PORT, pgbouncerRestartKey, renderPgbouncerHba, renderPgbouncerIni, renderUserlist } from "./render/pgbouncer-ini.ts";
+import { ContainerReady, Image, VolumeFiles } from "./resources.ts";
+
+/** The image's account; see infra/images/pgbouncer. */
+const PGBOUNCER_UID = 998;
+const PRIVATE = 0o600;
+
+export interface PgBouncerArgs {
+  readonly config: StackConfig;
+  readonly certificates: StackCertificates;
+  readonly networkName: pulumi.Input<string>;
+  /** Password of the pooler's own login at the server. */
+  readonly poolerPassword: pulumi.Input<string>;
+}
+
+/** PgBouncer: its configuration, container and readiness gate. It may start before the server does. */
+export class PgBouncer extends pulumi.ComponentResource {
+  /** Host and port on this machine, known once the pooler answers. */
+  readonly host: pulumi.Output<string>;
+  readonly port: pulumi.Output<number>;
+
+  constructor(name: string, args: PgBouncerArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:PgBouncer", name, {}, opts);
+    const { config, certificates } = args;
+    const names = engineNames(config.stack);
+    const reachable = config.pgbouncerPublishAddress === "0.0.0.0" ? "127.0.0.1" : config.pgbouncerPublishAddress;
+
+    const image = new Image(`${name}-image`, { kind: "pgbouncer", tag: imageTag("pgbouncer") }, { parent: this });
+    const configVolume = new docker.Volume(
+      `${name}-config`,
+      { name: names.pgbouncerConfigVolume, labels: [{ label: STACK_LABEL, value: config.stack }] },
+      { parent: this },
+    );
+    const files = new VolumeFiles(
+      `${name}-files`,
+      {
+        volume: configVolume.name,
+        image: image.tag,
+        uid: PGBOUNCER_UID,
+        files: {
+          "pgbouncer.ini": { content: renderPgbouncerIni(config, names.postgres), mode: PRIVATE },
+          "pgbouncer_hba.conf": { content: renderPgbouncerHba(config), mode: PRIVATE },
+          "userlist.txt": { content: pulumi.output(args.poolerPassword).apply(renderUserlist), mode: PRIVATE },
+          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE },
+          "tls/server.crt": { content: certificates.pgbouncerServer.certPem, mode: PRIVATE },
+          "tls/server.key": { content: certificates.pgbouncerServer.privateKeyPem, mode: PRIVATE },
+          "tls/client.crt": { content: certificates.pgbouncerClient.certPem, mode: PRIVATE },
+          "tls/client.key": { content: certificates.pgbouncerClient.privateKeyPem, mode: PRIVATE },
+        },
+        service: "pgbouncer",
+        container: names.pgbouncer,
+        restartKey: pgbouncerRestartKey(config),
+        host: reachable,
+        port: config.pgbouncerPort,
+      },
+      { parent: this },
+    );
+    const descriptors = 256 + config.pgbouncerMaxClientConn + config.pgbouncerMaxDbConnections * 2;
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        ...hardened(config, {
+          memoryMiB: config.pgbouncerMemoryMiB,
+          cpus: config.pgbouncerCpus,
+          tmpfs: {
+            "/tmp": "rw,noexec,nosuid,nodev,size=16m,uid=998,gid=998,mode=0700",
+            "/run/pgbouncer": "rw,noexec,nosuid,nodev,size=1m,uid=998,gid=998,mode=0700",
+          },
+        }),
+        name: names.pgbouncer,
+        hostname: names.pgbouncer,
+        image: image.tag,
+        healthcheck: healthcheck(config),
+        ulimits: [{ name: "nofile", soft: descriptors, hard: descriptors }],
+        networksAdvanced: [{ name: args.networkName, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] }],
+        ports: [{ internal: PGBOUNCER_PORT, external: config.pgbouncerPort, ip: config.pgbouncerPublishAddress }],
+        volumes: [{ volumeName: configVolume.name, containerPath: PGBOUNCER_CONFIG_DIR, readOnly: true }],
+      },
+      { parent: this, dependsOn: files, deleteBeforeReplace: true },
+    );
+    const ready = new ContainerReady(
+      `${name}-ready`,
+      { container: container.name, containerId: container.id, host: reachable, port: config.pgbouncerPort, pidsLimit: 32, timeoutSec: 60 },
+      { parent: this },
+    );
+    this.host = ready.readyHost;
+    this.port = ready.readyPort;
+    this.registerOutputs({ host: this.host, port: this.port });
+  }
+}

@@ -1,0 +1,123 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { imageTag } from "../toolchain/image-tag.ts";
+import { clientPaths, type StackCertificates } from "./certificates.ts";
+import type { StackConfig } from "./config.ts";
+import { hardened, healthcheck } from "./hardening.ts";
+import { engineNames, ROLES, STACK_LABEL } from "./names.ts";
+import { addresses, renderPgHba } from "./render/pg-hba.ts";
+import { POSTGRES_CONFIG_DIR, postgresRestartKey, renderPostgresqlConf } from "./render/postgresql-conf.ts";
+import { ContainerReady, Image, Password, SuperuserPassword, VolumeFiles, type ConnectionInput } from "./resources.ts";
+
+/** The image's account; see infra/images/postgres. */
+const POSTGRES_UID = 999;
+const LOOPBACK = "127.0.0.1";
+const PRIVATE = 0o600;
+
+export interface PostgresServerArgs {
+  readonly config: StackConfig;
+  readonly certificates: StackCertificates;
+  readonly networkName: pulumi.Input<string>;
+}
+
+/** PostgreSQL 16: its volumes, configuration, container, readiness gate and bootstrap superuser. */
+export class PostgresServer extends pulumi.ComponentResource {
+  /** Loopback host and port, known once the server is up and the superuser can log in. */
+  readonly host: pulumi.Output<string>;
+  readonly port: pulumi.Output<number>;
+  /** The superuser's connection to the maintenance database; secret. */
+  readonly superuser: ConnectionInput;
+  /** Holds the data; what lives inside the database goes with it. */
+  readonly dataVolume: docker.Volume;
+
+  constructor(name: string, args: PostgresServerArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:PostgresServer", name, {}, opts);
+    const { config, certificates } = args;
+    const names = engineNames(config.stack);
+    const labels = [{ label: STACK_LABEL, value: config.stack }];
+
+    const image = new Image(`${name}-image`, { kind: "postgres", tag: imageTag("postgres") }, { parent: this });
+    this.dataVolume = new docker.Volume(
+      `${name}-data`,
+      { name: names.dataVolume, labels },
+      { parent: this, protect: config.protect, retainOnDelete: config.protect },
+    );
+    const configVolume = new docker.Volume(`${name}-config`, { name: names.postgresConfigVolume, labels }, { parent: this });
+    const files = new VolumeFiles(
+      `${name}-files`,
+      {
+        volume: configVolume.name,
+        image: image.tag,
+        uid: POSTGRES_UID,
+        files: {
+          "postgresql.conf": { content: renderPostgresqlConf(config), mode: PRIVATE },
+          "pg_hba.conf": { content: renderPgHba(config), mode: PRIVATE },
+          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE },
+          "tls/server.crt": { content: certificates.postgresServer.certPem, mode: PRIVATE },
+          "tls/server.key": { content: certificates.postgresServer.privateKeyPem, mode: PRIVATE },
+        },
+        service: "postgres",
+        container: names.postgres,
+        restartKey: postgresRestartKey(config),
+        host: LOOPBACK,
+        port: config.postgresPort,
+      },
+      { parent: this },
+    );
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        ...hardened(config, {
+          memoryMiB: config.postgresMemoryMiB,
+          cpus: config.postgresCpus,
+          tmpfs: {
+            "/tmp": "rw,noexec,nosuid,nodev,size=64m,uid=999,gid=999,mode=0700",
+            "/run/postgresql": "rw,noexec,nosuid,nodev,size=1m,uid=999,gid=999,mode=0700",
+          },
+        }),
+        name: names.postgres,
+        hostname: names.postgres,
+        image: image.tag,
+        healthcheck: healthcheck(config),
+        stopSignal: "SIGINT", // fast shutdown; SIGTERM would wait for every client
+        shmSize: Math.max(64, Math.floor(config.postgresMemoryMiB / 4)), // parallel queries share memory there
+        networksAdvanced: [{ name: args.networkName, ipv4Address: addresses(config).postgres, aliases: ["postgres"] }],
+        ports: [{ internal: 5432, external: config.postgresPort, ip: LOOPBACK }],
+        volumes: [
+          { volumeName: this.dataVolume.name, containerPath: "/var/lib/postgresql/data" },
+          { volumeName: configVolume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true },
+        ],
+      },
+      { parent: this, dependsOn: files, deleteBeforeReplace: true },
+    );
+    const ready = new ContainerReady(
+      `${name}-ready`,
+      { container: container.name, containerId: container.id, host: LOOPBACK, port: config.postgresPort, pidsLimit: 64 + config.postgresMaxConnections * 2, timeoutSec: 180 },
+      { parent: this },
+    );
+    const password = new Password(`${name}-superuser-password`, { version: config.passwordVersion }, { parent: this });
+    const connection: ConnectionInput = {
+      host: ready.readyHost,
+      port: ready.readyPort,
+      database: "postgres",
+      user: ROLES.superuser,
+      password: password.password,
+      ...pathsOf(certificates),
+    };
+    const superuser = new SuperuserPassword(
+      `${name}-superuser`,
+      { container: container.name, volume: this.dataVolume.name, connection },
+      { parent: this },
+    );
+    this.host = superuser.readyHost;
+    this.port = superuser.readyPort;
+    this.superuser = { ...connection, host: this.host, port: this.port };
+    this.registerOutputs({ host: this.host, port: this.port });
+  }
+}
+
+function pathsOf(certificates: StackCertificates) {
+  const at = (part: keyof ReturnType<typeof clientPaths>) =>
+    certificates.clientDirectory.apply((directory) => clientPaths(directory, ROLES.superuser)[part]);
+  return { sslRootCert: at("sslRootCert"), sslCert: at("sslCert"), sslKey: at("sslKey") };
+}

@@ -1,0 +1,132 @@
+import { PassThrough } from "node:stream";
+import Docker from "dockerode";
+import tar from "tar-stream";
+import { ToolError } from "../../toolchain/errors.ts";
+
+/** The Docker Engine of `DOCKER_HOST`, else of the default socket. */
+export function engine(): Docker {
+  return new Docker();
+}
+
+/** True for an Engine API error that says the object does not exist. */
+export function isNotFound(error: unknown): boolean {
+  return (error as { statusCode?: number }).statusCode === 404;
+}
+
+/** What `docker inspect` says of a container; undefined if there is none of that name. */
+export async function inspect(docker: Docker, container: string): Promise<Docker.ContainerInspectInfo | undefined> {
+  try {
+    return await docker.getContainer(container).inspect();
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** The last lines a container wrote: what the user needs to see when it does not start. */
+export async function lastLines(docker: Docker, container: string, lines = 15): Promise<string> {
+  const raw = await docker.getContainer(container).logs({ stdout: true, stderr: true, tail: lines });
+  return stripFrames(raw as unknown as Buffer).trimEnd();
+}
+
+/** Output of a command without a terminal comes in frames of 8 bytes of header and the bytes themselves. */
+function stripFrames(raw: Buffer): string {
+  let text = "";
+  for (let at = 0; at + 8 <= raw.length; ) {
+    const size = raw.readUInt32BE(at + 4);
+    text += raw.toString("utf8", at + 8, at + 8 + size);
+    at += 8 + size;
+  }
+  return text;
+}
+
+export interface ExecResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * Runs a command in a running container; `stdin`, if given, is handed over there, never on the command line.
+ */
+export async function exec(docker: Docker, container: string, command: readonly string[], stdin?: string): Promise<ExecResult> {
+  const handle = await docker.getContainer(container).exec({
+    Cmd: [...command],
+    AttachStdin: stdin !== undefined,
+    AttachStdout: true,
+    AttachStderr: true,
+  });
+  const stream = await handle.start({ hijack: true, stdin: stdin !== undefined });
+  const stdout = collect();
+  const stderr = collect();
+  docker.modem.demuxStream(stream, stdout.stream, stderr.stream);
+  if (stdin !== undefined) stream.end(stdin);
+  await new Promise<void>((resolve, reject) => {
+    stream.on("end", resolve);
+    stream.on("close", resolve);
+    stream.on("error", reject);
+  });
+  const { ExitCode } = await handle.inspect();
+  return { exitCode: ExitCode ?? -1, stdout: stdout.text(), stderr: stderr.text() };
+}
+
+function collect() {
+  const chunks: Buffer[] = [];
+  const stream = new PassThrough();
+  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  return { stream, text: () => Buffer.concat(chunks).toString("utf8") };
+}
+
+/** Runs SQL as the superuser over the container's local socket, which the network cannot reach. */
+export async function localSql(docker: Docker, container: string, sql: string): Promise<string> {
+  const command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"];
+  const { exitCode, stdout, stderr } = await exec(docker, container, command, sql);
+  if (exitCode !== 0) throw new ToolError(`PostgreSQL in container ${container} refused a statement: ${stderr.trim()}`);
+  return stdout.trim();
+}
+
+export interface FileSpec {
+  readonly content: string;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+/** A tar archive of files that belong to `uid`. */
+export function archive(files: Readonly<Record<string, FileSpec>>, uid: number, prefix = ""): NodeJS.ReadableStream {
+  const pack = tar.pack();
+  const folders = new Set<string>();
+  for (const [name, { content, mode }] of Object.entries(files)) {
+    const parts = `${prefix}${name}`.split("/").slice(0, -1);
+    for (const [index] of parts.entries()) {
+      const folder = parts.slice(0, index + 1).join("/");
+      if (folders.has(folder)) continue;
+      folders.add(folder);
+      pack.entry({ name: folder, type: "directory", mode: 0o700, uid, gid: uid });
+    }
+    pack.entry({ name: `${prefix}${name}`, mode, uid, gid: uid }, content);
+  }
+  pack.finalize();
+  return pack;
+}
+
+/** Text files of a folder inside a container, by path below it. */
+export async function readArchive(docker: Docker, container: string, folder: string): Promise<Record<string, string>> {
+  const stream = await docker.getContainer(container).getArchive({ path: folder });
+  const files: Record<string, string> = {};
+  const extract = tar.extract();
+  extract.on("entry", (header, entry, next) => {
+    const chunks: Buffer[] = [];
+    entry.on("data", (chunk: Buffer) => chunks.push(chunk));
+    entry.on("end", () => {
+      if (header.type === "file") files[header.name.split("/").slice(1).join("/")] = Buffer.concat(chunks).toString("utf8");
+      next();
+    });
+  });
+  await new Promise<void>((resolve, reject) => {
+    extract.on("finish", resolve);
+    extract.on("error", reject);
+    stream.on("error", reject);
+    stream.pipe(extract);
+  });
+  return files;
+}

@@ -1,0 +1,14 @@
+import { serve } from "./server.ts";
+
+// Loaded on first use: a preview of a stack at rest needs no database driver and no Engine client.
+serve(process.argv[2], "0.1.0", {
+  ClientFiles: async () => (await import("./resources/client-files.ts")).clientFiles,
+  ContainerReady: async () => (await import("./resources/container-ready.ts")).containerReady,
+  DatabaseBaseline: async () => (await import("./resources/database-baseline.ts")).databaseBaseline,
+  Image: async () => (await import("./resources/image.ts")).image,
+  Migrations: async () => (await import("./resources/migrations.ts")).migrations,
+  Password: async () => (await import("./resources/password.ts")).password,
+  Renewal: async () => (await import("./resources/renewal.ts")).renewal,
+  SuperuserPassword: async () => (await import("./resources/superuser-password.ts")).superuserPassword,
+  VolumeFiles: async () => (await import("./resources/volume-files.ts")).volumeFiles,
+});

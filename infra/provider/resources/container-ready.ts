@@ -1,0 +1,57 @@
+import { StateError } from "../../../toolchain/errors.ts";
+import { engine, inspect, lastLines } from "../engine.ts";
+import { offeredCertificate } from "../handshake.ts";
+import { changedProperties, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+import { until } from "../retry.ts";
+
+const RESTARTS_MEAN_FAILURE = 3;
+
+async function ready(inputs: Properties, report: Reporter): Promise<Properties> {
+  const docker = engine();
+  const name: string = inputs["container"];
+  // The docker provider has no setting for it; it survives restarts of the container.
+  await docker.getContainer(name).update({ PidsLimit: inputs["pidsLimit"] });
+  const started = Date.now();
+  let said = false;
+  const answered = await until(
+    async () => {
+      try {
+        return await offeredCertificate(inputs["host"], inputs["port"]);
+      } catch (error) {
+        await refuseDead(name);
+        if (!said && Date.now() - started > 2_000) {
+          said = true;
+          report.status(`waiting for ${name} to accept connections`);
+        }
+        void error; // not yet: the deadline below says what is missing
+        return undefined;
+      }
+    },
+    { deadlineMs: inputs["timeoutSec"] * 1_000, everyMs: 50 },
+  );
+  if (!answered) {
+    throw new StateError(
+      `Container ${name} did not accept TLS connections on ${inputs["host"]}:${inputs["port"]} within ${inputs["timeoutSec"]} s. Its last lines:\n${await lastLines(docker, name)}`,
+    );
+  }
+  return { readyHost: inputs["host"], readyPort: inputs["port"] };
+
+  async function refuseDead(container: string): Promise<void> {
+    const info = await inspect(docker, container);
+    const dead = !info || info.State.Status === "exited" || info.State.Status === "dead" || info.RestartCount >= RESTARTS_MEAN_FAILURE;
+    if (!dead) return;
+    const log = info ? await lastLines(docker, container) : "(it is gone)";
+    throw new StateError(`Container ${container} does not stay up. Its last lines:\n${log}`);
+  }
+}
+
+/**
+ * The gate between a container that was started and everything that connects to it. Inputs `container`, `containerId`
+ * (a new container is waited for again), `host`, `port`, `pidsLimit`, `timeoutSec`; outputs `readyHost` and `readyPort`,
+ * from which providers take their address, so that none of them ever meets a server that is not up.
+ */
+export const containerReady: ResourceType = {
+  diff: (olds, news) => ({ changed: changedProperties(olds, news, ["timeoutSec"]) }),
+  create: async (inputs, report) => ({ id: inputs["container"], outputs: await ready(inputs, report) }),
+  update: async (_id, _olds, news, report) => ready(news, report),
+};

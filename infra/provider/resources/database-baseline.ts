@@ -1,0 +1,77 @@
+import { withConnection, type Connection } from "../connection.ts";
+import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+
+/** Raise it when the statements below change, so that existing stacks get them. */
+const VERSION = 1;
+
+const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
+const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
+
+/**
+ * The lookup function and the few rights it needs. Its owner can read three columns of pg_authid and nothing else; it
+ * tells the secrets of the pooled roles only, never of a superuser or replication role (CVE-2025-2291: and of no role
+ * past its VALID UNTIL). The search_path is fixed and every name qualified (CVE-2025-12819).
+ */
+function statements(database: string, owner: string, caller: string, roles: readonly string[]): string {
+  return `
+    revoke all on database ${identifier(database)} from public;
+    revoke create on schema public from public;
+    create schema if not exists pgbouncer;
+    revoke all on schema pgbouncer from public;
+    grant usage on schema pgbouncer to ${identifier(caller)}, ${identifier(owner)};
+    grant select (oid, rolname, rolpassword, rolcanlogin, rolsuper, rolreplication, rolvaliduntil) on pg_catalog.pg_authid to ${identifier(owner)};
+    create or replace function pgbouncer.lookup(role_name text, out rolname name, out rolpassword text)
+      returns setof record
+      language sql stable security definer strict
+      set search_path = ''
+    as $$
+      select a.rolname, a.rolpassword
+        from pg_catalog.pg_authid a
+       where a.rolname operator(pg_catalog.=) role_name::pg_catalog.name
+         and a.rolname operator(pg_catalog.=) any (array[${roles.map(literal).join(", ")}]::pg_catalog.name[])
+         and a.rolcanlogin and not a.rolsuper and not a.rolreplication
+         and (a.rolvaliduntil is null or a.rolvaliduntil operator(pg_catalog.>) pg_catalog.now())
+    $$;
+    alter function pgbouncer.lookup(text) owner to ${identifier(owner)};
+    revoke all on function pgbouncer.lookup(text) from public;
+    grant execute on function pgbouncer.lookup(text) to ${identifier(caller)};
+    comment on schema pgbouncer is 'Secrets of pooled roles for PgBouncer''s auth_query. Owned by the package, not by a migration.';
+    comment on function pgbouncer.lookup(text) is 'PgBouncer''s auth_query: name and SCRAM secret of one pooled role.';
+  `;
+}
+
+async function apply({ connection, owner, caller, roles }: Properties): Promise<void> {
+  await withConnection(connection as Connection, async (client) => {
+    await client.query("begin");
+    await client.query("set local lock_timeout = '5s'");
+    await client.query(statements(connection.database, owner, caller, roles));
+    await client.query("commit");
+  });
+}
+
+/**
+ * What a database needs before anybody uses it and no provider offers: PUBLIC loses its rights, and PgBouncer gets its
+ * `auth_query` function `pgbouncer.lookup(text)`. Inputs `connection` (superuser),
+ * `owner` (cannot log in), `caller` (the pooler's login) and `roles` (those that may come through the pooler).
+ */
+export const databaseBaseline: ResourceType = {
+  diff(olds, news) {
+    const changed = changedProperties(olds, news, ["connection"]);
+    return { changed: olds["version"] === VERSION ? changed : [...changed, "version"] };
+  },
+  async create(inputs) {
+    await apply(inputs);
+    return { id: inputs["connection"].database, outputs: { version: VERSION } };
+  },
+  async read(_id, state) {
+    const { rows } = await withConnection(state["connection"] as Connection, (client) =>
+      client.query("select to_regprocedure('pgbouncer.lookup(text)') is not null as present"),
+    );
+    return rows[0].present ? state : undefined;
+  },
+  async update(_id, _olds, news) {
+    await apply(news);
+    return { version: VERSION };
+  },
+  // Nothing to delete: the function goes with its database, and dropping it alone would only lock everybody out.
+};

@@ -1,0 +1,84 @@
+import path from "node:path";
+import { readMigrations } from "../../migrations/files.ts";
+import { withConnection, type Connection } from "../connection.ts";
+import { UNKNOWN, type Failure, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+
+/** Names in `news` that the state does not have. */
+function pending(olds: Properties, news: Properties): string[] {
+  const applied: string[] = olds["migrations"] ?? [];
+  return (news["migrations"] as string[]).filter((name) => !applied.includes(name));
+}
+
+/** What no run could do: applied files that changed or vanished, and a phase below the one reached. */
+function refused(olds: Properties, news: Properties): Failure[] {
+  const applied: string[] = olds["migrations"] ?? [];
+  const wanted: string[] = news["migrations"];
+  const failures: Failure[] = [];
+  for (const name of applied) {
+    const before = olds["checksums"]?.[name];
+    const now = news["checksums"]?.[name];
+    if (now !== undefined && before !== undefined && before !== now) {
+      failures.push({
+        property: name,
+        reason:
+          "its SQL was changed after it had been applied. Restore the file (only comments and white space may change) and put the change into a new migration: `aiwdb migrate new`.",
+      });
+    }
+  }
+  const missing = applied.filter((name) => !wanted.includes(name));
+  if (missing.length > 0) {
+    failures.push({
+      property: "migrations",
+      reason:
+        `the database already has ${missing.join(", ")}, which this stack does not want: rolloutPhase was lowered or files were removed. ` +
+        "Nothing is undone by `up`; roll back first with `aiwdb rollback --to <migration>`, or raise rolloutPhase again.",
+    });
+  }
+  return failures;
+}
+
+async function apply(news: Properties, report: Reporter): Promise<void> {
+  // Only a run that applies something pays for loading the runner.
+  const { applyMigrations } = await import("../../migrations/runner.ts");
+  const folder: string = path.resolve(news["folder"]);
+  const wanted = new Set<string>(news["migrations"]);
+  const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
+  await withConnection(news["connection"] as Connection, (client) =>
+    applyMigrations({ client, folder, migrations, direction: "up", report: (line: string) => report.status(line) }),
+  );
+}
+
+/**
+ * The migrations of a database, applied by node-pg-migrate as the owner over a direct connection.
+ *
+ * Inputs: `connection` (owner, direct), `folder` (not compared: every clone has its own), `migrations` (names in order)
+ * and `checksums` (by name, over the SQL without comments and white space). Pending names show in the preview; an
+ * applied file that changed stops it. Deleting the resource leaves the database as it is.
+ */
+export const migrations: ResourceType = {
+  check(news, olds) {
+    return news["migrations"] === UNKNOWN ? [] : refused(olds, news);
+  },
+  diff(olds, news, report) {
+    const names = pending(olds, news);
+    if (names.length > 0) report.info(`${names.length} pending: ${names.join(", ")}`);
+    const moved = olds["connection"]?.database !== news["connection"]?.database && news["connection"] !== UNKNOWN;
+    return { changed: [...(names.length > 0 ? ["migrations"] : []), ...(moved ? ["connection"] : [])], replaces: moved ? ["connection"] : [] };
+  },
+  async create(inputs, report) {
+    await apply(inputs, report);
+    return { id: inputs["connection"].database };
+  },
+  async read(_id, state) {
+    const { readApplied } = await import("../../migrations/applied.ts");
+    const rows = await withConnection(state["connection"] as Connection, (client) => readApplied(client));
+    return {
+      ...state,
+      migrations: rows.map(({ name }) => name),
+      checksums: Object.fromEntries(rows.map(({ name, checksum }) => [name, checksum ?? state["checksums"]?.[name]])),
+    };
+  },
+  async update(_id, _olds, news, report) {
+    await apply(news, report);
+  },
+};

@@ -1,0 +1,84 @@
+import { messageOf, StateError } from "../../../toolchain/errors.ts";
+import { withConnection, type Connection } from "../connection.ts";
+import { engine, localSql } from "../engine.ts";
+import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
+import { until } from "../retry.ts";
+import { scramSecret } from "../scram.ts";
+
+/** Set by `aiwdb up --reset-passwords`: the user was asked. */
+const RESET_VARIABLE = "AIWDB_RESET_PASSWORDS";
+
+const INVALID_PASSWORD = "28P01";
+
+async function setPassword({ container, connection }: Properties): Promise<void> {
+  await localSql(engine(), container, `alter role postgres with password '${scramSecret(connection.password)}';`);
+}
+
+/** Whether the role has a password yet; waits for a server that is still starting or recovering. */
+async function hasPassword(container: string): Promise<boolean> {
+  let last = "";
+  const answer = await until(
+    async () => {
+      try {
+        return await localSql(engine(), container, "select rolpassword is not null from pg_authid where rolname = 'postgres'");
+      } catch (error) {
+        // psql says which: starting up, recovering after a crash, no socket yet.
+        last = messageOf(error);
+        return undefined;
+      }
+    },
+    { deadlineMs: 60_000, everyMs: 200 },
+  );
+  if (answer === undefined) throw new StateError(`PostgreSQL in container ${container} does not answer on its local socket after 60 s; run \`up\` again. ${last}`);
+  return answer === "t";
+}
+
+async function accepted(connection: Connection): Promise<boolean> {
+  try {
+    await withConnection(connection, (client) => client.query("select 1"));
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === INVALID_PASSWORD) return false;
+    throw error;
+  }
+}
+
+async function establish(inputs: Properties): Promise<Properties> {
+  const { container, volume, connection } = inputs as { container: string; volume: string; connection: Connection };
+  if (!(await hasPassword(container))) {
+    await setPassword(inputs); // a cluster that was just made
+  } else if (!(await accepted(connection))) {
+    // The volume outlived the state that knew its passwords. Locking everybody out silently, or taking the database
+    // over without asking, would both be wrong.
+    if (process.env[RESET_VARIABLE] !== "1") {
+      throw new StateError(
+        `The data volume ${volume} belongs to a stack whose state is lost: its passwords are not the ones of this state.`,
+        [
+          {
+            subject: volume,
+            problem: "its data is untouched, and nobody can log in with the new passwords",
+            remedy:
+              "Run `npm run up -- --reset-passwords` to keep the data and give every role a new password through the container's local socket, " +
+              "or restore the state, or remove the volume if the data is not needed.",
+          },
+        ],
+      );
+    }
+    await setPassword(inputs);
+  }
+  if (!(await accepted(connection))) throw new StateError(`PostgreSQL refuses the password just set for ${connection.user}.`);
+  return { readyHost: connection.host, readyPort: connection.port };
+}
+
+/**
+ * The bootstrap superuser's password. A new cluster has none, so that nobody can log in over the network before it is
+ * set here, through the container's local socket. Inputs `container`, `volume`, `connection`; outputs `readyHost`, `readyPort`.
+ */
+export const superuserPassword: ResourceType = {
+  diff: (olds, news) => ({ changed: news["connection"] === UNKNOWN ? ["connection"] : changedProperties(olds, news) }),
+  create: async (inputs) => ({ id: inputs["volume"], outputs: await establish(inputs) }),
+  async update(_id, olds, news) {
+    if (olds["connection"].password !== news["connection"].password) await setPassword(news);
+    return establish(news);
+  },
+};

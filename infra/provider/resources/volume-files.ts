@@ -1,0 +1,228 @@
+import type Docker from "dockerode";
+import { certificateProblems, serialOf } from "../../../certs/verify.ts";
+import { StateError } from "../../../toolchain/errors.ts";
+import { PGBOUNCER_CONFIG_DIR } from "../../render/pgbouncer-ini.ts";
+import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
+import { archive, engine, exec, inspect, isNotFound, lastLines, localSql, readArchive, type FileSpec } from "../engine.ts";
+import { offeredCertificate } from "../handshake.ts";
+import { changedProperties, UNKNOWN, type Failure, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+import { until } from "../retry.ts";
+
+type Files = Record<string, FileSpec>;
+
+const STAGING = ".staged";
+const SERVER_CERTIFICATE = "tls/server.crt";
+
+/** Mounted where the image has it, because a new volume takes owner and mode from there. */
+const MOUNT: Record<Inputs["service"], string> = { postgres: POSTGRES_CONFIG_DIR, pgbouncer: PGBOUNCER_CONFIG_DIR };
+
+/** Inputs; see `volumeFiles`. */
+interface Inputs {
+  readonly volume: string;
+  readonly image: string;
+  readonly uid: number;
+  readonly files: Files;
+  readonly service: "postgres" | "pgbouncer";
+  readonly container: string;
+  readonly restartKey: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A container of the service's own image that has the volume and is never started as a server. */
+async function withHelper<T>(inputs: Inputs, command: string[], work: (helper: Docker.Container, docker: Docker) => Promise<T>): Promise<T> {
+  const docker = engine();
+  const name = `${inputs.volume}-files`;
+  await removeHelper(docker, name); // of a run that was killed
+  const helper = await docker.createContainer({
+    name,
+    Image: inputs.image,
+    Entrypoint: command,
+    Cmd: [],
+    User: `${inputs.uid}:${inputs.uid}`,
+    Labels: { "ai-workflow-database.helper": inputs.volume },
+    HostConfig: { Binds: [`${inputs.volume}:${MOUNT[inputs.service]}`], NetworkMode: "none", CapDrop: ["ALL"], SecurityOpt: ["no-new-privileges"] },
+  });
+  try {
+    return await work(helper, docker);
+  } finally {
+    await removeHelper(docker, name);
+  }
+}
+
+async function removeHelper(docker: Docker, name: string): Promise<void> {
+  try {
+    await docker.getContainer(name).remove({ force: true, v: true }); // v: volumes the image declares and nobody named
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
+
+/** First fill: nobody reads the files yet. */
+async function fill(inputs: Inputs): Promise<void> {
+  await withHelper(inputs, ["true"], async (helper) => {
+    await helper.putArchive(archive(inputs.files, inputs.uid), { path: MOUNT[inputs.service] });
+  });
+}
+
+/**
+ * Replaces files under a server that may be running: all are written beside the old ones first, then renamed one by one,
+ * so that a full disk or a kill leaves each file either old or new, never half.
+ */
+async function replace(inputs: Inputs): Promise<void> {
+  const script = [
+    "set -eu",
+    `cd ${MOUNT[inputs.service]}`,
+    ...Object.keys(inputs.files).map((name) => `mv -f '${STAGING}/${name}' '${name}'`),
+    `rm -rf ${STAGING}`,
+    "sync",
+  ].join("\n");
+  await withHelper(inputs, ["sh", "-c", script], async (helper, docker) => {
+    await helper.putArchive(archive(inputs.files, inputs.uid, `${STAGING}/`), { path: MOUNT[inputs.service] });
+    await helper.start();
+    const { StatusCode } = await helper.wait();
+    if (StatusCode !== 0) {
+      throw new StateError(`The files of volume ${inputs.volume} could not be replaced: ${await lastLines(docker, helper.id)}`);
+    }
+  });
+}
+
+const PGBOUNCER_CONSOLE = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "/run/pgbouncer", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer", "-c"];
+
+interface Service {
+  /** What the server would refuse in its files, before anything depends on it. */
+  refused(docker: Docker, container: string): Promise<string>;
+  /** Makes the running server read its files again; returns what it refused. */
+  reload(docker: Docker, container: string): Promise<string>;
+}
+
+const SERVICES: Record<Inputs["service"], Service> = {
+  postgres: {
+    // https://www.postgresql.org/docs/16/view-pg-file-settings.html: both views read the files as they are now.
+    refused: (docker, container) =>
+      localSql(
+        docker,
+        container,
+        `select format('%s line %s: %s', file_name, line_number, error) from pg_hba_file_rules where error is not null
+         union all
+         select format('%s line %s, %s: %s', sourcefile, sourceline, name, error) from pg_file_settings
+          where error is not null and error <> 'setting could not be applied'`,
+      ),
+    async reload(docker, container) {
+      await localSql(docker, container, "select pg_reload_conf();");
+      return "";
+    },
+  },
+  pgbouncer: {
+    refused: async () => "", // it has no way to ask; RELOAD itself says so
+    async reload(docker, container) {
+      const result = await exec(docker, container, [...PGBOUNCER_CONSOLE, "RELOAD"]);
+      if (result.exitCode !== 0) return result.stderr.trim();
+      // Server connections made with the old certificate end when they are released; nobody is cut off.
+      await exec(docker, container, [...PGBOUNCER_CONSOLE, "RECONNECT"]);
+      return "";
+    },
+  },
+};
+
+/** The reply to a reload says nothing about certificates: only a handshake does. */
+async function refuseOldCertificate(inputs: Inputs): Promise<void> {
+  const certificate = inputs.files[SERVER_CERTIFICATE];
+  if (!certificate) return;
+  const wanted = serialOf(certificate.content);
+  const seen = await until(
+    async () => {
+      const offered = await offeredCertificate(inputs.host, inputs.port).catch(() => undefined);
+      return offered?.serialNumber === wanted ? true : undefined;
+    },
+    { deadlineMs: 15_000, everyMs: 100 },
+  );
+  if (!seen) throw new StateError(`${inputs.container} still offers its old certificate on ${inputs.host}:${inputs.port}; see its log.`);
+}
+
+async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Promise<void> {
+  const docker = engine();
+  const info = await inspect(docker, news.container);
+  if (!info?.State.Running) return; // it reads the files when it starts
+  const service = SERVICES[news.service];
+  const restart = olds.restartKey !== news.restartKey;
+  let refused = await service.refused(docker, news.container);
+  if (refused === "" && !restart) refused = await service.reload(docker, news.container);
+  if (refused !== "") {
+    await replace({ ...news, files: olds.files });
+    throw new StateError(`${news.container} refused its new settings; the old ones are in force and back in place:\n${refused}`);
+  }
+  if (restart) {
+    report.info(`restarting ${news.container}: a setting changed that it reads only at start`);
+    await docker.getContainer(news.container).restart();
+  }
+  await refuseOldCertificate(news);
+}
+
+/** Pairs of certificate and key among the files that could not be used together. */
+function pairProblems(files: Files): Failure[] {
+  const ca = files["tls/ca.crt"]?.content;
+  return Object.keys(files)
+    .filter((name) => name.endsWith(".key"))
+    .flatMap((name) => {
+      const keyPem = files[name]?.content ?? "";
+      const certPem = files[name.replace(/\.key$/, ".crt")]?.content ?? "";
+      if ([ca, keyPem, certPem].includes(UNKNOWN)) return [];
+      return certificateProblems({ certPem, keyPem }, ca ?? "").map((reason) => ({ property: `files.${name}`, reason }));
+    });
+}
+
+/**
+ * Files in a volume that a server reads: configuration and certificates. A container's own `uploads` would force its
+ * replacement and do not work on a read-only root.
+ *
+ * Inputs: `volume`; `image`, whose user `uid` owns the files; `files` (secret; path to content and mode); `service` and
+ * `container`, which is told to reload if it runs; `restartKey`: when it changes, the container is restarted instead;
+ * `host` and `port`, where the certificate in use is compared by a handshake.
+ */
+export const volumeFiles: ResourceType = {
+  diff(olds: Properties, news: Properties) {
+    const changed = changedProperties(olds, news, ["image", "host", "port"]);
+    return { changed, replaces: changed.filter((name) => name === "volume") };
+  },
+  async create(inputs, report) {
+    const wanted = inputs as Inputs;
+    refuse(pairProblems(wanted.files));
+    const info = await inspect(engine(), wanted.container);
+    if (info?.State.Running) {
+      // A run that was cut off, or a state that was lost, left the server running on other files.
+      await replace(wanted);
+      await applyToServer({ ...wanted, restartKey: "" }, wanted, report);
+    } else {
+      await fill(wanted);
+    }
+    return { id: wanted.volume };
+  },
+  async read(_id, state) {
+    const inputs = state as Inputs;
+    try {
+      const found = await withHelper(inputs, ["true"], (helper, docker) => readArchive(docker, helper.id, MOUNT[inputs.service]));
+      const files = Object.fromEntries(
+        Object.entries(inputs.files).map(([name, spec]) => [name, { ...spec, content: found[name] ?? "" }]),
+      );
+      return { ...state, files };
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  },
+  async update(_id, olds, news, report) {
+    refuse(pairProblems((news as Inputs).files));
+    await replace(news as Inputs);
+    await applyToServer(olds as Inputs, news as Inputs, report);
+  },
+  // Nothing to delete: the files go with their volume.
+};
+
+function refuse(failures: readonly Failure[]): void {
+  if (failures.length === 0) return;
+  throw new StateError(
+    "Certificates that cannot be used; nothing has been replaced:",
+    failures.map(({ property, reason }) => ({ subject: property, problem: reason })),
+  );
+}

@@ -1,0 +1,17 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+/**
+ * Calls `attempt` until it returns something, at most until the deadline. An error it throws ends the waiting; what
+ * was not ready yet is said by returning undefined.
+ */
+export async function until<T>(
+  attempt: () => Promise<T | undefined>,
+  { deadlineMs, everyMs = 100 }: { deadlineMs: number; everyMs?: number },
+): Promise<T | undefined> {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    const value = await attempt();
+    if (value !== undefined || Date.now() >= end) return value;
+    await sleep(everyMs);
+  }
+}

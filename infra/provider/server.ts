@@ -1,0 +1,168 @@
+// The gRPC side of the provider. Pulumi's own `provider.main` loads the whole SDK (0.5 s in every preview), knows no
+// detailed diff and hands secrets over still wrapped; the generated protocol classes alone are enough. See docs/adr.
+import grpc from "@grpc/grpc-js";
+import emptyProto from "google-protobuf/google/protobuf/empty_pb.js";
+import structProto from "google-protobuf/google/protobuf/struct_pb.js";
+import engineGrpc from "@pulumi/pulumi/proto/engine_grpc_pb.js";
+import engineProto from "@pulumi/pulumi/proto/engine_pb.js";
+import pluginProto from "@pulumi/pulumi/proto/plugin_pb.js";
+import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
+import proto from "@pulumi/pulumi/proto/provider_pb.js";
+import { messageOf, UserError } from "../../toolchain/errors.ts";
+import { changedProperties, type Properties, type Reporter, type ResourceType } from "./resource.ts";
+
+type Loader = () => Promise<ResourceType>;
+type Call<T> = grpc.ServerUnaryCall<T, unknown>;
+
+const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
+
+/**
+ * Serves resource types to the Pulumi engine until it ends the process.
+ *
+ * @param engineAddress where progress goes to, as given by the engine on the command line
+ * @param types loaders by type name, so that a preview loads only what it needs
+ */
+export function serve(engineAddress: string | undefined, version: string, types: Readonly<Record<string, Loader>>): void {
+  const engine =
+    engineAddress === undefined ? undefined : new engineGrpc.EngineClient(engineAddress, grpc.credentials.createInsecure(), MESSAGE_LIMIT);
+
+  const reporterFor = (urn: string): Reporter => {
+    const log = (message: string, severity: number, ephemeral: boolean) => {
+      const request = new engineProto.LogRequest();
+      request.setSeverity(severity as engineProto.LogSeverity);
+      request.setMessage(message);
+      request.setUrn(urn);
+      request.setEphemeral(ephemeral);
+      engine?.log(request, () => {}); // a line of progress that is lost must not fail the work it is about
+    };
+    return {
+      status: (message) => log(message, engineProto.LogSeverity.INFO, true),
+      info: (message) => log(message, engineProto.LogSeverity.INFO, false),
+      warn: (message) => log(message, engineProto.LogSeverity.WARNING, false),
+    };
+  };
+
+  const typeOf = (urn: string): Promise<ResourceType> => {
+    const name = urn.split("::")[2]?.split("$").at(-1)?.split(":").at(-1) ?? "";
+    const loader = types[name];
+    if (!loader) throw new Error(`the provider has no resource type ${name}`);
+    return loader();
+  };
+
+  const respond = async <R>(callback: grpc.sendUnaryData<R>, work: () => Promise<R>) => {
+    try {
+      callback(null, await work());
+    } catch (error) {
+      // A UserError's message is made for people; the stack of anything else is what a bug report needs.
+      const details = error instanceof UserError ? error.message : error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+      callback({ code: grpc.status.UNKNOWN, details }, null);
+    }
+  };
+  const done = (_call: unknown, callback: grpc.sendUnaryData<emptyProto.Empty>) => callback(null, new emptyProto.Empty());
+
+  const server = new grpc.Server(MESSAGE_LIMIT);
+  server.addService(providerGrpc.ResourceProviderService, {
+    attach: done,
+    cancel: done,
+    configure: (_call: unknown, callback: grpc.sendUnaryData<proto.ConfigureResponse>) => {
+      // Without acceptSecrets the engine opens secrets for us and marks the same properties of the outputs again.
+      callback(null, new proto.ConfigureResponse());
+    },
+    getPluginInfo: (_call: unknown, callback: grpc.sendUnaryData<pluginProto.PluginInfo>) => {
+      const info = new pluginProto.PluginInfo();
+      info.setVersion(version);
+      callback(null, info);
+    },
+    getSchema: (_call: unknown, callback: grpc.sendUnaryData<proto.GetSchemaResponse>) => {
+      const response = new proto.GetSchemaResponse();
+      response.setSchema(JSON.stringify({ name: "aiwdb", version }));
+      callback(null, response);
+    },
+    check: ({ request }: Call<proto.CheckRequest>, callback: grpc.sendUnaryData<proto.CheckResponse>) =>
+      respond(callback, async () => {
+        const type = await typeOf(request.getUrn());
+        const news = toProperties(request.getNews());
+        const failures = (await type.check?.(news, toProperties(request.getOlds()), reporterFor(request.getUrn()))) ?? [];
+        const response = new proto.CheckResponse();
+        response.setInputs(toStruct(news));
+        response.setFailuresList(
+          failures.map(({ property, reason }) => {
+            const failure = new proto.CheckFailure();
+            failure.setProperty(property);
+            failure.setReason(reason);
+            return failure;
+          }),
+        );
+        return response;
+      }),
+    diff: ({ request }: Call<proto.DiffRequest>, callback: grpc.sendUnaryData<proto.DiffResponse>) =>
+      respond(callback, async () => {
+        const type = await typeOf(request.getUrn());
+        const olds = toProperties(request.getOlds());
+        const news = toProperties(request.getNews());
+        const { changed, replaces = [] } = type.diff
+          ? await type.diff(olds, news, reporterFor(request.getUrn()))
+          : { changed: changedProperties(olds, news) };
+        const response = new proto.DiffResponse();
+        response.setChanges(changed.length > 0 ? proto.DiffResponse.DiffChanges.DIFF_SOME : proto.DiffResponse.DiffChanges.DIFF_NONE);
+        response.setDiffsList([...changed]);
+        response.setReplacesList([...replaces]);
+        // All of them own something with a fixed name, which two resources cannot own at once.
+        response.setDeletebeforereplace(true);
+        return response;
+      }),
+    create: ({ request }: Call<proto.CreateRequest>, callback: grpc.sendUnaryData<proto.CreateResponse>) =>
+      respond(callback, async () => {
+        const type = await typeOf(request.getUrn());
+        const inputs = toProperties(request.getProperties());
+        const { id, outputs } = await type.create(inputs, reporterFor(request.getUrn()));
+        const response = new proto.CreateResponse();
+        response.setId(id);
+        response.setProperties(toStruct({ ...inputs, ...outputs }));
+        return response;
+      }),
+    read: ({ request }: Call<proto.ReadRequest>, callback: grpc.sendUnaryData<proto.ReadResponse>) =>
+      respond(callback, async () => {
+        const type = await typeOf(request.getUrn());
+        const state = toProperties(request.getProperties());
+        const found = type.read ? await type.read(request.getId(), state, reporterFor(request.getUrn())) : state;
+        const response = new proto.ReadResponse();
+        if (!found) return response; // an empty id: it is gone
+        response.setId(request.getId());
+        response.setProperties(toStruct(found));
+        const inputs = Object.keys(toProperties(request.getInputs()));
+        response.setInputs(toStruct(Object.fromEntries(inputs.map((key) => [key, found[key]]))));
+        return response;
+      }),
+    update: ({ request }: Call<proto.UpdateRequest>, callback: grpc.sendUnaryData<proto.UpdateResponse>) =>
+      respond(callback, async () => {
+        const type = await typeOf(request.getUrn());
+        const olds = toProperties(request.getOlds());
+        const news = toProperties(request.getNews());
+        const outputs = await type.update(request.getId(), olds, news, reporterFor(request.getUrn()));
+        const response = new proto.UpdateResponse();
+        response.setProperties(toStruct({ ...olds, ...news, ...outputs }));
+        return response;
+      }),
+    delete: ({ request }: Call<proto.DeleteRequest>, callback: grpc.sendUnaryData<emptyProto.Empty>) =>
+      respond(callback, async () => {
+        const type = await typeOf(request.getUrn());
+        await type.delete?.(request.getId(), toProperties(request.getProperties()), reporterFor(request.getUrn()));
+        return new emptyProto.Empty();
+      }),
+  } as unknown as grpc.UntypedServiceImplementation);
+
+  server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
+    if (error) throw error;
+    process.stdout.write(`${port}\n`); // the engine reads the port from the first line
+  });
+}
+
+function toProperties(struct: structProto.Struct | undefined): Properties {
+  return (struct?.toJavaScript() as Properties | undefined) ?? {};
+}
+
+function toStruct(properties: Properties): structProto.Struct {
+  // undefined has no place in JSON: such a property is simply absent.
+  return structProto.Struct.fromJavaScript(JSON.parse(JSON.stringify(properties)));
+}

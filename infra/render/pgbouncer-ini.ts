@@ -1,0 +1,125 @@
+import type { StackConfig } from "../config.ts";
+import { POOLED_ROLES, ROLES, sessionDatabase } from "../names.ts";
+import { GENERATED, mergeSettings, type Settings } from "./settings.ts";
+
+/** Where the configuration volume is mounted in the PgBouncer container. */
+export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
+export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
+export const PGBOUNCER_PORT = 6432;
+
+/** What the package promises; overrides of these are refused. https://www.pgbouncer.org/config.html */
+export const PGBOUNCER_MANDATORY: Settings = {
+  listen_addr: { value: "*", why: "clients reach the pooler through the container's network", restart: true },
+  listen_port: { value: PGBOUNCER_PORT, why: "the published port is mapped to it", restart: true },
+  unix_socket_dir: { value: PGBOUNCER_SOCKET_DIR, why: "health check and reload go over the local socket", restart: true },
+  auth_type: { value: "hba", why: "who may log in where is in pgbouncer_hba.conf" },
+  auth_hba_file: { value: `${PGBOUNCER_CONFIG_DIR}/pgbouncer_hba.conf`, why: "who may log in where" },
+  auth_file: { value: `${PGBOUNCER_CONFIG_DIR}/userlist.txt`, why: "only the pooler's own login" },
+  auth_user: { value: ROLES.pooler, why: "looks up the other roles' SCRAM secrets" },
+  // Schema-qualified, and the function has a fixed search_path of its own (CVE-2025-12819).
+  auth_query: { value: "select rolname, rolpassword from pgbouncer.lookup($1)", why: "secrets live in the server only" },
+  stats_users: { value: ROLES.monitor, why: "statistics for monitoring, no commands" },
+  admin_users: { value: "", why: "commands over the local socket only" },
+  client_tls_sslmode: { value: "verify-full", why: "every client shows a certificate" },
+  client_tls_ca_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/ca.crt`, why: "of the stack's own authority" },
+  client_tls_cert_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/server.crt`, why: "the pooler's server certificate" },
+  client_tls_key_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/server.key`, why: "its key" },
+  client_tls_protocols: { value: "secure", why: "TLS 1.2 and 1.3" },
+  server_tls_sslmode: { value: "verify-full", why: "the server proves its name" },
+  server_tls_ca_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/ca.crt`, why: "of the stack's own authority" },
+  server_tls_cert_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.crt`, why: "the pooler's client certificate" },
+  server_tls_key_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.key`, why: "its key" },
+  server_tls_protocols: { value: "secure", why: "TLS 1.2 and 1.3" },
+};
+
+/** Values that may be overridden by `pgbouncerSettings`; those from the stack's own settings among them. */
+export function pgbouncerDefaults(config: StackConfig): Settings {
+  return {
+    pool_mode: { value: "transaction", why: "many clients share few server connections" },
+    max_client_conn: { value: config.pgbouncerMaxClientConn, why: "pgbouncerMaxClientConn" },
+    default_pool_size: { value: config.pgbouncerDefaultPoolSize, why: "pgbouncerDefaultPoolSize" },
+    reserve_pool_size: { value: config.pgbouncerReservePoolSize, why: "pgbouncerReservePoolSize" },
+    reserve_pool_timeout: { value: config.pgbouncerReservePoolTimeoutSec, why: "pgbouncerReservePoolTimeoutSec" },
+    max_db_connections: { value: config.pgbouncerMaxDbConnections, why: "pgbouncerMaxDbConnections" },
+    max_prepared_statements: { value: config.pgbouncerMaxPreparedStatements, why: "prepared statements work in transaction mode" },
+    server_check_delay: { value: config.pgbouncerServerCheckDelaySec, why: "pgbouncerServerCheckDelaySec" },
+    server_check_query: { value: "select 1", why: "a query, not only a socket" },
+    server_connect_timeout: { value: config.pgbouncerServerConnectTimeoutSec, why: "pgbouncerServerConnectTimeoutSec" },
+    server_login_retry: { value: config.pgbouncerServerLoginRetrySec, why: "pgbouncerServerLoginRetrySec" },
+    server_lifetime: { value: config.pgbouncerServerLifetimeSec, why: "pgbouncerServerLifetimeSec" },
+    server_idle_timeout: { value: config.pgbouncerServerIdleTimeoutSec, why: "pgbouncerServerIdleTimeoutSec" },
+    server_fast_close: { value: 1, why: "RECONNECT does not wait for idle clients" },
+    query_timeout: { value: config.pgbouncerQueryTimeoutSec, why: "pgbouncerQueryTimeoutSec" },
+    query_wait_timeout: { value: config.pgbouncerQueryWaitTimeoutSec, why: "pgbouncerQueryWaitTimeoutSec" },
+    client_login_timeout: { value: config.pgbouncerClientLoginTimeoutSec, why: "pgbouncerClientLoginTimeoutSec" },
+    // Drivers send these at start-up; the pooler tracks or drops them instead of refusing the client.
+    ignore_startup_parameters: { value: "extra_float_digits,options,search_path", why: "drivers send them unasked" },
+    tcp_keepalive: { value: 1, why: "a peer that vanished is noticed" },
+    tcp_keepcnt: { value: 5, why: "the application's figure" },
+    tcp_keepidle: { value: 600, why: "the application's figure, seconds" },
+    tcp_keepintvl: { value: 30, why: "the application's figure, seconds" },
+    listen_backlog: { value: 4096, why: "the application's figure: connection storms queue", restart: true },
+    stats_period: { value: 60, why: "the application's figure, seconds" },
+    log_connections: { value: 0, why: "one line for every short connection drowns the log" },
+    log_disconnections: { value: 0, why: "one line for every short connection drowns the log" },
+    log_pooler_errors: { value: 1, why: "what the pooler tells clients is in its log" },
+  };
+}
+
+/** The whole of pgbouncer.ini. The server is reached as `host`, the name in its certificate. */
+export function renderPgbouncerIni(config: StackConfig, host: string): string {
+  const session = config.pgbouncerSessionDbConnections;
+  const transaction = config.pgbouncerMaxDbConnections - session;
+  const entry = (name: string, mode: string, connections: number) =>
+    `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${config.databaseName} pool_mode=${mode}` +
+    ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} max_db_connections=${connections}`;
+  const settings = mergeSettings(PGBOUNCER_MANDATORY, {
+    ...pgbouncerDefaults(config),
+    auth_dbname: { value: config.databaseName, why: "the lookup function lives there" },
+  }, config.pgbouncerSettings);
+  return [
+    `; ${GENERATED}`,
+    "[databases]",
+    entry(config.databaseName, "transaction", transaction),
+    entry(sessionDatabase(config.databaseName), "session", session),
+    "",
+    "[pgbouncer]",
+    ...settings.map(([name, value]) => `${name} = ${value}`),
+    "",
+  ].join("\n");
+}
+
+/** The part of the settings that takes effect only by a restart. */
+export function pgbouncerRestartKey(config: StackConfig): string {
+  const defaults = pgbouncerDefaults(config);
+  const known = { ...defaults, ...PGBOUNCER_MANDATORY };
+  return mergeSettings(PGBOUNCER_MANDATORY, defaults, config.pgbouncerSettings)
+    .filter(([name]) => known[name]?.restart)
+    .map(([name, value]) => `${name}=${value}`)
+    .join("\n");
+}
+
+/** pgbouncer_hba.conf: the pooled roles over TLS, statistics for the monitoring role, nobody else. */
+export function renderPgbouncerHba(config: StackConfig): string {
+  const databases = [config.databaseName, sessionDatabase(config.databaseName)].join(",");
+  return [
+    `# ${GENERATED}`,
+    "# Health check and reload: the process' own account over the local socket.",
+    `local pgbouncer ${ROLES.pooler} peer`,
+    `hostssl ${databases} ${POOLED_ROLES.join(",")} all scram-sha-256`,
+    "# Statistics (SHOW); stats_users may not run commands.",
+    `hostssl pgbouncer ${ROLES.monitor} all scram-sha-256`,
+    "host all all all reject",
+    "",
+  ].join("\n");
+}
+
+/** userlist.txt: the pooler's own login. Every other secret is looked up in the server. */
+export function renderUserlist(poolerPassword: string): string {
+  return `${quoteUserlist(ROLES.pooler)} ${quoteUserlist(poolerPassword)}\n`;
+}
+
+/** Double quotes are doubled. https://www.pgbouncer.org/config.html#authentication-file-format */
+function quoteUserlist(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`;
+}

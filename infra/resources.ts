@@ -1,0 +1,136 @@
+import * as pulumi from "@pulumi/pulumi";
+import { OwnResource } from "./provider/custom-resource.ts";
+import type { Connection } from "./provider/connection.ts";
+import type { FileSpec } from "./provider/engine.ts";
+
+/** A connection whose parts may still be on their way. */
+export type ConnectionInput = { readonly [Key in keyof Connection]: pulumi.Input<Connection[Key]> };
+
+/** One of the package's images, built on the engine when it is not there. Output: its tag. */
+export class Image extends OwnResource {
+  declare readonly tag: pulumi.Output<string>;
+
+  constructor(name: string, args: { kind: string; tag: string }, opts?: pulumi.CustomResourceOptions) {
+    super("Image", name, args, [], opts);
+  }
+}
+
+/** A generated password; a new one when `version` changes. */
+export class Password extends OwnResource {
+  /** Secret. */
+  declare readonly password: pulumi.Output<string>;
+
+  constructor(name: string, args: { version: pulumi.Input<number> }, opts?: pulumi.CustomResourceOptions) {
+    super("Password", name, args, ["password"], { ...opts, additionalSecretOutputs: ["password"] });
+  }
+}
+
+/** Decides when leaf certificates are renewed; they follow `generation`. */
+export class Renewal extends OwnResource {
+  declare readonly generation: pulumi.Output<number>;
+  declare readonly issuedAt: pulumi.Output<string>;
+
+  constructor(
+    name: string,
+    args: { validityDays: number; renewBeforeDays: number; force?: string | undefined },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("Renewal", name, args, ["generation", "issuedAt"], opts);
+  }
+}
+
+export interface VolumeFilesArgs {
+  readonly volume: pulumi.Input<string>;
+  readonly image: pulumi.Input<string>;
+  /** Who the files belong to inside the container. */
+  readonly uid: number;
+  readonly files: Record<string, { readonly content: pulumi.Input<string>; readonly mode: FileSpec["mode"] }>;
+  readonly service: "postgres" | "pgbouncer";
+  /** Container that is told to reload, if it runs. */
+  readonly container: string;
+  /** When it changes, the container is restarted instead. */
+  readonly restartKey: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Configuration and certificates in a volume, replaced under a running server without a restart. */
+export class VolumeFiles extends OwnResource {
+  declare readonly volume: pulumi.Output<string>;
+
+  constructor(name: string, args: VolumeFilesArgs, opts?: pulumi.CustomResourceOptions) {
+    super("VolumeFiles", name, { ...args, files: pulumi.secret(args.files) }, [], opts);
+  }
+}
+
+/** The gate between a started container and whatever connects to it. */
+export class ContainerReady extends OwnResource {
+  declare readonly readyHost: pulumi.Output<string>;
+  declare readonly readyPort: pulumi.Output<number>;
+
+  constructor(
+    name: string,
+    args: {
+      container: pulumi.Input<string>;
+      containerId: pulumi.Input<string>;
+      host: string;
+      port: number;
+      pidsLimit: number;
+      timeoutSec: number;
+    },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("ContainerReady", name, args, ["readyHost", "readyPort"], opts);
+  }
+}
+
+/** The bootstrap superuser's password, set through the container's local socket. */
+export class SuperuserPassword extends OwnResource {
+  declare readonly readyHost: pulumi.Output<string>;
+  declare readonly readyPort: pulumi.Output<number>;
+
+  constructor(
+    name: string,
+    args: { container: pulumi.Input<string>; volume: pulumi.Input<string>; connection: ConnectionInput },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("SuperuserPassword", name, { ...args, connection: pulumi.secret(args.connection) }, ["readyHost", "readyPort"], opts);
+  }
+}
+
+/** PUBLIC's rights taken away, and PgBouncer's auth_query function. */
+export class DatabaseBaseline extends OwnResource {
+  constructor(
+    name: string,
+    args: { connection: ConnectionInput; owner: pulumi.Input<string>; caller: pulumi.Input<string>; roles: pulumi.Input<string>[] },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("DatabaseBaseline", name, { ...args, connection: pulumi.secret(args.connection) }, [], opts);
+  }
+}
+
+/** Certificates and keys of the client roles on this machine, outside the checkout. */
+export class ClientFiles extends OwnResource {
+  declare readonly directory: pulumi.Output<string>;
+
+  constructor(
+    name: string,
+    args: { directory: string; files: Record<string, pulumi.Input<string>> },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("ClientFiles", name, { ...args, files: pulumi.secret(args.files) }, [], opts);
+  }
+}
+
+/** The applied migrations of the database. */
+export class Migrations extends OwnResource {
+  declare readonly migrations: pulumi.Output<string[]>;
+
+  constructor(
+    name: string,
+    args: { connection: ConnectionInput; folder: string; migrations: string[]; checksums: Record<string, string> },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("Migrations", name, { ...args, connection: pulumi.secret(args.connection) }, [], opts);
+  }
+}
