@@ -1,0 +1,9 @@
+-- Phase: 3
+-- Why: takes back 0021_create_calendar.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Data loss: every row of public.calendars, public.events.
+
+drop table public.events;
+drop table public.calendars;
+
+drop type public.eventcategory;

@@ -1,0 +1,9 @@
+-- Phase: 3
+-- Why: takes back 0022_create_documents.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Data loss: every row of public.documents, public.document_chunks.
+
+drop table public.document_chunks;
+drop table public.documents;
+
+drop type public.documentstatus;

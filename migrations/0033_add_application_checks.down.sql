@@ -1,0 +1,30 @@
+-- Phase: 3
+-- Why: takes back 0033_add_application_checks.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+
+alter table public.cross_service_memory_sync drop constraint cross_service_memory_sync_sync_status_known;
+alter table public.cross_service_memory_sync drop constraint cross_service_memory_sync_sync_type_known;
+alter table public.simple_chat_context drop constraint simple_chat_context_access_level_known;
+alter table public.simple_chat_context drop constraint simple_chat_context_expires_at_after_start;
+alter table public.router_decision_log drop constraint router_decision_log_confidence_score_range;
+alter table public.chat_mode_sessions drop constraint chat_mode_sessions_ended_at_not_before_created_at;
+alter table public.legacy_agent_metrics drop constraint legacy_agent_metrics_period_end_not_before_period_start;
+alter table public.legacy_agent_configurations drop constraint legacy_agent_configurations_priority_range;
+alter table public.multi_agent_conversations drop constraint multi_agent_conversation_overall_satisfaction_score_range;
+alter table public.multi_agent_conversations drop constraint multi_agent_conversation_completed_at_not_before_started_at;
+alter table public.task_delegations drop constraint task_delegation_progress_percentage_range;
+alter table public.task_delegations drop constraint task_delegation_completed_at_not_before_started_at;
+alter table public.agent_configurations drop constraint agent_configuration_priority_level_range;
+alter table public.message_feedback drop constraint message_feedback_feedback_known;
+alter table public.chat_session_summaries drop constraint chat_session_summaries_resolution_status_known;
+alter table public.chat_session_summaries drop constraint chat_session_summaries_complexity_level_known;
+alter table public.chat_session_summaries drop constraint chat_session_summaries_ended_at_not_before_started_at;
+alter table public.chat_messages drop constraint chat_messages_message_order_not_negative;
+alter table public.chat_messages drop constraint chat_messages_confidence_score_range;
+alter table public.chat_messages drop constraint chat_messages_message_type_known;
+alter table public.semantic_insights drop constraint semantic_insights_confidence_score_range;
+alter table public.mission_interviews drop constraint mission_interviews_completed_at_not_before_created_at;
+alter table public.task_feedback drop constraint task_feedback_energy_range;
+alter table public.task_feedback drop constraint task_feedback_difficulty_range;
+alter table public.tasks drop constraint tasks_completion_percentage_range;
+alter table public.document_chunks drop constraint document_chunks_chunk_index_not_negative;

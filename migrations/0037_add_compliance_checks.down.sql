@@ -1,0 +1,25 @@
+-- Phase: 4
+-- Why: takes back 0037_add_compliance_checks.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+
+alter table audit.data_retention_logs drop constraint data_retention_logs_execution_status_known;
+alter table audit.data_retention_logs drop constraint data_retention_logs_retention_action_known;
+alter table public.forensic_investigations drop constraint forensic_investigation_status_known;
+alter table public.forensic_investigations drop constraint forensic_investigation_priority_known;
+alter table public.forensic_investigations drop constraint forensic_investigation_case_type_known;
+alter table public.forensic_investigations drop constraint forensic_investigation_discovery_date_not_before_incident_date;
+alter table public.forensic_investigations drop constraint forensic_investigation_completed_not_before_started;
+alter table public.compliance_assessments drop constraint compliance_assessment_controls_add_up;
+alter table public.compliance_assessments drop constraint compliance_assessment_overall_score_range;
+alter table public.compliance_assessments drop constraint compliance_assessment_assessment_method_known;
+alter table audit.threat_intelligence_events drop constraint threat_intelligence_event_false_positive_probability_range;
+alter table audit.threat_intelligence_events drop constraint threat_intelligence_event_confidence_score_range;
+alter table audit.threat_intelligence_events drop constraint threat_intelligence_event_business_impact_known;
+alter table audit.threat_intelligence_events drop constraint threat_intelligence_event_status_known;
+alter table audit.threat_intelligence_events drop constraint threat_intelligence_event_last_seen_not_before_first_seen;
+alter table audit.enterprise_audit_events drop constraint enterprise_audit_event_data_classification_known;
+alter table audit.enterprise_audit_events drop constraint enterprise_audit_event_event_outcome_known;
+alter table public.data_retention_policies drop constraint data_retention_policies_period_positive;
+alter table public.privacy_requests drop constraint privacy_requests_status_known;
+alter table public.privacy_requests drop constraint privacy_requests_request_type_known;
+alter table public.privacy_requests drop constraint privacy_requests_due_date_not_before_requested_at;
