@@ -133,6 +133,17 @@ export async function findEngine(options: FindEngineOptions = {}): Promise<Engin
   return (await search(options)).engine;
 }
 
+/** Why no engine can be started on this machine, or undefined if one can. */
+export function startObstacle(): Problem | undefined {
+  const obstacle = (problem: string): Problem => ({ subject: "Docker Engine", problem, remedy: INSTALL_REMEDY });
+  if (process.platform !== "linux") return obstacle("none is running");
+  if (userInfo().uid !== 0) return obstacle("none is running, and only root can start one");
+  if (findDockerd() !== undefined || canInstallPackages()) return undefined;
+  return obstacle(
+    "none is running, dockerd and iptables are not both installed, and only Debian's and Ubuntu's packages are known here",
+  );
+}
+
 /**
  * An engine that answers: a running one, else a private one, for which Debian's docker.io is installed if need be.
  *
@@ -141,18 +152,11 @@ export async function findEngine(options: FindEngineOptions = {}): Promise<Engin
 export async function ensureEngine(report: Report, options: FindEngineOptions = {}): Promise<Engine> {
   const { engine, problems } = await search(options);
   if (engine !== undefined) return engine;
-
-  const cannotStart = (problem: string): ToolError =>
-    new ToolError(SUMMARY, [...problems, { subject: "Docker Engine", problem, remedy: INSTALL_REMEDY }]);
-  if (process.platform !== "linux") throw cannotStart("none is running");
-  if (userInfo().uid !== 0) throw cannotStart("none is running, and only root can start one");
+  const obstacle = startObstacle();
+  if (obstacle !== undefined) throw new ToolError(SUMMARY, [...problems, obstacle]);
 
   let way: Way = "started";
   if (findDockerd() === undefined) {
-    if (!canInstallPackages())
-      throw cannotStart(
-        "dockerd and iptables are not both installed, and only Debian's and Ubuntu's packages are known here",
-      );
     report("Docker Engine: installing docker.io and iptables");
     await installPackages("docker.io", "iptables");
     way = "installed";
@@ -161,7 +165,8 @@ export async function ensureEngine(report: Report, options: FindEngineOptions = 
     if (installed.engine !== undefined) return { ...installed.engine, way };
   }
   const dockerd = findDockerd();
-  if (dockerd === undefined) throw cannotStart("installing docker.io brought no dockerd");
+  if (dockerd === undefined)
+    throw new ToolError(SUMMARY, [{ subject: "docker.io", problem: "brought no dockerd", remedy: INSTALL_REMEDY }]);
   const record = await startPrivateEngine(dockerd, report);
   const answer = await askEngine(record, options.timeoutMs);
   const version = answer.state === "answers" ? answer.version : "unknown";

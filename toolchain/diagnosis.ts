@@ -1,0 +1,102 @@
+import { findEngine, startObstacle, type Engine } from "./docker-engine.ts";
+import { engineClient } from "./engine-client.ts";
+import { messageOf, ToolError, type Problem } from "./errors.ts";
+import { findImage } from "./image-build.ts";
+import { IMAGE_KINDS, imageTag } from "./image-tag.ts";
+import { checkMachine, type PortNeed } from "./machine.ts";
+import { findPlugins } from "./plugins.ts";
+import { findPulumiCli } from "./pulumi-cli.ts";
+import { readRecord } from "./record.ts";
+import type { ToolchainRecord } from "./set-up.ts";
+
+/** One part of the toolchain as it is now. */
+export interface Part {
+  readonly part: string;
+  readonly version: string;
+  /** How it was come by, or `missing`. */
+  readonly way: string;
+  readonly where: string;
+}
+
+/** The state of everything set-up takes care of, and what is wrong with the machine. */
+export interface Diagnosis {
+  readonly parts: readonly Part[];
+  readonly problems: readonly Problem[];
+}
+
+const MISSING = "missing";
+
+function missing(part: string): Part {
+  return { part, version: "-", way: MISSING, where: "`npm run up` sets it up" };
+}
+
+async function engineParts(engine: Engine): Promise<Part[]> {
+  const docker = engineClient(engine);
+  const images = IMAGE_KINDS.map(async (kind): Promise<Part> => {
+    const part = `image ${kind}`;
+    const [name, version = ""] = imageTag(kind).split(":");
+    const image = await findImage(docker, imageTag(kind));
+    return image === undefined
+      ? missing(part)
+      : { part, version, way: `built on base from ${image.base}`, where: name ?? "" };
+  });
+  return await Promise.all(images);
+}
+
+async function pulumiParts(): Promise<Part[]> {
+  const [cli, plugins] = await Promise.all([findPulumiCli(() => undefined, true), findPlugins(true)]);
+  const cliPart = cli
+    ? { part: "Pulumi CLI", version: cli.version, way: cli.way, where: cli.bin }
+    : missing("Pulumi CLI");
+  if (plugins === undefined) return [cliPart, missing("Pulumi plugins")];
+  const where = plugins.env["PULUMI_HOME"] ?? "the user's Pulumi folder";
+  const pluginParts = Object.entries(plugins.versions).map(([name, version]) => ({
+    part: `plugin ${name}`,
+    version,
+    way: plugins.way,
+    where,
+  }));
+  return [cliPart, ...pluginParts];
+}
+
+/** Whether the engine runs on this machine. */
+export function isLocalEngine(host: string): boolean {
+  return host.startsWith("unix://");
+}
+
+/**
+ * Looks at every part and at the machine; changes nothing. Compares every checksum of the cache, which takes seconds.
+ *
+ * @param ports the ports a stack wants to publish
+ */
+export async function diagnose(ports: readonly PortNeed[]): Promise<Diagnosis> {
+  const record = readRecord<ToolchainRecord>("toolchain");
+  const problems: Problem[] = [];
+  let engine: Engine | undefined;
+  try {
+    engine = await findEngine();
+    const obstacle = engine === undefined ? startObstacle() : undefined;
+    if (obstacle !== undefined) problems.push(obstacle);
+  } catch (error) {
+    problems.push(
+      ...(error instanceof ToolError ? error.problems : [{ subject: "Docker Engine", problem: messageOf(error) }]),
+    );
+  }
+  const node: Part = { part: "Node", version: `v${process.versions.node}`, way: "found", where: process.execPath };
+  const enginePart: Part = engine
+    ? {
+        part: "Docker Engine",
+        version: engine.version,
+        way: engine.isPrivate ? (record?.engine ?? engine.way) : engine.way,
+        where: `${engine.host} (${engine.origin})`,
+      }
+    : missing("Docker Engine");
+  const [pulumi, images, machine] = await Promise.all([
+    pulumiParts(),
+    engine === undefined ? [] : engineParts(engine),
+    checkMachine(
+      engine === undefined ? { ports } : { docker: engineClient(engine), isLocal: isLocalEngine(engine.host), ports },
+    ),
+  ]);
+  return { parts: [node, enginePart, ...pulumi, ...images], problems: [...problems, ...machine] };
+}

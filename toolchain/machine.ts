@@ -1,0 +1,167 @@
+import { statfs } from "node:fs/promises";
+import { createServer } from "node:net";
+import { dirname } from "node:path";
+import type Docker from "dockerode";
+import type { Problem } from "./errors.ts";
+import { folders } from "./paths.ts";
+import { atLeast, versions } from "./versions.ts";
+
+const GIB = 1024 ** 3;
+/** Images, write-ahead log and a first database fit; less fails half-way with a message nobody understands. */
+const MINIMUM_FREE_BYTES = GIB;
+/** Certificates are valid from the moment they are made; clocks further apart would refuse fresh ones. */
+const CLOCK_TOLERANCE_MS = 30_000;
+
+/** A port of this machine that a container will publish. */
+export interface PortNeed {
+  /** The setting it comes from, as the user knows it. */
+  readonly subject: string;
+  readonly host: string;
+  readonly port: number;
+  /** The stack's own container, which may hold it already. */
+  readonly container?: string;
+}
+
+function tryListen({ host, port }: PortNeed): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+async function publisher(docker: Docker | undefined, port: number): Promise<string | undefined> {
+  const containers = (await docker?.listContainers()) ?? [];
+  return containers.find(({ Ports }) => Ports.some(({ PublicPort }) => PublicPort === port))?.Names[0]?.slice(1);
+}
+
+async function checkPort(need: PortNeed, docker: Docker | undefined): Promise<Problem[]> {
+  const { subject, host, port } = need;
+  const failure = await tryListen(need);
+  if (failure === undefined) return [];
+  const remedy = `Set ${subject} to another one.`;
+  if (failure !== "EADDRINUSE")
+    return [{ subject, problem: `${host}:${port} can't be listened on (${failure})`, remedy }];
+  const container = await publisher(docker, port);
+  if (container !== undefined && container === need.container) return [];
+  const holder = container === undefined ? "another program" : `container ${container}`;
+  return [
+    {
+      subject,
+      problem: `${host}:${port} is taken by ${holder}`,
+      remedy: `${remedy.slice(0, -1)}, or stop what holds it.`,
+    },
+  ];
+}
+
+/** The ports that something other than the stack itself already holds. */
+export async function checkPorts(needs: readonly PortNeed[], docker?: Docker): Promise<Problem[]> {
+  return (await Promise.all(needs.map((need) => checkPort(need, docker)))).flat();
+}
+
+async function freeBytes(path: string): Promise<number | undefined> {
+  try {
+    const { bavail, bsize } = await statfs(path);
+    return bavail * bsize;
+  } catch {
+    // Not made yet: its parent is on the same disk.
+    return dirname(path) === path ? undefined : await freeBytes(dirname(path));
+  }
+}
+
+function gib(bytes: number): string {
+  return (bytes / GIB).toFixed(1);
+}
+
+/** A place that needs room. */
+export interface DiskNeed {
+  readonly subject: string;
+  readonly path: string;
+}
+
+/** The places with less than 1 GiB free. */
+export async function checkDisk(needs: readonly DiskNeed[], minimum: number = MINIMUM_FREE_BYTES): Promise<Problem[]> {
+  const problems = needs.map(async ({ subject, path }): Promise<Problem[]> => {
+    const free = await freeBytes(path);
+    if (free === undefined || free >= minimum) return [];
+    return [
+      {
+        subject,
+        problem: `${path} has ${gib(free)} GiB free; at least ${gib(minimum)} are needed`,
+        remedy: "Make room there, e.g. with `docker system prune`.",
+      },
+    ];
+  });
+  return (await Promise.all(problems)).flat();
+}
+
+/** What matters of the engine's own description. */
+export interface EngineInfo {
+  readonly ServerVersion: string;
+  readonly SystemTime: string;
+  readonly DockerRootDir: string;
+  readonly OSType: string;
+}
+
+/** An engine whose clock differs from this machine's. */
+export function checkClock(info: Pick<EngineInfo, "SystemTime">, now: number = Date.now()): Problem[] {
+  const skew = new Date(info.SystemTime).getTime() - now;
+  if (!(Math.abs(skew) > CLOCK_TOLERANCE_MS)) return [];
+  const problem = `the engine's is ${Math.round(Math.abs(skew) / 1000)} s ${skew > 0 ? "ahead of" : "behind"} this machine's; certificates made here would not be valid there`;
+  return [{ subject: "clock", problem, remedy: "Synchronise both with a time server; on Docker Desktop, restart it." }];
+}
+
+/** An engine that can't run the stack's containers. */
+export function checkEngineVersion({ ServerVersion, OSType }: Pick<EngineInfo, "ServerVersion" | "OSType">): Problem[] {
+  const { minimum } = versions.engine;
+  const subject = "Docker Engine";
+  if (OSType !== "linux")
+    return [{ subject, problem: `runs ${OSType} containers`, remedy: "Switch it to Linux containers." }];
+  if (atLeast(ServerVersion, minimum)) return [];
+  return [
+    {
+      subject,
+      problem: `version ${ServerVersion} is older than ${minimum}`,
+      remedy: "Update it, or set DOCKER_HOST to a newer one.",
+    },
+  ];
+}
+
+/** A Node that can't run the package. */
+export function checkNode(version: string = process.versions.node): Problem[] {
+  const { minimum } = versions.node;
+  if (atLeast(version, minimum)) return [];
+  return [
+    {
+      subject: "Node",
+      problem: `version ${version} is older than ${minimum}`,
+      remedy: "Start the program with bin/aiwdb, npx or npm run, which fetch one.",
+    },
+  ];
+}
+
+export interface MachineNeeds {
+  readonly docker?: Docker;
+  /** Whether the engine runs on this machine, so that its ports and disk can be looked at. */
+  readonly isLocal?: boolean;
+  readonly ports?: readonly PortNeed[];
+}
+
+/** Everything about this machine and its engine that would keep a stack from coming up, at once. Changes nothing. */
+export async function checkMachine({ docker, isLocal = true, ports = [] }: MachineNeeds): Promise<Problem[]> {
+  const info = (await docker?.info()) as EngineInfo | undefined;
+  const { cache, state, data } = folders();
+  const disks: DiskNeed[] = [
+    { subject: "cache folder", path: cache },
+    { subject: "state folder", path: state },
+    { subject: "data folder", path: data },
+    ...(isLocal && info !== undefined ? [{ subject: "Docker Engine's data folder", path: info.DockerRootDir }] : []),
+  ];
+  const [disk, taken] = await Promise.all([checkDisk(disks), isLocal ? checkPorts(ports, docker) : []]);
+  return [
+    ...checkNode(),
+    ...(info === undefined ? [] : [...checkEngineVersion(info), ...checkClock(info)]),
+    ...taken,
+    ...disk,
+  ];
+}
