@@ -133,9 +133,12 @@ export async function findEngine(options: FindEngineOptions = {}): Promise<Engin
   return (await search(options)).engine;
 }
 
+function obstacle(problem: string): Problem {
+  return { subject: "Docker Engine", problem, remedy: INSTALL_REMEDY };
+}
+
 /** Why no engine can be started on this machine, or undefined if one can. */
 export function startObstacle(): Problem | undefined {
-  const obstacle = (problem: string): Problem => ({ subject: "Docker Engine", problem, remedy: INSTALL_REMEDY });
   if (process.platform !== "linux") return obstacle("none is running");
   if (userInfo().uid !== 0) return obstacle("none is running, and only root can start one");
   if (findDockerd() !== undefined || canInstallPackages()) return undefined;
@@ -152,8 +155,8 @@ export function startObstacle(): Problem | undefined {
 export async function ensureEngine(report: Report, options: FindEngineOptions = {}): Promise<Engine> {
   const { engine, problems } = await search(options);
   if (engine !== undefined) return engine;
-  const obstacle = startObstacle();
-  if (obstacle !== undefined) throw new ToolError(SUMMARY, [...problems, obstacle]);
+  const reason = startObstacle();
+  if (reason !== undefined) throw new ToolError(SUMMARY, [...problems, reason]);
 
   let way: Way = "started";
   if (findDockerd() === undefined) {

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { privateFolder } from "./paths.ts";
 
-const POLL_MS = 200;
+const POLL_MS = 50;
 /** A take-over lasts milliseconds; one that is older belongs to a process that died in it. */
 const TAKEOVER_STALE_MS = 10_000;
 

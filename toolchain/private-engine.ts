@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { askEngine } from "./engine-client.ts";
 import { ToolError } from "./errors.ts";
@@ -62,7 +62,8 @@ export function isOurs(record: EngineRecord): boolean {
   if (processStart(record.pid) !== record.start) return false;
   try {
     const words = readFileSync(`/proc/${record.pid}/cmdline`, "utf8").split("\0");
-    return (words[0] ?? "").endsWith("dockerd") && words.includes(record.dataRoot);
+    // The program is the second word where the first is its interpreter.
+    return words.slice(0, 2).some((word) => basename(word) === "dockerd") && words.includes(record.dataRoot);
   } catch {
     return false;
   }

@@ -1,0 +1,160 @@
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { cached, findCached } from "../../toolchain/cache.ts";
+import { processStart, withLock } from "../../toolchain/lock.ts";
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "aiwdb-cache-"));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+const entry = { name: "tool", key: "1" };
+let builds = 0;
+async function build(folder: string): Promise<void> {
+  builds++;
+  mkdirSync(join(folder, "bin"));
+  writeFileSync(join(folder, "bin/tool"), "program", { mode: 0o755 });
+}
+beforeEach(() => {
+  builds = 0;
+});
+const getEntry = () => cached(entry, build, { root });
+
+/** The number of a process that has ended. */
+function deadPid(): number {
+  return spawnSync(process.execPath, ["--version"]).pid;
+}
+
+test("builds an entry once", async () => {
+  const first = await getEntry();
+  expect(await getEntry()).toBe(first);
+  expect(first).toBe(join(root, "tool"));
+  expect(builds).toBe(1);
+});
+
+test("rebuilds an entry made from something else", async () => {
+  await getEntry();
+  await cached({ name: "tool", key: "2" }, build, { root });
+  expect(builds).toBe(2);
+});
+
+const damages: Record<string, (file: string) => void> = {
+  "a missing file": (file) => rmSync(file),
+  "a truncated file": (file) => truncateSync(file, 3),
+  "a file changed in place": (file) => writeFileSync(file, "PROGRAM"),
+  "no checksums": () => rmSync(join(root, "tool/.checksums.json")),
+  "half-written checksums": () => truncateSync(join(root, "tool/.checksums.json"), 20),
+};
+for (const [damage, inflict] of Object.entries(damages)) {
+  test(`rebuilds an entry with ${damage}`, async () => {
+    await getEntry();
+    inflict(join(root, "tool/bin/tool"));
+    expect(await findCached(entry, { root })).toBeUndefined();
+    expect(readFileSync(join(await getEntry(), "bin/tool"), "utf8")).toBe("program");
+    expect(builds).toBe(2);
+  });
+}
+
+test("sees a flipped byte behind an unchanged size and time when it looks thoroughly", async () => {
+  const file = join(await getEntry(), "bin/tool");
+  const time = new Date(1_700_000_000_000);
+  utimesSync(file, time, time);
+  await cached({ name: "tool", key: "again" }, build, { root });
+  const checksums = join(root, "tool/.checksums.json");
+  writeFileSync(file, "pr0gram");
+  utimesSync(file, time, time);
+  const content = JSON.parse(readFileSync(checksums, "utf8")) as { files: Record<string, { mtimeMs: number }> };
+  for (const record of Object.values(content.files)) record.mtimeMs = time.getTime();
+  writeFileSync(checksums, JSON.stringify(content));
+
+  const again = { name: "tool", key: "again" };
+  expect(await findCached(again, { root })).toBe(join(root, "tool"));
+  expect(await findCached(again, { root, thorough: true })).toBeUndefined();
+});
+
+test("keeps a copied entry, whose times differ but whose checksums agree", async () => {
+  const file = join(await getEntry(), "bin/tool");
+  utimesSync(file, new Date(0), new Date(0));
+  await getEntry();
+  expect(builds).toBe(1);
+});
+
+async function failing(folder: string): Promise<void> {
+  await build(folder);
+  throw new Error("no compiler");
+}
+
+test("leaves nothing under the entry's name when the build fails, and builds again", async () => {
+  await expect(cached(entry, failing, { root })).rejects.toThrow("no compiler");
+  expect(existsSync(join(root, "tool"))).toBe(false);
+  expect(readdirSync(join(root, ".tmp"))).toEqual([]);
+  await getEntry();
+  expect(builds).toBe(2);
+});
+
+test("removes what killed builds left behind, but not what a running one is building", async () => {
+  mkdirSync(join(root, ".tmp", `${deadPid()}-1-new`), { recursive: true });
+  mkdirSync(join(root, ".tmp", `${process.pid}-1-new`));
+  await getEntry();
+  expect(readdirSync(join(root, ".tmp"))).toEqual([`${process.pid}-1-new`]);
+});
+
+async function slow(folder: string): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await build(folder);
+}
+
+test("does not build the same entry twice at once", async () => {
+  await Promise.all([cached(entry, slow, { root }), cached(entry, slow, { root }), cached(entry, slow, { root })]);
+  expect(builds).toBe(1);
+});
+
+const lockPath = () => join(root, "locks/one.lock");
+const holdLock = (holder: unknown) => {
+  mkdirSync(join(root, "locks"));
+  writeFileSync(lockPath(), typeof holder === "string" ? holder : JSON.stringify(holder));
+};
+
+test("takes over the lock of a dead process", async () => {
+  holdLock({ pid: deadPid(), start: "1" });
+  expect(await withLock(lockPath(), async () => "done")).toBe("done");
+  expect(existsSync(lockPath())).toBe(false);
+});
+
+test("takes over a lock whose number now belongs to a later process", async () => {
+  holdLock({ pid: process.pid, start: "not when this one started" });
+  expect(await withLock(lockPath(), async () => "done")).toBe("done");
+});
+
+test("takes over an old lock file that was cut off while it was written", async () => {
+  holdLock("{");
+  utimesSync(lockPath(), new Date(0), new Date(0));
+  expect(await withLock(lockPath(), async () => "done")).toBe("done");
+});
+
+test("waits for a living holder and tells who it is, once", async () => {
+  holdLock({ pid: process.pid, start: processStart(process.pid) });
+  const told: number[] = [];
+  setTimeout(() => rmSync(lockPath()), 120);
+  await withLock(lockPath(), async () => undefined, (pid) => told.push(pid)); // prettier-ignore
+  expect(told).toEqual([process.pid]);
+});
+
+test("releases the lock when the action fails", async () => {
+  await expect(withLock(lockPath(), () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+  expect(existsSync(lockPath())).toBe(false);
+});
