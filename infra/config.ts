@@ -11,6 +11,12 @@ export const PROJECT = "ai-workflow-database";
 /** The one name every stack's database has, so that development and production cannot drift apart again. */
 export const STANDARD_DATABASE_NAME = "ai_workflow_db";
 
+/** Databases that exist anyway, and words with a meaning of their own in pg_hba.conf. */
+const RESERVED_DATABASE_NAMES = new Set([
+  ...["postgres", "template0", "template1", "pgbouncer"],
+  ...["all", "sameuser", "samerole", "samegroup", "replication"],
+]);
+
 /** Connections PostgreSQL keeps for superusers: its own default. */
 export const SUPERUSER_RESERVED_CONNECTIONS = 3;
 
@@ -64,7 +70,9 @@ const hostName = z
 export const settings = {
   databaseName: z
     .string()
-    .regex(/^[a-z_][a-z0-9_]{0,62}$/, "must be 1 to 63 characters of a-z, 0-9 and _, not beginning with a digit")
+    // 55: with "_session" behind it, PgBouncer's entry must stay inside PostgreSQL's 63.
+    .regex(/^[a-z_][a-z0-9_]{0,54}$/, "must be 1 to 55 characters of a-z, 0-9 and _, not beginning with a digit")
+    .refine((name) => !RESERVED_DATABASE_NAMES.has(name), "is reserved by PostgreSQL or PgBouncer")
     .default(STANDARD_DATABASE_NAME)
     .describe("Name of the database. The same in every stack; stacks that differ are refused."),
   rolloutPhase: integer(1, 4).default(4).describe("Migrations are applied up to this rollout phase: 1 foundation, 2 authentication, 3 application, 4 optimization."),
@@ -190,8 +198,28 @@ function nearest(key: string): string {
   return found ? `; did you mean ${found}?` : "";
 }
 
+/** Overrides that would go round the checks of the setting they have. */
+const OWN_SETTING: Readonly<Record<"postgresSettings" | "pgbouncerSettings", Readonly<Record<string, keyof typeof settings>>>> = {
+  postgresSettings: { max_connections: "postgresMaxConnections" },
+  pgbouncerSettings: {
+    max_client_conn: "pgbouncerMaxClientConn",
+    default_pool_size: "pgbouncerDefaultPoolSize",
+    reserve_pool_size: "pgbouncerReservePoolSize",
+    max_db_connections: "pgbouncerMaxDbConnections",
+  },
+};
+
 function refusedSettings(config: z.output<typeof schema>): Problem[] {
   return [
+    ...(["postgresSettings", "pgbouncerSettings"] as const).flatMap((subject) =>
+      Object.entries(OWN_SETTING[subject])
+        .filter(([name]) => Object.hasOwn(config[subject], name))
+        .map(([name, own]) => ({
+          subject: `${subject}.${name}`,
+          problem: `has a setting of its own, ${own}, which is checked against the others`,
+          remedy: `Set ${own} instead.`,
+        })),
+    ),
     ...refusedOverrides("postgresSettings", POSTGRES_MANDATORY, config.postgresSettings),
     ...refusedOverrides("pgbouncerSettings", PGBOUNCER_MANDATORY, config.pgbouncerSettings),
   ];

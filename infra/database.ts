@@ -27,10 +27,10 @@ export interface DatabaseArgs {
 }
 
 /**
- * Adopts objects that exist in the cluster although the state does not know them: set by `aiwdb up --reset-passwords`
- * after the state was lost and the volume kept.
+ * Import ids of objects that exist in the cluster although the state does not know them: set by `aiwdb up` for a second
+ * run, after one that was killed half-way or a state that was lost.
  */
-const ADOPT = process.env["AIWDB_ADOPT"] === "1";
+const ADOPT = new Set((process.env["AIWDB_ADOPT"] ?? "").split(",").filter((id) => id !== ""));
 
 /** Roles, the one database, its extension, rights and migrations. */
 export class Database extends pulumi.ComponentResource {
@@ -63,7 +63,7 @@ export class Database extends pulumi.ComponentResource {
     );
     // What lives inside the cluster goes with its volume: nothing is dropped role by role before that.
     const inside: pulumi.CustomResourceOptions = { parent: this, provider, deletedWith: server.dataVolume };
-    const adopt = (id: string): pulumi.CustomResourceOptions => (ADOPT ? { import: id, ignoreChanges: ["password"] } : {});
+    const adopt = (id: string): pulumi.CustomResourceOptions => (ADOPT.has(id) ? { import: id, ignoreChanges: ["password", "template"] } : {});
 
     const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) =>
       new postgresql.Role(
@@ -86,7 +86,7 @@ export class Database extends pulumi.ComponentResource {
     const statements = new postgresql.Extension(
       `${name}-pg-stat-statements`,
       { name: "pg_stat_statements", database: database.name, schema: "public" },
-      { ...inside, ...adopt(`${config.databaseName}.pg_stat_statements`) },
+      inside,
     );
     const superuser: ConnectionInput = { ...server.superuser, database: database.name };
     const baseline = new DatabaseBaseline(

@@ -23,7 +23,7 @@ export function hardened(config: StackConfig, limits: ContainerLimits): Partial<
     securityOpts: ["no-new-privileges:true"],
     memory: limits.memoryMiB,
     memorySwap: limits.memoryMiB, // the limit itself: no swapping
-    cpus: String(limits.cpus),
+    cpus: Number.isInteger(limits.cpus) ? `${limits.cpus}.0` : String(limits.cpus),
     tmpfs: { ...limits.tmpfs },
     logDriver: "json-file",
     logOpts: { "max-size": `${config.logMaxSizeMiB}m`, "max-file": "3" },
@@ -40,9 +40,16 @@ export function hardened(config: StackConfig, limits: ContainerLimits): Partial<
 export function healthcheck(config: StackConfig): docker.ContainerArgs["healthcheck"] {
   return {
     tests: ["CMD", "healthcheck"],
-    interval: `${config.healthCheckIntervalSec}s`,
-    timeout: "5s",
+    interval: goDuration(config.healthCheckIntervalSec),
+    timeout: goDuration(5),
     retries: 3,
-    startPeriod: "60s",
+    startPeriod: goDuration(60),
   };
+}
+
+/** Seconds as Go writes them (`1m30s`): the provider reads them back so, and another spelling would show as a change. */
+export function goDuration(seconds: number): string {
+  const hours = Math.floor(seconds / 3_600);
+  const minutes = Math.floor((seconds % 3_600) / 60);
+  return `${hours > 0 ? `${hours}h` : ""}${seconds >= 60 ? `${minutes}m` : ""}${seconds % 60}s`;
 }

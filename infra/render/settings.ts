@@ -16,7 +16,7 @@ export function refusedOverrides(
   overrides: Readonly<Record<string, string>>,
 ): { subject: string; problem: string; remedy: string }[] {
   return Object.keys(overrides)
-    .filter((name) => name in mandatory)
+    .filter((name) => Object.hasOwn(mandatory, name))
     .map((name) => ({
       subject: `${subject}.${name}`,
       problem: `cannot be overridden: ${mandatory[name]?.why}`,

@@ -1,0 +1,66 @@
+import { spawn } from "node:child_process";
+import path from "node:path";
+import { defineCommand } from "citty";
+import { ToolError } from "../../toolchain/errors.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
+import { createOutput } from "../output.ts";
+
+export const examples = ["npm test", "npm test -- --project unit", "npm run lint", "npm run bench -- preview"];
+
+/** Runs a program of node_modules in the checkout with the terminal's own output. */
+function runNode(script: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, script), ...args], { cwd: PACKAGE_ROOT, env, stdio: "inherit" });
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? 1));
+  });
+}
+
+/** Everything behind the command's name, `--` aside. */
+function passedOn(rawArgs: readonly string[]): string[] {
+  return rawArgs.filter((arg) => arg !== "--");
+}
+
+const test = defineCommand({
+  meta: { name: "test", description: "Set everything up and run the tests; arguments behind -- go to vitest" },
+  async run({ rawArgs }) {
+    const output = createOutput({ json: false });
+    const { env } = await setUp({ report: output.progress });
+    process.exitCode = (await runNode("node_modules/vitest/vitest.mjs", ["run", ...passedOn(rawArgs)], env)) === 0 ? 0 : 1;
+  },
+});
+
+const lint = defineCommand({
+  meta: { name: "lint", description: "Check types, style, unused code and migrations" },
+  async run() {
+    const steps: [string, string, string[]][] = [
+      ["types", "node_modules/typescript/bin/tsc", []],
+      ["lint", "node_modules/oxlint/bin/oxlint", []],
+      ["format", "node_modules/oxfmt/bin/oxfmt", ["--check"]],
+      ["unused", "node_modules/knip/bin/knip.js", []],
+      ["migrations", "cli/main.ts", ["migrate", "check"]],
+    ];
+    const output = createOutput({ json: false });
+    const failed: string[] = [];
+    for (const [name, script, args] of steps) {
+      output.progress(name);
+      if ((await runNode(script, args, process.env)) !== 0) failed.push(name);
+    }
+    if (failed.length > 0) throw new ToolError(`Not clean: ${failed.join(", ")}.`);
+  },
+});
+
+const bench = defineCommand({
+  meta: { name: "bench", description: "Measure; arguments behind -- are names of benchmarks" },
+  async run({ rawArgs }) {
+    const output = createOutput({ json: false });
+    const { env } = await setUp({ report: output.progress });
+    process.exitCode = (await runNode("bench/run.ts", passedOn(rawArgs), env)) === 0 ? 0 : 1;
+  },
+});
+
+export default defineCommand({
+  meta: { name: "dev", description: "Work on the package itself: test, lint, bench" },
+  subCommands: { test, lint, bench },
+});

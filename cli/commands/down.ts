@@ -1,0 +1,84 @@
+import { defineCommand } from "citty";
+import { engineClient } from "../../toolchain/engine-client.ts";
+import { findEngine } from "../../toolchain/docker-engine.ts";
+import { StateError, ToolError } from "../../toolchain/errors.ts";
+import { stopPrivateEngine } from "../../toolchain/private-engine.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+import { stackArguments } from "../arguments.ts";
+import { createOutput } from "../output.ts";
+import { clearDeadLocks, readStateFile } from "../stack/backend.ts";
+import { listObjects, removeOrphans } from "../stack/engine-objects.ts";
+import { isDisposable } from "../stack/passphrase.ts";
+import { display, effectiveSettings, explain, openSession, stackExists } from "../stack/session.ts";
+import { readStackConfig } from "../stack/settings-file.ts";
+
+export const examples = [
+  "aiwdb down                          # dev, with its data",
+  "aiwdb down --stack qa --delete-data # any other stack",
+  "aiwdb down --engine                 # also stop the engine that `up` started",
+];
+
+export default defineCommand({
+  meta: { name: "down", description: "Remove a stack: containers, network, volumes, certificates. Data of stacks other than dev, ci-… and pr-… only with --delete-data" },
+  args: {
+    ...stackArguments,
+    "delete-data": { type: "boolean", default: false, description: "Also for a stack that is not disposable: its data volume goes too" },
+    engine: { type: "boolean", default: false, description: "Then stop the Docker Engine that `up` started; never one of the user's own" },
+  },
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    const { stack } = args;
+    const config = readStackConfig(stack);
+    const state = readStateFile(stack);
+    if (args.engine && state === undefined && !(await findEngine())) {
+      await stopEngine(output);
+      return;
+    }
+    const toolchain = await setUp({ report: output.progress, images: false });
+    const docker = engineClient(toolchain.engine);
+    const session = openSession(stack, toolchain);
+    const objects = await listObjects(docker, stack);
+    const exists = await stackExists(session);
+    const isEmpty = objects.containers.length + objects.networks.length + objects.volumes.length === 0;
+    if ((exists && (state?.length ?? 2) > 1) || !isEmpty) {
+      refuseLoss(stack, config.protect, args["delete-data"], objects.volumes);
+      output.progress(`removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`);
+      clearDeadLocks(stack, output.warn);
+      if (exists) {
+        const settings = ["--config-file", effectiveSettings(session)];
+        const { exitCode, stderr } = await display(session, ["destroy", ...session.stackArguments, ...settings, "--yes"], args.json);
+        if (exitCode !== 0) throw explain(session, stderr) ?? new ToolError(`\`pulumi destroy\` failed for stack "${stack}"; run \`down\` again, it goes on from there.`);
+      }
+      await removeOrphans(docker, stack, [], output.progress);
+      for (const volume of (await listObjects(docker, stack)).volumes) {
+        output.progress(`removing volume ${volume}`);
+        await docker.getVolume(volume).remove();
+      }
+    }
+    output.text(`stack ${stack}: removed`);
+    if (args.engine) await stopEngine(output);
+    output.json({ stack, removed: true, engineStopped: args.engine });
+  },
+});
+
+async function stopEngine(output: { text(line: string): void }): Promise<void> {
+  const stopped = await stopPrivateEngine();
+  output.text(stopped === undefined ? "engine: none was started by this package; yours is left alone" : `engine: stopped (${stopped})`);
+}
+
+function refuseLoss(stack: string, isProtected: boolean, deleteData: boolean, volumes: readonly string[]): void {
+  if (isProtected) {
+    throw new StateError(`Stack "${stack}" is protected; nothing has been changed:`, [
+      {
+        subject: "protect",
+        problem: `is true, so that ${volumes.join(", ")} and the certificate authority cannot be deleted by one command`,
+        remedy: "Back up, set `protect` to false in its settings, run `up`, then `down` with --delete-data.",
+      },
+    ]);
+  }
+  if (!isDisposable(stack) && !deleteData) {
+    throw new StateError(`Stack "${stack}" is not disposable; nothing has been changed:`, [
+      { subject: "--delete-data", problem: `would delete ${volumes.join(", ") || "its volumes"}`, remedy: "Back up, then repeat the command with --delete-data." },
+    ]);
+  }
+}

@@ -1,0 +1,40 @@
+import { defineCommand } from "citty";
+import { ToolError } from "../../toolchain/errors.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+import { stackArguments } from "../arguments.ts";
+import { createOutput } from "../output.ts";
+import { backendUrl, readStateFile } from "../stack/backend.ts";
+import { isDisposable, passphraseGiven } from "../stack/passphrase.ts";
+import { display, effectiveSettings, ensureStack, explain, openSession, openTemporarySession, type Session } from "../stack/session.ts";
+import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
+
+export const examples = ["aiwdb preview", "aiwdb preview --stack prod", "aiwdb preview --expect-no-changes   # in CI"];
+
+export default defineCommand({
+  meta: { name: "preview", description: "Show what `up` would change, pending migrations by name; changes nothing" },
+  args: {
+    ...stackArguments,
+    "expect-no-changes": { type: "boolean", default: false, description: "Fail if anything would change" },
+  },
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    const { stack } = args;
+    checkAgreement(readStackConfig(stack));
+    const state = readStateFile(stack); // one that cannot be read is named before anything else
+    const toolchain = await setUp({ report: output.progress, images: false });
+    const flags = ["--diff", ...(args["expect-no-changes"] ? ["--expect-no-changes"] : []), ...(args.json ? ["--json"] : [])];
+    const show = async (session: Session) => {
+      await ensureStack(session);
+      const settings = ["--config-file", effectiveSettings(session)];
+      const result = await display(session, ["preview", ...session.stackArguments, ...settings, ...flags], false);
+      if (result.exitCode !== 0) throw explain(session, result.stderr) ?? new ToolError(`The preview of stack "${stack}" failed.`);
+    };
+    if (state === undefined && backendUrl().startsWith("file://") && !passphraseGiven() && !isDisposable(stack)) {
+      output.warn(`stack ${stack} does not exist yet: this is what a first \`up\` would create`);
+      using session = openTemporarySession(stack, toolchain);
+      await show(session);
+    } else {
+      await show(openSession(stack, toolchain));
+    }
+  },
+});

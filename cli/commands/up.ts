@@ -1,0 +1,84 @@
+import { defineCommand } from "citty";
+import { StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
+import { stackArguments } from "../arguments.ts";
+import { createOutput, type Output } from "../output.ts";
+import { clearDeadLocks, readStateFile } from "../stack/backend.ts";
+import { findAdoptable } from "../stack/adopt.ts";
+import { obstacles, removeOrphans } from "../stack/engine-objects.ts";
+import { isDisposable } from "../stack/passphrase.ts";
+import { display, effectiveSettings, ensureStack, explain, openSession, type Session } from "../stack/session.ts";
+import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
+import { readStatus, statusText } from "../stack/status.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+
+export const examples = [
+  "aiwdb up",
+  "aiwdb up --stack prod          # needs PULUMI_CONFIG_PASSPHRASE_FILE",
+  "aiwdb up --rotate-certificates # new leaf certificates now, by reload",
+];
+
+export default defineCommand({
+  meta: { name: "up", description: "Bring a stack up, or to what its settings and migrations say: engine, images, certificates, servers, database" },
+  args: {
+    ...stackArguments,
+    yes: { type: "boolean", alias: "y", default: false, description: "Do not ask before changing a stack that is not disposable" },
+    "reset-passwords": { type: "boolean", default: false, description: "The state was lost and the data volume kept: give every role a new password and go on with the data" },
+    "rotate-certificates": { type: "boolean", default: false, description: "Replace every leaf certificate now instead of when it is due" },
+  },
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    const { stack } = args;
+    const config = readStackConfig(stack);
+    checkAgreement(config);
+    const state = readStateFile(stack);
+    clearDeadLocks(stack, output.warn);
+
+    const toolchain = await setUp({ report: output.progress });
+    const docker = engineClient(toolchain.engine);
+    const problems: Problem[] = await obstacles(docker, config, toolchain.engine.host.startsWith("unix://"));
+    if (problems.length > 0) throw new StateError(`Stack "${stack}" cannot be brought up; nothing has been changed:`, problems);
+
+    const session = openSession(stack, toolchain);
+    await ensureStack(session);
+    const isNew = (state ?? []).length <= 1;
+    await removeOrphans(docker, stack, readStateFile(stack) ?? [], output.progress);
+
+    const environment: Record<string, string> = {};
+    if (args["reset-passwords"]) environment["AIWDB_RESET_PASSWORDS"] = "1";
+    if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
+    const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
+
+    // A new stack's preview would list everything; one line says as much.
+    if (isNew) output.progress(`creating stack ${stack}: certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`);
+    const ask = !isNew && !args.yes && !isDisposable(stack) && process.stdin.isTTY && process.stdout.isTTY;
+    const flags = [...(isNew ? ["--skip-preview"] : []), ...(ask ? [] : ["--yes"])];
+    await deploy(withEnvironment, flags, output, args.json);
+
+    const status = await readStatus(session, toolchain);
+    output.text(statusText(status));
+    output.json(status);
+    if (!status.healthy) throw new StateError(`Stack "${stack}" is up, but not healthy; see above.`);
+  },
+});
+
+/** Runs `pulumi up`; objects that exist in the cluster without the state knowing them are adopted by a second run. */
+async function deploy(session: Session, flags: readonly string[], output: Output, json: boolean): Promise<void> {
+  const up = (env: NodeJS.ProcessEnv) =>
+    display({ ...session, env }, ["up", ...session.stackArguments, "--config-file", effectiveSettings(session), "--suppress-outputs", ...flags], json);
+  const first = await up(session.env);
+  if (first.exitCode === 0) return;
+  const text = first.stdout + first.stderr;
+  const explained = explain(session, text);
+  if (explained) throw explained;
+  // A run that was killed after creating a role, or a state that was lost, leaves what now "already exists".
+  const adoptable = /already exists/.test(text) ? await findAdoptable(session) : [];
+  if (adoptable.length > 0) {
+    output.warn(`taking over what is in the database without being in the state: ${adoptable.join(", ")}`);
+    // Importing compares what is there; the run after it sets what differs, passwords among it.
+    const adopted = await up({ ...session.env, AIWDB_ADOPT: adoptable.join(",") });
+    if (adopted.exitCode === 0 && (await up(session.env)).exitCode === 0) return;
+  }
+  throw new ToolError(`\`pulumi up\` failed for stack "${session.stack}"; what was created before is kept, and the next \`up\` goes on from there.`);
+}
+

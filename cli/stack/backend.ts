@@ -1,0 +1,132 @@
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { homedir, hostname } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { PROJECT } from "../../infra/config.ts";
+import { StateError } from "../../toolchain/errors.ts";
+import { folders, privateFolder } from "../../toolchain/paths.ts";
+import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
+
+/** A resource as the state records it. */
+export interface StateResource {
+  readonly urn: string;
+  readonly type: string;
+  readonly id?: string;
+  readonly inputs?: Readonly<Record<string, unknown>>;
+  readonly outputs?: Readonly<Record<string, unknown>>;
+}
+
+/** Where the state lives: `PULUMI_BACKEND_URL`, else Pulumi.yaml's `backend.url`, else a folder of this user's. */
+export function backendUrl(): string {
+  const fromEnvironment = process.env["PULUMI_BACKEND_URL"];
+  if (fromEnvironment) return fromEnvironment;
+  const project = parse(readFileSync(path.join(PACKAGE_ROOT, "Pulumi.yaml"), "utf8")) as { backend?: { url?: string } };
+  return project.backend?.url ?? `file://${privateFolder(folders().state, "pulumi")}`;
+}
+
+/** Folder of a file backend; undefined for one that is elsewhere. */
+function backendFolder(url: string): string | undefined {
+  if (!url.startsWith("file://")) return undefined;
+  const location = url.slice("file://".length);
+  if (location.startsWith("~")) return path.join(homedir(), location.slice(1), ".pulumi");
+  return path.join(location.startsWith("/") ? fileURLToPath(url) : path.resolve(PACKAGE_ROOT, location), ".pulumi");
+}
+
+/** The stack's state in a file backend; undefined elsewhere. */
+export function stateFile(stack: string, url: string = backendUrl()): string | undefined {
+  const folder = backendFolder(url);
+  return folder && path.join(folder, "stacks", PROJECT, `${stack}.json`);
+}
+
+/**
+ * Resources of a stack in a file backend, read without starting Pulumi; undefined if there is no such stack, or the
+ * backend is not a folder.
+ *
+ * @throws StateError when the file is cut off or is no JSON
+ */
+export function readStateFile(stack: string, url: string = backendUrl()): StateResource[] | undefined {
+  const file = stateFile(stack, url);
+  if (!file || !existsSync(file)) return undefined;
+  try {
+    const state = JSON.parse(readFileSync(file, "utf8")) as {
+      checkpoint?: { latest?: { resources?: StateResource[] } | null };
+    };
+    return state.checkpoint?.latest?.resources ?? [];
+  } catch (cause) {
+    const backup = newestReadable(stack, file);
+    throw new StateError(
+      `The state of stack "${stack}" cannot be read; nothing has been changed:`,
+      [
+        {
+          subject: file,
+          problem: "is cut off or is no JSON",
+          remedy: backup
+            ? `Put the last good one back, then run the command again: cp '${backup}' '${file}'`
+            : "There is no readable backup beside it. Restore the file from yours, or move it away and run `npm run up -- --reset-passwords`, which keeps the data.",
+        },
+      ],
+      { cause },
+    );
+  }
+}
+
+/** Pulumi keeps the state before the last one beside it, and each update's in its backups. */
+function newestReadable(stack: string, file: string): string | undefined {
+  const backups = path.join(path.dirname(file), "..", "..", "backups", PROJECT, stack);
+  const candidates = [
+    `${file}.bak`,
+    ...(existsSync(backups) ? readdirSync(backups).filter((name) => name.endsWith(".json")).sort().reverse() : []).map((name) => path.join(backups, name)),
+  ];
+  return candidates.find((candidate) => {
+    try {
+      JSON.parse(readFileSync(candidate, "utf8"));
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/**
+ * Looks at the stack's locks in a file backend: one of a process that is gone is removed, as a killed `up` leaves it.
+ *
+ * @throws StateError naming the holder when it is still at work
+ */
+export function clearDeadLocks(stack: string, warn: (line: string) => void): void {
+  const folder = backendFolder(backendUrl());
+  if (!folder) return;
+  const locks = path.join(folder, "locks", "organization", PROJECT, stack);
+  if (!existsSync(locks)) return;
+  for (const name of readdirSync(locks).filter((entry) => entry.endsWith(".json"))) {
+    const file = path.join(locks, name);
+    let holder: { pid: number; username: string; hostname: string; timestamp: string };
+    try {
+      holder = JSON.parse(readFileSync(file, "utf8"));
+    } catch {
+      continue; // released while we looked, or half written: Pulumi itself decides
+    }
+    if (holder.hostname === hostname() && !isAlive(holder.pid)) {
+      warn(`the last run on stack "${stack}" (process ${holder.pid}) was cut off; continuing from where it stopped`);
+      rmSync(file, { force: true });
+      rmSync(`${file}.attrs`, { force: true });
+      continue;
+    }
+    throw new StateError(`Stack "${stack}" is in use; nothing has been changed:`, [
+      {
+        subject: "lock",
+        problem: `held by process ${holder.pid} of ${holder.username} on ${holder.hostname} since ${holder.timestamp}`,
+        remedy: "Wait until it has ended. If it is gone for good (another machine that crashed): `aiwdb pulumi -- cancel`.",
+      },
+    ]);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

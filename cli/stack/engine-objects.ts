@@ -1,0 +1,134 @@
+import net from "node:net";
+import type Docker from "dockerode";
+import { addressIn, type StackConfig } from "../../infra/config.ts";
+import { engineNames, STACK_LABEL } from "../../infra/names.ts";
+import type { Problem } from "../../toolchain/errors.ts";
+import type { StateResource } from "./backend.ts";
+
+/** Engine objects that carry a stack's label. */
+export interface EngineObjects {
+  readonly containers: readonly { readonly name: string; readonly id: string; readonly running: boolean }[];
+  readonly networks: readonly { readonly name: string; readonly id: string }[];
+  readonly volumes: readonly string[];
+}
+
+export async function listObjects(docker: Docker, stack: string): Promise<EngineObjects> {
+  const filters = { label: [`${STACK_LABEL}=${stack}`] };
+  const [containers, networks, { Volumes }] = await Promise.all([
+    docker.listContainers({ all: true, filters }),
+    docker.listNetworks({ filters }),
+    docker.listVolumes({ filters: JSON.stringify(filters) as never }),
+  ]);
+  return {
+    containers: containers.map(({ Names, Id, State }) => ({ name: Names[0]?.replace(/^\//, "") ?? Id, id: Id, running: State === "running" })),
+    networks: networks.map(({ Name, Id }) => ({ name: Name, id: Id })),
+    volumes: Volumes.map(({ Name }) => Name),
+  };
+}
+
+/** Ids and names the state knows. */
+function known(resources: readonly StateResource[]): Set<string> {
+  return new Set(resources.filter(({ type }) => type.startsWith("docker:")).flatMap(({ id }) => (id ? [id] : [])));
+}
+
+/**
+ * Removes containers and networks that carry the stack's label and that its state does not know: a run that was killed
+ * between creating one and recording it leaves them, and their names would be taken for ever. They hold no data; volumes
+ * are left alone, the next run takes them over.
+ */
+export async function removeOrphans(
+  docker: Docker,
+  stack: string,
+  resources: readonly StateResource[],
+  report: (line: string) => void,
+): Promise<void> {
+  const objects = await listObjects(docker, stack);
+  const ids = known(resources);
+  for (const { id, name } of objects.containers.filter((container) => !ids.has(container.id))) {
+    report(`removing container ${name}, which a run that was cut off left behind`);
+    const container = docker.getContainer(id);
+    await container.stop().catch((error: { statusCode?: number }) => {
+      if (error.statusCode !== 304 && error.statusCode !== 404) throw error; // it was not running, or is gone
+    });
+    await container.remove({ force: true, v: true });
+  }
+  for (const { id, name } of objects.networks.filter((network) => !ids.has(network.id))) {
+    report(`removing network ${name}, which a run that was cut off left behind`);
+    await docker.getNetwork(id).remove();
+  }
+}
+
+/** What on the engine or this machine is in the way of a stack: names, addresses and ports of somebody else. */
+export async function obstacles(docker: Docker, config: StackConfig, engineIsLocal: boolean): Promise<Problem[]> {
+  const names = engineNames(config.stack);
+  const mine = await listObjects(docker, config.stack);
+  const problems: Problem[] = [];
+
+  const taken = (kind: string, name: string, remedy: string) =>
+    problems.push({ subject: `${kind} ${name}`, problem: "exists on the engine and is not this stack's", remedy });
+  const [containers, networks, { Volumes }] = await Promise.all([
+    docker.listContainers({ all: true }),
+    docker.listNetworks(),
+    docker.listVolumes(),
+  ]);
+  const isMine = (list: readonly { name: string }[], name: string) => list.some((object) => object.name === name);
+  for (const name of [names.postgres, names.pgbouncer]) {
+    const exists = containers.some(({ Names }) => Names.includes(`/${name}`));
+    if (exists && !isMine(mine.containers, name)) taken("container", name, `Rename or remove it, or choose another stack name with --stack.`);
+  }
+  if (networks.some(({ Name }) => Name === names.network) && !isMine(mine.networks, names.network)) {
+    taken("network", names.network, "Remove it, or choose another stack name with --stack.");
+  }
+  for (const name of [names.dataVolume, names.postgresConfigVolume, names.pgbouncerConfigVolume]) {
+    if (Volumes.some(({ Name }) => Name === name) && !mine.volumes.includes(name)) {
+      taken("volume", name, "It may hold somebody's data: look into it, then remove it or choose another stack name with --stack.");
+    }
+  }
+  for (const { Name, IPAM } of networks) {
+    if (Name === names.network) continue;
+    const overlapping = (IPAM?.Config ?? []).find(({ Subnet }) => Subnet !== undefined && overlaps(Subnet, config.networkSubnet));
+    if (overlapping) {
+      problems.push({
+        subject: "networkSubnet",
+        problem: `${config.networkSubnet} overlaps ${overlapping.Subnet ?? ""} of network ${Name}`,
+        remedy: "Set networkSubnet to a free private network, for example 10.99.0.0/28.",
+      });
+    }
+  }
+  if (engineIsLocal) {
+    const published: [string, string, number, string][] = [
+      [names.postgres, "127.0.0.1", config.postgresPort, "postgresPort"],
+      [names.pgbouncer, config.pgbouncerPublishAddress, config.pgbouncerPort, "pgbouncerPort"],
+    ];
+    for (const [container, address, port, setting] of published) {
+      const holds = containers.some(
+        ({ Names, Ports }) => Names.includes(`/${container}`) && Ports.some(({ PublicPort }) => PublicPort === port) && isMine(mine.containers, container),
+      );
+      const problem = holds ? undefined : await portProblem(address, port);
+      if (problem) problems.push({ subject: setting, problem, remedy: `Stop what uses it, or set ${setting} to a free port.` });
+    }
+  }
+  return problems;
+}
+
+function portProblem(address: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE") resolve(`port ${port} on ${address} is in use by another program`);
+      else if (error.code === "EADDRNOTAVAIL") resolve(`${address} is no address of this machine`);
+      else if (error.code === "EACCES") resolve(undefined); // below 1024: the engine may have the right that we lack
+      else resolve(`port ${port} on ${address} cannot be used: ${error.message}`);
+    });
+    server.listen({ host: address, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+function overlaps(a: string, b: string): boolean {
+  const range = (subnet: string): [string, number] => [addressIn(subnet, 0), 2 ** (32 - Number(subnet.split("/")[1]))];
+  if (a.includes(":") || b.includes(":")) return false;
+  const number = (address: string) => address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  const [startA, sizeA] = range(a);
+  const [startB, sizeB] = range(b);
+  return number(startA) < number(startB) + sizeB && number(startB) < number(startA) + sizeA;
+}

@@ -1,0 +1,180 @@
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { ConnectionInfo } from "../../infra/database-stack.ts";
+import { StateError, ToolError } from "../../toolchain/errors.ts";
+import { folders, privateFolder } from "../../toolchain/paths.ts";
+import type { Toolchain } from "../../toolchain/set-up.ts";
+import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
+import { backendUrl, readStateFile } from "./backend.ts";
+import { passphraseEnv } from "./passphrase.ts";
+import { readSettingsFile } from "./settings-file.ts";
+
+/** One stack with everything a `pulumi` process on it needs. */
+export interface Session {
+  readonly stack: string;
+  readonly pulumi: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** Arguments that name the stack. */
+  readonly stackArguments: readonly string[];
+  /** Folder beside the state for settings files that must not be written in the checkout. */
+  readonly settingsFolder: string;
+}
+
+export interface RunResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Stacks whose secrets Pulumi Cloud keeps need no passphrase. */
+function needsPassphrase(stack: string): boolean {
+  const { text } = readSettingsFile(stack);
+  return !backendUrl().startsWith("http") && !/^secretsprovider:\s*(?!passphrase)\S/m.test(text);
+}
+
+/** The environment and arguments for a stack. Nothing is started or created. */
+export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session {
+  return {
+    stack,
+    pulumi: toolchain.pulumi.bin,
+    env: {
+      ...toolchain.env,
+      PULUMI_BACKEND_URL: backendUrl(),
+      ...(needsPassphrase(stack) ? passphraseEnv(stack) : {}),
+    },
+    stackArguments: ["--stack", stack],
+    settingsFolder: path.join(folders().state, "settings"),
+  };
+}
+
+/** A session on a stack that does not exist yet, with a state that is thrown away: for previews without a passphrase. */
+export function openTemporarySession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session & Disposable {
+  const folder = privateFolder(folders().state, `preview-${process.pid}`);
+  const env = { ...toolchain.env, PULUMI_BACKEND_URL: `file://${folder}`, PULUMI_CONFIG_PASSPHRASE: "preview" };
+  return {
+    stack,
+    pulumi: toolchain.pulumi.bin,
+    env,
+    stackArguments: ["--stack", stack],
+    settingsFolder: path.join(folder, "settings"),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/**
+ * The settings file Pulumi reads. Pulumi writes the passphrase's salt into it, which for a generated passphrase belongs to
+ * this machine and not into the checkout: such stacks get a copy beside the state, made from the checkout's at each run.
+ */
+export function effectiveSettings(session: Session): string {
+  const settings = readSettingsFile(session.stack);
+  if (settings.hasSecretsProvider) return settings.path;
+  const copy = path.join(projectFolder(session), `Pulumi.${session.stack}.yaml`);
+  const salt = existsSync(copy) ? /^encryptionsalt:.*$/m.exec(readFileSync(copy, "utf8"))?.[0] : undefined;
+  writeAtomically(copy, `${settings.text.trimEnd()}\n${salt ? `${salt}\n` : ""}`);
+  return copy;
+}
+
+/** A folder with the project's name and nothing else, for commands that would write into the checkout's files. */
+function projectFolder({ settingsFolder }: Session): string {
+  const folder = privateFolder(settingsFolder);
+  writeAtomically(path.join(folder, "Pulumi.yaml"), "name: ai-workflow-database\nruntime: nodejs\n");
+  return folder;
+}
+
+function writeAtomically(file: string, text: string): void {
+  if (existsSync(file) && readFileSync(file, "utf8") === text) return;
+  const temporary = `${file}.${process.pid}.tmp`;
+  writeFileSync(temporary, text, { mode: 0o600 });
+  renameSync(temporary, file);
+}
+
+/** Runs `pulumi` and captures what it prints. */
+export function capture(session: Session, args: readonly string[], cwd: string = PACKAGE_ROOT): Promise<RunResult> {
+  return run(session, args, cwd, "capture");
+}
+
+/** Runs `pulumi` with its display where the user sees it; with `--json` on stderr. */
+export function display(session: Session, args: readonly string[], json: boolean): Promise<RunResult> {
+  return run(session, args, PACKAGE_ROOT, json ? "stderr" : "terminal");
+}
+
+function run(session: Session, args: readonly string[], cwd: string, mode: "capture" | "stderr" | "terminal"): Promise<RunResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(session.pulumi, [...args], {
+      cwd,
+      env: session.env,
+      stdio: ["inherit", mode === "terminal" && process.stdout.isTTY ? "inherit" : "pipe", "pipe"],
+    });
+    const output = { stdout: "", stderr: "" };
+    child.stdout?.on("data", (chunk: Buffer) => {
+      output.stdout += chunk.toString("utf8");
+      if (mode !== "capture") (mode === "stderr" ? process.stderr : process.stdout).write(chunk);
+    });
+    child.stderr?.on("data", (chunk: Buffer) => {
+      output.stderr += chunk.toString("utf8");
+      if (mode !== "capture") process.stderr.write(chunk);
+    });
+    // An interrupt goes to the whole process group; Pulumi ends gracefully and so do we, after it.
+    const wait = () => {};
+    process.on("SIGINT", wait);
+    child.on("error", (cause) => reject(new ToolError(`Pulumi could not be started (${session.pulumi}).`, [], { cause })));
+    child.on("close", (code, signal) => {
+      process.off("SIGINT", wait);
+      resolve({ exitCode: code ?? (signal ? 1 : 0), ...output });
+    });
+  });
+}
+
+/** True if the stack has a state. */
+export async function stackExists(session: Session): Promise<boolean> {
+  const url = session.env["PULUMI_BACKEND_URL"] ?? backendUrl();
+  if (url.startsWith("file://")) return readStateFile(session.stack, url) !== undefined;
+  const { exitCode, stdout } = await capture(session, ["stack", "ls", "--json"]);
+  return exitCode === 0 && (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name.split("/").at(-1) === session.stack);
+}
+
+/** Makes the stack's state if there is none. */
+export async function ensureStack(session: Session): Promise<void> {
+  if (await stackExists(session)) return;
+  const settings = readSettingsFile(session.stack);
+  // `stack init` has no --config-file and writes the salt beside Pulumi.yaml.
+  const folder = settings.hasSecretsProvider ? PACKAGE_ROOT : projectFolder(session);
+  const copy = path.join(folder, `Pulumi.${session.stack}.yaml`);
+  if (folder !== PACKAGE_ROOT) rmSync(copy, { force: true }); // the salt of a stack that is gone
+  const { exitCode, stderr } = await capture(session, ["stack", "init", session.stack, "--non-interactive", "--no-select"], folder);
+  if (exitCode !== 0) throw new ToolError(`The state of stack "${session.stack}" could not be created in ${backendUrl()}: ${stderr.trim()}`);
+}
+
+/** Stack outputs with their secrets. */
+export interface StackOutputs {
+  readonly connections: ConnectionInfo;
+  readonly passwords: Readonly<Record<string, string>>;
+}
+
+/** @throws StateError when there is no such stack, or it was never brought up */
+export async function readOutputs(session: Session): Promise<StackOutputs> {
+  const missing = new StateError(`Stack "${session.stack}" is not up.`, [
+    { subject: session.stack, problem: "it has no outputs yet", remedy: `Run \`npm run up -- --stack ${session.stack}\`.` },
+  ]);
+  if (!(await stackExists(session))) throw missing;
+  const { exitCode, stdout, stderr } = await capture(session, ["stack", "output", "--json", "--show-secrets", ...session.stackArguments]);
+  if (exitCode !== 0) throw explain(session, stderr) ?? new ToolError(`The outputs of stack "${session.stack}" cannot be read: ${stderr.trim()}`);
+  const outputs = JSON.parse(stdout) as Partial<StackOutputs>;
+  if (!outputs.connections || !outputs.passwords) throw missing;
+  return outputs as StackOutputs;
+}
+
+/** What Pulumi's own message means here, where it does not say so itself. */
+export function explain(session: Session, output: string): StateError | undefined {
+  if (/incorrect passphrase/i.test(output)) {
+    return new StateError(`The passphrase is not the one stack "${session.stack}" was made with; nothing has been changed:`, [
+      {
+        subject: process.env["PULUMI_CONFIG_PASSPHRASE"] === undefined ? "PULUMI_CONFIG_PASSPHRASE_FILE" : "PULUMI_CONFIG_PASSPHRASE",
+        problem: "does not open the secrets in the state",
+        remedy: "Set the one the stack was created with.",
+      },
+    ]);
+  }
+  return undefined;
+}

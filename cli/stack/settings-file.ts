@@ -1,0 +1,80 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { parse } from "yaml";
+import { checkStacksAgree, configError, parseConfig, PROJECT, type StackConfig } from "../../infra/config.ts";
+import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
+import { ConfigError, messageOf } from "../../toolchain/errors.ts";
+
+/** Contents of a `Pulumi.<stack>.yaml`. */
+export interface SettingsFile {
+  readonly path: string;
+  readonly text: string;
+  /** Settings of this project without their prefix; secrets left out. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Whether the file says how the stack's secrets are encrypted. */
+  readonly hasSecretsProvider: boolean;
+}
+
+/** The file of a stack in the checkout; a stack without one has the defaults. */
+export function settingsPath(stack: string): string {
+  return path.join(PACKAGE_ROOT, `Pulumi.${stack}.yaml`);
+}
+
+/** @throws ConfigError if the file is no YAML or has keys Pulumi does not know */
+export function readSettingsFile(stack: string): SettingsFile {
+  const file = settingsPath(stack);
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "config: {}\n";
+  let document: Record<string, unknown>;
+  try {
+    document = (parse(text) as Record<string, unknown> | null) ?? {};
+  } catch (error) {
+    throw configError(stack, [{ subject: path.basename(file), problem: `is no YAML: ${messageOf(error)}` }]);
+  }
+  if (typeof document !== "object" || Array.isArray(document)) {
+    throw configError(stack, [{ subject: path.basename(file), problem: "must be a YAML mapping with the key `config`" }]);
+  }
+  const config = (document["config"] ?? {}) as Record<string, unknown>;
+  const foreign = Object.keys(config).filter((key) => !key.includes(":"));
+  const settings = Object.fromEntries(
+    Object.entries(config)
+      .filter(([key, value]) => key.startsWith(`${PROJECT}:`) && !isSecret(value))
+      .map(([key, value]) => [key.slice(PROJECT.length + 1), value]),
+  );
+  if (foreign.length > 0) {
+    throw configError(
+      stack,
+      foreign.map((key) => ({ subject: key, problem: "has no namespace", remedy: `Write ${PROJECT}:${key} in ${path.basename(file)}.` })),
+    );
+  }
+  const hasSecretsProvider = ["encryptionsalt", "secretsprovider", "encryptedkey"].some((key) => key in document);
+  return { path: file, text, settings, hasSecretsProvider };
+}
+
+function isSecret(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "secure" in value;
+}
+
+/** @throws ConfigError listing every problem of the stack's settings */
+export function readStackConfig(stack: string): StackConfig {
+  return parseConfig(stack, readSettingsFile(stack).settings);
+}
+
+/**
+ * Checks that every stack with a file in the checkout has the same database name as this one.
+ *
+ * @throws ConfigError naming each file and its name
+ */
+export function checkAgreement(config: StackConfig): void {
+  const others = readdirSync(PACKAGE_ROOT)
+    .map((file) => /^Pulumi\.([^.]+)\.yaml$/.exec(file)?.[1])
+    .filter((stack) => stack !== undefined && stack !== config.stack)
+    .flatMap((stack) => {
+      try {
+        return [readStackConfig(stack as string)];
+      } catch (error) {
+        if (error instanceof ConfigError) return []; // its own commands say so; here only the names count
+        throw error;
+      }
+    });
+  checkStacksAgree([config, ...others]);
+}

@@ -1,0 +1,208 @@
+import { X509Certificate } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import type Docker from "dockerode";
+import type { ConnectionInfo } from "../../infra/database-stack.ts";
+import { PHASE_NAMES, PHASES, upToPhase, type Phase } from "../../infra/migrations/phases.ts";
+import { readMigrations } from "../../infra/migrations/files.ts";
+import { readApplied } from "../../infra/migrations/applied.ts";
+import { ROLES, type ClientRole } from "../../infra/names.ts";
+import { withConnection, type Connection } from "../../infra/provider/connection.ts";
+import { inspect } from "../../infra/provider/engine.ts";
+import { offeredCertificate } from "../../infra/provider/handshake.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
+import { messageOf } from "../../toolchain/errors.ts";
+import type { Toolchain } from "../../toolchain/set-up.ts";
+import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
+import { readOutputs, type Session, type StackOutputs } from "./session.ts";
+import { readStackConfig } from "./settings-file.ts";
+
+export type Mode = "transaction" | "session" | "direct";
+export const MODES: readonly Mode[] = ["transaction", "session", "direct"];
+
+export interface ContainerStatus {
+  readonly name: string;
+  /** The engine's word: running, exited, …; `missing` if there is none. */
+  readonly state: string;
+  /** The engine's health check: healthy, starting, unhealthy. */
+  readonly health: string;
+}
+
+export interface ConnectionStatus {
+  readonly mode: Mode;
+  readonly address: string;
+  /** TLS version of the hop to PostgreSQL, or why there is none. */
+  readonly tls: string | null;
+  readonly error?: string;
+}
+
+export interface CertificateStatus {
+  readonly name: string;
+  readonly validTo: string;
+  readonly daysLeft: number;
+}
+
+export interface PoolStatus {
+  readonly database: string;
+  readonly role: string;
+  readonly mode: string;
+  readonly clientsActive: number;
+  readonly clientsWaiting: number;
+  readonly serversActive: number;
+  readonly serversIdle: number;
+}
+
+/** One screen about a stack; the shape of `aiwdb status --json`. */
+export interface StackStatus {
+  readonly stack: string;
+  readonly healthy: boolean;
+  readonly tls: boolean;
+  readonly database: string;
+  readonly containers: readonly ContainerStatus[];
+  readonly connections: readonly ConnectionStatus[];
+  readonly pools: readonly PoolStatus[];
+  readonly migrations: {
+    readonly applied: number;
+    readonly pending: readonly string[];
+    readonly phases: readonly { readonly phase: number; readonly name: string; readonly applied: number; readonly total: number }[];
+  };
+  readonly certificates: readonly CertificateStatus[];
+}
+
+/** How a role connects in one mode. */
+export function connectionFor({ connections, passwords }: StackOutputs, role: ClientRole, mode: Mode): Connection {
+  const { host, port, database } = connections[mode];
+  const certificate = connections.certificates[role];
+  const password = passwords[role];
+  if (!certificate || password === undefined) throw new Error(`the stack's outputs have no ${role}`);
+  return { host, port, database, user: role, password, ...certificate };
+}
+
+/** @throws StateError when the stack is not up */
+export async function readStatus(session: Session, toolchain: Pick<Toolchain, "engine">): Promise<StackStatus> {
+  const outputs = await readOutputs(session);
+  const docker = engineClient(toolchain.engine);
+  const { connections } = outputs;
+  const [containers, reached, pools, migrations, servers] = await Promise.all([
+    Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name))),
+    Promise.all(MODES.map((mode) => tryConnection(outputs, mode))),
+    poolStatus(outputs),
+    migrationStatus(session.stack, outputs),
+    serverCertificates(connections),
+  ]);
+  const tls = reached.every((connection) => connection.tls?.startsWith("TLSv1.") ?? false);
+  return {
+    stack: session.stack,
+    healthy: tls && containers.every(({ state, health }) => state === "running" && health !== "unhealthy"),
+    tls,
+    database: connections.database,
+    containers,
+    connections: reached,
+    pools,
+    migrations,
+    certificates: [...servers, ...clientCertificates(connections)],
+  };
+}
+
+async function containerStatus(docker: Docker, name: string): Promise<ContainerStatus> {
+  const info = await inspect(docker, name);
+  return { name, state: info?.State.Status ?? "missing", health: info?.State.Health?.Status ?? "none" };
+}
+
+async function tryConnection(outputs: StackOutputs, mode: Mode): Promise<ConnectionStatus> {
+  const connection = connectionFor(outputs, ROLES.app, mode);
+  const address = `${connection.host}:${connection.port}/${connection.database}`;
+  try {
+    const { rows } = await withConnection(connection, (client) =>
+      client.query("select version from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()"),
+    );
+    return { mode, address, tls: (rows[0] as { version: string | null }).version };
+  } catch (error) {
+    return { mode, address, tls: null, error: messageOf(error) };
+  }
+}
+
+async function poolStatus(outputs: StackOutputs): Promise<PoolStatus[]> {
+  const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
+  try {
+    const { rows } = await withConnection(connection, (client) => client.query("show pools"));
+    return rows
+      .filter(({ database }) => database !== "pgbouncer")
+      .map((row) => ({
+        database: row.database,
+        role: row.user,
+        mode: row.pool_mode,
+        clientsActive: Number(row.cl_active),
+        clientsWaiting: Number(row.cl_waiting),
+        serversActive: Number(row.sv_active),
+        serversIdle: Number(row.sv_idle),
+      }));
+  } catch {
+    return []; // the connections above say why the pooler cannot be reached
+  }
+}
+
+async function migrationStatus(stack: string, outputs: StackOutputs): Promise<StackStatus["migrations"]> {
+  const all = readMigrations(MIGRATIONS_FOLDER);
+  const wanted = upToPhase(all, readStackConfig(stack).rolloutPhase as Phase);
+  let applied: ReadonlySet<string>;
+  try {
+    const rows = await withConnection(connectionFor(outputs, ROLES.owner, "direct"), (client) => readApplied(client));
+    applied = new Set(rows.map(({ name }) => name));
+  } catch {
+    applied = new Set(); // not reachable: the connections above say why, and nothing is known to be applied
+  }
+  return {
+    applied: applied.size,
+    pending: wanted.filter(({ name }) => !applied.has(name)).map(({ name }) => name),
+    phases: PHASES.map((phase) => {
+      const files = all.filter((migration) => migration.phase === phase);
+      return { phase, name: PHASE_NAMES[phase], applied: files.filter(({ name }) => applied.has(name)).length, total: files.length };
+    }),
+  };
+}
+
+async function serverCertificates(connections: ConnectionInfo): Promise<CertificateStatus[]> {
+  const servers: [string, { host: string; port: number }][] = [["postgres server", connections.direct], ["pgbouncer server", connections.transaction]];
+  const found = await Promise.all(
+    servers.map(async ([name, { host, port }]) => {
+      const certificate = await offeredCertificate(host, port).catch(() => undefined);
+      return certificate ? [certificateStatus(name, certificate.valid_to)] : [];
+    }),
+  );
+  return found.flat();
+}
+
+function clientCertificates(connections: ConnectionInfo): CertificateStatus[] {
+  const files: [string, string][] = Object.entries(connections.certificates).map(([role, { sslCert }]) => [`client ${role}`, sslCert]);
+  const authority = Object.values(connections.certificates)[0]?.sslRootCert;
+  if (authority) files.push(["certificate authority", authority]);
+  return files
+    .filter(([, file]) => existsSync(file))
+    .map(([name, file]) => certificateStatus(name, new X509Certificate(readFileSync(file)).validTo));
+}
+
+function certificateStatus(name: string, validTo: string): CertificateStatus {
+  const end = new Date(validTo);
+  return { name, validTo: end.toISOString(), daysLeft: Math.floor((end.getTime() - Date.now()) / 86_400_000) };
+}
+
+/** The same for people. */
+export function statusText(status: StackStatus): string {
+  const rows: [string, string][] = [
+    ["stack", `${status.stack}: ${status.healthy ? "healthy" : "NOT HEALTHY"}`],
+    ...status.containers.map(({ name, state, health }): [string, string] => ["container", `${name}  ${state}${health === "none" ? "" : `, ${health}`}`]),
+    ...status.connections.map(({ mode, address, tls, error }): [string, string] => [mode, `${address}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`]),
+    ...status.pools.map((pool): [string, string] => [
+      "pool",
+      `${pool.database} ${pool.role}: clients ${pool.clientsActive} active, ${pool.clientsWaiting} waiting; servers ${pool.serversActive} active, ${pool.serversIdle} idle`,
+    ]),
+    ...status.migrations.phases.map(({ phase, name, applied, total }): [string, string] => [
+      `phase ${phase}`,
+      `${name}: ${applied} of ${total} migrations${applied === total ? "" : " applied"}`,
+    ]),
+    ["pending", status.migrations.pending.length === 0 ? "none" : status.migrations.pending.join(", ")],
+    ...status.certificates.map(({ name, daysLeft }): [string, string] => ["certificate", `${name}: ${daysLeft} days left`]),
+  ];
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join("\n");
+}
