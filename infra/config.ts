@@ -26,11 +26,11 @@ export const DIRECT_CONNECTIONS = 10;
 // Pulumi hands every value over as text; numbers and booleans are read from it strictly ("" and "12x" are no numbers).
 const integer = (min: number, max: number) =>
   z
-    .union([z.number(), z.string().regex(/^-?\d+$/, "must be a whole number").transform(Number)])
+    .union([z.number(), z.string().regex(/^-?\d+$/, "must be a whole number").transform(Number)], "must be a whole number")
     .pipe(z.number("must be a whole number").int("must be a whole number").min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
 const decimal = (min: number, max: number) =>
   z
-    .union([z.number(), z.string().regex(/^-?\d+(\.\d+)?$/, "must be a number").transform(Number)])
+    .union([z.number(), z.string().regex(/^-?\d+(\.\d+)?$/, "must be a number").transform(Number)], "must be a number")
     .pipe(z.number("must be a number").min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
 const flag = () =>
   z.union([z.boolean(), z.enum(["true", "false"], "must be true or false").transform((text) => text === "true")]);
@@ -156,14 +156,13 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
   }
   const parsed = schema.safeParse(raw);
   if (!parsed.success) problems.push(...parsed.error.issues.flatMap(toProblems));
-  else problems.push(...impossible(parsed.data), ...refusedSettings(parsed.data));
+  else problems.push(...impossible(parsed.data, stack), ...refusedSettings(parsed.data));
   if (problems.length > 0 || !parsed.success) throw configError(stack, problems);
   const config = parsed.data;
   return {
     ...config,
     stack,
-    postgresPort: config.postgresPort || derivedPort(stack),
-    pgbouncerPort: config.pgbouncerPort || derivedPort(stack) + 1,
+    ...portsOf(config, stack),
     networkSubnet: config.networkSubnet ?? derivedSubnet(stack),
   };
 }
@@ -182,14 +181,15 @@ function toProblems(issue: z.core.$ZodIssue): Problem[] {
     }));
   }
   const subject = issue.path.join(".") || "settings";
-  const message = issue.code === "invalid_union" ? unionMessage(issue) : issue.message;
+  const message =
+    issue.code === "invalid_union" ? unionMessage(issue) : issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message;
   return [{ subject, problem: message, remedy: `Set it with \`pulumi config set ${PROJECT}:${issue.path[0] as string} <value>\`.` }];
 }
 
 /** The most telling message of a union's branches: the one about the value, not about its type. */
 function unionMessage(issue: Extract<z.core.$ZodIssue, { code: "invalid_union" }>): string {
   const messages = issue.errors.flat().map((inner) => inner.message);
-  return messages.find((message) => message.startsWith("must")) ?? messages[0] ?? issue.message;
+  return messages.find((message) => message.startsWith("must")) ?? issue.message;
 }
 
 function nearest(key: string): string {
@@ -226,7 +226,7 @@ function refusedSettings(config: z.output<typeof schema>): Problem[] {
 }
 
 /** Settings that are each fine, but not together. */
-function impossible(config: z.output<typeof schema>): Problem[] {
+function impossible(config: z.output<typeof schema>, stack: string): Problem[] {
   const problems: Problem[] = [];
   const refuse = (subject: string, problem: string, remedy: string) => problems.push({ subject, problem, remedy });
 
@@ -284,8 +284,9 @@ function impossible(config: z.output<typeof schema>): Problem[] {
       "Lower it, or raise certCaValidityDays.",
     );
   }
-  if (config.postgresPort !== 0 && config.postgresPort === config.pgbouncerPort) {
-    refuse("pgbouncerPort", `${config.pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
+  const { postgresPort, pgbouncerPort } = portsOf(config, stack);
+  if (postgresPort === pgbouncerPort) {
+    refuse("pgbouncerPort", `${pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
   }
   if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
     refuse("networkSubnet", `${config.networkSubnet} is not the first address of a private IPv4 network`, "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.");
@@ -318,6 +319,13 @@ function hash(stack: string): number {
 /** An even port of 20000 to 29998; the pooler takes the next one. The same on every machine, so that URLs stay valid. */
 function derivedPort(stack: string): number {
   return 20_000 + (hash(stack) % 5_000) * 2;
+}
+
+function portsOf(config: z.output<typeof schema>, stack: string): { postgresPort: number; pgbouncerPort: number } {
+  return {
+    postgresPort: config.postgresPort || derivedPort(stack),
+    pgbouncerPort: config.pgbouncerPort || derivedPort(stack) + 1,
+  };
 }
 
 /** One of the 65,536 /28 networks in 10.208.0.0/12, which engines do not hand out by themselves. */

@@ -1,0 +1,443 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import {
+  addressIn,
+  checkStacksAgree,
+  parseConfig,
+  PROJECT,
+  SECRET_SETTINGS,
+  settings,
+  type StackConfig,
+} from "../../infra/config.ts";
+import { ConfigError, type Problem } from "../../toolchain/errors.ts";
+
+type Key = keyof typeof settings;
+
+function refusal(stack: string, raw: Record<string, unknown>): ConfigError {
+  try {
+    parseConfig(stack, raw);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error(`accepted: ${JSON.stringify(raw)}`);
+}
+
+function problemsOf(raw: Record<string, unknown>, stack = "dev"): readonly Problem[] {
+  return refusal(stack, raw).problems;
+}
+
+const wholeNumbers = (min: number, max: number) => ({
+  accepts: [
+    [min, min],
+    [max, max],
+    [String(min), min],
+  ] as [unknown, unknown][],
+  refuses: [
+    [min - 1, `must be at least ${min}`],
+    [max + 1, `must be at most ${max}`],
+    [String(max + 1), `must be at most ${max}`],
+    [min + 0.5, "must be a whole number"],
+    ["", "must be a whole number"],
+    ["12x", "must be a whole number"],
+    [true, "must be a whole number"],
+    ["1e3", "must be a whole number"],
+  ] as [unknown, string][],
+});
+const decimals = (min: number, max: number) => ({
+  accepts: [
+    [min, min],
+    [String(max), max],
+    ["1.5", 1.5],
+  ] as [unknown, unknown][],
+  refuses: [
+    [min - 0.01, `must be at least ${min}`],
+    [max + 1, `must be at most ${max}`],
+    ["Infinity", "must be a number"],
+    [null, "must be a number"],
+    ["", "must be a number"],
+  ] as [unknown, string][],
+});
+const passwords = {
+  accepts: [["x".repeat(20), "x".repeat(20)]] as [unknown, unknown][],
+  refuses: [
+    ["x".repeat(19), "must have at least 20 characters"],
+    ["x".repeat(129), "must have at most 128 characters"],
+    ["with space in the middle", "must be printable ASCII without spaces"],
+    ["pässword-of-twenty-characters", "must be printable ASCII without spaces"],
+    ["line-break-in-the\nmiddle", "must be printable ASCII without spaces"],
+  ] as [unknown, string][],
+};
+const overrides = {
+  accepts: [
+    [{ work_mem: "8MB", jit: true, "a.b": 3 }, { work_mem: "8MB", jit: "on", "a.b": "3" }],
+    ['{"work_mem":"8MB"}', { work_mem: "8MB" }],
+  ] as [unknown, unknown][],
+  refuses: [
+    ["work_mem=8MB", "must be an object of setting names and values"],
+    [{ Work_Mem: "8MB" }, "is not a setting's name"],
+    [{ "work_mem; drop": "8MB" }, "is not a setting's name"],
+    [{ work_mem: "8MB\nssl = off" }, "must not contain a line break"],
+    [{ work_mem: null }, "must be text, a number or true/false"],
+  ] as [unknown, string][],
+};
+
+/** Every setting: values it takes, with what becomes of them, and values it refuses, with the reason. */
+const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, string][] }> = {
+  databaseName: {
+    accepts: [
+      ["ai_workflow_db", "ai_workflow_db"],
+      ["_", "_"],
+      ["a".repeat(55), "a".repeat(55)],
+    ],
+    refuses: [
+      ["", "must be 1 to 55 characters of a-z"],
+      ["a".repeat(56), "must be 1 to 55 characters of a-z"],
+      ["1st", "must be 1 to 55 characters of a-z"],
+      ["Upper", "must be 1 to 55 characters of a-z"],
+      ['a"; drop table users; --', "must be 1 to 55 characters of a-z"],
+      ["a$$b", "must be 1 to 55 characters of a-z"],
+      ["a\nb", "must be 1 to 55 characters of a-z"],
+      ["pgbouncer", "is reserved"],
+      ["postgres", "is reserved"],
+      ["template1", "is reserved"],
+      ["all", "is reserved"],
+      ["replication", "is reserved"],
+    ],
+  },
+  rolloutPhase: wholeNumbers(1, 4),
+  protect: {
+    accepts: [
+      [true, true],
+      ["true", true],
+      ["false", false],
+    ],
+    refuses: [
+      ["yes", "must be true or false"],
+      [1, "must be true or false"],
+    ],
+  },
+  postgresPort: wholeNumbers(0, 65_535),
+  postgresMemoryMiB: wholeNumbers(256, 1_048_576),
+  postgresCpus: decimals(0.1, 256),
+  postgresMaxConnections: wholeNumbers(10, 10_000),
+  postgresSettings: overrides,
+  pgbouncerPort: wholeNumbers(0, 65_535),
+  pgbouncerPublishAddress: {
+    accepts: [["0.0.0.0", "0.0.0.0"]],
+    refuses: [
+      ["localhost", "must be an IPv4 address"],
+      ["256.0.0.1", "must be an IPv4 address"],
+      ["::1", "must be an IPv4 address"],
+    ],
+  },
+  pgbouncerMemoryMiB: wholeNumbers(32, 65_536),
+  pgbouncerCpus: decimals(0.1, 16),
+  pgbouncerMaxClientConn: wholeNumbers(1, 20_000),
+  pgbouncerDefaultPoolSize: wholeNumbers(1, 5_000),
+  pgbouncerReservePoolSize: wholeNumbers(0, 5_000),
+  pgbouncerReservePoolTimeoutSec: wholeNumbers(1, 3_600),
+  pgbouncerMaxDbConnections: wholeNumbers(1, 10_000),
+  pgbouncerSessionDbConnections: wholeNumbers(1, 10_000),
+  pgbouncerServerCheckDelaySec: wholeNumbers(0, 3_600),
+  pgbouncerServerConnectTimeoutSec: wholeNumbers(1, 3_600),
+  pgbouncerServerLoginRetrySec: wholeNumbers(1, 3_600),
+  pgbouncerQueryTimeoutSec: wholeNumbers(0, 86_400),
+  pgbouncerQueryWaitTimeoutSec: wholeNumbers(0, 86_400),
+  pgbouncerClientLoginTimeoutSec: wholeNumbers(1, 3_600),
+  pgbouncerServerLifetimeSec: wholeNumbers(0, 604_800),
+  pgbouncerServerIdleTimeoutSec: wholeNumbers(0, 604_800),
+  pgbouncerMaxPreparedStatements: wholeNumbers(1, 10_000),
+  pgbouncerSettings: overrides,
+  healthCheckIntervalSec: wholeNumbers(1, 3_600),
+  stopTimeoutSec: wholeNumbers(10, 3_600),
+  logMaxSizeMiB: wholeNumbers(1, 10_240),
+  networkSubnet: {
+    accepts: [["10.213.7.0/28", "10.213.7.0/28"]],
+    refuses: [
+      ["10.213.7.0", "must be an IPv4 network of /20 to /28"],
+      ["10.213.7.0/29", "must be an IPv4 network of /20 to /28"],
+      ["10.0.0.0/8", "must be an IPv4 network of /20 to /28"],
+      ["10.213.7.1/28", "is not the first address of a private IPv4 network"],
+      ["8.8.8.0/24", "is not the first address of a private IPv4 network"],
+      ["10.300.0.0/24", "is not the first address of a private IPv4 network"],
+    ],
+  },
+  certCaValidityDays: decimals(1, 36_500),
+  certLeafValidityDays: decimals(0.05, 3_650),
+  certRenewBeforeDays: decimals(0, 3_650),
+  certServerHostNames: {
+    accepts: [
+      [["db.example.org"], ["db.example.org"]],
+      ['["db.example.org","other"]', ["db.example.org", "other"]],
+    ],
+    refuses: [
+      ["db.example.org", "must be a list of host names"],
+      [["-db.example.org"], "is not a host name"],
+      [["db..example.org"], "is not a host name"],
+      [["db.example.org\n"], "is not a host name"],
+    ],
+  },
+  passwordVersion: wholeNumbers(1, 1_000_000),
+  ownerPassword: passwords,
+  appUserPassword: passwords,
+  appReadonlyPassword: passwords,
+  appMonitorPassword: passwords,
+};
+
+describe.each(Object.entries(RULES))("%s", (key, { accepts, refuses }) => {
+  test.each(accepts)("accepts %j", (value, meaning) => {
+    expect(settings[key as Key].parse(value)).toEqual(meaning);
+  });
+
+  test.each(refuses)("refuses %j, naming itself: %s", (value, reason) => {
+    const named = problemsOf({ [key]: value }).filter(({ subject }) => subject.split(".")[0] === key);
+    expect(named.map(({ problem }) => problem).join("\n")).toContain(reason);
+    expect(named.every(({ remedy }) => remedy !== undefined)).toBe(true);
+  });
+});
+
+test("has a rule in this file for every setting", () => {
+  expect(Object.keys(RULES).sort()).toEqual(Object.keys(settings).sort());
+});
+
+test("describes every setting", () => {
+  for (const [key, type] of Object.entries(settings)) expect(type.description, key).toMatch(/^[A-Za-z].*\.$/);
+});
+
+describe("sums", () => {
+  const base = { postgresMaxConnections: 100, pgbouncerMaxDbConnections: 50, pgbouncerSessionDbConnections: 10 };
+  const cases: [name: string, fits: Record<string, unknown>, breaks: Record<string, unknown>, subject: string, reason: RegExp][] = [
+    [
+      "pooler connections against what PostgreSQL leaves it",
+      { postgresMaxConnections: 63 },
+      { postgresMaxConnections: 62 },
+      "pgbouncerMaxDbConnections",
+      /50 is above the 49 connections PostgreSQL leaves to the pooler \(postgresMaxConnections 62, 3 reserved for superusers, 10 /,
+    ],
+    [
+      "session mode against all pooler connections",
+      { pgbouncerSessionDbConnections: 49, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
+      { pgbouncerSessionDbConnections: 50, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
+      "pgbouncerSessionDbConnections",
+      /50 leaves transaction mode none/,
+    ],
+    [
+      "pool and reserve against transaction mode's connections",
+      { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 10 },
+      { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 11 },
+      "pgbouncerDefaultPoolSize",
+      /30 and a reserve of 11 are above the 40 server connections transaction mode has/,
+    ],
+    [
+      "memory against connections",
+      { postgresMemoryMiB: 267, postgresMaxConnections: 100 },
+      { postgresMemoryMiB: 266, postgresMaxConnections: 100 },
+      "postgresMemoryMiB",
+      /266 MiB are too little for 100 connections/,
+    ],
+    [
+      "pooler memory against client connections",
+      { pgbouncerMemoryMiB: 32, pgbouncerMaxClientConn: 256 },
+      { pgbouncerMemoryMiB: 32, pgbouncerMaxClientConn: 257 },
+      "pgbouncerMemoryMiB",
+      /32 MiB are too little for 257 client connections/,
+    ],
+    [
+      "renewal window against life of a certificate",
+      { certRenewBeforeDays: 89.9 },
+      { certRenewBeforeDays: 90 },
+      "certRenewBeforeDays",
+      /90 days are not less than certLeafValidityDays 90/,
+    ],
+    [
+      "life of a certificate against its authority's",
+      { certLeafValidityDays: 90, certCaValidityDays: 90 },
+      { certLeafValidityDays: 91, certCaValidityDays: 90 },
+      "certLeafValidityDays",
+      /91 days outlive the certificate authority/,
+    ],
+    [
+      "PostgreSQL's port against PgBouncer's",
+      { postgresPort: 15_432, pgbouncerPort: 15_433 },
+      { postgresPort: 15_432, pgbouncerPort: 15_432 },
+      "pgbouncerPort",
+      /15432 is PostgreSQL's port too/,
+    ],
+  ];
+
+  test.each(cases)("checks %s", (_name, fits, breaks, subject, reason) => {
+    expect(() => parseConfig("dev", { ...base, ...fits })).not.toThrow();
+    const problems = problemsOf({ ...base, ...breaks });
+    expect(problems.map((problem) => problem.subject)).toEqual([subject]);
+    expect(problems[0]?.problem).toMatch(reason);
+  });
+
+  test("sees a port that collides with one derived from the stack's name", () => {
+    const { postgresPort, pgbouncerPort } = parseConfig("dev", {});
+    expect(problemsOf({ pgbouncerPort: postgresPort }).map(({ subject }) => subject)).toEqual(["pgbouncerPort"]);
+    expect(problemsOf({ postgresPort: pgbouncerPort }).map(({ subject }) => subject)).toEqual(["pgbouncerPort"]);
+  });
+});
+
+test("tells every problem at once, in the user's terms and with the count", () => {
+  const error = refusal("Dev", {
+    postgresMaxConnection: 5,
+    pgbouncerPort: "x",
+    pgbouncerReservePoolSize: -1,
+    databaseName: "No",
+    certServerHostNames: ["fine", "-"],
+  });
+  expect(error.problems.map(({ subject }) => subject)).toEqual([
+    'stack "Dev"',
+    "databaseName",
+    "pgbouncerPort",
+    "pgbouncerReservePoolSize",
+    "certServerHostNames.1",
+    "postgresMaxConnection",
+  ]);
+  expect(error.message).toMatch(/^Configuration of stack "Dev" is not usable \(6 problems\); nothing has been changed:\n/);
+});
+
+test("tells all sums that do not add up at once", () => {
+  expect(problemsOf({ postgresMaxConnections: 20, pgbouncerMaxClientConn: 20_000, certCaValidityDays: 1 }).map(({ subject }) => subject)).toEqual([
+    "pgbouncerMaxDbConnections",
+    "pgbouncerMemoryMiB",
+    "certLeafValidityDays",
+  ]);
+});
+
+test.each([
+  ["postgresMaxConnection", "postgresMaxConnections"],
+  ["databasename", "databaseName"],
+  ["pgbouncer_default_pool_size", "pgbouncerDefaultPoolSize"],
+])("asks whether the unknown key %s is %s", (key, suggestion) => {
+  expect(problemsOf({ [key]: 1 })).toEqual([
+    {
+      subject: key,
+      problem: `there is no such setting; did you mean ${suggestion}?`,
+      remedy: `Remove it: \`pulumi config rm ${PROJECT}:${key}\`, or see docs/configuration.md.`,
+    },
+  ]);
+});
+
+test("suggests nothing for an unknown key like no other", () => {
+  expect(problemsOf({ zzz: 1 })[0]?.problem).toBe("there is no such setting");
+});
+
+test.each(SECRET_SETTINGS)("never shows the value of %s, not even a refused one", (key) => {
+  const value = "gr3at but has spaces";
+  expect(refusal("dev", { [key]: value }).message).not.toContain(value);
+  expect(refusal("dev", { [key]: "t0o-short" }).message).not.toContain("t0o-short");
+});
+
+describe("overrides", () => {
+  test.each([
+    ["postgresSettings", "ssl", "every hop is encrypted"],
+    ["postgresSettings", "password_encryption", "md5 secrets can be replayed"],
+    ["pgbouncerSettings", "auth_query", "secrets live in the server only"],
+    ["pgbouncerSettings", "client_tls_sslmode", "every client shows a certificate"],
+  ])("refuses %s.%s, which carries a promise", (subject, name, why) => {
+    expect(problemsOf({ [subject]: { [name]: "off" } })).toEqual([
+      { subject: `${subject}.${name}`, problem: `cannot be overridden: ${why}`, remedy: "Remove it." },
+    ]);
+  });
+
+  test.each([
+    ["postgresSettings", "max_connections", "postgresMaxConnections"],
+    ["pgbouncerSettings", "max_client_conn", "pgbouncerMaxClientConn"],
+    ["pgbouncerSettings", "default_pool_size", "pgbouncerDefaultPoolSize"],
+    ["pgbouncerSettings", "max_db_connections", "pgbouncerMaxDbConnections"],
+  ])("refuses %s.%s, whose own setting %s is checked against the others", (subject, name, own) => {
+    expect(problemsOf({ [subject]: { [name]: "9999" } })).toEqual([
+      { subject: `${subject}.${name}`, problem: `has a setting of its own, ${own}, which is checked against the others`, remedy: `Set ${own} instead.` },
+    ]);
+  });
+
+  test("takes names that every JavaScript object has for what they are: unknown to us, the server decides", () => {
+    expect(parseConfig("dev", { postgresSettings: { constructor: "x" } }).postgresSettings).toEqual({ constructor: "x" });
+  });
+});
+
+describe("defaults", () => {
+  const dev = parseConfig("dev", {});
+
+  test("are the application's figures", () => {
+    expect(dev).toMatchObject({
+      databaseName: "ai_workflow_db",
+      pgbouncerMaxClientConn: 250,
+      pgbouncerDefaultPoolSize: 30,
+      pgbouncerMaxDbConnections: 50,
+      pgbouncerReservePoolSize: 10,
+      pgbouncerReservePoolTimeoutSec: 5,
+      pgbouncerServerCheckDelaySec: 30,
+      healthCheckIntervalSec: 30,
+      certLeafValidityDays: 90,
+      certRenewBeforeDays: 30,
+      certCaValidityDays: 3_650,
+      protect: false,
+      pgbouncerPublishAddress: "127.0.0.1",
+    });
+  });
+
+  test("derive ports and subnet from the stack's name, the same on every machine", () => {
+    expect([dev.postgresPort, dev.pgbouncerPort, dev.networkSubnet]).toEqual([27_460, 27_461, "10.218.86.112/28"]);
+    expect(parseConfig("prod", {}).postgresPort).not.toBe(dev.postgresPort);
+  });
+
+  test("derive ports above 20000 that differ and a network address inside 10.208.0.0/12 for any stack", () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-z][a-z0-9-]{0,29}$/), (stack) => {
+        const config = parseConfig(stack, {});
+        expect(config.postgresPort).toBeGreaterThanOrEqual(20_000);
+        expect(config.pgbouncerPort).toBe(config.postgresPort + 1);
+        expect(config.pgbouncerPort).toBeLessThan(30_000);
+        // Given by hand, the derived subnet passes the same check as any other.
+        expect(parseConfig(stack, { networkSubnet: config.networkSubnet }).networkSubnet).toBe(config.networkSubnet);
+        const [first, second] = config.networkSubnet.split(".").map(Number);
+        expect([first, (second ?? 0) >= 208 && (second ?? 0) <= 223]).toEqual([10, true]);
+      }),
+    );
+  });
+});
+
+test.each(["dev", "prod"])("accepts the committed Pulumi.%s.yaml", (stack) => {
+  const file = parse(readFileSync(new URL(`../../Pulumi.${stack}.yaml`, import.meta.url), "utf8")) as { config: Record<string, unknown> };
+  const raw = Object.fromEntries(Object.entries(file.config).map(([key, value]) => [key.replace(`${PROJECT}:`, ""), value]));
+  expect(parseConfig(stack, raw).databaseName).toBe("ai_workflow_db");
+});
+
+test.each(["dev", "ci-42", "a", "x".repeat(30)])("accepts the stack name %s", (stack) => {
+  expect(parseConfig(stack, {}).stack).toBe(stack);
+});
+test.each(["", "Dev", "1st", "a_b", "a.b", "x".repeat(31), "dev\n", "../dev"])("refuses the stack name %j", (stack) => {
+  expect(problemsOf({}, stack)[0]?.problem).toContain("1 to 30 characters of a-z, 0-9 and -");
+});
+
+describe("stacks", () => {
+  const named = (stack: string, databaseName: string): StackConfig => parseConfig(stack, { databaseName });
+
+  test("may differ in everything but the database's name", () => {
+    expect(() => checkStacksAgree([named("dev", "one"), parseConfig("prod", { databaseName: "one", postgresMemoryMiB: 4_096 })])).not.toThrow();
+  });
+
+  test("that differ in it are refused, each file named with its name", () => {
+    expect(() => checkStacksAgree([named("dev", "one"), named("prod", "two")])).toThrow(
+      expect.objectContaining({
+        name: "ConfigError",
+        problems: [
+          expect.objectContaining({ subject: "Pulumi.dev.yaml, databaseName", problem: "one" }),
+          expect.objectContaining({ subject: "Pulumi.prod.yaml, databaseName", problem: "two" }),
+        ],
+      }),
+    );
+  });
+});
+
+test("counts addresses across the borders of bytes", () => {
+  expect(addressIn("10.213.7.0/28", 2)).toBe("10.213.7.2");
+  expect(addressIn("10.213.240.0/20", 257)).toBe("10.213.241.1");
+  expect(addressIn("172.16.255.240/28", 15)).toBe("172.16.255.255");
+});

@@ -1,0 +1,45 @@
+import { defineConfig } from "vitest/config";
+
+const MINUTE = 60_000;
+
+// One group after the other: what the quick tests find need not wait for a stack, and a stack under test has the
+// machine to itself.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          sequence: { groupOrder: 0 },
+          maxWorkers: 2,
+          testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          // Brings one real stack up for all files; each makes its own databases, sessions and load in it.
+          globalSetup: ["test/helpers/real-stack.ts"],
+          setupFiles: ["test/helpers/real-stack-environment.ts"],
+          sequence: { groupOrder: 1 },
+          // Files that kill servers or renew certificates would cut off the others.
+          fileParallelism: false,
+          testTimeout: 2 * MINUTE,
+          hookTimeout: 5 * MINUTE,
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          sequence: { groupOrder: 2 },
+          fileParallelism: false,
+          testTimeout: 10 * MINUTE,
+          hookTimeout: 10 * MINUTE,
+        },
+      },
+    ],
+  },
+});
