@@ -1,0 +1,270 @@
+import type { Client } from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
+
+let database: SchemaDatabase;
+let owner: Client;
+let app: Client;
+
+beforeAll(async () => {
+  database = await createSchemaDatabase("maintenance");
+  await database.up();
+  owner = await database.connect("ai_workflow_owner");
+  app = await database.connect("app_user");
+}, 60_000);
+afterAll(async () => {
+  await database?.close();
+});
+
+async function rowsOf<Row>(sql: string, values: unknown[] = []): Promise<Row[]> {
+  return (await owner.query(sql, values)).rows as Row[];
+}
+
+async function numberOf(sql: string): Promise<number> {
+  return Number((await rowsOf<{ count: string }>(`select count(*) from ${sql}`))[0]?.count);
+}
+
+const LOGS = [
+  "audit_log",
+  "connection_health_metrics",
+  "data_access_log",
+  "device_login_attempts",
+  "router_decision_log",
+  "security_metrics",
+  "security_violations",
+  "two_factor_audit_log",
+];
+
+async function insertMetrics(count: number, age: string): Promise<void> {
+  await app.query(
+    `insert into audit.security_metrics (metric_name, metric_type, metric_value, recorded_at)
+     select 'logins', 'counter', number, now() - $2::interval from generate_series(1, $1) as number`,
+    [count, age],
+  );
+}
+
+describe("make_partitions", () => {
+  it("makes this month and those ahead for every log, once", async () => {
+    const made = await rowsOf<{ partition_name: string }>("select * from maintenance.make_partitions(2)");
+    const logs = made.map(({ partition_name }) => partition_name.replace(/_y\d{4}m\d\d$/, ""));
+    expect(logs.toSorted()).toEqual(LOGS.flatMap((log) => [log, log, log]));
+    expect(await rowsOf("select * from maintenance.make_partitions(2)")).toEqual([]);
+  });
+
+  it("moves rows that came before their month existed, and the application sees no difference", async () => {
+    await insertMetrics(3, "100 days");
+    const { rows } = await app.query<{ id: string }>("select id from audit.security_metrics limit 1");
+    expect(await numberOf("partitions.security_metrics_default")).toBe(3);
+
+    const made = await rowsOf<{ moved_rows: string }>("select * from maintenance.make_partitions(2)");
+    expect(made.reduce((sum, each) => sum + Number(each.moved_rows), 0)).toBe(3);
+    expect(await numberOf("partitions.security_metrics_default")).toBe(0);
+    expect((await app.query("select from audit.security_metrics where id = $1", [rows[0]?.id])).rowCount).toBe(1);
+  });
+
+  it("leaves a constraint, an index and a foreign key on a new partition as on its parent", async () => {
+    const differences = await rowsOf(`
+      select parent.conname from pg_constraint as parent
+      join pg_inherits on inhparent = parent.conrelid
+      where parent.contype in ('c', 'f', 'p') and not exists (
+        select from pg_constraint as child where child.conrelid = inhrelid and child.contype = parent.contype
+          and replace(pg_get_constraintdef(child.oid), ' NOT VALID', '') = pg_get_constraintdef(parent.oid) and child.convalidated)`);
+    expect(differences).toEqual([]);
+  });
+
+  it("refuses nonsense", async () => {
+    await expect(owner.query("select * from maintenance.make_partitions(-1)")).rejects.toThrow(
+      "between 0 and 120 months",
+    );
+  });
+
+  it("gives up quickly instead of making logins queue behind it", async () => {
+    await app.query("begin");
+    await app.query("lock table public.users in row exclusive mode");
+    await app.query(
+      "insert into public.device_login_attempts (email, device_fingerprint, ip_address, user_agent, was_successful, attempted_at) values ('a', 'b', 'c', 'd', true, '2020-01-15')",
+    );
+    const started = Date.now();
+    await expect(owner.query("select * from maintenance.make_partitions(4)")).rejects.toThrow("lock timeout");
+    expect(Date.now() - started).toBeLessThan(6000);
+    await app.query("rollback");
+    await owner.query("select * from maintenance.make_partitions(4)");
+  });
+});
+
+describe("apply_retention", () => {
+  beforeEach(async () => {
+    await owner.query("delete from audit.data_retention_logs");
+  });
+
+  it("drops a month when all of it is past its time, and says so", async () => {
+    await insertMetrics(5, "300 days");
+    await insertMetrics(7, "10 days");
+    await owner.query("select * from maintenance.make_partitions(0)");
+    await owner.query("analyze");
+    await owner.query("call maintenance.apply_retention()");
+    expect(
+      await rowsOf(
+        "select count(*)::integer from audit.security_metrics where recorded_at < now() - interval '180 days'",
+      ),
+    ).toEqual([{ count: 0 }]);
+    expect(await numberOf("audit.security_metrics where recorded_at > now() - interval '20 days'")).toBe(7);
+    expect(
+      await rowsOf(
+        "select table_name, retention_action, records_affected, execution_status, legal_basis from audit.data_retention_logs",
+      ),
+    ).toEqual([
+      {
+        table_name: "security_metrics",
+        retention_action: "PURGE",
+        records_affected: 5,
+        execution_status: "SUCCESS",
+        legal_basis: "GDPR Art. 6(1)(f)",
+      },
+    ]);
+  });
+
+  it("deletes from a plain table in batches, each committed by itself", async () => {
+    await owner.query(
+      "insert into public.users (username, email, hashed_password) values ('ada', 'ada@example.org', 'x')",
+    );
+    await owner.query(`
+      insert into public.two_factor_challenges (user_id, challenge_type, challenge_data, session_token, created_at, expires_at)
+      select users.id, 'totp', '{}', number::text, now() - interval '10 days', now() - case when number <= 25 then interval '9 days' else interval '1 day' end
+      from public.users, generate_series(1, 30) as number where username = 'ada'`);
+    // Batches of ten: two full ones and one of five.
+    const before = await rowsOf<{ xid: string }>("select pg_current_xact_id()::text as xid");
+    await owner.query("call maintenance.apply_retention(10)");
+    const after = await rowsOf<{ xid: string }>("select pg_current_xact_id()::text as xid");
+    expect(Number(after[0]?.xid) - Number(before[0]?.xid)).toBeGreaterThan(3);
+    expect(await numberOf("public.two_factor_challenges")).toBe(5);
+    expect(
+      await rowsOf(
+        "select records_affected, retention_action from audit.data_retention_logs where table_name = 'two_factor_challenges'",
+      ),
+    ).toEqual([{ records_affected: 25, retention_action: "DELETE" }]);
+  });
+
+  it("anonymizes what a policy names, once", async () => {
+    await owner.query(`
+      insert into public.registered_devices (user_id, device_name, device_fingerprint, user_agent, last_seen_at, last_ip_address)
+      select id, 'laptop', 'print', 'browser', now() - interval '400 days', '192.0.2.1' from public.users`);
+    await owner.query("call maintenance.apply_retention()");
+    expect(await rowsOf("select device_name, last_ip_address from public.registered_devices")).toEqual([
+      { device_name: "laptop", last_ip_address: null },
+    ]);
+    await owner.query("delete from audit.data_retention_logs");
+    await owner.query("call maintenance.apply_retention()");
+    expect(await rowsOf("select * from audit.data_retention_logs")).toEqual([]);
+  });
+
+  it("keeps to the restriction of a policy", async () => {
+    await owner.query(`
+      insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
+      values ('projects', 30, 'DELETE', '{"column": "created_at", "match": {"status": "trash", "framework": null}}')`);
+    await owner.query(`
+      insert into public.projects (user_id, name, status, framework, created_at)
+      select id, name, project.status, framework, now() - interval '31 days' from public.users, (values
+        ('goes', 'trash', null), ('stays: active', 'active', null), ('stays: framework', 'trash', 'x')) as project (name, status, framework)`);
+    await owner.query("call maintenance.apply_retention()");
+    expect(await rowsOf("select name from public.projects order by 1")).toEqual([
+      { name: "stays: active" },
+      { name: "stays: framework" },
+    ]);
+  });
+
+  it("says what went wrong with one policy and goes on with the others", async () => {
+    await owner.query(`
+      insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions) values
+        ('no_such_table', 1, 'DELETE', '{"column": "created_at"}'),
+        ('tasks', 1, 'DELETE', '{"column": "no_such_column"}'),
+        ('tasks', 1, 'DELETE', null),
+        ('documents', 1, 'ARCHIVE', '{"column": "created_at"}')`);
+    await owner.query("call maintenance.apply_retention()");
+    const logged = await rowsOf<{ execution_status: string; error_message: string }>(
+      "select execution_status, error_message from audit.data_retention_logs order by error_message",
+    );
+    expect(logged.map(({ execution_status }) => execution_status).toSorted()).toEqual([
+      "FAILURE",
+      "FAILURE",
+      "FAILURE",
+      "SKIPPED",
+    ]);
+    expect(logged.map(({ error_message }) => error_message).join()).toContain('column "no_such_column" does not exist');
+    expect(await numberOf("public.data_retention_policies where is_active and last_run_at is null")).toBe(0);
+  });
+
+  it("takes names and values of a policy as data, never as SQL", async () => {
+    await owner.query(`
+      insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions) values
+        ('tasks; drop table public.tasks', 1, 'DELETE', '{"column": "created_at"}'),
+        ('projects', 1, 'DELETE', '{"column": "created_at\\" < now() or true; --", "match": {"name": "x'' or true --"}}')`);
+    const before = await numberOf("public.projects");
+    await owner.query("call maintenance.apply_retention()");
+    expect(await numberOf("public.projects")).toBe(before);
+  });
+});
+
+describe("refresh_views", () => {
+  it("shows new rows and how fresh they are", async () => {
+    await insertMetrics(2, "1 day");
+    const refreshed = await rowsOf<{ view_name: string }>("select * from maintenance.refresh_views()");
+    expect(refreshed.map(({ view_name }) => view_name)).toEqual([
+      "auth_security_summary",
+      "connection_health_summary",
+      "security_metrics_summary",
+      "session_health_summary",
+      "user_dashboard_summary",
+    ]);
+    expect(await numberOf("public.security_metrics_summary")).toBeGreaterThan(0);
+    expect(await rowsOf("select from maintenance.view_freshness where age < interval '1 minute'")).toHaveLength(5);
+  });
+
+  it("does not keep readers waiting", async () => {
+    await app.query("begin");
+    await app.query("select count(*) from public.user_dashboard_summary");
+    await owner.query("set statement_timeout = '5s'");
+    await owner.query("select * from maintenance.refresh_views()");
+    await owner.query("reset statement_timeout");
+    expect((await app.query("select count(*) from public.user_dashboard_summary")).rowCount).toBe(1);
+    await app.query("commit");
+  });
+});
+
+describe("run", () => {
+  it("does all of it", async () => {
+    await owner.query("call maintenance.run(5)");
+    expect(await numberOf("maintenance.partitions where starts_at > now() + interval '4 months'")).toBe(LOGS.length);
+  });
+});
+
+describe("a check that rows from before break", () => {
+  it("does not stop the migration, is reported with its rows, and validated once they are corrected", async () => {
+    const steps =
+      database.migrations.length - database.migrations.findIndex(({ name }) => name.endsWith("add_application_checks"));
+    await database.down(steps);
+    await owner.query(`
+      insert into public.tasks (user_id, title, completion_percentage) select id, 'too much', 130 from public.users`);
+    await database.up();
+
+    const found = await rowsOf<{ table_name: string; constraint_name: string; row_values: unknown }>(
+      "select * from maintenance.check_violations()",
+    );
+    expect(found).toMatchObject([
+      {
+        table_name: "public.tasks",
+        constraint_name: "tasks_completion_percentage_range",
+        row_values: { completion_percentage: 130 },
+      },
+    ]);
+    await expect(
+      app.query(
+        "insert into public.tasks (user_id, title, completion_percentage) select id, 'new', 140 from public.users",
+      ),
+    ).rejects.toThrow("tasks_completion_percentage_range");
+
+    await owner.query("update public.tasks set completion_percentage = 100 where completion_percentage > 100");
+    expect(await rowsOf("select validated from maintenance.validate_checks()")).toEqual([{ validated: true }]);
+    expect(await rowsOf("select * from maintenance.check_violations()")).toEqual([]);
+  }, 60_000);
+});
