@@ -42,12 +42,13 @@ const json = (text: unknown): unknown => {
     return text; // the schema behind says what was expected
   }
 };
-const overrides = () =>
+/** PostgreSQL writes booleans on and off; PgBouncer knows only numbers. */
+const overrides = (on: string, off: string) =>
   z.preprocess(
     json,
     z.record(
       z.string().regex(/^[a-z][a-z0-9_.]*$/, "is not a setting's name"),
-      z.union([z.string().regex(/^[^\n\r\0]*$/, "must not contain a line break"), z.number(), z.boolean().transform((on) => (on ? "on" : "off"))], "must be text, a number or true/false").transform(String),
+      z.union([z.string().regex(/^[^\n\r\0]*$/, "must not contain a line break"), z.number(), z.boolean().transform((value) => (value ? on : off))], "must be text, a number or true/false").transform(String),
       "must be an object of setting names and values",
     ),
   );
@@ -82,7 +83,7 @@ export const settings = {
   postgresMemoryMiB: integer(256, 1_048_576).default(512).describe("Memory limit of the PostgreSQL container in MiB; buffers are computed from it."),
   postgresCpus: decimal(0.1, 256).default(1).describe("CPU limit of the PostgreSQL container; worker processes are computed from it."),
   postgresMaxConnections: integer(10, 10_000).default(80).describe("PostgreSQL's max_connections."),
-  postgresSettings: overrides().default({}).describe("Overrides of the computed PostgreSQL settings, as an object. Settings that carry the package's guarantees are refused."),
+  postgresSettings: overrides("on", "off").default({}).describe("Overrides of the computed PostgreSQL settings, as an object. Settings that carry the package's guarantees are refused."),
 
   pgbouncerPort: integer(0, 65535).default(0).describe("Published port of PgBouncer. 0: one derived from the stack's name."),
   pgbouncerPublishAddress: ipv4.default("127.0.0.1").describe("Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback."),
@@ -103,7 +104,7 @@ export const settings = {
   pgbouncerServerLifetimeSec: integer(0, 604_800).default(3_600).describe("server_lifetime in seconds."),
   pgbouncerServerIdleTimeoutSec: integer(0, 604_800).default(600).describe("server_idle_timeout in seconds."),
   pgbouncerMaxPreparedStatements: integer(1, 10_000).default(200).describe("Prepared statements kept per server connection, so that they work in transaction mode (max_prepared_statements)."),
-  pgbouncerSettings: overrides().default({}).describe("Overrides of further PgBouncer settings, as an object. Settings that carry the package's guarantees are refused."),
+  pgbouncerSettings: overrides("1", "0").default({}).describe("Overrides of further PgBouncer settings, as an object. Settings that carry the package's guarantees are refused."),
 
   healthCheckIntervalSec: integer(1, 3_600).default(30).describe("Seconds between health checks; every second while starting."),
   stopTimeoutSec: integer(10, 3_600).default(120).describe("Seconds a container may take to stop before it is killed; a large buffer pool needs time to write."),

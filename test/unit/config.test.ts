@@ -70,9 +70,9 @@ const passwords = {
     ["line-break-in-the\nmiddle", "must be printable ASCII without spaces"],
   ] as [unknown, string][],
 };
-const overrides = {
+const overrides = (on: string) => ({
   accepts: [
-    [{ work_mem: "8MB", jit: true, "a.b": 3 }, { work_mem: "8MB", jit: "on", "a.b": "3" }],
+    [{ work_mem: "8MB", jit: true, "a.b": 3 }, { work_mem: "8MB", jit: on, "a.b": "3" }],
     ['{"work_mem":"8MB"}', { work_mem: "8MB" }],
   ] as [unknown, unknown][],
   refuses: [
@@ -82,7 +82,7 @@ const overrides = {
     [{ work_mem: "8MB\nssl = off" }, "must not contain a line break"],
     [{ work_mem: null }, "must be text, a number or true/false"],
   ] as [unknown, string][],
-};
+});
 
 /** Every setting: values it takes, with what becomes of them, and values it refuses, with the reason. */
 const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, string][] }> = {
@@ -123,7 +123,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   postgresMemoryMiB: wholeNumbers(256, 1_048_576),
   postgresCpus: decimals(0.1, 256),
   postgresMaxConnections: wholeNumbers(10, 10_000),
-  postgresSettings: overrides,
+  postgresSettings: overrides("on"),
   pgbouncerPort: wholeNumbers(0, 65_535),
   pgbouncerPublishAddress: {
     accepts: [["0.0.0.0", "0.0.0.0"]],
@@ -150,7 +150,8 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   pgbouncerServerLifetimeSec: wholeNumbers(0, 604_800),
   pgbouncerServerIdleTimeoutSec: wholeNumbers(0, 604_800),
   pgbouncerMaxPreparedStatements: wholeNumbers(1, 10_000),
-  pgbouncerSettings: overrides,
+  // PgBouncer takes "on" for no number at all and refuses its file.
+  pgbouncerSettings: overrides("1"),
   healthCheckIntervalSec: wholeNumbers(1, 3_600),
   stopTimeoutSec: wholeNumbers(10, 3_600),
   logMaxSizeMiB: wholeNumbers(1, 10_240),

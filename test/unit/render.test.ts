@@ -1,0 +1,291 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseConfig, type StackConfig } from "../../infra/config.ts";
+import { ConfigError } from "../../toolchain/errors.ts";
+import { addresses, renderPgHba } from "../../infra/render/pg-hba.ts";
+import {
+  PGBOUNCER_MANDATORY,
+  pgbouncerDefaults,
+  pgbouncerRestartKey,
+  renderPgbouncerHba,
+  renderPgbouncerIni,
+  renderUserlist,
+} from "../../infra/render/pgbouncer-ini.ts";
+import { POSTGRES_MANDATORY, postgresDefaults, postgresRestartKey, renderPostgresqlConf } from "../../infra/render/postgresql-conf.ts";
+import { mergeSettings, refusedOverrides } from "../../infra/render/settings.ts";
+
+/** Small, everything by default. */
+const dev = parseConfig("dev", { postgresPort: 25_432, pgbouncerPort: 26_432 });
+/** Large, with overrides that need quoting. */
+const prod = parseConfig("prod", {
+  postgresMemoryMiB: 4_096,
+  postgresCpus: 4,
+  postgresMaxConnections: 100,
+  networkSubnet: "10.213.7.0/28",
+  pgbouncerMemoryMiB: 256,
+  postgresSettings: { work_mem: "24MB", log_line_prefix: String.raw`it's \n %m ` },
+  pgbouncerSettings: { log_connections: true },
+});
+
+const FILES: Record<string, (config: StackConfig) => string> = {
+  "postgresql.conf": renderPostgresqlConf,
+  "pg_hba.conf": renderPgHba,
+  "pgbouncer.ini": (config) => renderPgbouncerIni(config, `aiwdb-${config.stack}-postgres`),
+  "pgbouncer_hba.conf": renderPgbouncerHba,
+};
+
+describe.each([
+  ["dev", dev],
+  ["prod", prod],
+] as const)("a %s-like stack", (name, config) => {
+  test.each(Object.keys(FILES))("has exactly this %s", (file) => {
+    expect(FILES[file]?.(config)).toBe(readFileSync(new URL(`fixtures/rendered/${name}.${file}`, import.meta.url), "utf8"));
+  });
+});
+
+/** Reads postgresql.conf as the server does: the last of equal names wins. https://www.postgresql.org/docs/16/config-setting.html */
+function readConf(text: string): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (const line of text.split("\n").filter((each) => each !== "" && !each.startsWith("#"))) {
+    const [, name = "", quoted = ""] = /^([a-z0-9_.]+) = '((?:[^'\\]|''|\\.)*)'$/s.exec(line) ?? [];
+    if (name === "") throw new Error(`no setting: ${line}`);
+    settings[name] = quoted.replaceAll(/''|\\(.)/gs, (_, escaped: string | undefined) => escaped ?? "'");
+  }
+  return settings;
+}
+
+/** Reads an ini file's lines as PgBouncer does: sections, and everything behind the first = and its blanks. */
+function readIni(text: string): Record<string, Record<string, string>> {
+  const sections: Record<string, Record<string, string>> = {};
+  let section: Record<string, string> = {};
+  for (const line of text.split("\n").filter((each) => each.trim() !== "" && !each.startsWith(";"))) {
+    const header = /^\[(.*)\]$/.exec(line)?.[1];
+    if (header !== undefined) {
+      section = sections[header] = {};
+      continue;
+    }
+    const [, name = "", value = ""] = /^([^=]+?)\s*=\s*(.*)$/s.exec(line) ?? [];
+    section[name] = value;
+  }
+  return sections;
+}
+
+/** Reads userlist.txt as PgBouncer does. https://www.pgbouncer.org/config.html#authentication-file-format */
+function readUserlist(text: string): [string, string][] {
+  return [...text.matchAll(/^"((?:[^"]|"")*)" "((?:[^"]|"")*)"\n/gm)].map(([, user = "", password = ""]) => [
+    user.replaceAll('""', '"'),
+    password.replaceAll('""', '"'),
+  ]);
+}
+
+const printable = fc.string({ unit: fc.constantFrom(...Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index))), maxLength: 60 });
+
+describe("quoting", () => {
+  test("of postgresql.conf reads back as any text without line breaks that was given", () => {
+    fc.assert(
+      fc.property(fc.oneof(printable, fc.string().filter((text) => !/[\n\r\0]/.test(text))), (value) => {
+        const config = parseConfig("dev", { postgresSettings: { application_name: value } });
+        expect(readConf(renderPostgresqlConf(config))["application_name"]).toBe(value);
+      }),
+    );
+  });
+
+  test("of userlist.txt reads back as the pooler's login and any password", () => {
+    fc.assert(
+      fc.property(printable, (password) => {
+        expect(readUserlist(renderUserlist(password))).toEqual([["pgbouncer", password]]);
+      }),
+    );
+  });
+
+  test("of userlist.txt doubles quotes and leaves backslashes", () => {
+    expect(renderUserlist(String.raw`a"b\c`)).toBe(String.raw`"pgbouncer" "a""b\c"` + "\n");
+  });
+
+  test("keeps a value that looks like a section, a comment or a directive on its own line of pgbouncer.ini", () => {
+    fc.assert(
+      fc.property(fc.constantFrom("[databases]", "; x", "# x", "%include /etc/passwd", "a = b"), (value) => {
+        const config = parseConfig("dev", { pgbouncerSettings: { application_name_add_host: value } });
+        const ini = readIni(renderPgbouncerIni(config, "host"));
+        expect(Object.keys(ini)).toEqual(["databases", "pgbouncer"]);
+        expect(ini["pgbouncer"]?.["application_name_add_host"]).toBe(value);
+      }),
+    );
+  });
+
+  test("makes a database name in pg_hba.conf a name, whatever keyword it looks like", () => {
+    expect(renderPgHba({ ...dev, databaseName: 'all"x' })).toContain('hostssl "all""x" pgbouncer ');
+  });
+});
+
+describe("every rendered file", () => {
+  test.each(Object.keys(FILES))("%s says that it is generated, ends in one newline and is equal for equal settings", (file) => {
+    const text = FILES[file]?.(dev) ?? "";
+    expect(text.split("\n")[0]).toMatch(/^[#;] Generated by ai-workflow-database; changes are overwritten\.$/);
+    expect(text).toMatch(/[^\n]\n$/);
+    expect(FILES[file]?.(parseConfig("dev", { pgbouncerPort: 26_432, postgresPort: 25_432 }))).toBe(text);
+  });
+
+  test("has its settings sorted by name", () => {
+    const names = Object.keys(readConf(renderPostgresqlConf(prod)));
+    expect(names).toEqual([...names].sort());
+    const keys = Object.keys(readIni(renderPgbouncerIni(prod, "host"))["pgbouncer"] ?? {});
+    expect(keys).toEqual([...keys].sort());
+  });
+});
+
+test("gives every setting a reason", () => {
+  for (const settings of [POSTGRES_MANDATORY, postgresDefaults(dev), PGBOUNCER_MANDATORY, pgbouncerDefaults(dev)]) {
+    for (const [name, { why }] of Object.entries(settings)) expect(why, name).toMatch(/[a-z]{3}/);
+  }
+});
+
+describe("overrides", () => {
+  test("win over defaults and lose against what is mandatory", () => {
+    const mandatory = { ssl: { value: "on", why: "encrypted" } };
+    const defaults = { jit: { value: "off", why: "cost" }, ssl: { value: "off", why: "never seen" } };
+    expect(mergeSettings(mandatory, defaults, { jit: "on", ssl: "off", work_mem: "8MB" })).toEqual([
+      ["jit", "on"],
+      ["ssl", "on"],
+      ["work_mem", "8MB"],
+    ]);
+  });
+
+  test.each(Object.entries(POSTGRES_MANDATORY))("of PostgreSQL's %s are refused with its reason", (name, { why }) => {
+    expect(refusedOverrides("postgresSettings", POSTGRES_MANDATORY, { [name]: "x", work_mem: "8MB" })).toEqual([
+      { subject: `postgresSettings.${name}`, problem: `cannot be overridden: ${why}`, remedy: "Remove it." },
+    ]);
+  });
+
+  test.each(Object.entries(PGBOUNCER_MANDATORY))("of PgBouncer's %s are refused with its reason", (name, { why }) => {
+    expect(refusedOverrides("pgbouncerSettings", PGBOUNCER_MANDATORY, { [name]: "x" })).toEqual([
+      { subject: `pgbouncerSettings.${name}`, problem: `cannot be overridden: ${why}`, remedy: "Remove it." },
+    ]);
+  });
+});
+
+describe("the restart key", () => {
+  const changed = (raw: Record<string, unknown>) => parseConfig("dev", raw);
+
+  test.each([
+    ["max_connections", { postgresMaxConnections: 81 }],
+    ["shared_buffers by memory", { postgresMemoryMiB: 1_024 }],
+    ["shared_buffers by override", { postgresSettings: { shared_buffers: "96MB" } }],
+    ["worker processes", { postgresCpus: 12 }],
+  ])("of PostgreSQL changes with %s", (_name, raw) => {
+    expect(postgresRestartKey(changed(raw))).not.toBe(postgresRestartKey(dev));
+  });
+
+  test.each([
+    ["work_mem", { postgresSettings: { work_mem: "8MB" } }],
+    ["a setting of the pooler", { pgbouncerDefaultPoolSize: 20 }],
+    ["ports outside the container", { postgresPort: 1_234 }],
+  ])("of PostgreSQL stays with %s, which a reload applies", (_name, raw) => {
+    expect(postgresRestartKey(changed(raw))).toBe(postgresRestartKey(dev));
+  });
+
+  test("of PgBouncer changes with listen_backlog and stays with pool sizes, which a reload applies", () => {
+    expect(pgbouncerRestartKey(changed({ pgbouncerSettings: { listen_backlog: 128 } }))).not.toBe(pgbouncerRestartKey(dev));
+    expect(pgbouncerRestartKey(changed({ pgbouncerDefaultPoolSize: 20, pgbouncerMaxClientConn: 300 }))).toBe(pgbouncerRestartKey(dev));
+  });
+});
+
+describe("pg_hba.conf", () => {
+  const rules = (config: StackConfig) =>
+    renderPgHba(config)
+      .split("\n")
+      .filter((line) => line !== "" && !line.startsWith("#"));
+
+  test("lets nobody in over the network without TLS, SCRAM and a certificate", () => {
+    for (const rule of rules(prod).filter((line) => !line.startsWith("local"))) {
+      expect(rule).toMatch(/ reject$|^hostssl .* scram-sha-256 clientcert=verify-(full|ca)$/);
+    }
+    expect(rules(prod).at(-1)).toBe("host all all all reject");
+  });
+
+  test("takes a certificate of another name from the pooler's address only", () => {
+    const { pgbouncer } = addresses(prod);
+    expect(rules(prod).filter((line) => line.includes("verify-ca"))).toEqual([
+      `hostssl "ai_workflow_db" app_user,app_readonly,app_monitor ${pgbouncer}/32 scram-sha-256 clientcert=verify-ca`,
+    ]);
+  });
+
+  test("ends the pooler's own lines in a reject, so that it never speaks for owner or superuser", () => {
+    const { pgbouncer } = addresses(prod);
+    const ofPooler = rules(prod).filter((line) => line.includes(`${pgbouncer}/32`));
+    expect(ofPooler.at(-1)).toBe(`host all all ${pgbouncer}/32 reject`);
+    expect(ofPooler.join("\n")).not.toMatch(/postgres |ai_workflow_owner/);
+    expect(rules(prod).indexOf(ofPooler.at(-1) ?? "")).toBeLessThan(rules(prod).findIndex((line) => / all scram/.test(line)));
+  });
+});
+
+/** Settings that parseConfig may or may not take; half of what it gets fits. */
+const anyRaw = fc.record({
+  postgresMemoryMiB: fc.integer({ min: 256, max: 200_000 }),
+  postgresCpus: fc.double({ min: 0.1, max: 128, noNaN: true }),
+  postgresMaxConnections: fc.oneof(fc.integer({ min: 10, max: 300 }), fc.integer({ min: 10, max: 10_000 })),
+  pgbouncerMaxDbConnections: fc.integer({ min: 1, max: 300 }),
+  pgbouncerSessionDbConnections: fc.integer({ min: 1, max: 60 }),
+  pgbouncerDefaultPoolSize: fc.integer({ min: 1, max: 100 }),
+  pgbouncerReservePoolSize: fc.integer({ min: 0, max: 30 }),
+  pgbouncerMaxClientConn: fc.integer({ min: 1, max: 3_000 }),
+});
+
+/** Runs a property over configurations that are accepted, and makes sure that there were some. */
+function forAccepted(property: (config: StackConfig) => void): void {
+  let accepted = 0;
+  fc.assert(
+    fc.property(anyRaw, (raw) => {
+      let config: StackConfig;
+      try {
+        config = parseConfig("dev", raw);
+      } catch (error) {
+        if (error instanceof ConfigError) return;
+        throw error;
+      }
+      accepted += 1;
+      property(config);
+    }),
+    { numRuns: 500 },
+  );
+  expect(accepted).toBeGreaterThan(40);
+}
+
+describe("sums of any accepted stack", () => {
+  test("keep both pool modes together inside what PostgreSQL leaves beside superusers and direct connections", () => {
+    forAccepted((config) => {
+      const ini = readIni(renderPgbouncerIni(config, "host"));
+      const limits = Object.values(ini["databases"] ?? {}).map((entry) => Number(/max_db_connections=(\d+)/.exec(entry)?.[1]));
+      const pools = Object.values(ini["databases"] ?? {}).map((entry) => Number(/pool_size=(\d+)/.exec(entry)?.[1]));
+      expect(limits).toHaveLength(2);
+      const sum = (limits[0] ?? 0) + (limits[1] ?? 0);
+      expect(sum).toBe(config.pgbouncerMaxDbConnections);
+      expect(sum + 10 + 3).toBeLessThanOrEqual(Number(readConf(renderPostgresqlConf(config))["max_connections"]));
+      for (const [index, pool] of pools.entries()) {
+        expect(pool).toBeGreaterThanOrEqual(1);
+        expect(pool).toBeLessThanOrEqual(limits[index] ?? 0);
+      }
+    });
+  });
+
+  test("keep buffers and one sort of every connection inside the container's memory", () => {
+    const mib = (text: string | undefined) => Number(/^(\d+)MB$/.exec(text ?? "")?.[1]);
+    forAccepted((config) => {
+      const conf = readConf(renderPostgresqlConf(config));
+      const used = mib(conf["shared_buffers"]) + mib(conf["work_mem"]) * config.postgresMaxConnections;
+      expect(used).toBeLessThanOrEqual(config.postgresMemoryMiB);
+      expect(mib(conf["effective_cache_size"])).toBeLessThanOrEqual(config.postgresMemoryMiB);
+      expect(mib(conf["min_wal_size"])).toBeLessThan(mib(conf["max_wal_size"]));
+    });
+  });
+
+  test("keep parallel workers inside the CPUs and the worker processes", () => {
+    forAccepted((config) => {
+      const conf = readConf(renderPostgresqlConf(config));
+      expect(Number(conf["max_parallel_workers"])).toBeLessThanOrEqual(Math.max(1, config.postgresCpus));
+      expect(Number(conf["max_parallel_workers_per_gather"])).toBeLessThanOrEqual(Number(conf["max_parallel_workers"]));
+      expect(Number(conf["max_worker_processes"])).toBeGreaterThanOrEqual(Number(conf["max_parallel_workers"]));
+    });
+  });
+});
