@@ -12,6 +12,7 @@ import {
   type TableState,
 } from "./applied.ts";
 import type { Migration } from "./files.ts";
+import { HEADER_KEYS } from "./header.ts";
 import { lineAt, offsetOfPosition, splitStatements } from "./statements.ts";
 
 /** How long a statement of a migration waits for a lock. Readers that queue behind it wait as long. */
@@ -33,12 +34,8 @@ export interface ApplyOptions {
   /** Up: the chain up to where the database shall be. Down: the whole chain. */
   readonly migrations: readonly Migration[];
   readonly direction: "up" | "down";
-  /**
-   * How many of the applied migrations to take back; down only.
-   *
-   * @default 1
-   */
-  readonly steps?: number;
+  /** Down only: names of the migrations to take back, the last one applied first. */
+  readonly undo?: readonly string[];
   /** Gets one line for each migration and each repeated try. */
   readonly report: (line: string) => void;
 }
@@ -98,7 +95,7 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
   const state = await begin(client);
   const applied = await readApplied(client, state);
   const pending = pendingMigrations(migrations, applied);
-  const toRun = direction === "up" ? pending : lastApplied(migrations, applied.length, options.steps ?? 1);
+  const toRun = direction === "up" ? pending : lastApplied(migrations.slice(0, applied.length), options.undo ?? []);
   const unrecorded = applied.some(({ checksum }) => checksum === null);
   if (toRun.length > 0 || unrecorded) {
     refuseTransactionControl(toRun, direction);
@@ -161,26 +158,30 @@ async function alreadyRunning(client: Client): Promise<MigrationRunningError> {
   ]);
 }
 
-function lastApplied(migrations: readonly Migration[], appliedCount: number, steps: number): Migration[] {
-  // node-pg-migrate takes a count of 0 as "all": never let one through.
-  if (!Number.isSafeInteger(steps) || steps < 1) throw new RangeError(`steps must be 1 or more, not ${steps}`);
-  if (steps > appliedCount) {
-    throw new StateError(
-      `Only ${appliedCount} migrations are applied; ${steps} can't be taken back. Nothing was changed.`,
-    );
+/** The migrations to take back, if they are still the last ones: another rollback or `up` may have run since they were chosen. */
+function lastApplied(done: readonly Migration[], undo: readonly string[]): Migration[] {
+  // node-pg-migrate takes a count of 0 as "all"; so an empty list must never get there.
+  const last = undo.length === 0 ? [] : done.slice(-undo.length).toReversed();
+  if (last.length !== undo.length || last.some(({ name }, index) => name !== undo[index])) {
+    throw new StateError("The database has changed since the rollback was planned; nothing was changed:", [
+      {
+        subject: "last applied",
+        problem: `${done.at(-1)?.name ?? "none"}, not ${undo[0]}.`,
+        remedy: "Run the command again and look at what it will take back.",
+      },
+    ]);
   }
-  const toUndo = migrations.slice(appliedCount - steps, appliedCount).toReversed();
-  const irreversible = toUndo.filter(({ down }) => down === undefined);
+  const irreversible = last.filter(({ down }) => down === undefined);
   if (irreversible.length > 0) {
     throw new StateError(
       "Some of the migrations can't be undone; nothing was changed:",
       irreversible.map(({ name, header }) => ({
         subject: name,
-        problem: header["Irreversible"] ?? "has no down file.",
+        problem: header[HEADER_KEYS.irreversible] ?? "has no down file.",
       })),
     );
   }
-  return toUndo;
+  return last;
 }
 
 const TRANSACTION_CONTROL =

@@ -9,6 +9,7 @@ import { runner as nodePgMigrate } from "node-pg-migrate";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { readApplied } from "../../infra/migrations/applied.ts";
+import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
 import { applyMigrations, MigrationRunningError } from "../../infra/migrations/runner.ts";
 import { StateError } from "../../toolchain/errors.ts";
 
@@ -73,9 +74,10 @@ function up(count?: number, using = client): Promise<{ applied: string[] }> {
   return applyMigrations({ client: using, folder, migrations, direction: "up", report: (line) => lines.push(line) });
 }
 
-function down(steps: number): Promise<{ applied: string[] }> {
+async function down(steps: number): Promise<{ applied: string[] }> {
   const migrations = readMigrations(folder);
-  return applyMigrations({ client, folder, migrations, direction: "down", steps, report: (line) => lines.push(line) });
+  const plan = await planRollback(client, migrations, { steps });
+  return rollBack({ client, folder, migrations, plan, acceptDataLoss: false, report: (line) => lines.push(line) });
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<StateError> {
@@ -391,16 +393,54 @@ describe("taking back", () => {
     expect(await names()).toEqual([]);
   });
 
-  test("refuses more than is applied, none, and what is irreversible, before anything runs", async () => {
+  test("refuses more than is applied and what is irreversible, before anything runs", async () => {
     writeThree();
     write("0002_create_mails", "create table public.mails (id bigint primary key);", "");
     rmSync(join(folder, "0002_create_mails.down.sql"));
     await up();
-    await expect(down(0)).rejects.toThrow(RangeError);
-    expect((await failureOf(down(4))).message).toContain("Only 3 migrations are applied");
+    expect((await failureOf(down(4))).problems).toMatchObject([{ problem: "only 3 migrations are applied." }]);
     expect((await failureOf(down(3))).problems).toMatchObject([{ subject: "0002_create_mails", problem: "test." }]);
+    expect(await down(0)).toEqual({ applied: [] });
+    expect(await names()).toHaveLength(3);
     expect(await down(1)).toEqual({ applied: ["0003_add_name"] });
-    expect(await names()).toHaveLength(2);
+  });
+
+  test("goes back to a migration or a phase, which stay applied", async () => {
+    writeThree();
+    writeFileSync(join(folder, "0003_add_name.up.sql"), "-- Phase: 2\nalter table public.users add name text;");
+    await up();
+    const migrations = readMigrations(folder);
+    const planned = async (target: RollbackTarget) =>
+      (await planRollback(client, migrations, target)).migrations.map(({ number }) => number);
+    expect(await planned({ to: "0001_create_users" })).toEqual([3, 2]);
+    expect(await planned({ to: "0003_add_name" })).toEqual([]);
+    expect(await planned({ phase: 1 })).toEqual([3]);
+    expect(await planned({ phase: 4 })).toEqual([]);
+    expect(await planned({ phase: 0 })).toEqual([3, 2, 1]);
+    expect((await failureOf(planned({ to: "0004_add_more" }))).problems).toMatchObject([
+      { subject: "0004_add_more", problem: "is not applied." },
+    ]);
+  });
+
+  test("loses data only if that is accepted", async () => {
+    writeThree();
+    write(
+      "0002_create_mails",
+      "create table public.mails (id int);",
+      "-- Data loss: all mails.\ndrop table public.mails;",
+    );
+    await up();
+    const migrations = readMigrations(folder);
+    const plan = await planRollback(client, migrations, { steps: 2 });
+    expect(plan.losses).toEqual([{ name: "0002_create_mails", loss: "all mails." }]);
+    const rollback = (acceptDataLoss: boolean) =>
+      rollBack({ client, folder, migrations, plan, acceptDataLoss, report: () => {} });
+    expect((await failureOf(rollback(false))).message).toContain("- 0002_create_mails: all mails.");
+    expect(await names()).toHaveLength(3);
+    expect(await rollback(true)).toEqual({ applied: ["0003_add_name", "0002_create_mails"] });
+    // The plan is old now.
+    expect((await failureOf(rollback(true))).message).toContain("changed since the rollback was planned");
+    expect(await names()).toEqual(["0001_create_users"]);
   });
 
   test("leaves everything in place when a down file fails", async () => {
