@@ -31,8 +31,12 @@ export default defineCommand({
     };
     if (state === undefined && backendUrl().startsWith("file://") && !passphraseGiven() && !isDisposable(stack)) {
       output.warn(`stack ${stack} does not exist yet: this is what a first \`up\` would create`);
-      using session = openTemporarySession(stack, toolchain);
-      await show(session);
+      const session = openTemporarySession(stack, toolchain);
+      try {
+        await show(session);
+      } finally {
+        session.remove();
+      }
     } else {
       await show(openSession(stack, toolchain));
     }

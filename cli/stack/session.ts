@@ -49,7 +49,7 @@ export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" |
 }
 
 /** A session on a stack that does not exist yet, with a state that is thrown away: for previews without a passphrase. */
-export function openTemporarySession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session & Disposable {
+export function openTemporarySession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session & { remove(): void } {
   const folder = privateFolder(folders().state, `preview-${process.pid}`);
   const env = { ...toolchain.env, PULUMI_BACKEND_URL: `file://${folder}`, PULUMI_CONFIG_PASSPHRASE: "preview" };
   return {
@@ -58,7 +58,7 @@ export function openTemporarySession(stack: string, toolchain: Pick<Toolchain, "
     env,
     stackArguments: ["--stack", stack],
     settingsFolder: path.join(folder, "settings"),
-    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 

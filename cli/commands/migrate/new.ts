@@ -1,0 +1,34 @@
+import { relative } from "node:path";
+import { defineCommand } from "citty";
+import { writeNewMigration } from "../../../infra/migrations/new.ts";
+import { parsePhase, PHASE_NAMES, PHASES } from "../../../infra/migrations/phases.ts";
+import { UsageError } from "../../../toolchain/errors.ts";
+import { createOutput } from "../../output.ts";
+import { migrationArguments, migrationsFolder } from "./arguments.ts";
+
+const PHASE_LIST = PHASES.map((phase) => `${phase} ${PHASE_NAMES[phase]}`).join(", ");
+
+export default defineCommand({
+  meta: { name: "new", description: "Write the next migration's pair of files, with headers to fill in" },
+  args: {
+    name: { type: "positional", required: true, description: "Verb and object: create_invoices", valueHint: "NAME" },
+    phase: { type: "string", required: true, description: `Rollout phase: ${PHASE_LIST}`, valueHint: "N" },
+    ...migrationArguments,
+  },
+  run({ args }) {
+    const output = createOutput({ json: args.json });
+    const phase = parsePhase(args.phase);
+    if (phase === undefined) {
+      throw new UsageError("There is no such phase:", [
+        { subject: "--phase", problem: `${JSON.stringify(args.phase)} is none of ${PHASE_LIST}.` },
+      ]);
+    }
+    const paths = writeNewMigration({ folder: migrationsFolder(args), name: args.name, phase });
+    output.json(paths);
+    output.text(relative("", paths.up));
+    output.text(relative("", paths.down));
+    output.progress(
+      "fill in Why and Lock (and Data loss, in the down file, if there is any); then `aiwdb migrate check`",
+    );
+  },
+});

@@ -1,0 +1,53 @@
+import { defineCommand } from "citty";
+import { readMigrations } from "../../../infra/migrations/files.ts";
+import { planMigrations, type MigrationPlan, type PlannedStatement } from "../../../infra/migrations/plan.ts";
+import { PHASE_NAMES } from "../../../infra/migrations/phases.ts";
+import { stackArguments } from "../../arguments.ts";
+import { createOutput } from "../../output.ts";
+import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./arguments.ts";
+
+export default defineCommand({
+  meta: {
+    name: "plan",
+    description: "Print the pending SQL, its locks, and the sizes of the tables it touches; changes nothing",
+  },
+  args: { ...stackArguments, ...migrationArguments, ...databaseArguments },
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    const migrations = readMigrations(migrationsFolder(args));
+    const plan = await withDatabase(args, (client) => planMigrations(client, migrations));
+    output.json(plan);
+    for (const line of describePlan(plan)) output.text(line);
+  },
+});
+
+function describePlan({ applied, pending }: MigrationPlan): string[] {
+  const statements = pending.reduce((sum, migration) => sum + migration.statements.length, 0);
+  return [
+    `-- ${applied} applied, ${pending.length} pending with ${statements} statements, in one transaction.`,
+    ...pending.flatMap(({ name, phase, lock, statements: own }) => [
+      "",
+      `-- ${name}, phase ${phase} (${PHASE_NAMES[phase]})${lock === undefined ? "" : `. Lock: ${lock}`}`,
+      ...own.flatMap(describeStatement),
+    ]),
+  ];
+}
+
+// Facts as comments, so that the whole is SQL that can be read and run.
+function describeStatement({ sql, locks, work, opaque }: PlannedStatement): string[] {
+  // Nobody waits for what does not exist yet.
+  const waited = locks.filter(({ size }) => size !== undefined);
+  const facts = waited.map(({ relation, mode, size }) => {
+    const rows = size?.rows === undefined ? "" : `, about ${size.rows.toLocaleString("en")} rows`;
+    return `--   ${mode} on ${relation} (${formatBytes(size?.bytes ?? 0)}${rows})`;
+  });
+  if (work !== undefined && waited.length > 0) facts.push(`--   ${work} meanwhile`);
+  if (opaque) facts.push("--   runs code; its locks are not known beforehand");
+  return [...facts, `${sql};`];
+}
+
+function formatBytes(bytes: number): string {
+  const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const exponent = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), UNITS.length - 1);
+  return `${(bytes / 1024 ** exponent).toFixed(exponent > 1 ? 1 : 0)} ${UNITS[exponent]}`;
+}

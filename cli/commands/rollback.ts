@@ -1,0 +1,76 @@
+import { defineCommand } from "citty";
+import { readMigrations } from "../../infra/migrations/files.ts";
+import { parsePhase } from "../../infra/migrations/phases.ts";
+import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
+import { UsageError } from "../../toolchain/errors.ts";
+import { stackArguments } from "../arguments.ts";
+import { createOutput } from "../output.ts";
+import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./migrate/arguments.ts";
+
+/** Shown below the help. */
+export const examples = [
+  "aiwdb rollback --steps 1",
+  "aiwdb rollback --to 0020_add_authentication_checks   # which stays applied",
+  "aiwdb rollback --phase 2 --accept-data-loss          # 0: all",
+];
+
+export default defineCommand({
+  meta: { name: "rollback", description: "Take migrations back, the last one first, all in one transaction" },
+  args: {
+    ...stackArguments,
+    ...migrationArguments,
+    ...databaseArguments,
+    to: { type: "string", description: "Back to this migration, which stays applied", valueHint: "NNNN_name" },
+    phase: {
+      type: "string",
+      description: "Back to the end of this phase, which stays applied; 0: all",
+      valueHint: "N",
+    },
+    steps: { type: "string", description: "So many migrations back", valueHint: "K" },
+    "accept-data-loss": { type: "boolean", default: false, description: "Also take back what loses data" },
+  },
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    const target = readTarget(args);
+    const folder = migrationsFolder(args);
+    const migrations = readMigrations(folder);
+    const undone = await withDatabase(args, async (client) => {
+      const plan = await planRollback(client, migrations, target);
+      const losses = new Map(plan.losses.map(({ name, loss }) => [name, loss]));
+      for (const { name } of plan.migrations) {
+        const loss = losses.get(name);
+        output.progress(`will take back ${name}${loss === undefined ? "" : `; loses ${loss}`}`);
+      }
+      const acceptDataLoss = args["accept-data-loss"];
+      return rollBack({ client, folder, migrations, plan, acceptDataLoss, report: output.progress });
+    });
+    output.json({ undone: undone.applied });
+    output.text(undone.applied.length === 0 ? "Nothing to take back." : `Taken back: ${undone.applied.join(", ")}.`);
+  },
+});
+
+function readTarget(args: { to?: string; phase?: string; steps?: string }): RollbackTarget {
+  const { to, phase, steps } = args;
+  if ([to, phase, steps].filter((value) => value !== undefined).length !== 1) {
+    throw new UsageError("How far back?", [
+      {
+        subject: "--to, --phase, --steps",
+        problem: "exactly one of them is needed.",
+        remedy: "See `aiwdb rollback --help`.",
+      },
+    ]);
+  }
+  if (to !== undefined) return { to: to.replace(/\.(?:up|down)\.sql$/, "") };
+  if (steps !== undefined) {
+    const count = Number(steps);
+    if (/^\d+$/.test(steps) && count > 0) return { steps: count };
+    throw new UsageError("How far back?", [
+      { subject: "--steps", problem: `${JSON.stringify(steps)} is no number from 1 on.` },
+    ]);
+  }
+  const found = phase === "0" ? 0 : parsePhase(phase);
+  if (found !== undefined) return { phase: found };
+  throw new UsageError("How far back?", [
+    { subject: "--phase", problem: `${JSON.stringify(phase)} is none of 0 to 4.` },
+  ]);
+}
