@@ -1,0 +1,59 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const FOLDER = fileURLToPath(new URL("../python", import.meta.url));
+
+/**
+ * Python with the packages of test/python/requirements.txt, in the user's cache folder; made by the first test that asks.
+ *
+ * @returns the path of the interpreter.
+ */
+async function python(): Promise<string> {
+  const requirements = join(FOLDER, "requirements.txt");
+  const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16);
+  const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
+  const folder = join(cache, "ai-workflow-database", `python-${hash}`);
+  const interpreter = join("bin", "python");
+  if (!existsSync(join(folder, interpreter))) {
+    // Under another name until it is whole. Python finds its packages from where it lies, so it may be moved.
+    const half = `${folder}.${process.pid}`;
+    try {
+      await run("python3", ["-m", "venv", half]);
+      await run(join(half, interpreter), [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        requirements,
+      ]);
+      if (!existsSync(folder)) renameSync(half, folder);
+    } finally {
+      rmSync(half, { recursive: true, force: true });
+    }
+  }
+  return join(folder, interpreter);
+}
+
+/** What test/python/schema_program.py says at its end. */
+export interface SqlalchemySummary {
+  readonly role: string;
+  readonly reflected_tables: number;
+  readonly declared_models: number;
+  readonly report_names: number;
+}
+
+/** Runs the application's way of using the database, by SQLAlchemy, against a URL that logs in as app_user. */
+export async function runSqlalchemyProgram(databaseUrl: string): Promise<SqlalchemySummary> {
+  const { stdout } = await run(await python(), [join(FOLDER, "schema_program.py")], {
+    env: { ...process.env, DATABASE_URL: databaseUrl, PYTHONDONTWRITEBYTECODE: "1" },
+  });
+  return JSON.parse(stdout) as SqlalchemySummary;
+}
