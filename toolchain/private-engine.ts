@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, tmpdir, userInfo } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { askEngine } from "./engine-client.ts";
@@ -42,7 +42,8 @@ function places(): Places {
   // home) is another engine.
   const usual = folders({ HOME: process.env["HOME"] ?? homedir() }).data;
   const suffix = folders().data === usual ? "" : `-${createHash("sha256").update(root).digest("hex").slice(0, 8)}`;
-  const runtime = `/run/ai-workflow-database${suffix}`;
+  const volatile = userInfo().uid === 0 ? "/run" : process.env["XDG_RUNTIME_DIR"] || tmpdir();
+  const runtime = join(volatile, `ai-workflow-database${suffix}`);
   return {
     root,
     dataRoot: join(root, "data"),
@@ -165,5 +166,7 @@ export async function stopPrivateEngine(): Promise<string | undefined> {
     }
     await wait(POLL_MS);
   }
+  const { socket, runtime } = places();
+  if (record.host === `unix://${socket}`) rmSync(runtime, { recursive: true, force: true });
   return record.host;
 }

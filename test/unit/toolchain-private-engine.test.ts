@@ -1,0 +1,83 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { findEngine } from "../../toolchain/docker-engine.ts";
+import { processStart } from "../../toolchain/lock.ts";
+import { isOurs, recordedEngine, startPrivateEngine, stopPrivateEngine } from "../../toolchain/private-engine.ts";
+
+let folder: string;
+const VARIABLES = ["XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"] as const;
+const before = Object.fromEntries(VARIABLES.map((name) => [name, process.env[name]]));
+const report = () => undefined;
+const nowhere = () => findEngine({ env: { HOME: folder }, sockets: [] });
+
+/** Stands in for dockerd: listens where it is told and says its version. */
+const FAKE = `#!${process.execPath}
+const { createServer } = require("node:http");
+const { writeFileSync } = require("node:fs");
+const option = (name) => process.argv[process.argv.indexOf(name) + 1];
+if (process.env.FAKE_DOCKERD_FAILS) { console.error("no iptables"); process.exit(1); }
+writeFileSync(option("--pidfile"), String(process.pid));
+createServer((_, response) => response.end('{"Version":"9.9"}')).listen(option("--host").slice(7));
+process.on("SIGTERM", () => process.exit(0));
+`;
+
+let dockerd: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "aiwdb-pe-"));
+  for (const name of VARIABLES) process.env[name] = join(folder, name);
+  dockerd = join(folder, "dockerd");
+  writeFileSync(dockerd, FAKE);
+  chmodSync(dockerd, 0o755);
+});
+afterEach(async () => {
+  await stopPrivateEngine();
+  delete process.env["FAKE_DOCKERD_FAILS"];
+  for (const name of VARIABLES) {
+    if (before[name] === undefined) delete process.env[name];
+    else process.env[name] = before[name];
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("starts an engine of its own, finds it again and stops it", async () => {
+  const record = await startPrivateEngine(dockerd, report);
+  expect(await nowhere()).toMatchObject({ host: record.host, version: "9.9", way: "found", isPrivate: true });
+  expect(await stopPrivateEngine()).toBe(record.host);
+  expect(processStart(record.pid)).toBeUndefined();
+  expect(await nowhere()).toBeUndefined();
+  expect(await stopPrivateEngine()).toBeUndefined();
+});
+
+test("starts one engine, not two, for two commands at once", async () => {
+  const [one, two] = await Promise.all([startPrivateEngine(dockerd, report), startPrivateEngine(dockerd, report)]);
+  expect(two).toEqual(one);
+});
+
+test("starts again with the same data after the engine was killed, as after a reboot", async () => {
+  const first = await startPrivateEngine(dockerd, report);
+  process.kill(first.pid, "SIGKILL");
+  while (isOurs(first)) await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(await nowhere()).toBeUndefined();
+  const second = await startPrivateEngine(dockerd, report);
+  expect(second).toMatchObject({ host: first.host, dataRoot: first.dataRoot });
+  expect(second.pid).not.toBe(first.pid);
+});
+
+test("shows the engine's own words when it does not start", async () => {
+  process.env["FAKE_DOCKERD_FAILS"] = "1";
+  await expect(startPrivateEngine(dockerd, report)).rejects.toThrow(/ended while it started:\nno iptables/);
+});
+
+test("never stops a process that merely has the recorded number", async () => {
+  const record = await startPrivateEngine(dockerd, report);
+  await stopPrivateEngine();
+  const foreign = { ...record, pid: process.pid, start: processStart(process.pid) };
+  const file = join(process.env["XDG_STATE_HOME"] ?? "", "ai-workflow-database/engine.json");
+  expect(existsSync(file)).toBe(true);
+  writeFileSync(file, JSON.stringify(foreign));
+  expect(recordedEngine()?.pid).toBe(process.pid);
+  expect(await stopPrivateEngine()).toBeUndefined();
+  expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(foreign);
+});
