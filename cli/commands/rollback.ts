@@ -49,7 +49,11 @@ export default defineCommand({
   },
 });
 
-function readTarget(args: { to?: string; phase?: string; steps?: string }): RollbackTarget {
+function readTarget(args: {
+  to?: string | undefined;
+  phase?: string | undefined;
+  steps?: string | undefined;
+}): RollbackTarget {
   const { to, phase, steps } = args;
   if ([to, phase, steps].filter((value) => value !== undefined).length !== 1) {
     throw new UsageError("How far back?", [

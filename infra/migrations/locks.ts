@@ -21,8 +21,13 @@ export interface RelationLock {
   /** Name as in the statement, without the schema `public`. */
   readonly relation: string;
   readonly mode: LockMode;
-  /** The name is an index's: the lock is on its table, too. */
+  /** The name is an index's; the lock is on its table. */
   readonly isIndex?: boolean;
+  /**
+   * Foreign keys of the relation that go away, by name or all: the tables they refer to are locked likewise, but only the catalogue
+   * knows them.
+   */
+  readonly dropsForeignKeys?: string | true;
 }
 
 /** What one statement locks, as far as its text tells. */
@@ -96,20 +101,25 @@ class Collection {
     };
   }
 
-  #add(relation: string | RangeVar | undefined, mode: LockMode, isIndex = false): void {
+  #add(
+    relation: string | RangeVar | undefined,
+    mode: LockMode,
+    more: Pick<RelationLock, "isIndex" | "dropsForeignKeys"> = {},
+  ): void {
     const name = isRange(relation) ? qualify(relation.schemaname, relation.relname ?? "") : (relation ?? "");
     if (name === "") return;
     const known = this.#locks.get(name);
     if (known && LOCK_MODES.indexOf(known.mode) >= LOCK_MODES.indexOf(mode)) return;
-    this.#locks.set(name, { relation: name, mode, ...(isIndex ? { isIndex } : {}) });
+    this.#locks.set(name, { relation: name, mode, ...more });
   }
 
   read(node: Node): void {
     if ("AlterTableStmt" in node) {
       const { relation, cmds = [], objtype } = node.AlterTableStmt;
-      if (objtype === "OBJECT_TYPE") return;
+      // A composite type is no relation that anyone waits for; an index's settings lock the index alone.
+      if (objtype === "OBJECT_TYPE" || objtype === "OBJECT_INDEX") return;
       for (const command of cmds) {
-        if ("AlterTableCmd" in command) this.#alterTable(relation, command.AlterTableCmd, objtype === "OBJECT_INDEX");
+        if ("AlterTableCmd" in command) this.#alterTable(relation, command.AlterTableCmd, objtype === "OBJECT_VIEW");
       }
     } else if ("CreateStmt" in node)
       this.#createTable(
@@ -122,15 +132,12 @@ class Collection {
       this.#work = "reads all rows";
     } else if ("DropStmt" in node)
       this.#drop(node.DropStmt.removeType ?? "", node.DropStmt.objects ?? [], node.DropStmt.concurrent === true);
-    else if ("CreateTrigStmt" in node) {
-      this.#add(node.CreateTrigStmt.relation, "SHARE ROW EXCLUSIVE");
-      this.#add(node.CreateTrigStmt.constrrel, "SHARE ROW EXCLUSIVE");
-    } else if ("RuleStmt" in node) this.#add(node.RuleStmt.relation, "ACCESS EXCLUSIVE");
+    else if ("CreateTrigStmt" in node) this.#add(node.CreateTrigStmt.relation, "SHARE ROW EXCLUSIVE");
+    else if ("RuleStmt" in node) this.#add(node.RuleStmt.relation, "ACCESS EXCLUSIVE");
     else if ("CreatePolicyStmt" in node) this.#add(node.CreatePolicyStmt.table, "ACCESS EXCLUSIVE");
     else if ("AlterPolicyStmt" in node) this.#add(node.AlterPolicyStmt.table, "ACCESS EXCLUSIVE");
     else if ("RenameStmt" in node) {
-      const isIndex = node.RenameStmt.renameType === "OBJECT_INDEX";
-      this.#add(node.RenameStmt.relation, isIndex ? "SHARE UPDATE EXCLUSIVE" : "ACCESS EXCLUSIVE");
+      if (node.RenameStmt.renameType !== "OBJECT_INDEX") this.#add(node.RenameStmt.relation, "ACCESS EXCLUSIVE");
     } else if ("AlterObjectSchemaStmt" in node) this.#add(node.AlterObjectSchemaStmt.relation, "ACCESS EXCLUSIVE");
     else if ("AlterSeqStmt" in node) this.#add(node.AlterSeqStmt.sequence, "SHARE ROW EXCLUSIVE");
     else if ("CreateStatsStmt" in node) this.#readers(node.CreateStatsStmt.relations, "SHARE UPDATE EXCLUSIVE");
@@ -141,7 +148,7 @@ class Collection {
       this.#work = "rewrites the table";
     } else if ("ReindexStmt" in node) {
       const isIndex = node.ReindexStmt.kind === "REINDEX_OBJECT_INDEX";
-      this.#add(node.ReindexStmt.relation, isIndex ? "ACCESS EXCLUSIVE" : "SHARE", isIndex);
+      this.#add(node.ReindexStmt.relation, "SHARE", isIndex ? { isIndex } : {});
       this.#work = "reads all rows";
     } else if ("VacuumStmt" in node) this.#readers(node.VacuumStmt.rels, "SHARE UPDATE EXCLUSIVE");
     else if ("RefreshMatViewStmt" in node) {
@@ -192,11 +199,11 @@ class Collection {
     this.#query(Object.values(tree)[0]);
   }
 
-  #alterTable(relation: RangeVar | undefined, command: AlterTableCmd, isIndex: boolean): void {
-    const { subtype = "", def } = command;
+  #alterTable(relation: RangeVar | undefined, command: AlterTableCmd, isView: boolean): void {
+    const { subtype = "", def, name } = command;
     const constraint = def && "Constraint" in def ? def.Constraint : undefined;
     const column = def && "ColumnDef" in def ? def.ColumnDef : undefined;
-    let mode: LockMode = ALTER_TABLE_MODES[subtype] ?? "ACCESS EXCLUSIVE";
+    let mode: LockMode = (isView ? undefined : ALTER_TABLE_MODES[subtype]) ?? "ACCESS EXCLUSIVE";
     if (constraint?.contype === "CONSTR_FOREIGN") {
       mode = "SHARE ROW EXCLUSIVE";
       this.#add(constraint.pktable, "SHARE ROW EXCLUSIVE");
@@ -207,7 +214,7 @@ class Collection {
       this.#add(def.PartitionCmd.name, "ACCESS EXCLUSIVE");
       if (subtype === "AT_AttachPartition") this.#work = "reads all rows";
     }
-    this.#add(relation, mode, isIndex);
+    this.#add(relation, mode, subtype === "AT_DropConstraint" && name !== undefined ? { dropsForeignKeys: name } : {});
     this.#foreignKeys(column?.constraints);
     if (REWRITES.has(subtype)) this.#work = "rewrites the table";
     const validates = constraint !== undefined && constraint.skip_validation !== true;
@@ -242,13 +249,12 @@ class Collection {
       if (!("List" in object)) continue;
       const { items = [] } = object.List;
       if (kind === "OBJECT_INDEX")
-        this.#add(joinName(items), concurrent ? "SHARE UPDATE EXCLUSIVE" : "ACCESS EXCLUSIVE", true);
+        this.#add(joinName(items), concurrent ? "SHARE UPDATE EXCLUSIVE" : "ACCESS EXCLUSIVE", { isIndex: true });
       // Their last name is their own, the ones before it are their table's.
       else if (["OBJECT_TRIGGER", "OBJECT_POLICY", "OBJECT_RULE"].includes(kind)) {
         this.#add(joinName(items.slice(0, -1)), "ACCESS EXCLUSIVE");
-      } else if (
-        ["OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE", "OBJECT_FOREIGN_TABLE"].includes(kind)
-      ) {
+      } else if (kind === "OBJECT_TABLE") this.#add(joinName(items), "ACCESS EXCLUSIVE", { dropsForeignKeys: true });
+      else if (["OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE", "OBJECT_FOREIGN_TABLE"].includes(kind)) {
         this.#add(joinName(items), "ACCESS EXCLUSIVE");
       }
     }
@@ -257,12 +263,8 @@ class Collection {
   #comment(kind: string, object: Node | undefined): void {
     if (!object || !("List" in object)) return;
     const { items = [] } = object.List;
-    if (["OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_INDEX", "OBJECT_SEQUENCE"].includes(kind)) {
+    if (["OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE"].includes(kind)) {
       this.#add(joinName(items), "SHARE UPDATE EXCLUSIVE");
-    } else if (
-      ["OBJECT_COLUMN", "OBJECT_TABCONSTRAINT", "OBJECT_TRIGGER", "OBJECT_POLICY", "OBJECT_RULE"].includes(kind)
-    ) {
-      this.#add(joinName(items.slice(0, -1)), "SHARE UPDATE EXCLUSIVE");
-    }
+    } else if (kind === "OBJECT_COLUMN") this.#add(joinName(items.slice(0, -1)), "SHARE UPDATE EXCLUSIVE");
   }
 }

@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { StateError } from "../../toolchain/errors.ts";
 import { pendingMigrations, readApplied } from "./applied.ts";
 import type { Migration } from "./files.ts";
-import { type LockMode, locksOf } from "./locks.ts";
+import { LOCK_MODES, type LockMode, locksOf, type RelationLock, type StatementLocks } from "./locks.ts";
 import { isSyntaxProblem, loadParser, type SqlParser } from "./parse.ts";
 import type { Phase } from "./phases.ts";
 
@@ -66,20 +66,18 @@ export async function planMigrations(client: Client, migrations: readonly Migrat
   try {
     const applied = await readApplied(client);
     const planned = pendingMigrations(migrations, applied).map((migration) => planOne(parser, migration));
-    const names = new Set(
-      planned.flatMap(({ statements }) => statements.flatMap(({ locks }) => locks.map(({ relation }) => relation))),
-    );
-    const known = await measure(client, [...names]);
-    return { applied: applied.length, pending: planned.map((each) => withSizes(each, known)) };
+    const locks = planned.flatMap(({ statements }) => statements.flatMap((statement) => statement.locks));
+    const references = await findReferences(client, locks);
+    const referenced = [...references.values()].flat();
+    const known = await measure(client, [...new Set([...locks.map(({ relation }) => relation), ...referenced])]);
+    return { applied: applied.length, pending: planned.map((each) => complete(each, known, references)) };
   } finally {
     await client.query("rollback");
   }
 }
 
 interface Draft extends Omit<PlannedMigration, "statements"> {
-  readonly statements: readonly (Omit<PlannedStatement, "locks"> & {
-    readonly locks: readonly { readonly relation: string; readonly mode: LockMode }[];
-  })[];
+  readonly statements: readonly (Omit<PlannedStatement, "locks"> & StatementLocks)[];
 }
 
 function planOne(parser: SqlParser, { name, phase, header, up, upPath }: Migration): Draft {
@@ -108,18 +106,48 @@ interface Known {
   readonly size: RelationSize;
 }
 
-function withSizes(draft: Draft, known: ReadonlyMap<string, Known>): PlannedMigration {
+/** Adds what only the catalogue knows: an index's table, tables behind foreign keys that go away, sizes. */
+function complete(draft: Draft, known: ReadonlyMap<string, Known>, references: References): PlannedMigration {
   return {
     ...draft,
-    statements: draft.statements.map((statement) => ({
-      ...statement,
-      locks: statement.locks.map(({ relation, mode }) => ({
-        relation: known.get(relation)?.table ?? relation,
-        mode,
-        size: known.get(relation)?.size,
-      })),
-    })),
+    statements: draft.statements.map((statement) => {
+      const locks = new Map<string, PlannedLock>();
+      const add = (relation: string, mode: LockMode) => {
+        const { table = relation, size } = known.get(relation) ?? {};
+        const before = locks.get(table)?.mode;
+        if (before && LOCK_MODES.indexOf(before) >= LOCK_MODES.indexOf(mode)) return;
+        locks.set(table, { relation: table, mode, size });
+      };
+      for (const lock of statement.locks) {
+        add(lock.relation, lock.mode);
+        for (const relation of references.get(lock) ?? []) add(relation, lock.mode);
+      }
+      return { ...statement, locks: [...locks.values()] };
+    }),
   };
+}
+
+type References = ReadonlyMap<RelationLock, readonly string[]>;
+
+/** The tables behind foreign keys that statements drop. */
+async function findReferences(client: Client, locks: readonly RelationLock[]): Promise<References> {
+  const dropping = locks.filter(({ dropsForeignKeys }) => dropsForeignKeys !== undefined);
+  const { rows } = await client.query<{ position: number; name: string }>(
+    `select position::int, confrelid::regclass::text as name
+    from unnest($1::text[], $2::text[]) with ordinality as dropped (quoted, constraint_name, position)
+      join pg_catalog.pg_constraint on contype = 'f' and conrelid = to_regclass(quoted)
+        and conname = coalesce(constraint_name, conname)`,
+    [
+      dropping.map(({ relation }) => quoteName(relation)),
+      dropping.map(({ dropsForeignKeys }) => (dropsForeignKeys === true ? null : dropsForeignKeys)),
+    ],
+  );
+  return new Map(
+    dropping.map((lock, index) => [
+      lock,
+      rows.filter(({ position }) => position === index + 1).map(({ name }) => name),
+    ]),
+  );
 }
 
 async function measure(client: Client, names: readonly string[]): Promise<Map<string, Known>> {
