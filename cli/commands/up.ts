@@ -1,10 +1,13 @@
 import { defineCommand } from "citty";
+import type Docker from "dockerode";
+import { engineNames } from "../../infra/names.ts";
 import { StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
 import { stackArguments } from "../arguments.ts";
+import { confirm } from "../confirm.ts";
 import { createOutput, type Output } from "../output.ts";
 import { clearDeadLocks, readStateFile } from "../stack/backend.ts";
 import { findAdoptable } from "../stack/adopt.ts";
-import { obstacles, removeOrphans } from "../stack/engine-objects.ts";
+import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
 import { isDisposable } from "../stack/passphrase.ts";
 import { display, effectiveSettings, ensureStack, explain, openSession, type Session } from "../stack/session.ts";
 import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
@@ -39,13 +42,15 @@ export default defineCommand({
     const problems: Problem[] = await obstacles(docker, config, toolchain.engine.host.startsWith("unix://"));
     if (problems.length > 0) throw new StateError(`Stack "${stack}" cannot be brought up; nothing has been changed:`, problems);
 
+    const isNew = (state ?? []).length <= 1;
+    const resetPasswords = args["reset-passwords"] || (isNew && (await agreeToTakeOver(docker, stack)));
+
     const session = openSession(stack, toolchain);
     await ensureStack(session);
-    const isNew = (state ?? []).length <= 1;
     await removeOrphans(docker, stack, readStateFile(stack) ?? [], output.progress);
 
     const environment: Record<string, string> = {};
-    if (args["reset-passwords"]) environment["AIWDB_RESET_PASSWORDS"] = "1";
+    if (resetPasswords) environment["AIWDB_RESET_PASSWORDS"] = "1";
     if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
     const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
@@ -62,10 +67,39 @@ export default defineCommand({
   },
 });
 
+/**
+ * A data volume without a state: the state was lost, or `down` kept a protected volume. Its passwords are known to nobody,
+ * so going on means new ones.
+ *
+ * @returns false if there is no such volume
+ * @throws StateError unless the user agrees
+ */
+async function agreeToTakeOver(docker: Docker, stack: string): Promise<boolean> {
+  const { dataVolume } = engineNames(stack);
+  const { volumes } = await listObjects(docker, stack);
+  if (!volumes.includes(dataVolume)) return false;
+  if (await confirm(`Volume ${dataVolume} has data and its state is lost. Keep the data and give every role a new password?`)) return true;
+  throw new StateError(`The state of stack "${stack}" is lost, and its data volume is there; nothing has been changed:`, [
+    {
+      subject: dataVolume,
+      problem: "nobody knows its passwords any more; going on silently would lock every client out",
+      remedy:
+        "Run `npm run up -- --reset-passwords` to keep the data and give every role a new password and certificate, " +
+        "or restore the state, or remove the volume if the data is not needed.",
+    },
+  ]);
+}
+
+const ADOPTED_TYPES = ["postgresql:index/role:Role", "postgresql:index/database:Database"];
+
 /** Runs `pulumi up`; objects that exist in the cluster without the state knowing them are adopted by a second run. */
 async function deploy(session: Session, flags: readonly string[], output: Output, json: boolean): Promise<void> {
-  const up = (env: NodeJS.ProcessEnv) =>
-    display({ ...session, env }, ["up", ...session.stackArguments, "--config-file", effectiveSettings(session), "--suppress-outputs", ...flags], json);
+  const up = (env: NodeJS.ProcessEnv, more: readonly string[] = []) =>
+    display(
+      { ...session, env },
+      ["up", ...session.stackArguments, "--config-file", effectiveSettings(session), "--suppress-outputs", ...flags, ...more],
+      json,
+    );
   const first = await up(session.env);
   if (first.exitCode === 0) return;
   const text = first.stdout + first.stderr;
@@ -76,7 +110,7 @@ async function deploy(session: Session, flags: readonly string[], output: Output
   if (adoptable.length > 0) {
     output.warn(`taking over what is in the database without being in the state: ${adoptable.join(", ")}`);
     // Importing compares what is there; the run after it sets what differs, passwords among it.
-    const adopted = await up({ ...session.env, AIWDB_ADOPT: adoptable.join(",") });
+    const adopted = await up({ ...session.env, AIWDB_ADOPT: adoptable.join(",") }, ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]));
     if (adopted.exitCode === 0 && (await up(session.env)).exitCode === 0) return;
   }
   throw new ToolError(`\`pulumi up\` failed for stack "${session.stack}"; what was created before is kept, and the next \`up\` goes on from there.`);
