@@ -3,7 +3,7 @@ import { canInstallPackages, installPackages } from "./debian-packages.ts";
 import { currentContext } from "./docker-context.ts";
 import { askEngine, ENGINE_ANSWER_MS, engineFromEnv, type Answer, type EngineAddress } from "./engine-client.ts";
 import { ToolError, type Problem } from "./errors.ts";
-import { findDockerd, isOurs, recordedEngine, startPrivateEngine } from "./private-engine.ts";
+import { findDockerd, isOurs, recordedEngine, RUNTIME_FOLDER, startPrivateEngine } from "./private-engine.ts";
 import type { Report, Way } from "./progress.ts";
 
 /** The Docker Engine the stacks live in. */
@@ -35,7 +35,9 @@ const INSTALL_REMEDY = "Install Docker Engine (https://docs.docker.com/engine/in
 
 function defaultSockets(env: NodeJS.ProcessEnv): string[] {
   const runtime = env["XDG_RUNTIME_DIR"] || `/run/user/${userInfo().uid}`;
-  return ["/var/run/docker.sock", `${runtime}/docker.sock`];
+  const usual = ["/var/run/docker.sock", `${runtime}/docker.sock`];
+  // Also one that another data folder's set-up started; only root may use it.
+  return userInfo().uid === 0 ? [...usual, `${RUNTIME_FOLDER}/docker.sock`] : usual;
 }
 
 function candidates({ env = process.env, sockets = defaultSockets(env) }: FindEngineOptions): Candidate[] {
@@ -93,7 +95,8 @@ async function search(options: FindEngineOptions): Promise<Search> {
   const problems: Problem[] = [];
   for (const { candidate, answer } of asked) {
     if (answer.state === "answers") {
-      const isPrivate = candidate.address.host === recordedEngine()?.host;
+      const recorded = recordedEngine();
+      const isPrivate = candidate.address.host === recorded?.host && isOurs(recorded);
       return {
         engine: { ...candidate.address, version: answer.version, way: "found", origin: candidate.origin, isPrivate },
         problems: [],
@@ -170,8 +173,8 @@ export async function ensureEngine(report: Report, options: FindEngineOptions = 
   const dockerd = findDockerd();
   if (dockerd === undefined)
     throw new ToolError(SUMMARY, [{ subject: "docker.io", problem: "brought no dockerd", remedy: INSTALL_REMEDY }]);
-  const record = await startPrivateEngine(dockerd, report);
-  const answer = await askEngine(record, options.timeoutMs);
+  const host = await startPrivateEngine(dockerd, report);
+  const answer = await askEngine({ host }, options.timeoutMs);
   const version = answer.state === "answers" ? answer.version : "unknown";
-  return { host: record.host, version, way, origin: "private engine", isPrivate: true };
+  return { host, version, way, origin: "private engine", isPrivate: true };
 }

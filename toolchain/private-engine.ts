@@ -1,7 +1,5 @@
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir, userInfo } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { askEngine } from "./engine-client.ts";
@@ -19,6 +17,8 @@ export interface EngineRecord {
   /** Tells the process from a later one with the same number. */
   readonly start: string;
   readonly dataRoot: string;
+  /** Folder of its socket and run-time files. */
+  readonly runtime: string;
 }
 
 const START_TIMEOUT_MS = 60_000;
@@ -28,29 +28,19 @@ const POLL_MS = 100;
 /** dockerd lies in folders that only root has on PATH. */
 export const ADMIN_FOLDERS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-interface Places {
-  root: string;
-  dataRoot: string;
-  log: string;
-  runtime: string;
-  socket: string;
+/**
+ * Where the private engine has its socket and run-time files: a short path, since sockets have 108 bytes, which a reboot
+ * empties. One for the machine, whatever data folder is in use: two engines would take each other's packet filters down.
+ */
+export const RUNTIME_FOLDER = "/run/ai-workflow-database";
+
+/** The private engine's address. */
+export function privateHost(runtime: string = RUNTIME_FOLDER): string {
+  return `unix://${join(runtime, "docker.sock")}`;
 }
 
-function places(): Places {
-  const root = join(folders().data, "engine");
-  // Sockets want a short path (108 bytes), run-time files one that a reboot empties. Another data folder (tests, a second
-  // home) is another engine.
-  const usual = folders({ HOME: process.env["HOME"] ?? homedir() }).data;
-  const suffix = folders().data === usual ? "" : `-${createHash("sha256").update(root).digest("hex").slice(0, 8)}`;
-  const volatile = userInfo().uid === 0 ? "/run" : process.env["XDG_RUNTIME_DIR"] || tmpdir();
-  const runtime = join(volatile, `ai-workflow-database${suffix}`);
-  return {
-    root,
-    dataRoot: join(root, "data"),
-    log: join(root, "dockerd.log"),
-    runtime,
-    socket: join(runtime, "docker.sock"),
-  };
+function logFile(): string {
+  return join(folders().data, "engine/dockerd.log");
 }
 
 /** The record of the private engine, if one was ever started. */
@@ -90,12 +80,14 @@ async function untilAnswers(host: string, isRunning: () => boolean, log: string)
   );
 }
 
-function launch(dockerd: string, { root, dataRoot, log, runtime, socket }: Places): EngineRecord {
-  privateFolder(dataRoot);
-  privateFolder(runtime);
+function launch(dockerd: string, runtime: string): EngineRecord {
+  const root = privateFolder(folders().data, "engine");
+  const dataRoot = privateFolder(root, "data");
+  const socket = join(privateFolder(runtime), "docker.sock");
   // Left by a crash or a reboot: the number in it may be another process' by now, which keeps dockerd from starting.
   rmSync(join(runtime, "dockerd.pid"), { force: true });
   rmSync(socket, { force: true });
+  const log = logFile();
   if (existsSync(log)) renameSync(log, `${log}.old`);
   // Its own, because the machine's /etc/docker/daemon.json may name a data folder or hosts of another engine.
   const config = join(root, "daemon.json");
@@ -110,18 +102,13 @@ function launch(dockerd: string, { root, dataRoot, log, runtime, socket }: Place
     ["--bridge", "none"],
   ].flat();
   const output = openSync(log, "a", 0o600);
-  const path = [process.env["PATH"], ...ADMIN_FOLDERS].join(":");
-  const child = spawn(dockerd, args, {
-    detached: true,
-    stdio: ["ignore", output, output],
-    env: { ...process.env, PATH: path },
-    cwd: "/",
-  });
+  const env = { ...process.env, PATH: [process.env["PATH"], ...ADMIN_FOLDERS].join(":") };
+  const child = spawn(dockerd, args, { detached: true, stdio: ["ignore", output, output], env, cwd: "/" });
   closeSync(output);
   child.unref();
   const pid = child.pid;
   if (pid === undefined) throw new ToolError(`${dockerd} can't be started.`);
-  return { host: `unix://${socket}`, pid, start: processStart(pid) ?? "ended", dataRoot };
+  return { host: `unix://${socket}`, pid, start: processStart(pid) ?? "ended", dataRoot, runtime };
 }
 
 /** dockerd's path, if it and what it needs is installed. */
@@ -131,20 +118,29 @@ export function findDockerd(): string | undefined {
   return iptables === undefined ? undefined : dockerd;
 }
 
-/** Starts the private engine, or waits for one that another command is just starting. It outlives this process. */
-export async function startPrivateEngine(dockerd: string, report: Report): Promise<EngineRecord> {
-  const place = places();
-  return await withLock(join(privateFolder(place.root), "start.lock"), async () => {
+/**
+ * Starts the private engine, or waits for one that another command is just starting. It outlives this process.
+ *
+ * @returns its address
+ */
+export async function startPrivateEngine(
+  dockerd: string,
+  report: Report,
+  runtime: string = RUNTIME_FOLDER,
+): Promise<string> {
+  return await withLock(`${runtime}.lock`, async () => {
+    const host = privateHost(runtime);
+    if ((await askEngine({ host })).state === "answers") return host;
     const recorded = recordedEngine();
     if (recorded !== undefined && isOurs(recorded)) {
-      await untilAnswers(recorded.host, () => isOurs(recorded), place.log);
-      return recorded;
+      await untilAnswers(recorded.host, () => isOurs(recorded), logFile());
+      return recorded.host;
     }
-    report(`Docker Engine: starting a private one (data in ${place.dataRoot})`);
-    const record = launch(dockerd, place);
+    report(`Docker Engine: starting a private one (data in ${join(folders().data, "engine")})`);
+    const record = launch(dockerd, runtime);
     writeRecord("engine", record);
-    await untilAnswers(record.host, () => processStart(record.pid) === record.start, place.log);
-    return record;
+    await untilAnswers(record.host, () => processStart(record.pid) === record.start, logFile());
+    return record.host;
   });
 }
 
@@ -166,7 +162,6 @@ export async function stopPrivateEngine(): Promise<string | undefined> {
     }
     await wait(POLL_MS);
   }
-  const { socket, runtime } = places();
-  if (record.host === `unix://${socket}`) rmSync(runtime, { recursive: true, force: true });
+  rmSync(record.runtime, { recursive: true, force: true });
   return record.host;
 }

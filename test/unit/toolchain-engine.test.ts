@@ -155,7 +155,7 @@ test("hands a context's certificates on to child programs", () => {
 });
 
 test("does not take a process for the private engine that merely has its number", () => {
-  const record = { host: "unix:///x", pid: process.pid, dataRoot: "/data" };
+  const record = { host: "unix:///x", pid: process.pid, dataRoot: "/data", runtime: "/run/x" };
   expect(isOurs({ ...record, start: processStart(process.pid) ?? "" })).toBe(false);
   expect(isOurs({ ...record, start: "earlier" })).toBe(false);
 });

@@ -4,12 +4,19 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { processStart } from "../../toolchain/lock.ts";
-import { isOurs, recordedEngine, startPrivateEngine, stopPrivateEngine } from "../../toolchain/private-engine.ts";
+import {
+  isOurs,
+  recordedEngine,
+  startPrivateEngine,
+  stopPrivateEngine,
+  type EngineRecord,
+} from "../../toolchain/private-engine.ts";
 
 let folder: string;
-const VARIABLES = ["XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"] as const;
+const VARIABLES = ["XDG_STATE_HOME", "XDG_DATA_HOME"] as const;
 const before = Object.fromEntries(VARIABLES.map((name) => [name, process.env[name]]));
 const report = () => undefined;
+const start = () => startPrivateEngine(dockerd, report, join(folder, "run"));
 const nowhere = () => findEngine({ env: { HOME: folder }, sockets: [] });
 
 /** Stands in for dockerd: listens where it is told and says its version. */
@@ -42,36 +49,56 @@ afterEach(async () => {
 });
 
 test("starts an engine of its own, finds it again and stops it", async () => {
-  const record = await startPrivateEngine(dockerd, report);
-  expect(await nowhere()).toMatchObject({ host: record.host, version: "9.9", way: "found", isPrivate: true });
-  expect(await stopPrivateEngine()).toBe(record.host);
-  expect(processStart(record.pid)).toBeUndefined();
+  const host = await start();
+  expect(await nowhere()).toMatchObject({ host, version: "9.9", way: "found", isPrivate: true });
+  const pid = recordedEngine()?.pid ?? 0;
+  expect(await stopPrivateEngine()).toBe(host);
+  expect(processStart(pid)).toBeUndefined();
   expect(await nowhere()).toBeUndefined();
   expect(await stopPrivateEngine()).toBeUndefined();
 });
 
 test("starts one engine, not two, for two commands at once", async () => {
-  const [one, two] = await Promise.all([startPrivateEngine(dockerd, report), startPrivateEngine(dockerd, report)]);
-  expect(two).toEqual(one);
+  const started: string[] = [];
+  const starting = () => startPrivateEngine(dockerd, (line) => started.push(line), join(folder, "run"));
+  const [one, two] = await Promise.all([starting(), starting()]);
+  expect(two).toBe(one);
+  expect(started).toHaveLength(1);
 });
 
 test("starts again with the same data after the engine was killed, as after a reboot", async () => {
-  const first = await startPrivateEngine(dockerd, report);
+  await start();
+  const first = recordedEngine() as EngineRecord;
   process.kill(first.pid, "SIGKILL");
   while (isOurs(first)) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(await nowhere()).toBeUndefined();
-  const second = await startPrivateEngine(dockerd, report);
+  await start();
+  const second = recordedEngine() as EngineRecord;
   expect(second).toMatchObject({ host: first.host, dataRoot: first.dataRoot });
   expect(second.pid).not.toBe(first.pid);
 });
 
+test("uses the engine that another data folder's set-up started, and does not stop it", async () => {
+  const host = await start();
+  const theirs = process.env["XDG_STATE_HOME"];
+  process.env["XDG_STATE_HOME"] = join(folder, "other-state");
+  expect(await start()).toBe(host);
+  expect(await findEngine({ env: { HOME: folder }, sockets: [host.slice("unix://".length)] })).toMatchObject({
+    host,
+    isPrivate: false,
+  });
+  expect(await stopPrivateEngine()).toBeUndefined();
+  process.env["XDG_STATE_HOME"] = theirs;
+});
+
 test("shows the engine's own words when it does not start", async () => {
   process.env["FAKE_DOCKERD_FAILS"] = "1";
-  await expect(startPrivateEngine(dockerd, report)).rejects.toThrow(/ended while it started:\nno iptables/);
+  await expect(start()).rejects.toThrow(/ended while it started:\nno iptables/);
 });
 
 test("never stops a process that merely has the recorded number", async () => {
-  const record = await startPrivateEngine(dockerd, report);
+  await start();
+  const record = recordedEngine() as EngineRecord;
   await stopPrivateEngine();
   const foreign = { ...record, pid: process.pid, start: processStart(process.pid) };
   const file = join(process.env["XDG_STATE_HOME"] ?? "", "ai-workflow-database/engine.json");
