@@ -121,7 +121,12 @@ function examine(all: readonly AlembicRevision[]): Omit<AlembicReport, "unreadab
     parents.set(each.revision, known);
     for (const name of each.downRevisions) referenced.add(name);
   }
-  const order = propose(byId, parents);
+  const incomplete = new Set(
+    [...byId.values()]
+      .filter(({ file }) => [...missing.values()].flat().includes(file))
+      .map(({ revision }) => revision),
+  );
+  const order = propose(byId, parents, incomplete);
   const placed = new Set(order.map(({ revision }) => revision));
   const ids = [...byId.keys()];
   return {
@@ -140,10 +145,14 @@ function examine(all: readonly AlembicRevision[]): Omit<AlembicReport, "unreadab
   };
 }
 
-/** Parents first. Goes on with a child of the last one where it can, so that few files have to change; else in file order. */
+/**
+ * Parents first. Goes on with a child of the last one where it can, so that few files have to change; else in file order. What
+ * refers to a missing revision comes as late as it can, as the missing one must have come after something.
+ */
 function propose(
   byId: ReadonlyMap<string, AlembicRevision>,
   parents: ReadonlyMap<string, ReadonlySet<string>>,
+  incomplete: ReadonlySet<string>,
 ): ProposedLink[] {
   const children = new Map<string, string[]>();
   const waiting = new Map<string, number>();
@@ -155,7 +164,9 @@ function propose(
   let last: AlembicRevision | undefined;
   while (waiting.size > 0) {
     const isReady = (id: string) => waiting.get(id) === 0;
-    const next = children.get(last?.revision ?? "")?.find(isReady) ?? [...waiting.keys()].find(isReady);
+    const isReadyAndComplete = (id: string) => isReady(id) && !incomplete.has(id);
+    const candidates = [...(children.get(last?.revision ?? "") ?? []), ...waiting.keys()];
+    const next = candidates.find(isReadyAndComplete) ?? candidates.find(isReady);
     const revision = next === undefined ? undefined : byId.get(next);
     // Only cycles, and what hangs on them, are left.
     if (next === undefined || !revision) break;

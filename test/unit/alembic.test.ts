@@ -82,6 +82,8 @@ describe("readAlembicFolder on the application's folders", () => {
     expect(report.roots).toEqual(["c1f348491f8"]);
     expect(report).toMatchObject({ cycles: [], duplicates: [], unreadable: [] });
     expectOneChain(report);
+    expect(report.order[0]?.revision).toBe("c1f348491f8");
+    expect(report.order.at(-1)?.revision).toBe("a1b2c3d4e5f6");
     expect(alembicProblems(report).map(({ subject }) => subject)).toEqual(["c3d7a3a4d59c", "4 heads"]);
   });
 
