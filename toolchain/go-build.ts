@@ -2,7 +2,7 @@ import { globSync } from "node:fs";
 import { join } from "node:path";
 import { cached, findCached, hashFiles, type CacheEntry } from "./cache.ts";
 import { ToolError } from "./errors.ts";
-import type { Report } from "./progress.ts";
+import { step, type Report } from "./progress.ts";
 import { findPrograms, run } from "./run.ts";
 import { atLeast, PACKAGE_ROOT, versions } from "./versions.ts";
 
@@ -59,16 +59,21 @@ export async function buildGoProgram(program: GoProgram, report: Report): Promis
   const onWait = (pid: number) => report(`${program.program}: waiting for process ${pid}, which is building it`);
   const build = async (folder: string) => {
     const go = await findGo();
-    report(`${program.program} ${program.version}: building from Go modules (minutes, once)`);
     const flags = `-s -w -X ${program.versionVariable}=${program.version}`;
-    await run(
-      go,
-      ["build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", join(folder, program.program), program.package],
-      {
-        cwd: join(GO_FOLDER, program.module),
-        // No C compiler needed, and the program runs whatever libc there is.
-        env: { ...process.env, CGO_ENABLED: "0", GOWORK: "off", GOFLAGS: "" },
-      },
+    const args = [
+      "build",
+      "-mod=readonly",
+      "-trimpath",
+      "-ldflags",
+      flags,
+      "-o",
+      join(folder, program.program),
+      program.package,
+    ];
+    // No C compiler needed, and the program runs whatever libc there is.
+    const env = { ...process.env, CGO_ENABLED: "0", GOWORK: "off", GOFLAGS: "" };
+    await step(report, `${program.program} ${program.version}: building from Go modules`, () =>
+      run(go, args, { cwd: join(GO_FOLDER, program.module), env }),
     );
   };
   return await cached(await cacheEntry(program), build, { onWait });

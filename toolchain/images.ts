@@ -4,6 +4,7 @@ import { buildImage, findImage, follow, type Image, type ImageOptions } from "./
 import { IMAGE_KINDS, imageFolder, imageTag, type ImageKind } from "./image-tag.ts";
 import { withLock } from "./lock.ts";
 import { folders } from "./paths.ts";
+import { step } from "./progress.ts";
 import { reachable } from "./reachable.ts";
 import { versions } from "./versions.ts";
 
@@ -19,9 +20,8 @@ async function pullOfficial(name: string, { docker, report }: ImageOptions): Pro
   if ((await findImage(docker, name)) !== undefined) return true;
   const mirrors = ((await docker.info()) as { RegistryConfig?: { Mirrors?: string[] } }).RegistryConfig?.Mirrors ?? [];
   if (mirrors.length === 0 && !(await reachable("images"))) return false;
-  report(`${name}: downloading`);
   try {
-    await follow(docker, await docker.pull(name));
+    await step(report, `${name}: downloading`, async () => follow(docker, await docker.pull(name)));
     return true;
   } catch (error) {
     report(`${name}: no registry gives it (${(error as Error).message}); its base is built from packages`);
@@ -45,8 +45,7 @@ export async function ensureImage(kind: ImageKind, options: ImageOptions): Promi
     const official = await pullOfficial(OFFICIAL[kind], options);
     const origin = official ? "official" : "packages";
     const base = official ? OFFICIAL[kind] : await buildFromPackages(kind, options);
-    report(`${tag}: building on ${base}`);
-    await buildImage(docker, imageFolder(kind), tag, base, origin);
+    await step(report, `${tag}: building on ${base}`, () => buildImage(docker, imageFolder(kind), tag, base, origin));
     return { tag, way: "built", base: origin };
   };
   const lock = join(folders().cache, ".locks", `image-${kind}.lock`);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { messageOf } from "./errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go-build.ts";
 import { folders } from "./paths.ts";
-import type { Report, Way } from "./progress.ts";
+import { step, type Report, type Way } from "./progress.ts";
 import type { PulumiCli } from "./pulumi-cli.ts";
 import { reachable } from "./reachable.ts";
 import { run } from "./run.ts";
@@ -75,14 +75,15 @@ export async function findPlugins(thorough = false): Promise<Plugins | undefined
   return entries.every((entry) => entry !== undefined) ? built() : undefined;
 }
 
-async function install(cli: PulumiCli, report: Report): Promise<void> {
+async function download(cli: PulumiCli, report: Report): Promise<void> {
   const missing = Object.entries(pluginVersions()).filter(([name, version]) => !isInstalled(name, version));
-  report(`provider plugins: downloading ${missing.map(([name, version]) => `${name} ${version}`).join(", ")}`);
   const env = { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true" };
-  const installs = missing.map(([name, version]) =>
-    run(cli.bin, ["plugin", "install", "resource", name, version], { env, timeoutMs: INSTALL_TIMEOUT_MS }),
+  const install = (name: string, version: string) =>
+    run(cli.bin, ["plugin", "install", "resource", name, version], { env, timeoutMs: INSTALL_TIMEOUT_MS });
+  const list = missing.map(([name, version]) => `${name} ${version}`).join(", ");
+  await step(report, `provider plugins ${list}: downloading`, () =>
+    Promise.all(missing.map(([name, version]) => install(name, version))),
   );
-  await Promise.all(installs);
 }
 
 /**
@@ -95,7 +96,7 @@ export async function ensurePlugins(cli: Promise<PulumiCli>, report: Report): Pr
   if (found !== undefined) return found;
   if ((await reachable("pulumi")) && (await reachable("plugins"))) {
     try {
-      await install(await cli, report);
+      await download(await cli, report);
       return official("downloaded");
     } catch (error) {
       report(`provider plugins: the download failed, so they are built from Go modules. ${messageOf(error)}`);

@@ -130,11 +130,17 @@ export async function startPrivateEngine(
 ): Promise<string> {
   return await withLock(`${runtime}.lock`, async () => {
     const host = privateHost(runtime);
-    if ((await askEngine({ host })).state === "answers") return host;
+    const { state } = await askEngine({ host });
+    if (state === "answers") return host;
     const recorded = recordedEngine();
     if (recorded !== undefined && isOurs(recorded)) {
       await untilAnswers(recorded.host, () => isOurs(recorded), logFile());
       return recorded.host;
+    }
+    if (state === "silent") {
+      // Another data folder's set-up is starting it, or it hangs: either way it must not be started over.
+      await untilAnswers(host, () => true, "with the other user of this package on this machine");
+      return host;
     }
     report(`Docker Engine: starting a private one (data in ${join(folders().data, "engine")})`);
     const record = launch(dockerd, runtime);

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
 import { messageOf } from "./errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go-build.ts";
-import type { Report, Way } from "./progress.ts";
+import { step, type Report, type Way } from "./progress.ts";
 import { reachable } from "./reachable.ts";
 import { readRecord, writeRecord } from "./record.ts";
 import { findPrograms, run } from "./run.ts";
@@ -93,10 +93,11 @@ function downloadedIn(folder: string, version: string): PulumiCli {
 /** The npm package downloads the release when it is first run, below PULUMI_HOME; .npmrc keeps npm from running it. */
 async function download(version: string, report: Report): Promise<PulumiCli> {
   const folder = await cached(downloadEntry(version), async (target) => {
-    report(`Pulumi ${version}: downloading`);
     const env = { ...process.env, PULUMI_HOME: target, PULUMI_VERSION: version, PULUMI_SKIP_UPDATE_CHECK: "true" };
     const installer = join(PACKAGE_ROOT, "node_modules/pulumi/run.js");
-    await run(process.execPath, [installer, "version"], { env, timeoutMs: DOWNLOAD_TIMEOUT_MS });
+    await step(report, `Pulumi ${version}: downloading`, () =>
+      run(process.execPath, [installer, "version"], { env, timeoutMs: DOWNLOAD_TIMEOUT_MS }),
+    );
   });
   return downloadedIn(folder, version);
 }
