@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 import type { CertificateAuthority } from "./certificate-authority.ts";
+import { outlivesAuthority } from "./verify.ts";
 
 const HOURS_PER_DAY = 24;
 
@@ -72,13 +73,8 @@ export class LeafCertificate extends pulumi.ComponentResource {
 /** The authority's certificate, unless a leaf made today would outlive it: clients would refuse the chain early. */
 function insideLifeOf(authority: CertificateAuthority, validityDays: number): pulumi.Output<string> {
   return pulumi.all([authority.certPem, authority.validityEndTime]).apply(([certPem, end]) => {
-    const daysLeft = (Date.parse(end) - Date.now()) / 86_400_000;
-    if (validityDays > daysLeft) {
-      throw new pulumi.RunError(
-        `certLeafValidityDays: ${validityDays} days outlive the certificate authority, which ends on ${end} (in ${Math.floor(daysLeft)} days). ` +
-          "Lower certLeafValidityDays, or replace the authority (docs/operations.md).",
-      );
-    }
+    const problem = outlivesAuthority(validityDays, end);
+    if (problem) throw new pulumi.RunError(problem);
     return certPem;
   });
 }

@@ -36,6 +36,20 @@ export function serialOf(certPem: string): string {
   return new X509Certificate(certPem).serialNumber;
 }
 
+/**
+ * Why a leaf made now cannot live for `validityDays`; undefined if it can.
+ *
+ * @param authorityEnd end of the authority's life, RFC 3339
+ */
+export function outlivesAuthority(validityDays: number, authorityEnd: string, now = Date.now()): string | undefined {
+  const daysLeft = (Date.parse(authorityEnd) - now) / 86_400_000;
+  if (validityDays <= daysLeft) return undefined;
+  return (
+    `certLeafValidityDays: ${validityDays} days outlive the certificate authority, which ends on ${authorityEnd} (in ${Math.floor(daysLeft)} days). ` +
+    "Lower certLeafValidityDays, or replace the authority (docs/operations.md)."
+  );
+}
+
 function attempt<T>(make: () => T): T | undefined {
   try {
     return make();

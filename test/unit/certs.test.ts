@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
-import { certificateProblems, serialOf, type KeyPair } from "../../certs/verify.ts";
+import { certificateProblems, outlivesAuthority, serialOf, type KeyPair } from "../../certs/verify.ts";
 import { authority, createCa, type ThrowAwayCa } from "../helpers/throw-away-ca.ts";
 
 let ca: ThrowAwayCa;
@@ -100,4 +100,21 @@ test("takes leaf keys under an authority of P-384, as a stack has it", async () 
   // A certificate over another key than the signer's is refused, whatever the curve.
   const leaf = await authority({ certPem: ca.certPem, keyPem: p384 }).issue({ commonName: "app_user" });
   expect(certificateProblems(leaf, ca.certPem)).toEqual(["the certificate was not signed by the authority"]);
+});
+
+describe("a leaf that is to live for 90 days", () => {
+  const now = Date.parse("2026-01-01T00:00:00Z");
+  const end = (days: number) => new Date(now + days * 86_400_000).toISOString();
+
+  test("may end together with its authority", () => {
+    expect(outlivesAuthority(90, end(90), now)).toBeUndefined();
+  });
+
+  test("is refused when its authority ends before, with both ends and what to do", () => {
+    expect(outlivesAuthority(90, end(89.5), now)).toBe(
+      "certLeafValidityDays: 90 days outlive the certificate authority, which ends on 2026-03-31T12:00:00.000Z (in 89 days). " +
+        "Lower certLeafValidityDays, or replace the authority (docs/operations.md).",
+    );
+    expect(outlivesAuthority(90, end(-1), now)).toContain("(in -1 days)");
+  });
 });

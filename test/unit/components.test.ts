@@ -1,0 +1,337 @@
+import { fileURLToPath } from "node:url";
+import * as pulumi from "@pulumi/pulumi";
+import { beforeAll, describe, expect, test } from "vitest";
+import { DatabaseStack } from "../../infra/database-stack.ts";
+import { register, type Registered } from "../helpers/pulumi-mocks.ts";
+
+const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
+
+/** Marks that are easy to find again where they must not be. */
+const KEY = "-----BEGIN PRIVATE KEY----- mark";
+const PASSWORD = "generated-password-mark";
+
+function outputsOf(type: string): Record<string, unknown> {
+  if (type === "tls:index/privateKey:PrivateKey") return { privateKeyPem: KEY, privateKeyPemPkcs8: KEY };
+  if (type.startsWith("tls:")) return { certPem: "CERT", certRequestPem: "REQUEST", validityEndTime: new Date(Date.now() + 3_650 * 86_400_000).toISOString() };
+  if (type.endsWith(":Password")) return { password: pulumi.secret(PASSWORD) };
+  if (type.endsWith(":Renewal")) return { generation: 1 };
+  if (/:(ContainerReady|SuperuserPassword)$/.test(type)) return { readyHost: "127.0.0.1", readyPort: 15_432 };
+  return {};
+}
+
+const stackOf = (settings: Record<string, unknown>, stack = "dev", more: Partial<ConstructorParameters<typeof DatabaseStack>[1]> = {}) =>
+  register(() => new DatabaseStack("database", { stack, settings, migrationsFolder, clientDirectory: "/clients", ...more }), {
+    stack,
+    outputs: outputsOf,
+  });
+
+const PROD = {
+  protect: true,
+  postgresPort: 15_432,
+  postgresMemoryMiB: 4_096,
+  postgresCpus: 2.5,
+  postgresMaxConnections: 100,
+  pgbouncerPort: 6_432,
+  pgbouncerPublishAddress: "0.0.0.0",
+  pgbouncerMemoryMiB: 256,
+};
+
+let dev: Registered[];
+let prod: Registered[];
+
+beforeAll(async () => {
+  dev = await stackOf({});
+  prod = await stackOf(PROD, "prod");
+});
+
+const named = (resources: readonly Registered[], name: string): Registered => {
+  const found = resources.find((each) => each.name === name);
+  if (!found) throw new Error(`no resource ${name}`);
+  return found;
+};
+const ofType = (resources: readonly Registered[], type: string) => resources.filter((each) => each.type.split(":").at(-1) === type);
+
+test("registers exactly these resources below these parents; a changed name or parent would recreate what it stands for", () => {
+  const lines = dev.map(({ type, name, parent }) => `${parent ?? "(root)"} > ${name}: ${type}`).sort();
+  const leaf = (part: string) => [
+    `database-certificates > database-certificates-${part}: aiwdb:index:LeafCertificate`,
+    `database-certificates-${part} > database-certificates-${part}-key: tls:index/privateKey:PrivateKey`,
+    `database-certificates-${part} > database-certificates-${part}-request: tls:index/certRequest:CertRequest`,
+    `database-certificates-${part} > database-certificates-${part}-cert: tls:index/locallySignedCert:LocallySignedCert`,
+  ];
+  const clients = ["app_user", "app_readonly", "app_monitor", "ai_workflow_owner", "postgres"].map((role) => `client-${role}`);
+  const inDatabase = (name: string, type: string) => `database-database > database-database-${name}: ${type}`;
+  expect(lines).toEqual(
+    [
+      "(root) > ai-workflow-database-dev: pulumi:pulumi:Stack",
+      "ai-workflow-database-dev > database: aiwdb:index:DatabaseStack",
+      "database > database-certificates: aiwdb:index:StackCertificates",
+      "database > database-network: aiwdb:index:DatabaseNetwork",
+      "database > database-postgres: aiwdb:index:PostgresServer",
+      "database > database-pgbouncer: aiwdb:index:PgBouncer",
+      "database > database-database: aiwdb:index:Database",
+      ...["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer"].map((role) => `database > database-password-${role}: aiwdb:index:Password`),
+      "database-certificates > database-certificates-ca: aiwdb:index:CertificateAuthority",
+      "database-certificates-ca > database-certificates-ca-key: tls:index/privateKey:PrivateKey",
+      "database-certificates-ca > database-certificates-ca-cert: tls:index/selfSignedCert:SelfSignedCert",
+      "database-certificates > database-certificates-renewal: aiwdb:index:Renewal",
+      "database-certificates > database-certificates-client-files: aiwdb:index:ClientFiles",
+      ...["postgres-server", "pgbouncer-server", "pgbouncer-client", ...clients].flatMap(leaf),
+      "database-network > database-network-network: docker:index/network:Network",
+      "database-postgres > database-postgres-image: aiwdb:index:Image",
+      "database-postgres > database-postgres-data: docker:index/volume:Volume",
+      "database-postgres > database-postgres-config: docker:index/volume:Volume",
+      "database-postgres > database-postgres-files: aiwdb:index:VolumeFiles",
+      "database-postgres > database-postgres-container: docker:index/container:Container",
+      "database-postgres > database-postgres-ready: aiwdb:index:ContainerReady",
+      "database-postgres > database-postgres-superuser-password: aiwdb:index:Password",
+      "database-postgres > database-postgres-superuser: aiwdb:index:SuperuserPassword",
+      "database-pgbouncer > database-pgbouncer-image: aiwdb:index:Image",
+      "database-pgbouncer > database-pgbouncer-config: docker:index/volume:Volume",
+      "database-pgbouncer > database-pgbouncer-files: aiwdb:index:VolumeFiles",
+      "database-pgbouncer > database-pgbouncer-container: docker:index/container:Container",
+      "database-pgbouncer > database-pgbouncer-ready: aiwdb:index:ContainerReady",
+      inDatabase("provider", "pulumi:providers:postgresql"),
+      ...["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer", "pgbouncer_lookup"].map((role) =>
+        inDatabase(`role-${role}`, "postgresql:index/role:Role"),
+      ),
+      inDatabase("database", "postgresql:index/database:Database"),
+      inDatabase("pg-stat-statements", "postgresql:index/extension:Extension"),
+      inDatabase("baseline", "aiwdb:index:DatabaseBaseline"),
+      ...["app_user", "app_readonly", "app_monitor", "pgbouncer"].map((role) => inDatabase(`connect-${role}`, "postgresql:index/grant:Grant")),
+      ...["app_user-table", "app_user-sequence", "app_readonly-table"].map((part) =>
+        inDatabase(`default-${part}`, "postgresql:index/defaultPrivileges:DefaultPrivileges"),
+      ),
+      inDatabase("migrations", "aiwdb:index:Migrations"),
+    ].sort(),
+  );
+});
+
+test("registers the same resources in prod as in dev", () => {
+  const shape = (resources: readonly Registered[]) => resources.slice(1).map(({ type, name }) => `${type} ${name}`).sort();
+  expect(shape(prod)).toEqual(shape(dev));
+});
+
+test("puts the stack into every name on the engine", () => {
+  const engineObjects = prod.filter(({ type }) => type.startsWith("docker:"));
+  expect(engineObjects.map(({ inputs }) => inputs["name"]).sort()).toEqual([
+    "aiwdb-prod-data",
+    "aiwdb-prod-network",
+    "aiwdb-prod-pgbouncer",
+    "aiwdb-prod-pgbouncer-config",
+    "aiwdb-prod-postgres",
+    "aiwdb-prod-postgres-config",
+  ]);
+  for (const { inputs } of engineObjects) expect(inputs["labels"]).toEqual([{ label: "ai-workflow-database.stack", value: "prod" }]);
+});
+
+describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
+  const container = (resources: readonly Registered[]) => named(resources, `database-${service}-container`);
+
+  test("may write nowhere but to its volumes and to memory, with no capability and no way to get one", () => {
+    const { inputs } = container(dev);
+    expect(inputs).toMatchObject({ readOnly: true, capabilities: { drops: ["ALL"] }, securityOpts: ["no-new-privileges:true"], init: true });
+    expect(inputs["capabilities"].adds ?? []).toEqual([]);
+    expect(inputs["privileged"] ?? false).toBe(false);
+    for (const options of Object.values(inputs["tmpfs"] as Record<string, string>)) {
+      expect(options).toMatch(/noexec,nosuid,nodev,size=\d+m,uid=99[89],gid=99[89],mode=0700/);
+    }
+    const configuration = (inputs["volumes"] as { containerPath: string; readOnly?: boolean }[]).find(({ containerPath }) => containerPath.startsWith("/etc/"));
+    expect(configuration?.readOnly).toBe(true);
+  });
+
+  test("has limits on memory, CPUs, processes and logs, and time to stop", () => {
+    const { inputs } = container(prod);
+    const memory = service === "postgres" ? 4_096 : 256;
+    expect(inputs).toMatchObject({
+      memory,
+      memorySwap: memory,
+      cpus: service === "postgres" ? "2.5" : "1.0",
+      logOpts: { "max-size": "20m", "max-file": "3" },
+      stopTimeout: 120,
+      destroyGraceSeconds: 120,
+      restart: "unless-stopped",
+    });
+    expect(named(prod, `database-${service}-ready`).inputs["pidsLimit"]).toBe(service === "postgres" ? 264 : 32);
+  });
+
+  test("is asked by a query whether it is healthy, every 30 s", () => {
+    expect(container(prod).inputs["healthcheck"]).toMatchObject({ tests: ["CMD", "healthcheck"], interval: "30s" });
+  });
+
+  test("starts only after its files are in place, and is removed before another takes its name and port", () => {
+    expect(container(dev).dependsOn).toContain(`database-${service}-files`);
+    expect(container(dev).deleteBeforeReplace).toBe(true);
+  });
+
+  test("has no secret in environment, labels, command, entrypoint or any other input", () => {
+    for (const { inputs, secretInputs } of [container(dev), container(prod)]) {
+      expect(Object.keys(inputs)).not.toEqual(expect.arrayContaining(["envs", "uploads", "command", "entrypoints"]));
+      expect(secretInputs).toEqual([]);
+      expect(JSON.stringify(inputs)).not.toMatch(/mark/);
+    }
+  });
+});
+
+test("publishes nothing beyond loopback in dev, and only the pooler in prod", () => {
+  const ports = (resources: readonly Registered[]) =>
+    ofType(resources, "Container").flatMap(({ inputs }) => (inputs["ports"] as { internal: number; ip: string }[]).map(({ internal, ip }) => `${ip}:${internal}`)).sort();
+  expect(ports(dev)).toEqual(["127.0.0.1:5432", "127.0.0.1:6432"]);
+  expect(ports(prod)).toEqual(["0.0.0.0:6432", "127.0.0.1:5432"]);
+});
+
+test("stops PostgreSQL by a fast shutdown", () => {
+  expect(named(dev, "database-postgres-container").inputs["stopSignal"]).toBe("SIGINT");
+});
+
+describe("protection", () => {
+  test("guards data volume, database and authority in prod", () => {
+    expect(prod.filter(({ protect }) => protect).map(({ name }) => name).sort()).toEqual([
+      "database-certificates-ca-cert",
+      "database-certificates-ca-key",
+      "database-database-database",
+      "database-postgres-data",
+    ]);
+    expect(named(prod, "database-postgres-data").retainOnDelete).toBe(true);
+  });
+
+  test("guards nothing in dev", () => {
+    expect(dev.filter(({ protect, retainOnDelete }) => protect || retainOnDelete)).toEqual([]);
+  });
+});
+
+describe("secrets", () => {
+  test("are marked wherever a password or a key is an input", () => {
+    for (const resource of [...dev, ...prod]) {
+      for (const [key, value] of Object.entries(resource.inputs)) {
+        if (!/mark/.test(JSON.stringify(value))) continue;
+        expect(resource.secretInputs, `${resource.name}.${key}`).toContain(key);
+      }
+    }
+    // The mocks do hand them out, so the loop above has something to find.
+    expect(dev.filter(({ inputs }) => /mark/.test(JSON.stringify(inputs))).length).toBeGreaterThan(20);
+  });
+
+  test("are outputs of keys and passwords, so that the state encrypts them", () => {
+    for (const { additionalSecretOutputs } of ofType(dev, "PrivateKey")) {
+      expect(additionalSecretOutputs).toEqual(expect.arrayContaining(["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"]));
+    }
+    for (const { additionalSecretOutputs } of ofType(dev, "Password")) expect(additionalSecretOutputs).toContain("password");
+    for (const { additionalSecretOutputs } of ofType(dev, "Role")) expect(additionalSecretOutputs).toContain("password");
+  });
+
+  test("that are settings do not reach the state through the component's own inputs", async () => {
+    const given = "appuser-password-that-is-given-mark";
+    const resources = await stackOf({ appUserPassword: given }, "dev", { passwords: { app_user: pulumi.secret(given) } });
+    for (const { type, inputs } of resources.filter((each) => each.type.startsWith("aiwdb:index:") && each.parent === "database")) {
+      expect(JSON.stringify(inputs), type).not.toContain(given);
+    }
+    const role = named(resources, "database-database-role-app_user");
+    expect([role.inputs["password"], role.secretInputs]).toEqual([given, ["password"]]);
+    expect(resources.map(({ name }) => name)).not.toContain("database-password-app_user");
+  });
+
+  test("leave the stack only as secret outputs", async () => {
+    let connections: unknown;
+    let passwordsSecret: boolean | undefined;
+    await register(
+      async () => {
+        const database = new DatabaseStack("database", { stack: "dev", settings: {}, migrationsFolder, clientDirectory: "/clients" });
+        database.connections.apply((value) => {
+          connections = value;
+        });
+        passwordsSecret = await pulumi.isSecret(database.passwords);
+      },
+      { outputs: outputsOf },
+    );
+    await expect.poll(() => [passwordsSecret, connections !== undefined]).toEqual([true, true]);
+    expect(JSON.stringify(connections)).not.toMatch(/mark/);
+    expect(connections).toMatchObject({
+      database: "ai_workflow_db",
+      direct: { host: "127.0.0.1", port: 15_432, database: "ai_workflow_db" },
+      session: { database: "ai_workflow_db_session" },
+      certificates: { app_user: { sslRootCert: "/clients/ca.crt", sslCert: "/clients/app_user.crt", sslKey: "/clients/app_user.key" } },
+    });
+  });
+});
+
+describe("certificates", () => {
+  const request = (part: string, resources = dev) => named(resources, `database-certificates-${part}-request`).inputs;
+
+  test("of clients carry the role as common name and no host", () => {
+    for (const role of ["app_user", "app_readonly", "app_monitor", "ai_workflow_owner", "postgres"]) {
+      expect(request(`client-${role}`)["subject"].commonName).toBe(role);
+      expect(request(`client-${role}`)["dnsNames"]).toBeUndefined();
+      expect(named(dev, `database-certificates-client-${role}-cert`).inputs["allowedUses"]).toEqual(["digital_signature", "client_auth"]);
+    }
+    expect(request("pgbouncer-client")["subject"].commonName).toBe("pgbouncer");
+  });
+
+  test("of servers carry the names clients and the pooler use, and further ones from the settings", async () => {
+    expect(request("postgres-server")).toMatchObject({
+      dnsNames: ["aiwdb-dev-postgres", "postgres", "localhost"],
+      ipAddresses: ["127.0.0.1", "::1", "10.218.86.114"],
+    });
+    const more = await stackOf({ certServerHostNames: ["db.example.org"], pgbouncerPublishAddress: "192.0.2.7" });
+    expect(request("pgbouncer-server", more)).toMatchObject({
+      dnsNames: ["aiwdb-dev-pgbouncer", "pgbouncer", "localhost", "db.example.org"],
+      ipAddresses: ["127.0.0.1", "::1", "10.218.86.115", "192.0.2.7"],
+    });
+    expect(named(dev, "database-certificates-postgres-server-cert").inputs["allowedUses"]).toEqual(["digital_signature", "server_auth"]);
+  });
+
+  test("live as long as the settings say, below an authority that signs leaves only", async () => {
+    const resources = await stackOf({ certLeafValidityDays: 7, certRenewBeforeDays: 1, certCaValidityDays: 100 });
+    expect(named(resources, "database-certificates-postgres-server-cert").inputs["validityPeriodHours"]).toBe(168);
+    expect(named(resources, "database-certificates-ca-cert").inputs).toMatchObject({ validityPeriodHours: 2_400, isCaCertificate: true, maxPathLength: 0 });
+    expect(named(resources, "database-certificates-ca-key").inputs).toMatchObject({ algorithm: "ECDSA", ecdsaCurve: "P384" });
+  });
+});
+
+describe("roles", () => {
+  const role = (name: string) => named(dev, `database-database-role-${name}`).inputs;
+
+  test("have no attribute beyond login, and the lookup's owner not even that", () => {
+    for (const name of ["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer"]) {
+      expect(Object.keys(role(name)).sort()).toEqual(["login", "name", "password", ...(name === "app_monitor" ? ["roles"] : [])].sort());
+      expect(role(name)["login"]).toBe(true);
+    }
+    expect(role("pgbouncer_lookup")).toEqual({ name: "pgbouncer_lookup", login: false });
+    expect(role("app_monitor")["roles"]).toEqual(["pg_monitor"]);
+  });
+
+  test("get exactly these rights", () => {
+    const rights = [...ofType(dev, "Grant"), ...ofType(dev, "DefaultPrivileges")].map(
+      ({ inputs }) => `${inputs["role"]} ${inputs["objectType"]}: ${inputs["privileges"].join(",")}`,
+    );
+    expect(rights.sort()).toEqual([
+      "app_monitor database: CONNECT",
+      "app_readonly database: CONNECT",
+      "app_readonly table: SELECT",
+      "app_user database: CONNECT,TEMPORARY",
+      "app_user sequence: USAGE,SELECT",
+      "app_user table: SELECT,INSERT,UPDATE,DELETE",
+      "pgbouncer database: CONNECT",
+    ]);
+  });
+});
+
+test("takes the address of the database provider from the readiness gate, never from the settings", () => {
+  const provider = named(dev, "database-database-provider").inputs;
+  expect(provider).toMatchObject({ host: "127.0.0.1", port: "15432", sslmode: "verify-full", expectedVersion: "16.0.0" });
+  expect(named(dev, "database-database-provider").dependsOn).toContain("database-postgres-superuser");
+});
+
+test("gives migrations their names and checksums, up to the wanted phase", async () => {
+  const all = named(dev, "database-database-migrations").inputs;
+  const some = named(await stackOf({ rolloutPhase: 1 }), "database-database-migrations").inputs;
+  expect(all["migrations"].length).toBeGreaterThan(some["migrations"].length);
+  expect(all["migrations"].slice(0, some["migrations"].length)).toEqual(some["migrations"]);
+  expect(Object.keys(all["checksums"]).sort()).toEqual([...all["migrations"]].sort());
+  expect(all["connection"]).toMatchObject({ user: "ai_workflow_owner", port: 15_432, sslKey: "/clients/ai_workflow_owner.key" });
+});
+
+test("refuses wrong settings before anything is registered", () => {
+  const build = () => new DatabaseStack("database", { stack: "dev", settings: { pgbouncerPort: "x" }, migrationsFolder, clientDirectory: "/clients" });
+  expect(build).toThrow(/Configuration of stack "dev" is not usable \(1 problem\); nothing has been changed:\n- pgbouncerPort: must be a whole number/);
+});
