@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { Client } from "pg";
+import { readApplied } from "../../infra/migrations/applied.ts";
 import { type Migration, readMigrations } from "../../infra/migrations/files.ts";
 import { applyMigrations } from "../../infra/migrations/runner.ts";
 
@@ -84,7 +85,12 @@ export async function createSchemaDatabase(label: string): Promise<SchemaDatabas
       await applyMigrations({ ...common, direction: "up", migrations: migrations.slice(0, count) });
     },
     down: async (steps) => {
-      await applyMigrations({ ...common, direction: "down", migrations, steps });
+      const applied = await readApplied(migrator);
+      const undo = applied
+        .slice(-steps)
+        .map(({ name: migration }) => migration)
+        .reverse();
+      await applyMigrations({ ...common, direction: "down", migrations, undo });
     },
     close: async (failed = false) => {
       await Promise.all(opened.map((client) => client.end().catch(() => {})));

@@ -279,6 +279,19 @@ describe("the live catalogue", () => {
     expect(await query("select * from maintenance.uncovered_foreign_keys")).toEqual([]);
   });
 
+  it("has the foreign keys that docs/schema-decisions.md lists, with the actions it gives", async () => {
+    const page = readFileSync(new URL("../../docs/schema-decisions.md", import.meta.url), "utf8");
+    const documented = [
+      ...page.matchAll(/^\| (\S+) \| (\S+) \| (\S+) \| (cascade|set null|no action) \| .+ \|$/gm),
+    ].map(([, table, column, other, action]) => `${table}.${column} -> ${other} ${action}`);
+    const live = await query<{ key: string }>(`
+      select format('%s.%s -> %s %s', conrelid::regclass, attname, confrelid::regclass,
+        case confdeltype when 'c' then 'cascade' when 'n' then 'set null' when 'a' then 'no action' end) as key
+      from pg_constraint join pg_attribute on attrelid = conrelid and attnum = conkey[1]
+      where contype = 'f' and conparentid = 0`);
+    expect(documented.toSorted()).toEqual(live.map(({ key }) => key).toSorted());
+  });
+
   it("says of every table and column what it holds", async () => {
     const silent = await query(`
       select class.oid::regclass as relation, attname as column
