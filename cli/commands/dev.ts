@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { defineCommand } from "citty";
 import { ToolError } from "../../toolchain/errors.ts";
@@ -60,7 +61,15 @@ const bench = defineCommand({
   },
 });
 
+const docs = defineCommand({
+  meta: { name: "docs", description: "Write the generated pages of docs/ anew" },
+  async run() {
+    const { renderConfiguration } = await import("../docs/configuration.ts");
+    await writeFile(path.join(PACKAGE_ROOT, "docs", "configuration.md"), renderConfiguration());
+  },
+});
+
 export default defineCommand({
-  meta: { name: "dev", description: "Work on the package itself: test, lint, bench" },
-  subCommands: { test, lint, bench },
+  meta: { name: "dev", description: "Work on the package itself: test, lint, bench, docs" },
+  subCommands: { test, lint, bench, docs },
 });

@@ -1,0 +1,47 @@
+import { z } from "zod";
+import { PROJECT, SECRET_SETTINGS, settings } from "../../infra/config.ts";
+
+interface Limits {
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly enum?: readonly unknown[];
+  readonly pattern?: string;
+  readonly type?: string;
+}
+
+/** docs/configuration.md: every setting, made from infra/config.ts so that it cannot say anything else. */
+export function renderConfiguration(): string {
+  const rows = (Object.entries(settings) as [string, z.ZodType][]).map(([key, schema]) => {
+    const limits = z.toJSONSchema(schema, { io: "output", unrepresentable: "any" }) as Limits;
+    const type = typeof schema.safeParse(undefined).data === "boolean" ? "boolean" : typeOf(limits);
+    return `| \`${key}\` | ${type} | ${defaultOf(key, schema)} | ${escape(schema.description ?? "")} |`;
+  });
+  return [
+    "# Settings",
+    "",
+    "<!-- Generated from infra/config.ts by `npm run docs`; changes are overwritten. -->",
+    "",
+    `In \`Pulumi.<stack>.yaml\` each key is written as \`${PROJECT}:<key>\`; \`pulumi config set ${PROJECT}:<key> <value>\` writes it,`,
+    "`--secret` for the passwords. All problems of a file are reported at once, before anything is created.",
+    "",
+    "| Setting | Type | Default | Meaning |",
+    "| --- | --- | --- | --- |",
+    ...rows,
+    "",
+  ].join("\n");
+}
+
+function typeOf({ type, minimum, maximum }: Limits): string {
+  const name = type === "integer" || type === "number" || type === "boolean" || type === "object" || type === "array" ? type : "text";
+  return minimum !== undefined && maximum !== undefined ? `${name}, ${minimum} to ${maximum}` : name;
+}
+
+function defaultOf(key: string, schema: z.ZodType): string {
+  if ((SECRET_SETTINGS as readonly string[]).includes(key)) return "generated";
+  const parsed = schema.safeParse(undefined);
+  return parsed.success && parsed.data !== undefined ? `\`${JSON.stringify(parsed.data)}\`` : "–";
+}
+
+function escape(text: string): string {
+  return text.replaceAll("|", "\\|");
+}
