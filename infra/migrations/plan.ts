@@ -48,7 +48,12 @@ export interface PlannedMigration {
 export interface MigrationPlan {
   readonly applied: number;
   readonly pending: readonly PlannedMigration[];
+  /** Statements that would stop the application for as long as a large table takes. */
+  readonly warnings: readonly string[];
 }
+
+/** A table above this size is not read through in a moment. */
+const LARGE_BYTES = 100 * 2 ** 20;
 
 /**
  * What applying would do: pending SQL, its locks, and the sizes of the tables it touches.
@@ -70,7 +75,8 @@ export async function planMigrations(client: Client, migrations: readonly Migrat
     const references = await findReferences(client, locks);
     const referenced = [...references.values()].flat();
     const known = await measure(client, [...new Set([...locks.map(({ relation }) => relation), ...referenced])]);
-    return { applied: applied.length, pending: planned.map((each) => complete(each, known, references)) };
+    const pending = planned.map((each) => complete(each, known, references));
+    return { applied: applied.length, pending, warnings: pending.flatMap(warningsOf) };
   } finally {
     await client.query("rollback");
   }
@@ -125,6 +131,21 @@ function complete(draft: Draft, known: ReadonlyMap<string, Known>, references: R
       return { ...statement, locks: [...locks.values()] };
     }),
   };
+}
+
+function warningsOf({ statements }: PlannedMigration): string[] {
+  return statements.flatMap(({ file, line, locks, work }) =>
+    locks
+      // SHARE and stronger keep writers out.
+      .filter(
+        ({ mode, size }) =>
+          work && LOCK_MODES.indexOf(mode) >= LOCK_MODES.indexOf("SHARE") && (size?.bytes ?? 0) > LARGE_BYTES,
+      )
+      .map(
+        ({ relation, mode, size }) =>
+          `${file}:${line} ${work} under ${mode} on ${relation}, ${Math.round((size?.bytes ?? 0) / 2 ** 20)} MiB: writers wait until it is done.`,
+      ),
+  );
 }
 
 type References = ReadonlyMap<RelationLock, readonly string[]>;

@@ -257,6 +257,26 @@ describe("planMigrations", () => {
     expect(plan.pending[0]?.statements[0]?.locks[0]?.size?.bytes).toBeGreaterThan(50_000);
   });
 
+  test("warns of statements that keep writers out while a large table is read or rewritten", async () => {
+    await client.query(
+      "create table public.large (id int, filler text); alter table public.large alter filler set storage plain",
+    );
+    await client.query("insert into public.large select n, repeat('x', 7000) from generate_series(1, 14000) n");
+    writeFileSync(
+      join(folder, "0004_change_large.up.sql"),
+      "-- Phase: 1\ncreate index on public.large (id);\nalter table public.large alter id type bigint;\n" +
+        "alter table public.large add column more text;\ncreate index on public.users (id);",
+    );
+    writeFileSync(join(folder, "0004_change_large.down.sql"), "select 1;");
+    const { warnings } = await planMigrations(client, readMigrations(folder));
+    expect(warnings).toEqual([
+      expect.stringMatching(/^0004_change_large\.up\.sql:2 reads all rows under SHARE on large, \d+ MiB: writers wait/),
+      expect.stringMatching(
+        /^0004_change_large\.up\.sql:3 rewrites the table under ACCESS EXCLUSIVE on large, \d+ MiB/,
+      ),
+    ]);
+  });
+
   test("runs in a read only transaction and leaves it", async () => {
     const seen: string[] = [];
     const query = client.query.bind(client) as (...args: unknown[]) => unknown;

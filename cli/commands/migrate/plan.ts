@@ -18,6 +18,7 @@ export default defineCommand({
     const plan = await withDatabase(args, (client) => planMigrations(client, migrations));
     output.json(plan);
     for (const line of describePlan(plan)) output.text(line);
+    for (const warning of plan.warnings) output.warn(warning);
   },
 });
 
