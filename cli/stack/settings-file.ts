@@ -34,6 +34,9 @@ export function readSettingsFile(stack: string): SettingsFile {
     throw configError(stack, [{ subject: path.basename(file), problem: "must be a YAML mapping with the key `config`" }]);
   }
   const config = (document["config"] ?? {}) as Record<string, unknown>;
+  if (typeof config !== "object" || Array.isArray(config)) {
+    throw configError(stack, [{ subject: path.basename(file), problem: "`config` must be a mapping of settings and values" }]);
+  }
   const foreign = Object.keys(config).filter((key) => !key.includes(":"));
   const settings = Object.fromEntries(
     Object.entries(config)
