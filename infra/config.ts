@@ -69,6 +69,13 @@ const hostName = z
  * `Pulumi.<stack>.yaml` as `ai-workflow-database:<key>`; docs/configuration.md is made from this table.
  */
 export const settings = {
+  profile: z
+    .enum(["standard", "ci"], 'must be "standard" or "ci"')
+    .optional()
+    .describe("standard keeps data; ci is a server for tests: data in memory, no durability, clones of a template beside the database. Default: ci for stacks named ci-…, else standard."),
+  expiresAfterHours: integer(0, 8_760)
+    .optional()
+    .describe("Hours from its creation after which `aiwdb reap` removes a stack named ci-… or pr-…; 0: never. Default: 24 for ci-…, 168 for pr-…, else 0."),
   databaseName: z
     .string()
     // 55: with "_session" behind it, PgBouncer's entry must stay inside PostgreSQL's 63.
@@ -133,13 +140,40 @@ export const SECRET_SETTINGS = ["ownerPassword", "appUserPassword", "appReadonly
 const schema = z.strictObject(settings);
 
 /** A stack's settings as they came out of the file, checked, with every default filled in. */
-export type StackConfig = Omit<z.output<typeof schema>, "networkSubnet"> & {
+export type StackConfig = Omit<z.output<typeof schema>, "networkSubnet" | "profile" | "expiresAfterHours"> & {
   readonly stack: string;
+  readonly profile: "standard" | "ci";
+  readonly expiresAfterHours: number;
   readonly networkSubnet: string;
 };
 
 /** A stack's name goes into names of containers, volumes and networks, which share one engine. */
 export const STACK_NAME = /^[a-z][a-z0-9-]{0,29}$/;
+
+/**
+ * What a server for tests has where nothing else is said. Its data counts against the memory limit, a database of the
+ * whole schema takes about 15 MiB, and test suites open many connections at once.
+ */
+const CI_DEFAULTS: Readonly<Partial<Record<keyof typeof settings, unknown>>> = {
+  postgresMemoryMiB: 6_144,
+  postgresCpus: 2,
+  postgresMaxConnections: 500,
+  pgbouncerMaxClientConn: 2_000,
+  pgbouncerMemoryMiB: 256,
+  stopTimeoutSec: 10,
+};
+
+/** Stacks that are made to be thrown away, by their names. */
+const EPHEMERAL_LIFE_HOURS: Readonly<Record<string, number>> = { ci: 24, pr: 168 };
+
+/** `ci` or `pr` for a stack that expires by its name, else undefined. */
+export function ephemeralKind(stack: string): string | undefined {
+  return /^(ci|pr)-/.exec(stack)?.[1];
+}
+
+function profileOf(stack: string, given: unknown): unknown {
+  return given ?? (ephemeralKind(stack) === "ci" ? "ci" : "standard");
+}
 
 /**
  * Checks a stack's raw settings (without the `ai-workflow-database:` prefix).
@@ -155,7 +189,8 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
       remedy: "Choose another name with --stack.",
     });
   }
-  const parsed = schema.safeParse(raw);
+  const profile = profileOf(stack, raw["profile"]);
+  const parsed = schema.safeParse(profile === "ci" ? { ...CI_DEFAULTS, ...raw } : raw);
   if (!parsed.success) problems.push(...parsed.error.issues.flatMap(toProblems));
   else problems.push(...impossible(parsed.data, stack), ...refusedSettings(parsed.data));
   if (problems.length > 0 || !parsed.success) throw configError(stack, problems);
@@ -163,6 +198,8 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
   return {
     ...config,
     stack,
+    profile: profile as StackConfig["profile"],
+    expiresAfterHours: config.expiresAfterHours ?? EPHEMERAL_LIFE_HOURS[ephemeralKind(stack) ?? ""] ?? 0,
     ...portsOf(config, stack),
     networkSubnet: config.networkSubnet ?? derivedSubnet(stack),
   };
@@ -231,6 +268,15 @@ function impossible(config: z.output<typeof schema>, stack: string): Problem[] {
   const problems: Problem[] = [];
   const refuse = (subject: string, problem: string, remedy: string) => problems.push({ subject, problem, remedy });
 
+  if (profileOf(stack, config.profile) === "ci" && config.protect) {
+    refuse("profile", "ci keeps data in memory only, and protect asks to keep it", "Remove one of the two.");
+  }
+  if (profileOf(stack, config.profile) === "ci" && stack !== "dev" && !ephemeralKind(stack)) {
+    refuse("profile", `ci throws data away, and "${stack}" is no name of such a stack`, "Name the stack ci-… or pr-…, or use the standard profile.");
+  }
+  if (config.expiresAfterHours && !ephemeralKind(stack)) {
+    refuse("expiresAfterHours", `only stacks named ci-… or pr-… may expire, not "${stack}"`, "Remove it, or rename the stack.");
+  }
   const forPooler = config.postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
   if (config.pgbouncerMaxDbConnections > forPooler) {
     refuse(

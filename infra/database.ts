@@ -4,7 +4,7 @@ import { clientPaths, type StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
 import { upToPhase, type Phase } from "./migrations/phases.ts";
 import type { Migration } from "./migrations/files.ts";
-import { POOLED_ROLES, ROLES, type ClientRole } from "./names.ts";
+import { POOLED_ROLES, ROLES, type ClientRole, type Environment } from "./names.ts";
 import type { PostgresServer } from "./postgres-server.ts";
 import { DatabaseBaseline, Migrations, type ConnectionInput } from "./resources.ts";
 
@@ -91,7 +91,7 @@ export class Database extends pulumi.ComponentResource {
     const superuser: ConnectionInput = { ...server.superuser, database: database.name };
     const baseline = new DatabaseBaseline(
       `${name}-baseline`,
-      { connection: superuser, owner: lookupOwner.name, caller: pooler.name, roles: [...POOLED_ROLES] },
+      { connection: superuser, owner: lookupOwner.name, caller: pooler.name, roles: [...POOLED_ROLES], environment: environmentOf(config) },
       { parent: this, dependsOn: [app, readonly, monitor], deletedWith: server.dataVolume },
     );
 
@@ -141,6 +141,11 @@ export class Database extends pulumi.ComponentResource {
     this.databaseName = pulumi.all([database.name, migrations.id]).apply(([databaseName]) => databaseName);
     this.registerOutputs({ databaseName: this.databaseName });
   }
+}
+
+function environmentOf({ protect, profile }: StackConfig): Environment {
+  if (protect) return "production";
+  return profile === "ci" ? "test" : "development";
 }
 
 function ownerPaths(certificates: StackCertificates) {

@@ -6,6 +6,20 @@
 /** Label on every container, network and volume; its value is the stack. */
 export const STACK_LABEL = "ai-workflow-database.stack";
 
+/** Label on the network of a stack that expires: hours from the network's creation. */
+export const EXPIRY_LABEL = "ai-workflow-database.expires-after-hours";
+
+/** Databases on a server for tests that are not the stack's own: what tests get, and what it is copied from. */
+export const TEST_DATABASE_PREFIX = "aiwdb_test_";
+export const TEMPLATE_DATABASE_PREFIX = "aiwdb_tmpl_";
+
+/**
+ * Setting of every stack's database that says what it is for: production, development or test. Test databases are made
+ * only on a server whose stack's database says test.
+ */
+export const ENVIRONMENT_SETTING = "aiwdb.environment";
+export type Environment = "production" | "development" | "test";
+
 /** Roles of the database cluster. They belong to the cluster, not to a migration. */
 export const ROLES = {
   /** Owns the database and runs the migrations; direct connections only. */

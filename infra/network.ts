@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { addressIn, type StackConfig } from "./config.ts";
-import { engineNames, STACK_LABEL } from "./names.ts";
+import { engineNames, EXPIRY_LABEL, STACK_LABEL } from "./names.ts";
 
 /** The stack's own bridge network, with fixed addresses, so that pg_hba.conf can name the pooler. */
 export class DatabaseNetwork extends pulumi.ComponentResource {
@@ -17,7 +17,10 @@ export class DatabaseNetwork extends pulumi.ComponentResource {
         name: engineNames(config.stack).network,
         driver: "bridge",
         ipamConfigs: [{ subnet: config.networkSubnet, gateway: addressIn(config.networkSubnet, 1) }],
-        labels: [{ label: STACK_LABEL, value: config.stack }],
+        labels: [
+          { label: STACK_LABEL, value: config.stack },
+          ...(config.expiresAfterHours > 0 ? [{ label: EXPIRY_LABEL, value: String(config.expiresAfterHours) }] : []),
+        ],
       },
       { parent: this, deleteBeforeReplace: true },
     );

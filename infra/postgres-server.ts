@@ -39,7 +39,7 @@ export class PostgresServer extends pulumi.ComponentResource {
     const image = new Image(`${name}-image`, { kind: "postgres", tag: imageTag("postgres") }, { parent: this });
     this.dataVolume = new docker.Volume(
       `${name}-data`,
-      { name: names.dataVolume, labels },
+      { name: names.dataVolume, labels, ...(config.profile === "ci" ? inMemory(config.postgresMemoryMiB) : {}) },
       { parent: this, protect: config.protect, retainOnDelete: config.protect },
     );
     const configVolume = new docker.Volume(`${name}-config`, { name: names.postgresConfigVolume, labels }, { parent: this });
@@ -79,6 +79,8 @@ export class PostgresServer extends pulumi.ComponentResource {
         hostname: names.postgres,
         image: image.tag,
         healthcheck: healthcheck(config),
+        // With its data gone, a server that comes back is an empty one that knows no role.
+        ...(config.profile === "ci" ? { restart: "no" } : {}),
         stopSignal: "SIGINT", // fast shutdown; SIGTERM would wait for every client
         shmSize: Math.max(64, Math.floor(config.postgresMemoryMiB / 4)), // parallel queries share memory there
         networksAdvanced: [{ name: args.networkName, ipv4Address: addresses(config).postgres, aliases: ["postgres"] }],
@@ -114,6 +116,14 @@ export class PostgresServer extends pulumi.ComponentResource {
     this.superuser = { ...connection, host: this.host, port: this.port };
     this.registerOutputs({ host: this.host, port: this.port });
   }
+}
+
+/** A volume of the engine that is a file system in memory; what is in it counts against the container's limit. */
+function inMemory(sizeMiB: number): Partial<docker.VolumeArgs> {
+  return {
+    driver: "local",
+    driverOpts: { type: "tmpfs", device: "tmpfs", o: `size=${sizeMiB}m,uid=${POSTGRES_UID},gid=${POSTGRES_UID},mode=0700` },
+  };
 }
 
 function pathsOf(certificates: StackCertificates) {

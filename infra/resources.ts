@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { OwnResource } from "./provider/custom-resource.ts";
+import type { Environment } from "./names.ts";
 import type { Connection } from "./provider/connection.ts";
 import type { FileSpec } from "./provider/engine.ts";
 
@@ -98,11 +99,17 @@ export class SuperuserPassword extends OwnResource {
   }
 }
 
-/** PUBLIC's rights taken away, and PgBouncer's auth_query function. */
+/** PUBLIC's rights taken away, PgBouncer's auth_query function, and the mark that says what the database is for. */
 export class DatabaseBaseline extends OwnResource {
   constructor(
     name: string,
-    args: { connection: ConnectionInput; owner: pulumi.Input<string>; caller: pulumi.Input<string>; roles: pulumi.Input<string>[] },
+    args: {
+      connection: ConnectionInput;
+      owner: pulumi.Input<string>;
+      caller: pulumi.Input<string>;
+      roles: pulumi.Input<string>[];
+      environment: Environment;
+    },
     opts?: pulumi.CustomResourceOptions,
   ) {
     super("DatabaseBaseline", name, { ...args, connection: pulumi.secret(args.connection) }, [], opts);

@@ -1,5 +1,5 @@
 import { addressIn, type StackConfig } from "../config.ts";
-import { POOLED_ROLES, ROLES } from "../names.ts";
+import { POOLED_ROLES, ROLES, TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../names.ts";
 import { GENERATED } from "./settings.ts";
 
 /** Addresses that are fixed within a stack's subnet. */
@@ -17,7 +17,9 @@ export function addresses(config: StackConfig) {
  */
 export function renderPgHba(config: StackConfig): string {
   const { gateway, pgbouncer } = addresses(config);
-  const database = quoteHba(config.databaseName);
+  // A leading slash makes the rest a regular expression.
+  const clones = config.profile === "ci" ? [`/^(${TEST_DATABASE_PREFIX}|${TEMPLATE_DATABASE_PREFIX})`] : [];
+  const database = [config.databaseName, ...clones].map(quoteHba).join(",");
   const pooled = POOLED_ROLES.join(",");
   const direct = [ROLES.owner, ...POOLED_ROLES].join(",");
   const lines: [why: string, line: string][] = [

@@ -59,6 +59,7 @@ export function pgbouncerDefaults(config: StackConfig): Settings {
     tcp_keepidle: { value: 600, why: "the application's figure, seconds" },
     tcp_keepintvl: { value: 30, why: "the application's figure, seconds" },
     listen_backlog: { value: 4096, why: "the application's figure: connection storms queue", restart: true },
+    ...(config.profile === "ci" ? { autodb_idle_timeout: { value: 30, why: "entries of dropped test databases are forgotten" } } : {}),
     stats_period: { value: 60, why: "the application's figure, seconds" },
     log_connections: { value: 0, why: "one line for every short connection drowns the log" },
     log_disconnections: { value: 0, why: "one line for every short connection drowns the log" },
@@ -82,6 +83,8 @@ export function renderPgbouncerIni(config: StackConfig, host: string): string {
     "[databases]",
     entry(config.databaseName, "transaction", transaction),
     entry(sessionDatabase(config.databaseName), "session", session),
+    // Test databases come and go without a reload; the lookup function of the stack's own database serves them all.
+    ...(config.profile === "ci" ? [entry("*", "transaction", transaction).replace(` dbname=${config.databaseName}`, "")] : []),
     "",
     "[pgbouncer]",
     ...settings.map(([name, value]) => `${name} = ${value}`),
@@ -101,7 +104,7 @@ export function pgbouncerRestartKey(config: StackConfig): string {
 
 /** pgbouncer_hba.conf: the pooled roles over TLS, statistics for the monitoring role, nobody else. */
 export function renderPgbouncerHba(config: StackConfig): string {
-  const databases = [config.databaseName, sessionDatabase(config.databaseName)].join(",");
+  const databases = config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
   return [
     `# ${GENERATED}`,
     "# Health check and reload: the process' own account over the local socket.",

@@ -70,8 +70,31 @@ export function postgresDefaults(config: StackConfig): Settings {
     tcp_keepalives_interval: { value: 10, why: "a peer that vanished is noticed" },
     tcp_keepalives_count: { value: 6, why: "a peer that vanished is noticed" },
     authentication_timeout: { value: "30s", why: "half-open logins do not hold a slot" },
+    ...(config.profile === "ci" ? THROW_AWAY : {}),
   };
 }
+
+/**
+ * What a server for tests gives up. Nothing that a query can see differs.
+ * https://www.postgresql.org/docs/16/non-durability.html
+ */
+const THROW_AWAY: Settings = {
+  fsync: { value: "off", why: "the data is in memory; there is nothing to flush to" },
+  synchronous_commit: { value: "off", why: "nobody waits for what a crash would lose anyway" },
+  full_page_writes: { value: "off", why: "no torn pages in memory" },
+  wal_level: { value: "minimal", why: "no replica and no archive will ever read it", restart: true },
+  max_wal_senders: { value: 0, why: "wal_level minimal demands it", restart: true },
+  archive_mode: { value: "off", why: "nothing is archived", restart: true },
+  wal_compression: { value: "off", why: "processor time is scarcer than memory here" },
+  max_wal_size: { value: "256MB", why: "the log is in memory too" },
+  min_wal_size: { value: "80MB", why: "the log is in memory too" },
+  checkpoint_timeout: { value: "1h", why: "CREATE DATABASE makes its own" },
+  log_checkpoints: { value: "off", why: "two lines for every test database drown the log" },
+  // Every CREATE and DROP DATABASE looks through all of them.
+  shared_buffers: { value: "128MB", why: "small databases that live in memory anyway", restart: true },
+  // A worker that visits a template makes CREATE DATABASE wait up to five seconds for it to leave.
+  autovacuum: { value: "off", why: "test databases do not live long enough" },
+};
 
 /** The whole of postgresql.conf. */
 export function renderPostgresqlConf(config: StackConfig): string {

@@ -86,6 +86,28 @@ const overrides = (on: string) => ({
 
 /** Every setting: values it takes, with what becomes of them, and values it refuses, with the reason. */
 const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, string][] }> = {
+  profile: {
+    accepts: [
+      ["standard", "standard"],
+      ["ci", "ci"],
+    ],
+    refuses: [
+      ["fast", 'must be "standard" or "ci"'],
+      [1, 'must be "standard" or "ci"'],
+    ],
+  },
+  expiresAfterHours: {
+    // More only for stacks that may expire; see test/unit/testdb-profile.test.ts.
+    accepts: [
+      [0, 0],
+      ["0", 0],
+    ],
+    refuses: [
+      [-1, "must be at least 0"],
+      [8_761, "must be at most 8760"],
+      [1, "only stacks named ci-… or pr-… may expire"],
+    ],
+  },
   databaseName: {
     accepts: [
       ["ai_workflow_db", "ai_workflow_db"],

@@ -1,8 +1,9 @@
+import { ENVIRONMENT_SETTING } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
 
 /** Raise it when the statements below change, so that existing stacks get them. */
-const VERSION = 1;
+const VERSION = 2;
 
 const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
@@ -12,7 +13,7 @@ const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
  * tells the secrets of the pooled roles only, never of a superuser or replication role (CVE-2025-2291: and of no role
  * past its VALID UNTIL). The search_path is fixed and every name qualified (CVE-2025-12819).
  */
-function statements(database: string, owner: string, caller: string, roles: readonly string[]): string {
+export function baselineStatements(database: string, owner: string, caller: string, roles: readonly string[]): string {
   return `
     revoke all on database ${identifier(database)} from public;
     revoke create on schema public from public;
@@ -40,11 +41,12 @@ function statements(database: string, owner: string, caller: string, roles: read
   `;
 }
 
-async function apply({ connection, owner, caller, roles }: Properties): Promise<void> {
+async function apply({ connection, owner, caller, roles, environment }: Properties): Promise<void> {
   await withConnection(connection as Connection, async (client) => {
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
-    await client.query(statements(connection.database, owner, caller, roles));
+    await client.query(baselineStatements(connection.database, owner, caller, roles));
+    await client.query(`alter database ${identifier(connection.database)} set ${ENVIRONMENT_SETTING} = ${literal(environment)}`);
     await client.query("commit");
   });
 }
@@ -52,7 +54,8 @@ async function apply({ connection, owner, caller, roles }: Properties): Promise<
 /**
  * What a database needs before anybody uses it and no provider offers: PUBLIC loses its rights, and PgBouncer gets its
  * `auth_query` function `pgbouncer.lookup(text)`. Inputs `connection` (superuser),
- * `owner` (cannot log in), `caller` (the pooler's login) and `roles` (those that may come through the pooler).
+ * `owner` (cannot log in), `caller` (the pooler's login), `roles` (those that may come through the pooler) and
+ * `environment` (what the database is for: test tools refuse everything that does not say "test").
  */
 export const databaseBaseline: ResourceType = {
   diff(olds, news) {
