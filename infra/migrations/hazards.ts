@@ -153,8 +153,8 @@ function sessionHazards(node: Node): Hazard[] {
 function sessionSetting(name: string): Hazard {
   return {
     rule: "session-setting",
-    message: `sets ${name} for the migrations after it, too.`,
-    remedy: "Use SET LOCAL and reset it at the end, or qualify the names.",
+    message: `sets ${name} for the session, beyond the migration.`,
+    remedy: "Use SET LOCAL, which ends with the file, or qualify the names.",
   };
 }
 

@@ -22,6 +22,15 @@ export const MAX_TRIES = 5;
 
 // node-pg-migrate's own number (its PG_MIGRATE_LOCK_ID), so that its program and ours exclude each other.
 const LOCK_ID = 7_241_865_325_823_964n;
+/**
+ * A migrator that is killed leaves its server process in the middle of a statement; it shall notice within seconds and let go of its
+ * locks: https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
+ */
+const SETTINGS = `set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local search_path = public; set local client_connection_check_interval = 2000; `;
+/** What a file set, even with SET LOCAL, would hold for all files after it, which must not depend on what ran before in the same run. */
+const FILE_PREFIX = `reset all; ${SETTINGS}`;
+const FILE_PREFIX_STATEMENTS = splitStatements(FILE_PREFIX).length;
+
 const LOCK_NOT_AVAILABLE = "55P03";
 const DEADLOCK_DETECTED = "40P01";
 
@@ -118,8 +127,7 @@ async function begin(client: Client): Promise<TableState> {
   const processId = Number((client as { processID?: number | null }).processID ?? -1);
   const results = (await client.query(
     `begin isolation level read committed read write;
-    set local lock_timeout = ${LOCK_TIMEOUT_MS};
-    set local search_path = public;
+    ${SETTINGS}
     select case when pg_backend_pid() = ${processId} then pg_try_advisory_xact_lock(${LOCK_ID}) end as locked;
     ${TABLE_STATE_SQL}`,
   )) as unknown as { rows: unknown[] }[];
@@ -240,11 +248,11 @@ async function runWithNodePgMigrate(
   const action =
     (migration: Migration, way: "up" | "down") => (pgm: { noTransaction(): void; sql(sql: string): void }) => {
       progress.current = fileOf(migration, way);
-      progress.completed = 0;
+      progress.completed = -FILE_PREFIX_STATEMENTS;
       report(`${way === "up" ? "applying" : "taking back"} ${migration.name}`);
       // The transaction is ours, around all of it.
       pgm.noTransaction();
-      pgm.sql(progress.current.sql);
+      pgm.sql(FILE_PREFIX + progress.current.sql);
     };
   // A file is sent as one query, whatever number of statements it has; errors at run time have no position in it, but the
   // server confirms each statement that is done.
@@ -304,7 +312,7 @@ async function describe(client: Client, error: unknown, progress: Progress, lock
   if (progress.current) {
     const { file, sql } = progress.current;
     const statements = splitStatements(sql);
-    const position = isDatabaseError(error) ? Number(error.position ?? 0) : 0;
+    const position = isDatabaseError(error) ? Number(error.position ?? 0) - FILE_PREFIX.length : 0;
     const offset = position > 0 ? offsetOfPosition(sql, position) : undefined;
     const statement =
       offset === undefined

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo, type Server } from "node:net";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -214,6 +214,37 @@ describe("applying", () => {
     client = await open();
     expect(await tables()).toEqual([]);
     expect(await heldAdvisoryLocks()).toBe(0);
+  });
+
+  test("lets go of everything within seconds when the migrator is killed in mid statement", async () => {
+    write("0001_create_users", "create table public.users ();\nselect pg_sleep(60);");
+    const killed = await open();
+    const running = failureOf(up(1, killed));
+    await expect.poll(heldAdvisoryLocks).toBe(1);
+    // What the kernel does to the sockets of a process that gets SIGKILL.
+    (killed as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+    await running;
+    await expect.poll(heldAdvisoryLocks, { timeout: 5000 }).toBe(0);
+    write("0001_create_users", "create table public.users ();");
+    expect((await up()).applied).toEqual(["0001_create_users"]);
+  });
+
+  test("gives every file the same settings, whatever the ones before it set", async () => {
+    write(
+      "0002_show_settings",
+      "create table public.settings as select name, setting from pg_settings where name in ('lock_timeout', 'search_path', 'work_mem');",
+    );
+    const { rows: before } = await client.query("show work_mem");
+    write("0001_set_settings", "set local lock_timeout = 0; set search_path = ''; set work_mem = '1MB';");
+    await up();
+    const { rows } = await client.query("select * from public.settings order by name");
+    expect(rows).toEqual([
+      { name: "lock_timeout", setting: "500" },
+      { name: "search_path", setting: "public" },
+      { name: "work_mem", setting: expect.not.stringMatching(/^1024$/) },
+    ]);
+    expect((await client.query("show work_mem")).rows).toEqual(before);
+    expect((await client.query("show lock_timeout")).rows).toEqual([{ lock_timeout: "0" }]);
   });
 
   test("refuses commit in a file before anything runs", async () => {

@@ -21,11 +21,9 @@ beforeEach(() => {
     return true;
   });
   vi.spyOn(process.stderr, "write").mockReturnValue(true);
-  vi.stubEnv("DATABASE_URL", "");
 });
 afterEach(() => {
   vi.restoreAllMocks();
-  vi.unstubAllEnvs();
   process.exitCode = 0;
   rmSync(folder, { recursive: true });
 });
@@ -111,7 +109,6 @@ describe("aiwdb rollback", () => {
     [["--steps", "0"], "is no number from 1 on"],
     [["--steps", "1.5"], "is no number from 1 on"],
     [["--phase", "5"], "is none of 0 to 4"],
-    [["--steps", "1"], "DATABASE_URL is not set"],
   ])("refuses %j as wrong usage", async (args, message) => {
     const running = run(rollback, ...args);
     await expect(running).rejects.toThrow(UsageError);
