@@ -1,0 +1,73 @@
+import { existsSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { TestProject } from "vitest/node";
+import type { StackOutputs } from "../../cli/stack/session.ts";
+import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
+
+/** What the integration tests get: `inject("stack")`. */
+export interface RealStack {
+  readonly name: string;
+  /** Folder of checkout and state. */
+  readonly home: string;
+  readonly outputs: StackOutputs;
+  /** Everything `up` printed. */
+  readonly log: string;
+}
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    stack: RealStack;
+  }
+}
+
+/** Small enough for a laptop; the figures the tests count with are in here. */
+export const SETTINGS = {
+  pgbouncerMaxClientConn: 250,
+  pgbouncerServerConnectTimeoutSec: 5,
+  pgbouncerServerLoginRetrySec: 1,
+  pgbouncerQueryWaitTimeoutSec: 30,
+  healthCheckIntervalSec: 5,
+};
+
+/**
+ * One stack for all integration tests. AIWDB_TEST_STACK=ci-mine keeps it under that name for the next run, which saves
+ * the time to make it; such a stack is removed by hand: `aiwdb down`.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const kept = process.env["AIWDB_TEST_STACK"];
+  const name = kept ?? `ci-t${process.pid}`;
+  const home = path.join(tmpdir(), `aiwdb-stack-${name}`);
+  await removeLeftBehind();
+  const checkout = await createCheckout(home);
+  checkout.settings(name, SETTINGS);
+  const up = mustSucceed(await checkout.aiwdb(["up", "--stack", name]));
+  const outputs = await readOutputs(checkout, name);
+  project.provide("stack", { name, home, outputs, log: up.all });
+  return async () => {
+    if (kept) return;
+    mustSucceed(await checkout.aiwdb(["down", "--stack", name]));
+    checkout.remove();
+  };
+}
+
+export async function readOutputs(checkout: Checkout, stack: string): Promise<StackOutputs> {
+  const result = mustSucceed(await checkout.aiwdb(["pulumi", "--stack", stack, "--", "stack", "output", "--json", "--show-secrets"]));
+  return JSON.parse(result.stdout) as StackOutputs;
+}
+
+export function mustSucceed(result: CommandResult): CommandResult {
+  if (result.exitCode !== 0) throw new Error(`aiwdb ended with ${result.exitCode}:\n${result.all}`);
+  return result;
+}
+
+/** Stacks of runs that were killed. */
+async function removeLeftBehind(): Promise<void> {
+  for (const folder of readdirSync(tmpdir())) {
+    const pid = /^aiwdb-stack-ci-t(\d+)$/.exec(folder)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    const checkout = await createCheckout(path.join(tmpdir(), folder));
+    mustSucceed(await checkout.aiwdb(["down", "--stack", `ci-t${pid}`]));
+    checkout.remove();
+  }
+}
