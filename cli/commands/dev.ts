@@ -65,7 +65,9 @@ const docs = defineCommand({
   meta: { name: "docs", description: "Write the generated pages of docs/ anew" },
   async run() {
     const { renderConfiguration } = await import("../docs/configuration.ts");
+    const { renderCommands } = await import("../docs/commands.ts");
     await writeFile(path.join(PACKAGE_ROOT, "docs", "configuration.md"), renderConfiguration());
+    await writeFile(path.join(PACKAGE_ROOT, "docs", "commands.md"), await renderCommands());
   },
 });
 

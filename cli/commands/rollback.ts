@@ -2,9 +2,14 @@ import { defineCommand } from "citty";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { parsePhase } from "../../infra/migrations/phases.ts";
 import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
-import { UsageError } from "../../toolchain/errors.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
+import { ToolError, UsageError } from "../../toolchain/errors.ts";
+import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../output.ts";
+import { createOutput, type Output } from "../output.ts";
+import { backUp } from "../stack/backup.ts";
+import { capture, effectiveSettings, openSession } from "../stack/session.ts";
+import { readStackConfig } from "../stack/settings-file.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./migrate/arguments.ts";
 
 /** Shown below the help. */
@@ -34,7 +39,7 @@ export default defineCommand({
     const target = readTarget(args);
     const folder = migrationsFolder(args);
     const migrations = readMigrations(folder);
-    const undone = await withDatabase(args, async (client) => {
+    const undone = await withDatabase(args, output, async (client) => {
       const plan = await planRollback(client, migrations, target);
       const losses = new Map(plan.losses.map(({ name, loss }) => [name, loss]));
       for (const { name } of plan.migrations) {
@@ -42,12 +47,28 @@ export default defineCommand({
         output.progress(`will take back ${name}${loss === undefined ? "" : `; loses ${loss}`}`);
       }
       const acceptDataLoss = args["accept-data-loss"];
+      if (losses.size > 0 && acceptDataLoss && args["database-url"] === undefined) await backUpStack(args.stack, output);
       return rollBack({ client, folder, migrations, plan, acceptDataLoss, report: output.progress });
     });
+    if (undone.applied.length > 0 && args["database-url"] === undefined) await refreshMigrations(args.stack, output);
     output.json({ undone: undone.applied });
     output.text(undone.applied.length === 0 ? "Nothing to take back." : `Taken back: ${undone.applied.join(", ")}.`);
+    if (undone.applied.length > 0) output.text("The next `up` applies them again, unless rolloutPhase or the files say otherwise.");
   },
 });
+
+async function backUpStack(stack: string, output: Output): Promise<void> {
+  const { engine } = await setUp({ report: output.progress, images: false });
+  await backUp(engineClient(engine), stack, readStackConfig(stack).databaseName, output.progress);
+}
+
+/** Lets Pulumi read what is applied now, so that its next preview is right. */
+async function refreshMigrations(stack: string, output: Output): Promise<void> {
+  const session = openSession(stack, await setUp({ report: output.progress, images: false }));
+  const args = ["refresh", ...session.stackArguments, "--config-file", effectiveSettings(session), "--target", "**aiwdb:index:Migrations**"];
+  const { exitCode, stdout, stderr } = await capture(session, [...args, "--yes", "--skip-preview"]);
+  if (exitCode !== 0) throw new ToolError(`The database is rolled back, but Pulumi's state could not be refreshed: run \`aiwdb pulumi --stack ${stack} -- refresh\`.\n${stdout}${stderr}`);
+}
 
 function readTarget(args: {
   to?: string | undefined;

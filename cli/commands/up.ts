@@ -1,11 +1,15 @@
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
+import { readMigrations } from "../../infra/migrations/files.ts";
+import { upToPhase, type Phase } from "../../infra/migrations/phases.ts";
 import { engineNames } from "../../infra/names.ts";
 import { StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
 import { stackArguments } from "../arguments.ts";
 import { confirm } from "../confirm.ts";
 import { createOutput, type Output } from "../output.ts";
-import { clearDeadLocks, readStateFile } from "../stack/backend.ts";
+import { clearDeadLocks, readStateFile, type StateResource } from "../stack/backend.ts";
+import { backUp } from "../stack/backup.ts";
+import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { findAdoptable } from "../stack/adopt.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
 import { isDisposable } from "../stack/passphrase.ts";
@@ -26,6 +30,7 @@ export default defineCommand({
   args: {
     ...stackArguments,
     yes: { type: "boolean", alias: "y", default: false, description: "Do not ask before changing a stack that is not disposable" },
+    backup: { type: "boolean", default: true, description: "Back the database up before pending migrations; dev, ci-… and pr-… stacks are not", negativeDescription: "Apply pending migrations without a backup" },
     "reset-passwords": { type: "boolean", default: false, description: "The state was lost and the data volume kept: give every role a new password and go on with the data" },
     "rotate-certificates": { type: "boolean", default: false, description: "Replace every leaf certificate now instead of when it is due" },
   },
@@ -54,6 +59,8 @@ export default defineCommand({
     if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
     const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
+    if (!isNew && args.backup) await backUpBeforeMigrating(docker, stack, config.databaseName, config.rolloutPhase as Phase, state ?? [], output);
+
     // A new stack's preview would list everything; one line says as much.
     if (isNew) output.progress(`creating stack ${stack}: certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`);
     const ask = !isNew && !args.yes && !isDisposable(stack) && process.stdin.isTTY && process.stdout.isTTY;
@@ -66,6 +73,24 @@ export default defineCommand({
     if (!status.healthy) throw new StateError(`Stack "${stack}" is up, but not healthy; see above.`);
   },
 });
+
+/** Migrations may lose data by what they are told to do; stacks that are not disposable are backed up before any. */
+async function backUpBeforeMigrating(
+  docker: Docker,
+  stack: string,
+  database: string,
+  phase: Phase,
+  state: readonly StateResource[],
+  output: Output,
+): Promise<void> {
+  const recorded = state.find(({ type }) => type === "aiwdb:index:Migrations");
+  if (isDisposable(stack) || !recorded) return;
+  const applied = (recorded.outputs?.["migrations"] ?? []) as readonly string[];
+  const pending = upToPhase(readMigrations(MIGRATIONS_FOLDER), phase).filter(({ name }) => !applied.includes(name));
+  if (pending.length === 0) return;
+  output.progress(`${pending.length} pending: ${pending.map(({ name }) => name).join(", ")}`);
+  await backUp(docker, stack, database, output.progress);
+}
 
 /**
  * A data volume without a state: the state was lost, or `down` kept a protected volume. Its passwords are known to nobody,

@@ -1,7 +1,11 @@
 import { fileURLToPath } from "node:url";
 import type { ArgsDef } from "citty";
 import { Client } from "pg";
-import { StateError, messageOf, UsageError } from "../../../toolchain/errors.ts";
+import { ROLES } from "../../../infra/names.ts";
+import { withConnection } from "../../../infra/provider/connection.ts";
+import { StateError, messageOf } from "../../../toolchain/errors.ts";
+import type { Output } from "../../output.ts";
+import { requestedConnection } from "../../stack/connect.ts";
 
 const PACKAGE_FOLDER = fileURLToPath(new URL("../../../migrations", import.meta.url));
 
@@ -15,7 +19,7 @@ export const migrationArguments = {
 export const databaseArguments = {
   "database-url": {
     type: "string",
-    description: "Direct address of the database, as its owner; DATABASE_URL if not given",
+    description: "Direct address of a database as its owner, instead of the stack's",
     valueHint: "URL",
   },
 } as const satisfies ArgsDef;
@@ -26,24 +30,19 @@ export function migrationsFolder(args: { folder?: string | undefined }): string 
 }
 
 /**
- * Runs `use` with a connection to the database a command was given.
+ * Runs `use` with a connection to the database a command was given: the stack's own, as its owner and past the pooler,
+ * unless a URL says otherwise.
  *
- * @throws {UsageError} if it was given none.
- * @throws {StateError} if the database can't be reached.
+ * @throws {StateError} if the stack is not up, or the database can't be reached.
  */
 export async function withDatabase<T>(
-  args: { "database-url"?: string | undefined },
+  args: { stack: string; "database-url"?: string | undefined },
+  output: Output,
   use: (client: Client) => Promise<T>,
 ): Promise<T> {
-  const url = args["database-url"] ?? process.env["DATABASE_URL"];
-  if (!url) {
-    throw new UsageError("No database is given:", [
-      {
-        subject: "--database-url",
-        problem: "missing, and DATABASE_URL is not set.",
-        remedy: "`aiwdb url` prints one.",
-      },
-    ]);
+  const url = args["database-url"];
+  if (url === undefined) {
+    return withConnection(await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output), use);
   }
   const client = new Client({ connectionString: url, application_name: "aiwdb", connectionTimeoutMillis: 10_000 });
   try {

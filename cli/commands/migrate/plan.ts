@@ -1,9 +1,10 @@
 import { defineCommand } from "citty";
 import { readMigrations } from "../../../infra/migrations/files.ts";
 import { planMigrations, type MigrationPlan, type PlannedStatement } from "../../../infra/migrations/plan.ts";
-import { PHASE_NAMES } from "../../../infra/migrations/phases.ts";
+import { PHASE_NAMES, upToPhase, type Phase } from "../../../infra/migrations/phases.ts";
 import { stackArguments } from "../../arguments.ts";
 import { createOutput } from "../../output.ts";
+import { readStackConfig } from "../../stack/settings-file.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./arguments.ts";
 
 export default defineCommand({
@@ -14,8 +15,11 @@ export default defineCommand({
   args: { ...stackArguments, ...migrationArguments, ...databaseArguments },
   async run({ args }) {
     const output = createOutput({ json: args.json });
-    const migrations = readMigrations(migrationsFolder(args));
-    const plan = await withDatabase(args, (client) => planMigrations(client, migrations));
+    const all = readMigrations(migrationsFolder(args));
+    // What `up` would apply: the stack's rollout phase and no further.
+    const phase = args["database-url"] === undefined ? (readStackConfig(args.stack).rolloutPhase as Phase) : 4;
+    const migrations = upToPhase(all, phase);
+    const plan = await withDatabase(args, output, (client) => planMigrations(client, migrations));
     output.json(plan);
     for (const line of describePlan(plan)) output.text(line);
     for (const warning of plan.warnings) output.warn(warning);

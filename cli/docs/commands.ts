@@ -1,0 +1,16 @@
+import { commands, findCommand } from "../commands.ts";
+import { renderHelp } from "../help.ts";
+
+/** docs/commands.md: the help of every command, as the program prints it. */
+export async function renderCommands(): Promise<string> {
+  const lines = ["# Commands", "", "<!-- Generated from the program's own help by `npm run docs`; changes are overwritten. -->", ""];
+  for (const name of Object.keys(commands)) {
+    const { module } = await findCommand([name]);
+    const below = typeof module.default.subCommands === "function" ? {} : (module.default.subCommands ?? {});
+    for (const path of [[name], ...Object.keys(below).map((inner) => [name, inner])]) {
+      const found = await findCommand(path);
+      lines.push(`## aiwdb ${path.join(" ")}`, "", "```", await renderHelp(found.module, path), "```", "");
+    }
+  }
+  return lines.join("\n");
+}

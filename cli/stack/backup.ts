@@ -1,0 +1,61 @@
+import { createWriteStream, renameSync, rmSync, statSync } from "node:fs";
+import path from "node:path";
+import { PassThrough } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type Docker from "dockerode";
+import { engineNames } from "../../infra/names.ts";
+import { stackFolder } from "../../infra/local-files.ts";
+import { privateFolder } from "../../toolchain/paths.ts";
+import { ToolError } from "../../toolchain/errors.ts";
+
+/** pg_dump's custom format begins with these bytes. */
+const ARCHIVE_MAGIC = "PGDMP";
+
+/**
+ * Dumps the stack's database by the pg_dump inside its own container, so that versions always fit, into a file of this
+ * user's only.
+ *
+ * @returns path of the archive, for pg_restore
+ * @throws ToolError if pg_dump fails or the archive cannot be read back; nothing may be changed then
+ */
+export async function backUp(docker: Docker, stack: string, database: string, report: (line: string) => void): Promise<string> {
+  const container = engineNames(stack).postgres;
+  const folder = privateFolder(stackFolder(stack), "backups");
+  const file = path.join(folder, `${database}-${new Date().toISOString().replaceAll(":", "")}.dump`);
+  const partial = `${file}.partial`;
+  report(`backing up ${database}`);
+  try {
+    const begin = await dumpTo(docker, container, database, partial);
+    if (begin !== ARCHIVE_MAGIC) throw new ToolError(`The backup of ${database} is no archive of pg_dump; nothing has been changed.`);
+    renameSync(partial, file);
+  } catch (error) {
+    rmSync(partial, { force: true });
+    throw error;
+  }
+  report(`backed up to ${file} (${Math.ceil(statSync(file).size / 1024)} KiB); restore with pg_restore`);
+  return file;
+}
+
+async function dumpTo(docker: Docker, container: string, database: string, file: string): Promise<string> {
+  const handle = await docker.getContainer(container).exec({
+    Cmd: ["pg_dump", "-U", "postgres", "-h", "/run/postgresql", "-Fc", "-d", database],
+    AttachStdout: true,
+    AttachStderr: true,
+  });
+  const stream = await handle.start({ hijack: true, stdin: false });
+  const stdout = new PassThrough();
+  const stderr = new PassThrough();
+  let begin = "";
+  let message = "";
+  stdout.on("data", (chunk: Buffer) => {
+    if (begin.length < ARCHIVE_MAGIC.length) begin = (begin + chunk.toString("latin1")).slice(0, ARCHIVE_MAGIC.length);
+  });
+  stderr.on("data", (chunk: Buffer) => (message += chunk.toString("utf8")));
+  docker.modem.demuxStream(stream, stdout, stderr);
+  stream.on("end", () => stdout.end());
+  stream.on("close", () => stdout.end());
+  await pipeline(stdout, createWriteStream(file, { mode: 0o600 }));
+  const { ExitCode } = await handle.inspect();
+  if (ExitCode !== 0) throw new ToolError(`pg_dump of ${database} failed; nothing has been changed: ${message.trim()}`);
+  return begin;
+}
