@@ -4,7 +4,7 @@ import { messageOf, type Problem, StateError } from "../../toolchain/errors.ts";
 import { type PythonValue, readAssignments, UNREADABLE } from "./python-literals.ts";
 
 /** A revision of the old tool. */
-export interface AlembicRevision {
+interface AlembicRevision {
   readonly file: string;
   readonly revision: string;
   /** Empty for a root; several for a merge. */
@@ -14,7 +14,7 @@ export interface AlembicRevision {
 }
 
 /** A place in the proposed chain. */
-export interface ProposedLink {
+interface ProposedLink {
   readonly revision: string;
   readonly file: string;
   /** What `down_revision` would have to be. */

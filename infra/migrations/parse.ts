@@ -5,7 +5,7 @@ import { columnAt, lineAt, offsetOfPosition, splitStatements } from "./statement
 // Never import this module where previews go: the grammar is megabytes of WebAssembly.
 
 /** A place in a file, from 1. */
-export interface Place {
+interface Place {
   readonly line: number;
   readonly column: number;
 }

@@ -8,7 +8,7 @@ import { isSyntaxProblem, loadParser, type SqlParser } from "./parse.ts";
 import type { Phase } from "./phases.ts";
 
 /** A relation as it is now. */
-export interface RelationSize {
+interface RelationSize {
   /** With its indexes and TOAST, over all partitions. */
   readonly bytes: number;
   /** The server's estimate; undefined if it has none. */
@@ -16,7 +16,7 @@ export interface RelationSize {
 }
 
 /** A lock that a statement will take. */
-export interface PlannedLock {
+interface PlannedLock {
   readonly relation: string;
   readonly mode: LockMode;
   /** Undefined if there is no such relation yet: an earlier statement of the plan makes it, and nobody waits for it. */
@@ -36,7 +36,7 @@ export interface PlannedStatement {
 }
 
 /** A migration that will run. */
-export interface PlannedMigration {
+interface PlannedMigration {
   readonly name: string;
   readonly phase: Phase;
   /** What its author says about locks. */

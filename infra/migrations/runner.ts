@@ -16,9 +16,9 @@ import { HEADER_KEYS } from "./header.ts";
 import { lineAt, offsetOfPosition, splitStatements } from "./statements.ts";
 
 /** How long a statement of a migration waits for a lock. Readers that queue behind it wait as long. */
-export const LOCK_TIMEOUT_MS = 500;
+const LOCK_TIMEOUT_MS = 500;
 /** How often migrations are tried when a lock is not to be had. */
-export const MAX_TRIES = 5;
+const MAX_TRIES = 5;
 
 // node-pg-migrate's own number (its PG_MIGRATE_LOCK_ID), so that its program and ours exclude each other.
 const LOCK_ID = 7_241_865_325_823_964n;
@@ -55,8 +55,8 @@ export class MigrationRunningError extends StateError {}
 /**
  * Applies all pending migrations, or takes back the last ones, in one transaction and under node-pg-migrate's lock.
  *
- * A lock that is not granted in {@link LOCK_TIMEOUT_MS} undoes everything and is tried again, {@link MAX_TRIES} times in all,
- * with growing pauses in which nothing is held.
+ * A lock that is not granted in half a second undoes everything; that is tried five times in all, with growing pauses in
+ * which nothing is held.
  *
  * @returns the names of the migrations that ran, in the order in which they ran; none if nothing was pending.
  * @throws {MigrationRunningError} if another migrator holds the lock.

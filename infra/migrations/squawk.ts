@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { messageOf, ToolError } from "../../toolchain/errors.ts";
@@ -44,8 +43,7 @@ export async function runSquawk(paths: readonly string[]): Promise<Finding[]> {
 
 function squawkProgram(): string {
   try {
-    const manifest = createRequire(import.meta.url).resolve("squawk-cli/package.json");
-    return join(dirname(manifest), "js", "bin", "squawk");
+    return join(dirname(fileURLToPath(import.meta.resolve("squawk-cli/package.json"))), "js", "bin", "squawk");
   } catch (cause) {
     throw notUsable(messageOf(cause), cause);
   }

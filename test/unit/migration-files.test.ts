@@ -144,9 +144,11 @@ describe("readMigrations", () => {
 
   test("reads 1,000 migrations in well under a second", () => {
     for (let number = 1; number <= 1000; number++) write(pair(`${String(number).padStart(4, "0")}_create_table`));
-    const start = performance.now();
+    // Processor time: how busy the machine is must not decide.
+    const before = process.cpuUsage();
     expect(readMigrations(folder)).toHaveLength(1000);
-    expect(performance.now() - start).toBeLessThan(500);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(500);
   });
 });
 
