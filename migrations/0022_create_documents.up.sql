@@ -49,7 +49,7 @@ comment on table public.document_chunks is
 comment on column public.document_chunks.id is 'Key of the row; made by the server unless the application sends one.';
 comment on column public.document_chunks.document_id is 'Document the piece comes from.';
 comment on column public.document_chunks.chunk_index is 'Position inside the document, from 0.';
-comment on column public.document_chunks.content is 'The text itself.';
+comment on column public.document_chunks.content is 'Text of the piece.';
 comment on column public.document_chunks.vector_id is 'Key of the piece''s vector in the vector store.';
 comment on column public.document_chunks.semantic_keywords is 'Keywords found by analysis, as JSON.';
 comment on column public.document_chunks.semantic_category is 'Category found by analysis.';

@@ -39,9 +39,9 @@ comment on table public.projects is
 comment on column public.projects.id is 'Key of the row; made by the server unless the application sends one.';
 comment on column public.projects.user_id is 'The user the row belongs to.';
 comment on column public.projects.name is 'Name of the project.';
-comment on column public.projects.description is 'Explanation for people.';
+comment on column public.projects.description is 'What the project is about.';
 comment on column public.projects.project_type is 'Kind of project.';
-comment on column public.projects.programming_language is 'Programming language.';
+comment on column public.projects.programming_language is 'Main programming language; null when not given.';
 comment on column public.projects.framework is 'Framework; null for none.';
 comment on column public.projects.repository_url is 'Address of the repository.';
 comment on column public.projects.local_path is 'Path on the user''s machine.';
@@ -99,11 +99,11 @@ comment on table public.tasks is
 comment on column public.tasks.id is 'Key of the row; made by the server unless the application sends one.';
 comment on column public.tasks.user_id is 'The user the row belongs to.';
 comment on column public.tasks.project_id is 'Project the task belongs to; null for none.';
-comment on column public.tasks.title is 'Title.';
-comment on column public.tasks.description is 'Explanation for people.';
+comment on column public.tasks.title is 'Title of the task, as the user wrote it.';
+comment on column public.tasks.description is 'Details of the task, as the user wrote them.';
 comment on column public.tasks.status is 'State of the task; set by the user.';
 comment on column public.tasks.priority is 'Priority; set by the user.';
-comment on column public.tasks.category is 'Category.';
+comment on column public.tasks.category is 'Name of the category the user sorted it under; null for none.';
 comment on column public.tasks.due_date is 'When it is due; null for no date.';
 comment on column public.tasks.estimated_hours is 'Estimated effort in hours.';
 comment on column public.tasks.actual_hours is 'Actual effort in hours.';
@@ -119,7 +119,7 @@ comment on column public.tasks.complexity_weight is 'Complexity in scoring; 1 is
 comment on column public.tasks.user_priority_weight is 'The user''s own weight in scoring; 1 is neutral.';
 comment on column public.tasks.calculated_score is 'Score worked out by the application from the weights.';
 comment on column public.tasks.task_type is 'Kind of task.';
-comment on column public.tasks.programming_language is 'Programming language.';
+comment on column public.tasks.programming_language is 'Programming language of a coding task; null otherwise.';
 comment on column public.tasks.difficulty_level is 'How hard it is, in the application''s words.';
 comment on column public.tasks.code_context is 'Code the task is about, as JSON.';
 comment on column public.tasks.repository_branch is 'Branch the task is worked on.';
@@ -155,9 +155,9 @@ comment on column public.task_feedback.opportunity_id is 'The finished task.';
 comment on column public.task_feedback.feeling is 'positive, negative and the like.';
 comment on column public.task_feedback.difficulty is 'How hard it was, 1 to 10.';
 comment on column public.task_feedback.energy is 'Energy it took, 1 to 10.';
-comment on column public.task_feedback.category is 'Category.';
+comment on column public.task_feedback.category is 'Name of the finished task''s category.';
 comment on column public.task_feedback.completed_at is 'When the task was finished; set by the server.';
-comment on column public.task_feedback.notes is 'Notes.';
+comment on column public.task_feedback.notes is 'What the user added in words.';
 comment on column public.task_feedback.blockers_encountered is 'Whether something stood in the way.';
 
 create table public.code_templates (
@@ -185,12 +185,12 @@ comment on table public.code_templates is
 comment on column public.code_templates.id is 'Key of the row; made by the server unless the application sends one.';
 comment on column public.code_templates.user_id is 'The user the row belongs to.';
 comment on column public.code_templates.name is 'Name of the template.';
-comment on column public.code_templates.description is 'Explanation for people.';
-comment on column public.code_templates.category is 'Category.';
-comment on column public.code_templates.programming_language is 'Programming language.';
+comment on column public.code_templates.description is 'What the template makes.';
+comment on column public.code_templates.category is 'Group the template is listed under.';
+comment on column public.code_templates.programming_language is 'Programming language the template is in.';
 comment on column public.code_templates.framework is 'Framework; null for none.';
 comment on column public.code_templates.template_content is 'The template, as JSON.';
-comment on column public.code_templates.usage_count is 'How often the prompt was used.';
+comment on column public.code_templates.usage_count is 'How often the template was used.';
 comment on column public.code_templates.is_public is 'Whether other users may see it.';
 comment on column public.code_templates.tags is 'Labels, as JSON.';
 comment on column public.code_templates.created_at is 'When the row was made; set by the server.';

@@ -50,7 +50,7 @@ comment on column public.chat_messages.id is 'Key of the row; made by the server
 comment on column public.chat_messages.session_id is 'Text identifier of the conversation.';
 comment on column public.chat_messages.user_id is 'The user the row belongs to.';
 comment on column public.chat_messages.message_type is 'human, ai or system.';
-comment on column public.chat_messages.content is 'The text itself.';
+comment on column public.chat_messages.content is 'Text of the message.';
 comment on column public.chat_messages.message_order is 'Position inside the session, from 0.';
 comment on column public.chat_messages.conversation_domain is 'Subject of the conversation.';
 comment on column public.chat_messages.tool_used is 'Tool that made the answer; null for none.';

@@ -23,6 +23,6 @@ comment on table public.system_settings is
 comment on column public.system_settings.id is 'Key of the row; made by the server unless the application sends one.';
 comment on column public.system_settings.key is 'Name of the setting, unique.';
 comment on column public.system_settings.value is 'Value as text; secrets belong into encrypted_fields, not here.';
-comment on column public.system_settings.description is 'Explanation for people.';
+comment on column public.system_settings.description is 'What the setting does, for administrators.';
 comment on column public.system_settings.created_at is 'When the row was made; set by the server.';
 comment on column public.system_settings.updated_at is 'When the row was last changed; kept by a trigger.';

@@ -283,10 +283,10 @@ comment on column public.multi_agent_conversations.id is 'Key of the row; made b
 comment on column public.multi_agent_conversations.session_id is 'Text identifier of the conversation, unique.';
 comment on column public.multi_agent_conversations.user_id is 'The user the row belongs to.';
 comment on column public.multi_agent_conversations.conversation_id is 'Identifier of the conversation in the application; null for none.';
-comment on column public.multi_agent_conversations.conversation_title is 'Title.';
+comment on column public.multi_agent_conversations.conversation_title is 'Title shown to the user.';
 comment on column public.multi_agent_conversations.conversation_description is 'What the conversation is about.';
 comment on column public.multi_agent_conversations.conversation_type is 'expert_group, planning or analysis.';
-comment on column public.multi_agent_conversations.domain is 'Subject.';
+comment on column public.multi_agent_conversations.domain is 'Subject area, in the application''s words.';
 comment on column public.multi_agent_conversations.current_phase is 'Phase the conversation is in.';
 comment on column public.multi_agent_conversations.is_active is 'False once the conversation ended.';
 comment on column public.multi_agent_conversations.participating_agents is 'Agents taking part, as a JSON list.';
@@ -302,7 +302,7 @@ comment on column public.multi_agent_conversations.average_response_time_seconds
 comment on column public.multi_agent_conversations.total_tokens_used is 'Tokens spent, as the model counts them; null when not known.';
 comment on column public.multi_agent_conversations.overall_satisfaction_score is 'The user''s rating, 1 to 5.';
 comment on column public.multi_agent_conversations.completion_status is 'How far the conversation is, such as in_progress.';
-comment on column public.multi_agent_conversations.final_outcome is 'Result.';
+comment on column public.multi_agent_conversations.final_outcome is 'What the conversation came to.';
 comment on column public.multi_agent_conversations.started_at is 'When the conversation began; set by the server.';
 comment on column public.multi_agent_conversations.last_activity_at is 'When the row was last changed; kept by a trigger.';
 comment on column public.multi_agent_conversations.completed_at is 'When it was finished; null while open.';

@@ -60,7 +60,7 @@ comment on column public.legacy_agent_configurations.agent_type is 'Kind of agen
 comment on column public.legacy_agent_configurations.agent_name is 'Name of the agent.';
 comment on column public.legacy_agent_configurations.agent_description is 'What the agent does.';
 comment on column public.legacy_agent_configurations.llm_provider is 'Where the model runs.';
-comment on column public.legacy_agent_configurations.model_name is 'Name of the model.';
+comment on column public.legacy_agent_configurations.model_name is 'Name of the model, as its provider calls it.';
 comment on column public.legacy_agent_configurations.model_parameters is 'Parameters of the model, as JSON.';
 comment on column public.legacy_agent_configurations.gpu_assignment is 'GPU number, 0 to 2; null for any.';
 comment on column public.legacy_agent_configurations.gpu_assignment_strategy is 'How the agent gets a GPU.';
@@ -189,7 +189,7 @@ create index ix_legacy_model_instances_model_name on public.legacy_model_instanc
 comment on table public.legacy_model_instances is
   'Older list of loaded models, being retired. Written by the model loader.';
 comment on column public.legacy_model_instances.id is 'Key of the row; made by the server unless the application sends one.';
-comment on column public.legacy_model_instances.model_name is 'Name of the model.';
+comment on column public.legacy_model_instances.model_name is 'Name of the model, as its provider calls it.';
 comment on column public.legacy_model_instances.model_provider is 'Where the model runs.';
 comment on column public.legacy_model_instances.model_size_mb is 'Size of the model in megabytes.';
 comment on column public.legacy_model_instances.gpu_id is 'GPU number, 0 to 2.';

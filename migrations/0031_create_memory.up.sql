@@ -88,7 +88,7 @@ comment on column public.simple_chat_context.context_type is 'Kind of entry, suc
 comment on column public.simple_chat_context.access_level is 'private, shared or public.';
 comment on column public.simple_chat_context.priority is 'Order among entries; higher wins.';
 comment on column public.simple_chat_context.version is 'Number of the row''s revision, counted up by the application.';
-comment on column public.simple_chat_context.expires_at is 'When the row stops being valid.';
+comment on column public.simple_chat_context.expires_at is 'When the entry may be forgotten; null for never.';
 comment on column public.simple_chat_context.is_persistent is 'Whether it outlives the session.';
 comment on column public.simple_chat_context.created_at is 'When the row was made; set by the server.';
 comment on column public.simple_chat_context.updated_at is 'When the row was last changed; kept by a trigger.';

@@ -326,20 +326,20 @@ comment on column public.forensic_investigations.primary_investigator_id is 'Who
 comment on column public.forensic_investigations.investigation_team is 'Keys of the users who work on the case.';
 comment on column public.forensic_investigations.affected_systems is 'Names of the systems affected.';
 comment on column public.forensic_investigations.affected_users is 'Keys of the users affected; kept as long as the case, also after an erasure.';
-comment on column public.forensic_investigations.estimated_impact is 'Estimated impact.';
+comment on column public.forensic_investigations.estimated_impact is 'How bad the incident is thought to be, in the application''s words.';
 comment on column public.forensic_investigations.status is 'INITIATED, EVIDENCE_COLLECTION, ANALYSIS, REPORTING or CLOSED.';
 comment on column public.forensic_investigations.created_at is 'When the row was made; set by the server.';
 comment on column public.forensic_investigations.investigation_started is 'When the work began.';
 comment on column public.forensic_investigations.investigation_completed is 'When the work ended; not before it began.';
 comment on column public.forensic_investigations.evidence_items is 'Evidence, as an object.';
 comment on column public.forensic_investigations.key_findings is 'Findings, one entry each.';
-comment on column public.forensic_investigations.investigation_notes is 'Notes.';
+comment on column public.forensic_investigations.investigation_notes is 'Working notes of the investigators.';
 comment on column public.forensic_investigations.legal_hold is 'True when nothing of the case may be deleted.';
 comment on column public.forensic_investigations.law_enforcement_notified is 'Whether the authorities were told.';
 comment on column public.forensic_investigations.regulatory_reporting_required is 'Whether a regulator has to be told.';
 comment on column public.forensic_investigations.custody_chain is 'Who held the evidence and when, as a JSON list.';
 comment on column public.forensic_investigations.evidence_hash is 'Hash over the evidence.';
-comment on column public.forensic_investigations.final_report is 'The report.';
+comment on column public.forensic_investigations.final_report is 'Closing report of the case.';
 comment on column public.forensic_investigations.recommendations is 'What to do next, one entry each.';
 
 -- With its owner's rights: an invoker would have to be allowed every column of the table, secrets as well.

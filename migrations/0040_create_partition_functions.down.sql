@@ -4,7 +4,7 @@
 
 drop function maintenance.drop_partitions(regclass, timestamptz);
 drop function maintenance.has_rows(regclass, timestamptz);
-drop function maintenance.make_partitions(integer);
+drop function maintenance.make_partitions(integer, regclass);
 drop function maintenance.partition_key(regclass);
 drop view maintenance.partitions;
 drop schema maintenance;

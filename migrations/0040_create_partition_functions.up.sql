@@ -44,7 +44,7 @@ return (
 comment on function maintenance.partition_key(regclass) is 'Column that decides the partition; null for a plain table.';
 revoke execute on function maintenance.partition_key(regclass) from public;
 
-create function maintenance.make_partitions(p_months_ahead integer default 3)
+create function maintenance.make_partitions(p_months_ahead integer default 3, p_parent regclass default null)
 returns table (partition_name text, starts_at timestamptz, moved_rows bigint)
 language plpgsql
 set search_path = ''
@@ -79,7 +79,9 @@ begin
     from pg_catalog.pg_partitioned_table as partitioned
     inner join pg_catalog.pg_class as class on class.oid = partitioned.partrelid
     inner join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-    where namespace.nspname in ('public', 'audit') and partitioned.partdefid <> 0
+    where namespace.nspname in ('public', 'audit')
+      and partitioned.partdefid <> 0
+      and (p_parent is null or class.oid = p_parent)
     order by 2, 3
   loop
     -- From the oldest row that waits in the default partition, or from this month.
@@ -140,10 +142,10 @@ begin
 end
 $$;
 
-comment on function maintenance.make_partitions(integer) is
-  'Makes the monthly partitions (UTC) of every log table up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made.';
+comment on function maintenance.make_partitions(integer, regclass) is
+  'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: a default partition is locked until the end of the transaction.';
 comment on function maintenance.has_rows(regclass, timestamptz) is 'Whether a log table has a row in the month that begins then.';
-revoke execute on function maintenance.make_partitions(integer) from public;
+revoke execute on function maintenance.make_partitions(integer, regclass) from public;
 revoke execute on function maintenance.has_rows(regclass, timestamptz) from public;
 
 create function maintenance.drop_partitions(p_parent regclass, p_older_than timestamptz)

@@ -6,9 +6,18 @@
 create procedure maintenance.run(p_months_ahead integer default 3, p_batch_size integer default 5000)
 language plpgsql
 as $$
+declare
+  v_parent record;
 begin
-  perform maintenance.make_partitions(p_months_ahead);
-  commit;
+  -- Table by table, so that no default partition stays locked while another is emptied.
+  for v_parent in
+    select distinct pg_catalog.format('%I.%I', parent_schema, parent_table)::pg_catalog.regclass as relation
+    from maintenance.partitions
+    order by 1
+  loop
+    perform maintenance.make_partitions(p_months_ahead, v_parent.relation);
+    commit;
+  end loop;
   call maintenance.apply_retention(p_batch_size);
   perform maintenance.refresh_views();
   commit;
