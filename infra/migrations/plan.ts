@@ -52,8 +52,7 @@ export interface MigrationPlan {
   readonly warnings: readonly string[];
 }
 
-/** A table above this size is not read through in a moment. */
-const LARGE_BYTES = 100 * 2 ** 20;
+const MIB = 2 ** 20;
 
 /**
  * What applying would do: pending SQL, its locks, and the sizes of the tables it touches.
@@ -61,9 +60,16 @@ const LARGE_BYTES = 100 * 2 ** 20;
  * Reads in one transaction that is `read only` and takes no lock beyond ACCESS SHARE on catalogues and, for a moment each, on the
  * tables measured.
  *
+ * @param options.largeMiB size above which a table is not read through in a moment, so that its writers' wait is worth a warning;
+ * 100 if not given.
  * @throws {StateError} if the files don't continue what is applied.
  */
-export async function planMigrations(client: Client, migrations: readonly Migration[]): Promise<MigrationPlan> {
+export async function planMigrations(
+  client: Client,
+  migrations: readonly Migration[],
+  options: { readonly largeMiB?: number } = {},
+): Promise<MigrationPlan> {
+  const largeBytes = (options.largeMiB ?? 100) * MIB;
   const parser = await loadParser();
   await client.query(
     "begin isolation level repeatable read read only; set local lock_timeout = '2s'; set local search_path = public",
@@ -76,7 +82,7 @@ export async function planMigrations(client: Client, migrations: readonly Migrat
     const referenced = [...references.values()].flat();
     const known = await measure(client, [...new Set([...locks.map(({ relation }) => relation), ...referenced])]);
     const pending = planned.map((each) => complete(each, known, references));
-    return { applied: applied.length, pending, warnings: pending.flatMap(warningsOf) };
+    return { applied: applied.length, pending, warnings: pending.flatMap((each) => warningsOf(each, largeBytes)) };
   } finally {
     await client.query("rollback");
   }
@@ -133,17 +139,17 @@ function complete(draft: Draft, known: ReadonlyMap<string, Known>, references: R
   };
 }
 
-function warningsOf({ statements }: PlannedMigration): string[] {
+function warningsOf({ statements }: PlannedMigration, largeBytes: number): string[] {
   return statements.flatMap(({ file, line, locks, work }) =>
     locks
       // SHARE and stronger keep writers out.
       .filter(
         ({ mode, size }) =>
-          work && LOCK_MODES.indexOf(mode) >= LOCK_MODES.indexOf("SHARE") && (size?.bytes ?? 0) > LARGE_BYTES,
+          work && LOCK_MODES.indexOf(mode) >= LOCK_MODES.indexOf("SHARE") && (size?.bytes ?? 0) > largeBytes,
       )
       .map(
         ({ relation, mode, size }) =>
-          `${file}:${line} ${work} under ${mode} on ${relation}, ${Math.round((size?.bytes ?? 0) / 2 ** 20)} MiB: writers wait until it is done.`,
+          `${file}:${line} ${work} under ${mode} on ${relation}, ${Math.round((size?.bytes ?? 0) / MIB)} MiB: writers wait until it is done.`,
       ),
   );
 }
