@@ -18,6 +18,8 @@ export const commands: Readonly<Record<string, () => Promise<CommandModule>>> = 
   psql: () => import("./commands/psql.ts"),
   migrate: () => import("./commands/migrate.ts"),
   rollback: () => import("./commands/rollback.ts"),
+  maintain: () => import("./commands/maintain.ts"),
+  privacy: () => import("./commands/privacy.ts"),
   doctor: () => import("./commands/doctor.ts"),
   pulumi: () => import("./commands/pulumi.ts"),
   dev: () => import("./commands/dev.ts"),

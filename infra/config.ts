@@ -113,6 +113,8 @@ export const settings = {
   pgbouncerMaxPreparedStatements: integer(1, 10_000).default(200).describe("Prepared statements kept per server connection, so that they work in transaction mode (max_prepared_statements)."),
   pgbouncerSettings: overrides("1", "0").default({}).describe("Overrides of further PgBouncer settings, as an object. Settings that carry the package's guarantees are refused."),
 
+  maintenanceIntervalMin: integer(0, 10_080).default(60).describe("Minutes between runs of the maintenance container (partitions, retention, materialized views), in stacks whose rolloutPhase is 4. 0: no such container; run `aiwdb maintain` yourself."),
+
   healthCheckIntervalSec: integer(1, 3_600).default(30).describe("Seconds between health checks; every second while starting."),
   stopTimeoutSec: integer(10, 3_600).default(120).describe("Seconds a container may take to stop before it is killed; a large buffer pool needs time to write."),
   logMaxSizeMiB: integer(1, 10_240).default(20).describe("Size in MiB at which a container's log file is rotated; three are kept."),

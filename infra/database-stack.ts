@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./certificates.ts";
 import { parseConfig } from "./config.ts";
 import { Database, type RolePasswords } from "./database.ts";
+import { Maintenance } from "./maintenance.ts";
 import { readMigrations } from "./migrations/files.ts";
 import { CLIENT_ROLES, engineNames, ROLES, sessionDatabase } from "./names.ts";
 import { DatabaseNetwork } from "./network.ts";
@@ -64,6 +65,16 @@ export class DatabaseStack extends pulumi.ComponentResource {
       child,
     );
 
+    const hasMaintenance = config.profile === "standard" && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
+    if (hasMaintenance) {
+      new Maintenance(
+        `${name}-maintenance`,
+        { config, certificates, networkName, image: server.image, ownerPassword: passwords[ROLES.owner], databaseName: database.databaseName },
+        child,
+      );
+    }
+    const names = engineNames(config.stack);
+
     this.connections = pulumi
       .all([server.host, server.port, pooler.host, pooler.port, database.databaseName, certificates.clientDirectory])
       .apply(([directHost, directPort, poolerHost, poolerPort, databaseName, directory]) => ({
@@ -72,7 +83,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
         direct: { host: directHost, port: directPort, database: databaseName },
         transaction: { host: poolerHost, port: poolerPort, database: databaseName },
         session: { host: poolerHost, port: poolerPort, database: sessionDatabase(databaseName) },
-        containers: { postgres: engineNames(config.stack).postgres, pgbouncer: engineNames(config.stack).pgbouncer },
+        containers: { postgres: names.postgres, pgbouncer: names.pgbouncer, ...(hasMaintenance ? { maintenance: names.maintenance } : {}) },
         roles: [...CLIENT_ROLES],
         certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
       }));
@@ -99,7 +110,7 @@ export interface ConnectionInfo {
   readonly transaction: Address;
   /** PgBouncer in session mode. */
   readonly session: Address;
-  readonly containers: { readonly postgres: string; readonly pgbouncer: string };
+  readonly containers: { readonly postgres: string; readonly pgbouncer: string; readonly maintenance?: string };
   readonly roles: readonly string[];
   /** Paths of certificates and keys by role. */
   readonly certificates: Readonly<Record<string, { sslRootCert: string; sslCert: string; sslKey: string }>>;

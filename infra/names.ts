@@ -57,8 +57,10 @@ export function engineNames(stack: string) {
     network: name("network"),
     postgres: name("postgres"),
     pgbouncer: name("pgbouncer"),
+    maintenance: name("maintenance"),
     dataVolume: name("data"),
     postgresConfigVolume: name("postgres-config"),
     pgbouncerConfigVolume: name("pgbouncer-config"),
+    maintenanceConfigVolume: name("maintenance-config"),
   } as const;
 }

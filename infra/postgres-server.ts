@@ -27,6 +27,8 @@ export class PostgresServer extends pulumi.ComponentResource {
   readonly port: pulumi.Output<number>;
   /** The superuser's connection to the maintenance database; secret. */
   readonly superuser: ConnectionInput;
+  /** Tag of the image it runs. */
+  readonly image: pulumi.Output<string>;
   /** Holds the data; what lives inside the database goes with it. */
   readonly dataVolume: docker.Volume;
 
@@ -37,6 +39,7 @@ export class PostgresServer extends pulumi.ComponentResource {
     const labels = [{ label: STACK_LABEL, value: config.stack }];
 
     const image = new Image(`${name}-image`, { kind: "postgres", tag: imageTag("postgres") }, { parent: this });
+    this.image = image.tag;
     this.dataVolume = new docker.Volume(
       `${name}-data`,
       { name: names.dataVolume, labels, ...(config.profile === "ci" ? inMemory(config.postgresMemoryMiB) : {}) },

@@ -46,7 +46,7 @@ export interface VolumeFilesArgs {
   /** Who the files belong to inside the container. */
   readonly uid: number;
   readonly files: Record<string, { readonly content: pulumi.Input<string>; readonly mode: FileSpec["mode"] }>;
-  readonly service: "postgres" | "pgbouncer";
+  readonly service: "postgres" | "pgbouncer" | "maintenance";
   /** Container that is told to reload, if it runs. */
   readonly container: string;
   /** When it changes, the container is restarted instead. */

@@ -1,24 +1,22 @@
 import { defineCommand } from "citty";
-import { engineNames } from "../../infra/names.ts";
-import { diagnose, type Part } from "../../toolchain/diagnosis.ts";
-import { ToolError, UserError } from "../../toolchain/errors.ts";
-import type { PortNeed } from "../../toolchain/machine.ts";
+import { diagnose, isLocalEngine, type Part } from "../../toolchain/diagnosis.ts";
+import type { Engine } from "../../toolchain/docker-engine.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
+import { ToolError, UserError, type Problem } from "../../toolchain/errors.ts";
 import { createOutput } from "../output.ts";
+import { obstacles } from "../stack/engine-objects.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
 
-/** The ports a stack publishes on this machine, and the containers that may hold them. */
-export function portNeeds(stack: string): PortNeed[] {
-  const config = readStackConfig(stack);
-  const names = engineNames(stack);
-  return [
-    { subject: "postgresPort", host: "127.0.0.1", port: config.postgresPort, container: names.postgres },
-    {
-      subject: "pgbouncerPort",
-      host: config.pgbouncerPublishAddress,
-      port: config.pgbouncerPort,
-      container: names.pgbouncer,
-    },
-  ];
+/** What is in the way of the stack: its settings, and names and ports that something else holds. */
+async function stackProblems(stack: string, engine: Engine | undefined): Promise<readonly Problem[]> {
+  try {
+    const config = readStackConfig(stack);
+    return engine === undefined ? [] : await obstacles(engineClient(engine), config, isLocalEngine(engine.host));
+  } catch (error) {
+    // One more finding; the tools are shown all the same.
+    if (error instanceof UserError && error.problems.length > 0) return error.problems;
+    throw error;
+  }
 }
 
 function table(parts: readonly Part[]): string[] {
@@ -49,17 +47,8 @@ export default defineCommand({
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
-    let ports: PortNeed[] = [];
-    const unusable: UserError["problems"][number][] = [];
-    try {
-      ports = portNeeds(args.stack);
-    } catch (error) {
-      // Settings that can't be read are one more finding; the tools are shown all the same.
-      if (!(error instanceof UserError)) throw error;
-      unusable.push(...error.problems);
-    }
-    const { parts, problems } = await diagnose(ports);
-    const all = [...unusable, ...problems];
+    const { engine, parts, problems } = await diagnose();
+    const all = [...problems, ...(await stackProblems(args.stack, engine))];
     for (const line of table(parts)) output.text(line);
     if (all.length > 0) throw new ToolError(`${all.length === 1 ? "1 problem" : `${all.length} problems`} found:`, all);
     output.text("No problems found.");

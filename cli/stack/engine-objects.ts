@@ -72,14 +72,14 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
     docker.listVolumes(),
   ]);
   const isMine = (list: readonly { name: string }[], name: string) => list.some((object) => object.name === name);
-  for (const name of [names.postgres, names.pgbouncer]) {
+  for (const name of [names.postgres, names.pgbouncer, names.maintenance]) {
     const exists = containers.some(({ Names }) => Names.includes(`/${name}`));
     if (exists && !isMine(mine.containers, name)) taken("container", name, `Rename or remove it, or choose another stack name with --stack.`);
   }
   if (networks.some(({ Name }) => Name === names.network) && !isMine(mine.networks, names.network)) {
     taken("network", names.network, "Remove it, or choose another stack name with --stack.");
   }
-  for (const name of [names.dataVolume, names.postgresConfigVolume, names.pgbouncerConfigVolume]) {
+  for (const name of [names.dataVolume, names.postgresConfigVolume, names.pgbouncerConfigVolume, names.maintenanceConfigVolume]) {
     if (Volumes.some(({ Name }) => Name === name) && !mine.volumes.includes(name)) {
       taken("volume", name, "It may hold somebody's data: look into it, then remove it or choose another stack name with --stack.");
     }

@@ -8,6 +8,7 @@ export function addresses(config: StackConfig) {
     gateway: addressIn(config.networkSubnet, 1),
     postgres: addressIn(config.networkSubnet, 2),
     pgbouncer: addressIn(config.networkSubnet, 3),
+    maintenance: addressIn(config.networkSubnet, 4),
   } as const;
 }
 

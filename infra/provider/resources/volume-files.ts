@@ -14,7 +14,11 @@ const STAGING = ".staged";
 const SERVER_CERTIFICATE = "tls/server.crt";
 
 /** Mounted where the image has it, because a new volume takes owner and mode from there. */
-const MOUNT: Record<Inputs["service"], string> = { postgres: POSTGRES_CONFIG_DIR, pgbouncer: PGBOUNCER_CONFIG_DIR };
+const MOUNT: Record<Inputs["service"], string> = {
+  postgres: POSTGRES_CONFIG_DIR,
+  pgbouncer: PGBOUNCER_CONFIG_DIR,
+  maintenance: POSTGRES_CONFIG_DIR,
+};
 
 /** Inputs; see `volumeFiles`. */
 interface Inputs {
@@ -22,7 +26,7 @@ interface Inputs {
   readonly image: string;
   readonly uid: number;
   readonly files: Files;
-  readonly service: "postgres" | "pgbouncer";
+  readonly service: "postgres" | "pgbouncer" | "maintenance";
   readonly container: string;
   readonly restartKey: string;
   readonly host: string;
@@ -113,6 +117,8 @@ const SERVICES: Record<Inputs["service"], Service> = {
       return "";
     },
   },
+  // Its psql reads the files anew at each run.
+  maintenance: { refused: async () => "", reload: async () => "" },
   pgbouncer: {
     refused: async () => "", // it has no way to ask; RELOAD itself says so
     async reload(docker, container) {
