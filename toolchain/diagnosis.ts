@@ -3,7 +3,7 @@ import { engineClient } from "./engine-client.ts";
 import { messageOf, ToolError, type Problem } from "./errors.ts";
 import { findImage } from "./image-build.ts";
 import { IMAGE_KINDS, imageTag } from "./image-tag.ts";
-import { checkMachine, type PortNeed } from "./machine.ts";
+import { checkMachine } from "./machine.ts";
 import { findPlugins } from "./plugins.ts";
 import { findPulumiCli } from "./pulumi-cli.ts";
 import { readRecord } from "./record.ts";
@@ -20,6 +20,8 @@ export interface Part {
 
 /** The state of everything set-up takes care of, and what is wrong with the machine. */
 export interface Diagnosis {
+  /** The engine that answers, if any. */
+  readonly engine: Engine | undefined;
   readonly parts: readonly Part[];
   readonly problems: readonly Problem[];
 }
@@ -64,12 +66,8 @@ export function isLocalEngine(host: string): boolean {
   return host.startsWith("unix://");
 }
 
-/**
- * Looks at every part and at the machine; changes nothing. Compares every checksum of the cache, which takes seconds.
- *
- * @param ports the ports a stack wants to publish
- */
-export async function diagnose(ports: readonly PortNeed[]): Promise<Diagnosis> {
+/** Looks at every part and at the machine; changes nothing. Compares every checksum of the cache, which takes a second. */
+export async function diagnose(): Promise<Diagnosis> {
   const record = readRecord<ToolchainRecord>("toolchain");
   const problems: Problem[] = [];
   let engine: Engine | undefined;
@@ -94,9 +92,7 @@ export async function diagnose(ports: readonly PortNeed[]): Promise<Diagnosis> {
   const [pulumi, images, machine] = await Promise.all([
     pulumiParts(),
     engine === undefined ? [] : engineParts(engine),
-    checkMachine(
-      engine === undefined ? { ports } : { docker: engineClient(engine), isLocal: isLocalEngine(engine.host), ports },
-    ),
+    checkMachine(engine === undefined ? {} : { docker: engineClient(engine), isLocal: isLocalEngine(engine.host) }),
   ]);
-  return { parts: [node, enginePart, ...pulumi, ...images], problems: [...problems, ...machine] };
+  return { engine, parts: [node, enginePart, ...pulumi, ...images], problems: [...problems, ...machine] };
 }

@@ -45,7 +45,10 @@ function candidates({ env = process.env, sockets = defaultSockets(env) }: FindEn
   if (fromEnv !== undefined) return [{ address: fromEnv, origin: "DOCKER_HOST", chosen: true }];
   const context = currentContext(env);
   if (context !== undefined) return [{ address: context, origin: `docker context "${context.name}"`, chosen: true }];
-  return sockets.map((path) => ({ address: { host: `unix://${path}` }, origin: path, chosen: false }));
+  return sockets.map((path) => {
+    const host = `unix://${path}`;
+    return { address: { host }, origin: host === privateHost() ? "private engine" : "default socket", chosen: false };
+  });
 }
 
 function problemOf(candidate: Candidate, answer: Answer, timeoutMs: number): Problem | undefined {

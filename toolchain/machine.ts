@@ -1,5 +1,4 @@
 import { statfs } from "node:fs/promises";
-import { createServer } from "node:net";
 import { dirname } from "node:path";
 import type Docker from "dockerode";
 import type { Problem } from "./errors.ts";
@@ -11,53 +10,6 @@ const GIB = 1024 ** 3;
 const MINIMUM_FREE_BYTES = GIB;
 /** Certificates are valid from the moment they are made; clocks further apart would refuse fresh ones. */
 const CLOCK_TOLERANCE_MS = 30_000;
-
-/** A port of this machine that a container will publish. */
-export interface PortNeed {
-  /** The setting it comes from, as the user knows it. */
-  readonly subject: string;
-  readonly host: string;
-  readonly port: number;
-  /** The stack's own container, which may hold it already. */
-  readonly container?: string;
-}
-
-function tryListen({ host, port }: PortNeed): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
-  });
-}
-
-async function publisher(docker: Docker | undefined, port: number): Promise<string | undefined> {
-  const containers = (await docker?.listContainers()) ?? [];
-  return containers.find(({ Ports }) => Ports.some(({ PublicPort }) => PublicPort === port))?.Names[0]?.slice(1);
-}
-
-async function checkPort(need: PortNeed, docker: Docker | undefined): Promise<Problem[]> {
-  const { subject, host, port } = need;
-  const failure = await tryListen(need);
-  if (failure === undefined) return [];
-  const remedy = `Set ${subject} to another one.`;
-  if (failure !== "EADDRINUSE")
-    return [{ subject, problem: `${host}:${port} can't be listened on (${failure})`, remedy }];
-  const container = await publisher(docker, port);
-  if (container !== undefined && container === need.container) return [];
-  const holder = container === undefined ? "another program" : `container ${container}`;
-  return [
-    {
-      subject,
-      problem: `${host}:${port} is taken by ${holder}`,
-      remedy: `${remedy.slice(0, -1)}, or stop what holds it.`,
-    },
-  ];
-}
-
-/** The ports that something other than the stack itself already holds. */
-export async function checkPorts(needs: readonly PortNeed[], docker?: Docker): Promise<Problem[]> {
-  return (await Promise.all(needs.map((need) => checkPort(need, docker)))).flat();
-}
 
 async function freeBytes(path: string): Promise<number | undefined> {
   try {
@@ -142,13 +94,12 @@ export function checkNode(version: string = process.versions.node): Problem[] {
 
 export interface MachineNeeds {
   readonly docker?: Docker;
-  /** Whether the engine runs on this machine, so that its ports and disk can be looked at. */
+  /** Whether the engine runs on this machine, so that its disk can be looked at. @default true */
   readonly isLocal?: boolean;
-  readonly ports?: readonly PortNeed[];
 }
 
 /** Everything about this machine and its engine that would keep a stack from coming up, at once. Changes nothing. */
-export async function checkMachine({ docker, isLocal = true, ports = [] }: MachineNeeds): Promise<Problem[]> {
+export async function checkMachine({ docker, isLocal = true }: MachineNeeds): Promise<Problem[]> {
   const info = (await docker?.info()) as EngineInfo | undefined;
   const { cache, state, data } = folders();
   const disks: DiskNeed[] = [
@@ -157,11 +108,6 @@ export async function checkMachine({ docker, isLocal = true, ports = [] }: Machi
     { subject: "data folder", path: data },
     ...(isLocal && info !== undefined ? [{ subject: "Docker Engine's data folder", path: info.DockerRootDir }] : []),
   ];
-  const [disk, taken] = await Promise.all([checkDisk(disks), isLocal ? checkPorts(ports, docker) : []]);
-  return [
-    ...checkNode(),
-    ...(info === undefined ? [] : [...checkEngineVersion(info), ...checkClock(info)]),
-    ...taken,
-    ...disk,
-  ];
+  const engineProblems = info === undefined ? [] : [...checkEngineVersion(info), ...checkClock(info)];
+  return [...checkNode(), ...engineProblems, ...(await checkDisk(disks))];
 }

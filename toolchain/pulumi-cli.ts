@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
 import { messageOf } from "./errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go-build.ts";
+import { folders, privateFolder } from "./paths.ts";
 import { step, type Report, type Way } from "./progress.ts";
 import { reachable } from "./reachable.ts";
 import { readRecord, writeRecord } from "./record.ts";
@@ -62,8 +63,8 @@ async function versionOf(bin: string): Promise<string> {
 async function findOnPath(report: Report): Promise<PulumiCli | undefined> {
   for (const candidate of findPrograms("pulumi")) {
     const bin = realpathSync(candidate);
-    // npm puts its package's downloader on PATH under the same name.
-    if (bin.includes("/node_modules/")) continue;
+    // npm puts its package's downloader on PATH under the same name; a command run by another one has our own there.
+    if (bin.includes("/node_modules/") || bin.startsWith(realpathSync(privateFolder(folders().cache)))) continue;
     const languageHost = [join(dirname(bin), LANGUAGE_HOST), ...findPrograms(LANGUAGE_HOST)].find((path) =>
       statSync(path, { throwIfNoEntry: false })?.isFile(),
     );

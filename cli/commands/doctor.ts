@@ -3,6 +3,7 @@ import { diagnose, isLocalEngine, type Part } from "../../toolchain/diagnosis.ts
 import type { Engine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { ToolError, UserError, type Problem } from "../../toolchain/errors.ts";
+import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { obstacles } from "../stack/engine-objects.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
@@ -35,16 +36,7 @@ export default defineCommand({
     name: "doctor",
     description: "Show every tool with its version and how it was come by; check ports, disk, clock and versions",
   },
-  args: {
-    stack: {
-      type: "string",
-      alias: "s",
-      default: "dev",
-      description: "Stack whose ports are checked",
-      valueHint: "name",
-    },
-    json: { type: "boolean", default: false, description: "Print JSON" },
-  },
+  args: stackArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const { engine, parts, problems } = await diagnose();

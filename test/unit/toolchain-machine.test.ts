@@ -1,67 +1,7 @@
-import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type Docker from "dockerode";
-import { afterEach, expect, test } from "vitest";
-import { checkClock, checkDisk, checkEngineVersion, checkNode, checkPorts } from "../../toolchain/machine.ts";
-
-const servers: Server[] = [];
-afterEach(() => {
-  for (const server of servers.splice(0)) server.close();
-});
-
-async function takenPort(): Promise<number> {
-  const server = createServer();
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return (server.address() as AddressInfo).port;
-}
-
-const need = (port: number, host = "127.0.0.1") => ({
-  subject: "pgbouncerPort",
-  host,
-  port,
-  container: "aiwdb-dev-pgbouncer",
-});
-
-/** An engine on which this container publishes the port. */
-function engineWith(name: string, port: number): Docker {
-  const containers = [{ Names: [`/${name}`], Ports: [{ PublicPort: port }] }];
-  return { listContainers: async () => containers } as unknown as Docker;
-}
-
-test("finds a port that another program holds, and names the setting", async () => {
-  const port = await takenPort();
-  expect(await checkPorts([need(port)])).toEqual([
-    {
-      subject: "pgbouncerPort",
-      problem: `127.0.0.1:${port} is taken by another program`,
-      remedy: "Set pgbouncerPort to another one, or stop what holds it.",
-    },
-  ]);
-});
-
-test("names a foreign container that holds the port", async () => {
-  const port = await takenPort();
-  const [problem] = await checkPorts([need(port)], engineWith("somebodys-db", port));
-  expect(problem?.problem).toBe(`127.0.0.1:${port} is taken by container somebodys-db`);
-});
-
-test("lets the stack's own container hold the port", async () => {
-  const port = await takenPort();
-  expect(await checkPorts([need(port)], engineWith("aiwdb-dev-pgbouncer", port))).toEqual([]);
-});
-
-test("accepts a free port", async () => {
-  const port = await takenPort();
-  await new Promise((resolve) => servers.splice(0)[0]?.close(resolve));
-  expect(await checkPorts([need(port)])).toEqual([]);
-});
-
-test("refuses an address this machine does not have", async () => {
-  const [problem] = await checkPorts([need(25_432, "203.0.113.1")]);
-  expect(problem?.problem).toBe("203.0.113.1:25432 can't be listened on (EADDRNOTAVAIL)");
-});
+import { expect, test } from "vitest";
+import { checkClock, checkDisk, checkEngineVersion, checkNode } from "../../toolchain/machine.ts";
 
 test("looks at the disk of a folder that is not made yet", async () => {
   const places = [{ subject: "cache folder", path: join(tmpdir(), "not/made/yet") }];
