@@ -11,7 +11,7 @@ export const examples = ["aiwdb maintain", "aiwdb maintain --checks           # 
 
 interface Report {
   readonly partitions: readonly { partition_name: string; starts_at: Date; moved_rows: string }[];
-  readonly retention: readonly { table_name: string; retention_action: string; records_affected: number; success: boolean; error_message: string | null }[];
+  readonly retention: readonly { table_name: string; retention_action: string; records_affected: number; execution_status: string; error_message: string | null }[];
   readonly views: readonly { view_name: string; duration_ms: number }[];
   readonly durationMs: { readonly partitions: number; readonly retention: number; readonly views: number };
 }
@@ -59,7 +59,7 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
   // A procedure that commits per batch, so it cannot stand in a query with parameters of its own transaction.
   const [, retentionMs] = await timed("retention", () => client.query(`call maintenance.apply_retention(${Math.trunc(batchSize)})`));
   const retention = await client.query(
-    `select table_name, retention_action, records_affected, success, error_message
+    `select table_name, retention_action, records_affected, execution_status, error_message
        from audit.data_retention_logs where executed_at >= $1 order by executed_at`,
     [clock[0].started],
   );
@@ -73,12 +73,12 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
 }
 
 function describe({ partitions, retention, views, durationMs }: Report): string {
-  const failed = retention.filter(({ success }) => !success);
+  const failed = retention.filter(({ execution_status }) => execution_status !== "SUCCESS");
   return [
     `partitions  ${partitions.length} made (${durationMs.partitions} ms)`,
     ...partitions.map(({ partition_name }) => `            ${partition_name}`),
-    `retention   ${retention.reduce((sum, { records_affected }) => sum + records_affected, 0)} rows by ${retention.length} policies, ${failed.length} failed (${durationMs.retention} ms)`,
-    ...failed.map(({ table_name, error_message }) => `            ${table_name}: ${error_message ?? ""}`),
+    `retention   ${retention.reduce((sum, { records_affected }) => sum + records_affected, 0)} rows by ${retention.length} policies, ${failed.length} not wholly done (${durationMs.retention} ms)`,
+    ...failed.map(({ table_name, execution_status, error_message }) => `            ${table_name}: ${execution_status} ${error_message ?? ""}`),
     `views       ${views.length} refreshed (${durationMs.views} ms)`,
   ].join("\n");
 }
