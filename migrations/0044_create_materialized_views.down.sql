@@ -1,6 +1,7 @@
 -- Phase: 4
--- Why: takes back the materialized views; their content is derived, so nothing is lost.
+-- Why: takes back the materialized views; their content is derived and comes back with them.
 -- Lock: ACCESS EXCLUSIVE on the views, for milliseconds.
+-- Data loss: when each view was last refreshed.
 
 drop function maintenance.refresh_views();
 drop view maintenance.view_freshness;
