@@ -8,8 +8,6 @@ import { step } from "./progress.ts";
 import { reachable } from "./reachable.ts";
 import { versions } from "./versions.ts";
 
-export { imageTag } from "./image-tag.ts";
-
 const OFFICIAL: Record<ImageKind, string> = {
   postgres: versions.images.postgres.official,
   pgbouncer: versions.images.debian.official,

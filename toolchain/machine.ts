@@ -92,7 +92,7 @@ export function checkNode(version: string = process.versions.node): Problem[] {
   ];
 }
 
-export interface MachineNeeds {
+interface MachineNeeds {
   readonly docker?: Docker;
   /** Whether the engine runs on this machine, so that its disk can be looked at. @default true */
   readonly isLocal?: boolean;

@@ -26,13 +26,13 @@ const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 150_000;
 const POLL_MS = 100;
 /** dockerd lies in folders that only root has on PATH. */
-export const ADMIN_FOLDERS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+const ADMIN_FOLDERS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /**
  * Where the private engine has its socket and run-time files: a short path, since sockets have 108 bytes, which a reboot
  * empties. One for the machine, whatever data folder is in use: two engines would take each other's packet filters down.
  */
-export const RUNTIME_FOLDER = "/run/ai-workflow-database";
+const RUNTIME_FOLDER = "/run/ai-workflow-database";
 
 /** The private engine's address. */
 export function privateHost(runtime: string = RUNTIME_FOLDER): string {

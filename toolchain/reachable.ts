@@ -20,7 +20,7 @@ const PROBE_TIMEOUT_MS = 4_000;
 const REMEMBER_MS = 10 * 60_000;
 
 /** Whether anything answers HTTP at the address within the time, whatever the status. */
-export async function answers(url: string, timeoutMs: number): Promise<boolean> {
+async function answers(url: string, timeoutMs: number): Promise<boolean> {
   try {
     const response = await fetch(url, { method: "HEAD", redirect: "manual", signal: AbortSignal.timeout(timeoutMs) });
     await response.body?.cancel();

@@ -36,7 +36,7 @@ export interface SetUpOptions {
 }
 
 /** The environment in which `pulumi` finds its language host, its plugins and the engine. */
-export function pulumiEnv(pulumi: PulumiCli, plugins: Plugins, engine: Engine): NodeJS.ProcessEnv {
+function pulumiEnv(pulumi: PulumiCli, plugins: Plugins, engine: Engine): NodeJS.ProcessEnv {
   return {
     ...process.env,
     ...plugins.env,

@@ -47,3 +47,5 @@ export default defineCommand({
     output.json({ parts, problems: all });
   },
 });
+
+export const examples = ["aiwdb doctor", "aiwdb doctor --stack prod --json"];
