@@ -4,6 +4,7 @@ import { messageOf, ToolError, type Problem } from "./errors.ts";
 import { findImage } from "./image-build.ts";
 import { IMAGE_KINDS, imageTag } from "./image-tag.ts";
 import { checkMachine } from "./machine.ts";
+import { folders } from "./paths.ts";
 import { findPlugins } from "./plugins.ts";
 import { findPulumiCli } from "./pulumi-cli.ts";
 import { readRecord } from "./record.ts";
@@ -80,7 +81,12 @@ export async function diagnose(): Promise<Diagnosis> {
       ...(error instanceof ToolError ? error.problems : [{ subject: "Docker Engine", problem: messageOf(error) }]),
     );
   }
-  const node: Part = { part: "Node", version: `v${process.versions.node}`, way: "found", where: process.execPath };
+  const node: Part = {
+    part: "Node",
+    version: `v${process.versions.node}`,
+    way: process.execPath.startsWith(folders().cache) ? "downloaded" : "found",
+    where: process.execPath,
+  };
   const enginePart: Part = engine
     ? {
         part: "Docker Engine",
