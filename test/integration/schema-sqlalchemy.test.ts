@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { libpqUrl } from "../../cli/stack/libpq.ts";
+import { connectionFor } from "../../cli/stack/status.ts";
 import { runSqlalchemyProgram } from "../helpers/python.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
@@ -12,6 +14,8 @@ afterAll(async () => {
   await database?.close();
 });
 
+const EVERYTHING = { role: "app_user", reflected_tables: 78, declared_models: 9, report_names: 14 };
+
 describe("the application's SQLAlchemy", () => {
   it(
     "inserts, reads, updates and deletes in every table under its model's name, as app_user",
@@ -19,12 +23,12 @@ describe("the application's SQLAlchemy", () => {
     async () => {
       const url = new URL(database.url);
       url.searchParams.set("options", "-c role=app_user");
-      expect(await runSqlalchemyProgram(url.href)).toEqual({
-        role: "app_user",
-        reflected_tables: 78,
-        declared_models: 9,
-        report_names: 14,
-      });
+      expect(await runSqlalchemyProgram(url.href)).toEqual(EVERYTHING);
     },
   );
+
+  it("does the same in the stack, through the pooler's transaction mode over mTLS", { timeout: 180_000 }, async () => {
+    const { outputs } = inject("stack");
+    expect(await runSqlalchemyProgram(libpqUrl(connectionFor(outputs, "app_user", "transaction")))).toEqual(EVERYTHING);
+  });
 });
