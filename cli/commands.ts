@@ -20,6 +20,8 @@ export const commands: Readonly<Record<string, () => Promise<CommandModule>>> = 
   rollback: () => import("./commands/rollback.ts"),
   maintain: () => import("./commands/maintain.ts"),
   privacy: () => import("./commands/privacy.ts"),
+  testdb: () => import("./commands/testdb.ts"),
+  reap: () => import("./commands/reap.ts"),
   doctor: () => import("./commands/doctor.ts"),
   pulumi: () => import("./commands/pulumi.ts"),
   dev: () => import("./commands/dev.ts"),

@@ -1,0 +1,33 @@
+import { defineCommand } from "citty";
+import { closeHolders, dropByName, listDatabases } from "../../../testing/holders.ts";
+import { StateError, UsageError } from "../../../toolchain/errors.ts";
+import { createOutput } from "../../output.ts";
+import { serverArguments } from "./arguments.ts";
+
+export default defineCommand({
+  meta: { name: "drop", description: "Drop a test database that is taken or kept, with the sessions in it" },
+  args: {
+    ...serverArguments,
+    database: { type: "positional", required: false, description: "Its name" },
+    kept: { type: "boolean", default: false, description: "All that failed tests left" },
+  },
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    if ((args.database === undefined) === !args.kept) {
+      throw new UsageError("Which one?", [{ subject: "drop", problem: "takes the name of one database, or --kept" }]);
+    }
+    try {
+      const kept = async () => (await listDatabases(args.name)).filter(({ state }) => state === "kept").map(({ name }) => name);
+      const names = args.database === undefined ? await kept() : [args.database];
+      for (const name of names) {
+        if (!(await dropByName(args.name, name)) && !args.kept) {
+          throw new StateError(`There is no test database ${name} to drop.`, [{ subject: args.name, problem: "nobody holds or keeps one of that name", remedy: "See `npx aiwdb testdb list`." }]);
+        }
+        output.text(`${name}: dropped`);
+      }
+      output.json({ dropped: names });
+    } finally {
+      await closeHolders();
+    }
+  },
+});

@@ -1,0 +1,65 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { defineCommand } from "citty";
+import { closeHolders, listDatabases } from "../../../testing/holders.ts";
+import { SERVER_VARIABLE } from "../../../testing/server.ts";
+import { closeTestDatabases, newRun, RUN_VARIABLE, testDatabase } from "../../../testing/test-database.ts";
+import { ToolError, UsageError } from "../../../toolchain/errors.ts";
+import { createOutput } from "../../output.ts";
+import { parseRole } from "../../stack/connect.ts";
+import { databaseArguments, parseTestMode, phaseOf, serverArguments } from "./arguments.ts";
+import { startServer } from "./server-process.ts";
+
+export default defineCommand({
+  meta: { name: "run", description: "Run a command with a database of its own in DATABASE_URL and PG*; starts the server if there is none. The exit code is the command's" },
+  args: {
+    name: serverArguments.name,
+    ...databaseArguments,
+    "keep-on-failure": { type: "boolean", default: false, description: "Keep the database for half an hour when the command fails" },
+  },
+  async run({ args, rawArgs }) {
+    const output = createOutput({ json: false });
+    const dashes = rawArgs.indexOf("--");
+    const [command, ...rest] = dashes < 0 ? [] : rawArgs.slice(dashes + 1);
+    if (command === undefined) throw new UsageError("Which command?", [{ subject: "run", problem: "takes it behind --", remedy: "aiwdb testdb run -- npx vitest run" }]);
+    const role = parseRole(args.role);
+    const mode = parseTestMode(args.mode);
+    const run = newRun();
+    await startServer(args.name, output);
+    process.env[RUN_VARIABLE] = run;
+    const database = await testDatabase({ server: args.name, role, mode, phase: phaseOf(args.phase), seed: args.seed || undefined, label: [command, ...rest].join(" ") });
+    try {
+      const env = { ...process.env, ...database.env, [SERVER_VARIABLE]: args.name, [RUN_VARIABLE]: run };
+      const code = await runCommand(command, rest, env);
+      process.exitCode = code;
+      if (code !== 0 && args["keep-on-failure"]) await database.keep(`\`${command}\` ended with ${code}`);
+    } finally {
+      await database.drop();
+      for (const line of await leaks(args.name, run)) output.warn(line);
+      await closeHolders();
+      await closeTestDatabases();
+    }
+  },
+});
+
+function runCommand(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, [...args], { stdio: "inherit", env });
+    // The terminal sends an interrupt to both; the database is given back after the command has ended.
+    const forward = (signal: NodeJS.Signals) => void child.kill(signal);
+    process.on("SIGINT", () => {});
+    process.on("SIGTERM", forward);
+    child.on("error", (cause) => reject(new ToolError(`${command} could not be started.`, [{ subject: command, problem: cause.message }], { cause })));
+    child.on("close", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
+  });
+}
+
+/** What the run took and did not give back. Kept databases are meant to stay. */
+async function leaks(name: string, run: string): Promise<string[]> {
+  const left = (await listDatabases(name)).filter((database) => database.run === run && database.state === "taken");
+  if (left.length === 0) return [];
+  return [
+    `${left.length} test database${left.length === 1 ? " was" : "s were"} not given back; dropped when ${left.length === 1 ? "its holder ends" : "their holders end"}:`,
+    ...left.map(({ name: database, holder, label, sessions }) => `  ${database}  ${holder}  ${label}  ${sessions} sessions`),
+  ];
+}

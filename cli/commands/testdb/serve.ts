@@ -1,0 +1,63 @@
+import { spawn } from "node:child_process";
+import { setTimeout as wait } from "node:timers/promises";
+import { defineCommand } from "citty";
+import { serve } from "../../../testing/daemon.ts";
+import { closeHolders } from "../../../testing/holders.ts";
+import { UsageError } from "../../../toolchain/errors.ts";
+import { createOutput } from "../../output.ts";
+import { serverArguments } from "./arguments.ts";
+import { recordKeeper, startKeeper } from "./server-process.ts";
+
+export default defineCommand({
+  meta: { name: "serve", description: "Keep the pool of a running server and answer the HTTP API, in the foreground; `start` does it in the background" },
+  args: {
+    ...serverArguments,
+    port: { type: "string", default: "", description: "Also on this loopback port; 0: a free one", valueHint: "PORT" },
+    max: { type: "string", default: "", description: "Most ready databases per template", valueHint: "COUNT" },
+    supervise: { type: "boolean", default: false, description: "Start it again whenever it dies" },
+  },
+  async run({ args, rawArgs }) {
+    const output = createOutput({ json: args.json });
+    for (const [option, text] of [["--port", args.port], ["--max", args.max]] as const) {
+      if (text !== "" && !/^\d{1,5}$/.test(text)) throw new UsageError(`${option} ${text} is no number.`);
+    }
+    const stopping = new AbortController();
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
+    if (args.supervise) {
+      recordKeeper(args.name);
+      await supervise(rawArgs.filter((arg) => arg !== "--supervise"), stopping.signal, output.progress);
+      return;
+    }
+    const port = args.port === "" ? undefined : Number(args.port);
+    if (process.send) {
+      // The one that would restart this process was killed: another takes its place.
+      process.once("disconnect", () => {
+        if (!stopping.signal.aborted) startKeeper(args.name, port);
+        stopping.abort();
+      });
+    }
+    await serve({
+      name: args.name,
+      port,
+      max: args.max === "" ? undefined : Number(args.max),
+      report: (line) => output.progress(`${new Date().toISOString()} ${line}`),
+      signal: stopping.signal,
+    });
+    await closeHolders();
+    if (process.connected) process.disconnect();
+  },
+});
+
+/** Ends when the child ended well: it was told to, or its server is gone. */
+async function supervise(args: readonly string[], signal: AbortSignal, report: (line: string) => void): Promise<void> {
+  while (!signal.aborted) {
+    const child = spawn(process.execPath, [process.argv[1] as string, "testdb", "serve", ...args], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const stop = () => void child.kill("SIGTERM");
+    signal.addEventListener("abort", stop, { once: true });
+    const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+    signal.removeEventListener("abort", stop);
+    if (code === 0) return;
+    report(`${new Date().toISOString()} the pool's keeper died; starting it again`);
+    await wait(200);
+  }
+}

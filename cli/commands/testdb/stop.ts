@@ -1,0 +1,15 @@
+import { defineCommand } from "citty";
+import { createOutput } from "../../output.ts";
+import { serverArguments } from "./arguments.ts";
+import { stopServer } from "./server-process.ts";
+
+export default defineCommand({
+  meta: { name: "stop", description: "Remove a server for tests with everything in it" },
+  args: serverArguments,
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    await stopServer(args.name, output);
+    output.text(`server for tests ${args.name}: removed`);
+    output.json({ name: args.name, removed: true });
+  },
+});

@@ -1,0 +1,94 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as wait } from "node:timers/promises";
+import { ROLES, TEST_DATABASE_PREFIX } from "../infra/names.ts";
+import { StateError } from "../toolchain/errors.ts";
+import type { Registry } from "./registry.ts";
+import type { Template } from "./template.ts";
+
+/** A name nobody had before, so that a stale address never leads to somebody else's database. */
+export function newCloneName(): string {
+  return `${TEST_DATABASE_PREFIX}${randomBytes(8).toString("hex")}`;
+}
+
+const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
+
+/**
+ * CREATE DATABASE copies neither a database's rights nor its settings: what the stack's own database has is granted here.
+ */
+export function databaseRights(name: string): string {
+  const database = identifier(name);
+  return `
+    revoke all on database ${database} from public;
+    grant connect, temporary on database ${database} to ${ROLES.app};
+    grant connect on database ${database} to ${ROLES.readonly}, ${ROLES.monitor}, ${ROLES.pooler};`;
+}
+
+/** How long sessions of a database that is to go may take to end. */
+const SESSIONS_END_MS = 10_000;
+
+/**
+ * Makes a copy of a template. FILE_COPY is the faster strategy in memory: docs/adr/0050-test-database-speed.md.
+ *
+ * @param state what becomes of it once it is whole
+ */
+export async function createClone(
+  { client, workers, lease }: Registry,
+  template: Template,
+  state: "ready" | "taken",
+  holder: { readonly label: string; readonly run: string } = { label: "", run: "" },
+): Promise<string> {
+  const name = newCloneName();
+  // Written down before it exists: whatever happens in between, somebody will find and remove it.
+  await client.query("insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)", [
+    name,
+    template.key,
+    lease,
+    holder.label,
+    holder.run,
+  ]);
+  await workers.query(`create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`);
+  await workers.query(
+    `${databaseRights(name)}
+    update testdb.clone
+       set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}
+     where name = '${name}'`,
+  );
+  return name;
+}
+
+/**
+ * Ends every session of a database and lets no new one in. DROP DATABASE … WITH (FORCE) would look again only after 100 ms.
+ *
+ * @returns sessions that were open
+ */
+export async function endSessions({ workers }: Registry, name: string): Promise<number> {
+  const deadline = Date.now() + SESSIONS_END_MS;
+  let open = 0;
+  for (let first = true; ; first = false) {
+    const { rows } = await workers.query<{ ended: boolean }>(
+      "select pg_catalog.pg_terminate_backend(pid) as ended from pg_catalog.pg_stat_activity where datname = $1",
+      [name],
+    );
+    if (first) open = rows.length;
+    if (rows.length === 0) return open;
+    if (Date.now() > deadline) throw new StateError(`Sessions of test database ${name} do not end.`);
+    await wait(2);
+  }
+}
+
+/** Removes a database this process has a claim on, and its line in the registry. */
+export async function dropClone(registry: Registry, name: string): Promise<{ openSessions: number }> {
+  const { workers } = registry;
+  const { rows } = await workers.query<{ is_template: boolean }>(
+    "select datistemplate as is_template from pg_catalog.pg_database where datname = $1",
+    [name],
+  );
+  let openSessions = 0;
+  if (rows[0]) {
+    await workers.query(`alter database ${identifier(name)} allow_connections false${rows[0].is_template ? " is_template false" : ""}`);
+    openSessions = await endSessions(registry, name);
+    await workers.query(`drop database if exists ${identifier(name)}`);
+  }
+  await workers.query("delete from testdb.clone where name = $1", [name]);
+  return { openSessions };
+}

@@ -1,0 +1,130 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { messageOf } from "../toolchain/errors.ts";
+import { createClone, dropClone } from "./clones.ts";
+import { LOCK, type Registry } from "./registry.ts";
+import { sweep } from "./sweep.ts";
+
+/** Ready databases that are always kept of a template in use, and the most. */
+export const POOL_MIN = 4;
+export const POOL_MAX = 64;
+/** Copies made at the same time: CREATE DATABASE waits for checkpoints, which are the server's one at a time. */
+const WORKERS = 2;
+const SWEEP_EVERY_MS = 5_000;
+/** Shared catalogues grow with every database made and dropped; autovacuum is off on a server for tests. */
+const VACUUM_AFTER_CHANGES = 500;
+/** How fast the pool forgets a busy time, per second. */
+const DECAY = 0.97;
+
+export interface KeeperOptions {
+  /** Most ready databases per template. @default 64 */
+  readonly max?: number;
+  readonly report: (line: string) => void;
+}
+
+/** What the keeper knows of a template. */
+interface Demand {
+  readonly key: string;
+  readonly database: string;
+  ready: number;
+  taken: number;
+}
+
+/**
+ * Keeps ready databases in stock, sized by how many are in use at once, and removes what is returned or left behind. One
+ * keeper works per server; others wait for their turn, so that one that dies is replaced.
+ *
+ * Ends when `signal` is aborted or the registry's connection is lost.
+ */
+export async function keep(registry: Registry, { max = POOL_MAX, report }: KeeperOptions, signal: AbortSignal): Promise<void> {
+  const { client } = registry;
+  while (!signal.aborted) {
+    const { rows } = await client.query<{ locked: boolean }>("select pg_try_advisory_lock($1, 0) as locked", [LOCK.keeper]);
+    if (rows[0]?.locked) break;
+    await wait(500, undefined, { signal }).catch(() => {});
+  }
+  if (signal.aborted) return;
+
+  let wake = () => {};
+  let woken = false;
+  client.on("notification", () => {
+    woken = true;
+    wake();
+  });
+  client.on("end", () => wake());
+  await client.query("listen testdb");
+
+  const peaks = new Map<string, number>();
+  let changes = 0;
+  let lastSweep = 0;
+  let lastTurn = Date.now();
+  while (!signal.aborted && registry.isOpen()) {
+    woken = false;
+    try {
+      if (Date.now() - lastSweep > SWEEP_EVERY_MS) {
+        for (const { name, why } of await sweep(registry)) {
+          report(`removed ${name}: ${why}`);
+          changes += 1;
+        }
+        lastSweep = Date.now();
+      }
+      const seconds = (Date.now() - lastTurn) / 1_000;
+      lastTurn = Date.now();
+      const done = await turn(registry, peaks, DECAY ** seconds, max);
+      changes += done;
+      if (changes >= VACUUM_AFTER_CHANGES) {
+        changes = 0;
+        await registry.workers.query("vacuum pg_catalog.pg_database, pg_catalog.pg_shdepend, pg_catalog.pg_db_role_setting, testdb.clone, testdb.template");
+      }
+      if (done > 0) continue;
+    } catch (error) {
+      if (!registry.isOpen()) break;
+      report(`failed, going on: ${messageOf(error)}`);
+      await wait(500, undefined, { signal }).catch(() => {});
+    }
+    if (!woken && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 1_000);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        signal.addEventListener("abort", wake, { once: true });
+      });
+    }
+  }
+  if (registry.isOpen()) {
+    await client.query("unlisten testdb");
+    await client.query("select pg_advisory_unlock($1, 0)", [LOCK.keeper]);
+  }
+}
+
+/** One round: returned databases go, missing ones are made. Returns how many were changed. */
+async function turn(registry: Registry, peaks: Map<string, number>, decay: number, max: number): Promise<number> {
+  const { client, lease } = registry;
+  const { rows: returned } = await client.query<{ name: string }>(
+    `update testdb.clone set state = 'dropping', lease = $1
+      where name in (select name from testdb.clone where state = 'returned' and lease is null limit $2 for update skip locked) returning name`,
+    [lease, WORKERS],
+  );
+  const { rows: demands } = await client.query<Demand>(
+    `select key, database, count(*) filter (where state in ('ready', 'creating'))::integer as ready, count(*) filter (where state = 'taken')::integer as taken
+       from testdb.template left join testdb.clone on clone.template = key
+      where used_at > now() - interval '4 minutes'
+      group by key, database order by max(used_at) desc`,
+  );
+  const missing: Demand[] = [];
+  for (const demand of demands) {
+    const peak = Math.max(demand.taken, (peaks.get(demand.key) ?? 0) * decay);
+    peaks.set(demand.key, peak);
+    const target = Math.min(max, Math.max(POOL_MIN, Math.ceil(peak)));
+    for (let count = demand.ready; count < target && missing.length < WORKERS; count++) missing.push(demand);
+  }
+  const work = [
+    ...returned.map(({ name }) => dropClone(registry, name)),
+    ...missing.map((demand) => createClone(registry, demand, "ready")),
+  ];
+  const results = await Promise.allSettled(work);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
+  return work.length;
+}

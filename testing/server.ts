@@ -1,0 +1,145 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type pg from "pg";
+import { stackFolder } from "../infra/local-files.ts";
+import { type ClientRole, POOLED_ROLES, ROLES } from "../infra/names.ts";
+import type { Connection } from "../infra/provider/connection.ts";
+import { StateError, UsageError } from "../toolchain/errors.ts";
+
+/** The server that is meant when nothing else is said. */
+export const DEFAULT_SERVER = "ci-local";
+
+/** Which server to use: the name of one, as `aiwdb testdb start --name` gave it. */
+export const SERVER_VARIABLE = "AIWDB_TESTDB_SERVER";
+
+/** Directly to PostgreSQL, or through PgBouncer in transaction mode. */
+export type TestMode = "direct" | "transaction";
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Credentials {
+  readonly password: string;
+  readonly sslRootCert: string;
+  readonly sslCert: string;
+  readonly sslKey: string;
+}
+
+/** All that is needed to use a server for tests. Written by `aiwdb testdb start`, readable by its user only. */
+export interface TestServer {
+  /** Name of the stack: `ci-…`. */
+  readonly name: string;
+  readonly engine: "container" | "local";
+  /** The stack's own database, which carries the mark that the server is for tests. */
+  readonly database: string;
+  readonly direct: Address;
+  /** PgBouncer; absent where there is none. */
+  readonly transaction?: Address;
+  readonly roles: Readonly<Record<ClientRole, Credentials>>;
+  /** What the servers were made from; part of every template's key. */
+  readonly images: readonly string[];
+}
+
+/** Files of a server for tests that belong to this machine. */
+export function serverFiles(name: string) {
+  const folder = stackFolder(name);
+  return {
+    description: path.join(folder, "testdb.json"),
+    socket: path.join(folder, "testdb.sock"),
+    token: path.join(folder, "testdb.token"),
+    log: path.join(folder, "testdb.log"),
+  } as const;
+}
+
+/** Makes a server known to every process of this user. */
+export function writeServer(server: TestServer): void {
+  const { description } = serverFiles(server.name);
+  mkdirSync(path.dirname(description), { recursive: true, mode: 0o700 });
+  const temporary = `${description}.${process.pid}.tmp`;
+  writeFileSync(temporary, `${JSON.stringify(server, null, 2)}\n`, { mode: 0o600 });
+  renameSync(temporary, description);
+}
+
+/** Forgets a server that is gone. */
+export function forgetServer(name: string): void {
+  for (const file of Object.values(serverFiles(name))) rmSync(file, { force: true });
+}
+
+/**
+ * The server of that name; by default the one `AIWDB_TESTDB_SERVER` names, else `ci-local`.
+ *
+ * @throws StateError when none of that name was started by this user
+ */
+export function readServer(name: string = process.env[SERVER_VARIABLE] || DEFAULT_SERVER): TestServer {
+  const { description } = serverFiles(name);
+  if (!existsSync(description)) {
+    throw new StateError("There is no server for tests.", [
+      {
+        subject: name,
+        problem: "was not started by this user on this machine",
+        remedy: `Start it: \`npx aiwdb testdb start${name === DEFAULT_SERVER ? "" : ` --name ${name}`}\`.`,
+      },
+    ]);
+  }
+  return JSON.parse(readFileSync(description, "utf8")) as TestServer;
+}
+
+/**
+ * How a role connects to a database of the server.
+ *
+ * @throws UsageError for a role the pooler does not let in, and where there is no pooler
+ */
+export function connectionTo(server: TestServer, database: string, role: ClientRole, mode: TestMode): Connection {
+  const address = server[mode];
+  if (!address) {
+    throw new UsageError(`Server "${server.name}" has no pooler.`, [
+      { subject: "mode", problem: "transaction needs PgBouncer", remedy: 'Use mode "direct".' },
+    ]);
+  }
+  if (mode === "transaction" && !(POOLED_ROLES as readonly string[]).includes(role)) {
+    throw new UsageError(`${role} does not come through the pooler.`, [
+      { subject: "mode", problem: "transaction is the pooler's", remedy: 'Use mode "direct".' },
+    ]);
+  }
+  return { ...address, database, user: role, ...server.roles[role] };
+}
+
+/** A file that is read once per process: certificates do not change while a suite runs. */
+function remembered(file: string): string {
+  const known = contents.get(file);
+  if (known !== undefined) return known;
+  const text = readFileSync(file, "utf8");
+  contents.set(file, text);
+  return text;
+}
+const contents = new Map<string, string>();
+
+/** The same connection as node-postgres takes it: host, port, names, password and certificates as text. */
+export function pgConfig(connection: Connection, applicationName: string): pg.ClientConfig {
+  const { host, port, database, user, password } = connection;
+  return {
+    host,
+    port,
+    database,
+    user,
+    password,
+    application_name: applicationName,
+    connectionTimeoutMillis: 15_000,
+    ssl: {
+      // The name that is checked; node-postgres itself passes on names only, not addresses.
+      host,
+      ca: remembered(connection.sslRootCert),
+      cert: remembered(connection.sslCert),
+      key: remembered(connection.sslKey),
+      rejectUnauthorized: true,
+      minVersion: "TLSv1.2",
+    },
+  };
+}
+
+/** The superuser's connection, for making and removing databases. */
+export function adminConfig(server: TestServer, database: string): pg.ClientConfig {
+  return pgConfig(connectionTo(server, database, ROLES.superuser, "direct"), "aiwdb testdb");
+}

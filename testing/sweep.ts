@@ -1,0 +1,102 @@
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../infra/names.ts";
+import { dropClone } from "./clones.ts";
+import type { Registry } from "./registry.ts";
+
+/** When a process was started, in the kernel's unit: tells it from a later one of the same number. */
+export function processStart(pid: number): string | undefined {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") return undefined;
+  }
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ")[19];
+  } catch {
+    return "unknown"; // no /proc here: the number has to do
+  }
+}
+
+/** What a sweep removed. */
+export interface Swept {
+  readonly name: string;
+  readonly why: string;
+}
+
+/** A template nobody has asked for this long is removed; the next use builds it again. */
+const TEMPLATE_UNUSED = "60 minutes";
+/** And ready copies of one after this long, so that an old chain's do not hold memory. */
+const READY_UNUSED = "5 minutes";
+
+/**
+ * Removes what nobody answers for any more: databases of processes that ended, kept ones whose time is over, half-built ones,
+ * old templates, and databases that no line of the registry knows. Any process may do it at any time, also several at once.
+ */
+export async function sweep(registry: Registry): Promise<Swept[]> {
+  const { client, lease } = registry;
+  const swept: Swept[] = [];
+
+  await endDeadHolders(registry);
+  // What is claimed here under a living lease is not claimed by another sweep.
+  const { rows: claimed } = await client.query<{ name: string; why: string }>(
+    `with gone as (
+      select name, case
+          when state = 'ready' then 'its template is not used any more'
+          when state = 'kept' or expires_at < now() then 'its time is over'
+          when state = 'returned' then 'was returned'
+          else 'its process has ended'
+        end as why
+        from testdb.clone
+       where (state in ('building', 'creating', 'dropping') and not testdb.is_held(1, lease))
+          or (state = 'taken' and lease is not null and not testdb.is_held(1, lease))
+          or (state in ('kept', 'taken') and expires_at < now())
+          or (state = 'taken' and lease is null and expires_at is null and holder_pid is null)
+          -- A keeper empties these or drops them itself.
+          or (state = 'returned' and (template not in (select key from testdb.template) or not testdb.is_held(3, 0))
+              and (lease is null or not testdb.is_held(1, lease)))
+          or (state = 'ready' and not exists (select from testdb.template where key = clone.template and used_at > now() - interval '${READY_UNUSED}'))
+         for update skip locked
+    )
+    update testdb.clone set state = 'dropping', lease = $1, expires_at = null from gone where clone.name = gone.name
+    returning clone.name, gone.why`,
+    [lease],
+  );
+  for (const { name, why } of claimed) {
+    await dropClone(registry, name);
+    swept.push({ name, why });
+  }
+
+  const { rows: templates } = await client.query<{ key: string; database: string }>(
+    `delete from testdb.template where used_at < now() - interval '${TEMPLATE_UNUSED}' returning key, database`,
+  );
+  for (const { database } of templates) {
+    await dropClone(registry, database);
+    swept.push({ name: database, why: "has not been used for long" });
+  }
+
+  // One statement, one snapshot: a line is written before its database is made and deleted after it is dropped.
+  const { rows: unknown } = await client.query<{ name: string }>(
+    `select datname as name from pg_catalog.pg_database
+      where (starts_with(datname, '${TEST_DATABASE_PREFIX}') or starts_with(datname, '${TEMPLATE_DATABASE_PREFIX}'))
+        and not exists (select from testdb.clone where name = datname)
+        and not exists (select from testdb.template where database = datname)`,
+  );
+  for (const { name } of unknown) {
+    await dropClone(registry, name);
+    swept.push({ name, why: "nobody knows it" });
+  }
+  return swept;
+}
+
+/** Holders without a connection of their own are processes of this machine, or have a time. */
+async function endDeadHolders({ client }: Registry): Promise<void> {
+  const { rows } = await client.query<{ name: string; pid: number; start: string }>(
+    "select name, holder_pid as pid, holder_start as start from testdb.clone where state = 'taken' and holder_pid is not null and holder_host = $1",
+    [hostname()],
+  );
+  const dead = rows.filter(({ pid, start }) => processStart(pid) !== start).map(({ name }) => name);
+  if (dead.length > 0) {
+    await client.query("update testdb.clone set expires_at = now() - interval '1 second' where name = any ($1) and state = 'taken'", [dead]);
+  }
+}
