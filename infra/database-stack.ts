@@ -1,3 +1,4 @@
+import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./certificates.ts";
 import { parseConfig } from "./config.ts";
@@ -10,6 +11,8 @@ import { PgBouncer } from "./pgbouncer.ts";
 import { PostgresServer } from "./postgres-server.ts";
 import { Password } from "./resources.ts";
 
+const PACKAGE_MIGRATIONS = path.join(import.meta.dirname, "..", "migrations");
+
 export interface DatabaseStackArgs {
   /** Stack name; part of every name on the engine. */
   readonly stack: string;
@@ -17,8 +20,8 @@ export interface DatabaseStackArgs {
   readonly settings: Readonly<Record<string, unknown>>;
   /** Passwords that are given instead of generated, by role; must be secret outputs. */
   readonly passwords?: Partial<RolePasswords>;
-  /** Folder of the migrations. */
-  readonly migrationsFolder: string;
+  /** Folder of the migrations. @default the package's own */
+  readonly migrationsFolder?: string;
   /** Folder on this machine for client certificates, outside the checkout. */
   readonly clientDirectory: string;
 }
@@ -36,7 +39,8 @@ export class DatabaseStack extends pulumi.ComponentResource {
 
   constructor(name: string, args: DatabaseStackArgs, opts?: pulumi.ComponentResourceOptions) {
     const config = parseConfig(args.stack, args.settings);
-    const migrations = readMigrations(args.migrationsFolder);
+    const migrationsFolder = args.migrationsFolder ?? PACKAGE_MIGRATIONS;
+    const migrations = readMigrations(migrationsFolder);
     super("aiwdb:index:DatabaseStack", name, {}, opts);
     const child = { parent: this };
 
@@ -61,7 +65,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
     );
     const database = new Database(
       `${name}-database`,
-      { config, certificates, server, passwords, migrationsFolder: args.migrationsFolder, migrations },
+      { config, certificates, server, passwords, migrationsFolder, migrations },
       child,
     );
 

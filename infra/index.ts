@@ -1,4 +1,3 @@
-import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientCertificateFolder } from "./local-files.ts";
 import { PROJECT, SECRET_SETTINGS } from "./config.ts";
@@ -23,7 +22,6 @@ const database = new DatabaseStack("database", {
     ...(readonlyPassword ? { [ROLES.readonly]: readonlyPassword } : {}),
     ...(monitorPassword ? { [ROLES.monitor]: monitorPassword } : {}),
   },
-  migrationsFolder: path.join(import.meta.dirname, "..", "migrations"),
   clientDirectory: clientCertificateFolder(stack),
 });
 

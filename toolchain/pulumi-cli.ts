@@ -1,5 +1,6 @@
 import { realpathSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
 import { messageOf } from "./errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go-build.ts";
@@ -8,7 +9,7 @@ import { step, type Report, type Way } from "./progress.ts";
 import { reachable } from "./reachable.ts";
 import { readRecord, writeRecord } from "./record.ts";
 import { findPrograms, run } from "./run.ts";
-import { atLeast, dependencyVersion, PACKAGE_ROOT, versions } from "./versions.ts";
+import { atLeast, dependencyVersion, versions } from "./versions.ts";
 
 /** A Pulumi command-line program that can run this package's programs. */
 export interface PulumiCli {
@@ -95,7 +96,7 @@ function downloadedIn(folder: string, version: string): PulumiCli {
 async function download(version: string, report: Report): Promise<PulumiCli> {
   const folder = await cached(downloadEntry(version), async (target) => {
     const env = { ...process.env, PULUMI_HOME: target, PULUMI_VERSION: version, PULUMI_SKIP_UPDATE_CHECK: "true" };
-    const installer = join(PACKAGE_ROOT, "node_modules/pulumi/run.js");
+    const installer = fileURLToPath(import.meta.resolve("pulumi/run.js"));
     await step(report, `Pulumi ${version}: downloading`, () =>
       run(process.execPath, [installer, "version"], { env, timeoutMs: DOWNLOAD_TIMEOUT_MS }),
     );

@@ -61,6 +61,16 @@ const bench = defineCommand({
   },
 });
 
+const build = defineCommand({
+  meta: { name: "build", description: "Compile the package for publishing into dist/" },
+  async run() {
+    const { cleanBuild, completeBuild } = await import("../build.ts");
+    cleanBuild(PACKAGE_ROOT);
+    if ((await runNode("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"], process.env)) !== 0) throw new ToolError("The package does not compile.");
+    completeBuild(PACKAGE_ROOT);
+  },
+});
+
 const docs = defineCommand({
   meta: { name: "docs", description: "Write the generated pages of docs/ anew" },
   async run() {
@@ -72,6 +82,6 @@ const docs = defineCommand({
 });
 
 export default defineCommand({
-  meta: { name: "dev", description: "Work on the package itself: test, lint, bench, docs" },
-  subCommands: { test, lint, bench, docs },
+  meta: { name: "dev", description: "Work on the package itself: test, lint, bench, build, docs" },
+  subCommands: { test, lint, bench, build, docs },
 });

@@ -35,7 +35,8 @@ export async function connect(connection: Connection, applicationName = "ai-work
   try {
     await client.connect();
   } catch (error) {
-    await client.end().catch(() => {}); // the error above is the one to show
+    // Not awaited: after a refusal inside TLS it never settles. The error above is the one to show.
+    client.end().catch(() => {});
     throw error;
   }
   return client;

@@ -39,6 +39,8 @@ export function postgresDefaults(config: StackConfig): Settings {
     work_mem: { value: `${workMem}MB`, why: "memory per sort, so that all connections together stay inside the limit" },
     maintenance_work_mem: { value: `${clamp(memory / 16, 16, 2_048)}MB`, why: "index builds and vacuum; few at once" },
     huge_pages: { value: "off", why: "containers rarely have any, and the attempt only logs", restart: true },
+    // 1,000 migrations in one transaction take about 6,000 locks; the default holds 64 per connection.
+    max_locks_per_transaction: { value: 256, why: "a whole chain of migrations is one transaction", restart: true },
     max_worker_processes: { value: Math.max(8, cpus), why: "parallel queries and background workers", restart: true },
     max_parallel_workers: { value: cpus, why: "no more than there are CPUs" },
     max_parallel_workers_per_gather: { value: parallel, why: "one query takes at most half of them" },
