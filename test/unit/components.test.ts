@@ -88,6 +88,10 @@ test("registers exactly these resources below these parents; a changed name or p
       "database-postgres > database-postgres-superuser: aiwdb:index:SuperuserPassword",
       "database-pgbouncer > database-pgbouncer-image: aiwdb:index:Image",
       "database-pgbouncer > database-pgbouncer-config: docker:index/volume:Volume",
+      "database > database-maintenance: aiwdb:index:Maintenance",
+      "database-maintenance > database-maintenance-config: docker:index/volume:Volume",
+      "database-maintenance > database-maintenance-files: aiwdb:index:VolumeFiles",
+      "database-maintenance > database-maintenance-container: docker:index/container:Container",
       "database-pgbouncer > database-pgbouncer-files: aiwdb:index:VolumeFiles",
       "database-pgbouncer > database-pgbouncer-container: docker:index/container:Container",
       "database-pgbouncer > database-pgbouncer-ready: aiwdb:index:ContainerReady",
@@ -116,6 +120,8 @@ test("puts the stack into every name on the engine", () => {
   const engineObjects = prod.filter(({ type }) => type.startsWith("docker:"));
   expect(engineObjects.map(({ inputs }) => inputs["name"]).sort()).toEqual([
     "aiwdb-prod-data",
+    "aiwdb-prod-maintenance",
+    "aiwdb-prod-maintenance-config",
     "aiwdb-prod-network",
     "aiwdb-prod-pgbouncer",
     "aiwdb-prod-pgbouncer-config",
@@ -175,7 +181,7 @@ describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
 
 test("publishes nothing beyond loopback in dev, and only the pooler in prod", () => {
   const ports = (resources: readonly Registered[]) =>
-    ofType(resources, "Container").flatMap(({ inputs }) => (inputs["ports"] as { internal: number; ip: string }[]).map(({ internal, ip }) => `${ip}:${internal}`)).sort();
+    ofType(resources, "Container").flatMap(({ inputs }) => ((inputs["ports"] ?? []) as { internal: number; ip: string }[]).map(({ internal, ip }) => `${ip}:${internal}`)).sort();
   expect(ports(dev)).toEqual(["127.0.0.1:5432", "127.0.0.1:6432"]);
   expect(ports(prod)).toEqual(["0.0.0.0:6432", "127.0.0.1:5432"]);
 });

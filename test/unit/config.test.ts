@@ -174,6 +174,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   pgbouncerMaxPreparedStatements: wholeNumbers(1, 10_000),
   // PgBouncer takes "on" for no number at all and refuses its file.
   pgbouncerSettings: overrides("1"),
+  maintenanceIntervalMin: wholeNumbers(0, 10_080),
   healthCheckIntervalSec: wholeNumbers(1, 3_600),
   stopTimeoutSec: wholeNumbers(10, 3_600),
   logMaxSizeMiB: wholeNumbers(1, 10_240),
@@ -396,6 +397,7 @@ describe("defaults", () => {
       pgbouncerReservePoolSize: 10,
       pgbouncerReservePoolTimeoutSec: 5,
       pgbouncerServerCheckDelaySec: 30,
+      maintenanceIntervalMin: 60,
       healthCheckIntervalSec: 30,
       certLeafValidityDays: 90,
       certRenewBeforeDays: 30,

@@ -1,5 +1,7 @@
 import path from "node:path";
+import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
 import { readMigrations } from "../../migrations/files.ts";
+import { POOLED_ROLES } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { UNKNOWN, type Failure, type Properties, type Reporter, type ResourceType } from "../resource.ts";
 
@@ -43,9 +45,11 @@ async function apply(news: Properties, report: Reporter): Promise<void> {
   const folder: string = path.resolve(news["folder"]);
   const wanted = new Set<string>(news["migrations"]);
   const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
-  await withConnection(news["connection"] as Connection, (client) =>
-    applyMigrations({ client, folder, migrations, direction: "up", report: (line: string) => report.status(line) }),
-  );
+  await withConnection(news["connection"] as Connection, async (client) => {
+    await applyMigrations({ client, folder, migrations, direction: "up", report: (line: string) => report.status(line) });
+    // Default privileges let the application write to every table of the owner's; this one is not the application's.
+    await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
+  });
 }
 
 /**
