@@ -2,10 +2,10 @@ import { hostname } from "node:os";
 import { type ClientRole, ROLES } from "../infra/names.ts";
 import { StateError, UsageError } from "../toolchain/errors.ts";
 import type { Phase } from "../infra/migrations/phases.ts";
+import { processStart } from "../toolchain/lock.ts";
 import { createClone, dropClone } from "./clones.ts";
 import { openRegistry, type Registry } from "./registry.ts";
 import { connectionTo, readServer, type TestMode } from "./server.ts";
-import { processStart } from "./sweep.ts";
 import { ensureTemplate, readSource } from "./template.ts";
 import { describe, KEEP_SEC } from "./test-database.ts";
 

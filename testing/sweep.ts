@@ -1,22 +1,8 @@
-import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../infra/names.ts";
+import { processStart } from "../toolchain/lock.ts";
 import { dropClone } from "./clones.ts";
 import type { Registry } from "./registry.ts";
-
-/** When a process was started, in the kernel's unit: tells it from a later one of the same number. */
-export function processStart(pid: number): string | undefined {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EPERM") return undefined;
-  }
-  try {
-    return readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ")[19];
-  } catch {
-    return "unknown"; // no /proc here: the number has to do
-  }
-}
 
 /** What a sweep removed. */
 export interface Swept {

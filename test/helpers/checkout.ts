@@ -8,7 +8,7 @@ import { setUp } from "../../toolchain/set-up.ts";
 const PACKAGE = path.join(import.meta.dirname, "../..");
 
 /** What a checkout has besides node_modules; tests and documents aside. */
-const PARTS = ["bin", "certs", "cli", "infra", "migrations", "schema", "toolchain", "package.json", "package-lock.json", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"];
+const PARTS = ["bin", "certs", "cli", "infra", "migrations", "schema", "testing", "toolchain", "package.json", "package-lock.json", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"];
 
 export interface CommandResult {
   readonly exitCode: number | null;

@@ -5,12 +5,13 @@ import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { ephemeralKind } from "../../../infra/config.ts";
 import { stackFolder } from "../../../infra/local-files.ts";
+import { startLocalServer, stopLocalServer } from "../../../testing/local-server.ts";
 import { openRegistry, type Registry } from "../../../testing/registry.ts";
 import { forgetServer, readServer, serverFiles, writeServer, type TestServer } from "../../../testing/server.ts";
-import { processStart } from "../../../testing/sweep.ts";
 import { ensureTemplate, readSource } from "../../../testing/template.ts";
 import { StateError, ToolError, UsageError } from "../../../toolchain/errors.ts";
 import { imageTag } from "../../../toolchain/image-tag.ts";
+import { processStart } from "../../../toolchain/lock.ts";
 import { setUp } from "../../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../../toolchain/versions.ts";
 import type { Output } from "../../output.ts";
@@ -75,21 +76,38 @@ async function reachable(name: string): Promise<Registry | undefined> {
   }
 }
 
+/** How a server is run: its stack's containers, or a process of this machine. */
+export type TestEngine = TestServer["engine"];
+
+export interface StartOptions {
+  /** Loopback port of the HTTP API. */
+  readonly port?: number | undefined;
+  /** @default - what runs already; else container */
+  readonly engine?: TestEngine | undefined;
+}
+
 /**
  * Makes sure that a server for tests, its template and its pool are there.
  *
  * @throws StateError with the error of the migration that fails
  */
-export async function startServer(name: string, output: Output, options: { readonly port?: number | undefined } = {}): Promise<{ server: TestServer; created: boolean }> {
+export async function startServer(name: string, output: Output, options: StartOptions = {}): Promise<{ server: TestServer; created: boolean }> {
   refuseLastingStack(name);
   let registry = await reachable(name);
+  if (registry && options.engine && registry.server.engine !== options.engine) {
+    await registry.close();
+    throw new StateError(`Server "${name}" runs with engine ${registry.server.engine}; nothing has been changed.`, [
+      { subject: "--engine", problem: `${options.engine} would need another server`, remedy: `Stop it first: \`npx aiwdb testdb stop --name ${name}\`, or use another --name.` },
+    ]);
+  }
   const created = registry === undefined;
   if (!registry) {
     if (existsSync(serverFiles(name).description)) {
       output.progress(`server ${name} is gone, and what was in it; making it anew`);
       await stopServer(name, output);
     }
-    registry = await openRegistry(await bringUp(name, output));
+    const server = options.engine === "local" ? await startLocalServer(name, output.progress) : await bringUp(name, output);
+    registry = await openRegistry(server);
   }
   try {
     await ensureTemplate(registry, readSource(registry.server, {}), output.progress);
@@ -173,7 +191,10 @@ export async function stopServer(name: string, output: Output): Promise<void> {
       await wait(20);
     }
   }
-  await runOwn(["down", "--stack", name, "--json"], output.progress);
+  const { description } = serverFiles(name);
+  const isLocal = existsSync(description) && readServer(name).engine === "local";
+  if (isLocal) await stopLocalServer(name);
+  else await runOwn(["down", "--stack", name, "--json"], output.progress);
   rmSync(keeperFile(name), { force: true });
   forgetServer(name);
 }

@@ -1,0 +1,89 @@
+import "./reflect-metadata.ts";
+import { webcrypto } from "node:crypto";
+import * as x509 from "@peculiar/x509";
+
+/** A certificate and its key as PEM text. */
+export interface KeyPair {
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+/** An authority that lives as long as one server for tests. */
+export interface TestAuthority {
+  readonly certPem: string;
+  /** A client certificate whose common name is a role. */
+  client(role: string): Promise<KeyPair>;
+  /** A server certificate for loopback. */
+  server(commonName: string): Promise<KeyPair>;
+}
+
+type CryptoKey = webcrypto.CryptoKey;
+
+const CURVE = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+/** Longer than any run of a suite, and no longer than a forgotten server should be usable. */
+const LIFE_DAYS = 7;
+const MS_PER_DAY = 86_400_000;
+
+x509.cryptoProvider.set(webcrypto as never);
+
+/**
+ * Makes an authority of the same kind as a stack's (ECDSA P-256, server and client certificates apart); its key is never
+ * written anywhere.
+ */
+export async function createTestAuthority(name: string): Promise<TestAuthority> {
+  const keys = await webcrypto.subtle.generateKey(CURVE, true, ["sign", "verify"]);
+  const notBefore = new Date(Date.now() - 60_000); // clocks of containers may differ a little
+  const notAfter = new Date(Date.now() + LIFE_DAYS * MS_PER_DAY);
+  const authority = await x509.X509CertificateGenerator.createSelfSigned({
+    name: `CN=ai-workflow-database ${name} CA`,
+    serialNumber: serial(),
+    notBefore,
+    notAfter,
+    keys,
+    signingAlgorithm: CURVE,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  const issue = async (commonName: string, usage: "client" | "server"): Promise<KeyPair> => {
+    const own = await webcrypto.subtle.generateKey(CURVE, true, ["sign", "verify"]);
+    const names = [
+      { type: "dns", value: "localhost" },
+      { type: "ip", value: "127.0.0.1" },
+      { type: "ip", value: "::1" },
+    ] as const;
+    const certificate = await x509.X509CertificateGenerator.create({
+      subject: [{ CN: [commonName] }],
+      issuer: authority.subjectName,
+      serialNumber: serial(),
+      notBefore,
+      notAfter,
+      publicKey: own.publicKey,
+      signingKey: keys.privateKey,
+      signingAlgorithm: CURVE,
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+        new x509.ExtendedKeyUsageExtension([usage === "client" ? x509.ExtendedKeyUsage.clientAuth : x509.ExtendedKeyUsage.serverAuth]),
+        await x509.AuthorityKeyIdentifierExtension.create(authority),
+        ...(usage === "server" ? [new x509.SubjectAlternativeNameExtension([...names])] : []),
+      ],
+    });
+    return { certPem: pem(certificate), keyPem: await toPem(own.privateKey) };
+  };
+  return { certPem: pem(authority), client: (role) => issue(role, "client"), server: (commonName) => issue(commonName, "server") };
+}
+
+function pem(certificate: x509.X509Certificate): string {
+  return `${certificate.toString("pem")}\n`;
+}
+
+async function toPem(key: CryptoKey): Promise<string> {
+  return `${x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`;
+}
+
+function serial(): string {
+  return Buffer.from([1, ...webcrypto.getRandomValues(new Uint8Array(15))]).toString("hex");
+}
