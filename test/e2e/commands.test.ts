@@ -1,0 +1,154 @@
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { StackStatus } from "../../cli/stack/status.ts";
+import { createCheckout, type Checkout } from "../helpers/checkout.ts";
+import { mustSucceed } from "../helpers/real-stack.ts";
+
+const STACK = `pr-commands-${process.pid}`;
+let checkout: Checkout;
+
+async function aiwdb(...args: string[]) {
+  return mustSucceed(await checkout.aiwdb([...args, "--stack", STACK]));
+}
+
+async function rows(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+const urlOf = async (role: string, mode: string) => (await aiwdb("url", "--role", role, "--mode", mode)).stdout.trim();
+const readStatus = async () => JSON.parse((await aiwdb("status", "--json")).stdout) as StackStatus;
+
+beforeAll(async () => {
+  checkout = await createCheckout();
+  mustSucceed(await checkout.aiwdb(["up", "--stack", STACK]));
+});
+
+afterAll(async () => {
+  mustSucceed(await checkout.aiwdb(["down", "--stack", STACK]));
+  checkout.remove();
+});
+
+test("status says healthy, TLS everywhere and nothing pending", async () => {
+  const status = await readStatus();
+  expect(status).toMatchObject({ stack: STACK, healthy: true, tls: true, database: "ai_workflow_db", migrations: { pending: [] } });
+  expect(status.connections.map(({ mode, tls }) => [mode, tls])).toEqual([
+    ["transaction", "TLSv1.3"],
+    ["session", "TLSv1.3"],
+    ["direct", "TLSv1.3"],
+  ]);
+  expect(status.migrations.phases.map(({ applied, total }) => applied === total && total > 0)).toEqual([true, true, true, true]);
+  expect(status.containers.map(({ name }) => name).sort()).toEqual(["maintenance", "pgbouncer", "postgres"].map((part) => `aiwdb-${STACK}-${part}`));
+});
+
+describe("url", () => {
+  test.each(["transaction", "session", "direct"])("gives an address that works as it is, in %s mode", async (mode) => {
+    const [row] = await rows(
+      await urlOf("app_user", mode),
+      "select current_database() as db, current_user as role, version from pg_stat_ssl where pid = pg_backend_pid()",
+    );
+    expect(row).toEqual({ db: "ai_workflow_db", role: "app_user", version: "TLSv1.3" });
+  });
+
+  test.each([
+    [["url", "--role", "nobody"], "There is no role"],
+    [["url", "--mode", "statement"], "There is no mode"],
+    [["url", "--role", "ai_workflow_owner", "--mode", "transaction"], "does not come through the pooler"],
+    [["url", "--rolle", "app_user"], "no option --rolle"],
+    [["urll"], "There is no command"],
+  ])("ends with 2 for wrong usage: %j", async (args, message) => {
+    const result = await checkout.aiwdb(args);
+    expect(result.exitCode).toBe(2);
+    expect(result.stderr).toContain(message);
+  });
+});
+
+test("env exports what libpq reads, and nothing but exports", async () => {
+  const lines = (await aiwdb("env")).stdout.trim().split("\n");
+  expect(lines.every((line) => /^export [A-Z_]+='[^']*'$/.test(line))).toBe(true);
+  expect(lines.map((line) => line.split(/[ =]/)[1])).toEqual(expect.arrayContaining(["PGHOST", "PGPASSWORD", "PGSSLMODE", "DATABASE_URL"]));
+});
+
+test("a second up changes nothing", async () => {
+  expect((await aiwdb("up")).stdout).toMatch(/\d+ unchanged/);
+  await aiwdb("preview", "--expect-no-changes");
+});
+
+test("preview names a migration that was added, plan shows its SQL, up applies it and rollback takes it back", async () => {
+  const last = readdirSync(path.join(checkout.root, "migrations")).filter((file) => file.endsWith(".up.sql")).sort().at(-1) as string;
+  const name = `${String(Number(last.slice(0, 4)) + 1).padStart(4, "0")}_create_probe`;
+  const file = (direction: string) => path.join(checkout.root, "migrations", `${name}.${direction}.sql`);
+  const header = "-- Phase: 4\n-- Why: a test.\n-- Lock: none.\n";
+  writeFileSync(file("up"), `${header}create table public.probe (id integer not null);\n`);
+  writeFileSync(file("down"), `-- Data loss: public.probe.\n${header}drop table public.probe;\n`);
+
+  expect((await aiwdb("preview")).stdout).toContain(name);
+  expect((await aiwdb("migrate", "plan")).stdout).toContain("create table public.probe");
+  expect((await readStatus()).migrations.pending, "neither preview nor plan applies anything").toEqual([name]);
+
+  await aiwdb("up");
+  await rows(await urlOf("app_user", "direct"), "insert into public.probe values (1)");
+
+  writeFileSync(file("up"), `${header}-- A comment may change.\ncreate   table public.probe (id integer not null);\n`);
+  await aiwdb("preview", "--expect-no-changes");
+  writeFileSync(file("up"), `${header}create table public.probe (id bigint not null);\n`);
+  const edited = await checkout.aiwdb(["preview", "--stack", STACK]);
+  expect(edited.exitCode).toBe(1);
+  expect(edited.all).toContain(name);
+  expect(edited.all).toContain("changed after it had been applied");
+  writeFileSync(file("up"), `${header}create table public.probe (id integer not null);\n`);
+
+  const refused = await checkout.aiwdb(["rollback", "--steps", "1", "--stack", STACK]);
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain("--accept-data-loss");
+  expect(await rows(await urlOf("app_user", "direct"), "select id from public.probe")).toEqual([{ id: 1 }]);
+
+  await aiwdb("rollback", "--steps", "1", "--accept-data-loss");
+  const backups = path.join(checkout.env["XDG_DATA_HOME"] as string, "ai-workflow-database/stacks", STACK, "backups");
+  const [backup] = readdirSync(backups);
+  expect(readFileSync(path.join(backups, backup as string)).toString("latin1", 0, 5), "a backup was made first").toBe("PGDMP");
+  expect(statSync(path.join(backups, backup as string)).mode & 0o777).toBe(0o600);
+  expect((await readStatus()).migrations.pending).toEqual([name]);
+  expect((await aiwdb("preview")).all, "Pulumi knows that it is pending again").toContain(`1 pending: ${name}`);
+});
+
+test("the application cannot write the record of applied migrations", async () => {
+  await expect(rows(await urlOf("app_user", "direct"), "delete from public.pgmigrations")).rejects.toThrow(/permission denied/);
+});
+
+test("maintain makes partitions, applies retention and refreshes every view", async () => {
+  const report = JSON.parse((await aiwdb("maintain", "--json")).stdout) as { views: unknown[]; durationMs: Record<string, number> };
+  expect(report.views.length).toBeGreaterThan(0);
+  expect(Object.keys(report.durationMs)).toEqual(["partitions", "retention", "views"]);
+  const [partitions] = await rows(await urlOf("app_readonly", "direct"), "select count(*)::int as made from maintenance.partitions where starts_at > now()");
+  expect(partitions?.["made"]).toBeGreaterThan(0);
+});
+
+test("privacy exports a user, and erases only when told twice", async () => {
+  const url = await urlOf("app_user", "transaction");
+  const [user] = await rows(url, "insert into users (username, email, hashed_password) values ('mia', 'mia@example.org', 'x') returning id");
+  const id = String(user?.["id"]);
+  expect((await aiwdb("privacy", "export", "--user", id)).stdout).toContain("mia@example.org");
+
+  const unconfirmed = await checkout.aiwdb(["privacy", "erase", "--user", id, "--stack", STACK]);
+  expect(unconfirmed.exitCode).toBe(2);
+  expect(await rows(url, `select email from users where id = ${id}`)).toEqual([{ email: "mia@example.org" }]);
+
+  await aiwdb("privacy", "erase", "--user", id, "--yes");
+  expect((await aiwdb("privacy", "export", "--user", id)).stdout).not.toContain("mia@example.org");
+});
+
+test("lowering rolloutPhase is refused with the way to do it", async () => {
+  checkout.settings(STACK, { rolloutPhase: 2 });
+  const lowered = await checkout.aiwdb(["preview", "--stack", STACK]);
+  expect(lowered.exitCode).toBe(1);
+  expect(lowered.all).toContain("aiwdb rollback");
+  checkout.settings(STACK, {});
+});
