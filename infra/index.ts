@@ -1,3 +1,4 @@
+import "./quiet-sdk.ts";
 import * as pulumi from "@pulumi/pulumi";
 import { clientCertificateFolder } from "./local-files.ts";
 import { PROJECT, SECRET_SETTINGS } from "./config.ts";

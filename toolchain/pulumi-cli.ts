@@ -1,4 +1,4 @@
-import { linkSync, realpathSync, renameSync, statSync } from "node:fs";
+import { linkSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
@@ -106,12 +106,12 @@ async function download(version: string, report: Report): Promise<PulumiCli> {
 
 /**
  * The CLI trusts a language host that lies beside it and warns of one that it finds on PATH, so both get a folder in
- * common, of hard links into their cache entries.
+ * common.
  */
 function builtIn(cliFolder: string, languageHostFolder: string): PulumiCli {
   const folder = privateFolder(folders().cache, "pulumi-bin");
   linkInto(folder, join(cliFolder, "pulumi"));
-  linkInto(folder, join(languageHostFolder, "pulumi-language-nodejs"));
+  writeStarter(join(folder, LANGUAGE_HOST), join(languageHostFolder, LANGUAGE_HOST));
   return { bin: join(folder, "pulumi"), version: CLI.version, way: "built", path: [folder] };
 }
 
@@ -121,6 +121,18 @@ function linkInto(folder: string, program: string): void {
   const temporary = `${link}.${process.pid}`;
   linkSync(program, temporary);
   renameSync(temporary, link);
+}
+
+/**
+ * The built language host takes Pulumi.yaml's `typescript: false` as an option only, and today's CLI hands it none: without
+ * it every run would load a compiler for nothing.
+ */
+function writeStarter(file: string, program: string): void {
+  const text = `#!/bin/sh\nexec '${program.replaceAll("'", `'\\''`)}' -typescript=false "$@"\n`;
+  if (statSync(file, { throwIfNoEntry: false })?.size === text.length && readFileSync(file, "utf8") === text) return;
+  const temporary = `${file}.${process.pid}`;
+  writeFileSync(temporary, text, { mode: 0o755 });
+  renameSync(temporary, file);
 }
 
 async function findBuiltCli(thorough: boolean): Promise<PulumiCli | undefined> {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import pg from "pg";
+import type pg from "pg";
 
 /** How to reach a database as one role over mTLS. Certificates are paths of files, as libpq takes them. */
 export interface Connection {
@@ -15,7 +15,8 @@ export interface Connection {
 
 /** A connected client; the server's name and chain are verified (verify-full). */
 export async function connect(connection: Connection, applicationName = "ai-workflow-database"): Promise<pg.Client> {
-  const client = new pg.Client({
+  const { default: postgres } = await import("pg"); // here, because a preview of a stack at rest connects to nothing
+  const client = new postgres.Client({
     host: connection.host,
     port: connection.port,
     database: connection.database,

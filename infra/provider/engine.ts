@@ -1,11 +1,16 @@
+import { createRequire } from "node:module";
 import { PassThrough } from "node:stream";
-import Docker from "dockerode";
+import type Docker from "dockerode";
 import tar from "tar-stream";
 import { ToolError } from "../../toolchain/errors.ts";
 
+const require = createRequire(import.meta.url);
+
 /** The Docker Engine of `DOCKER_HOST`, else of the default socket. */
 export function engine(): Docker {
-  return new Docker();
+  // Loaded here, because it is large and a preview of a stack at rest asks the engine nothing.
+  const Engine = require("dockerode") as typeof Docker;
+  return new Engine();
 }
 
 /** True for an Engine API error that says the object does not exist. */

@@ -1,5 +1,6 @@
 // The gRPC side of the provider. Pulumi's own `provider.main` loads the whole SDK (0.5 s in every preview), knows no
 // detailed diff and hands secrets over still wrapped; the generated protocol classes alone are enough. See docs/adr.
+import { flushCompileCache } from "node:module";
 import grpc from "@grpc/grpc-js";
 import emptyProto from "google-protobuf/google/protobuf/empty_pb.js";
 import structProto from "google-protobuf/google/protobuf/struct_pb.js";
@@ -14,6 +15,8 @@ import { changedProperties, type Properties, type Reporter, type ResourceType } 
 type Loader = () => Promise<ResourceType>;
 type Call<T> = grpc.ServerUnaryCall<T, unknown>;
 
+/** By then a preview has loaded what it needs. */
+const COMPILE_CACHE_DELAY_MS = 1_500;
 const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
 
 /**
@@ -155,6 +158,8 @@ export function serve(engineAddress: string | undefined, version: string, types:
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error) throw error;
     process.stdout.write(`${port}\n`); // the engine reads the port from the first line
+    // The engine ends the process by a signal, so what was compiled would never be kept for the next start.
+    setTimeout(flushCompileCache, COMPILE_CACHE_DELAY_MS).unref();
   });
 }
 

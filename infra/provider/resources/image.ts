@@ -1,7 +1,12 @@
 import { findImage } from "../../../toolchain/image-build.ts";
-import { ensureImage } from "../../../toolchain/images.ts";
+import type { ImageKind } from "../../../toolchain/image-tag.ts";
 import { engine } from "../engine.ts";
-import { changedProperties, type ResourceType } from "../resource.ts";
+import { changedProperties, type Reporter, type ResourceType } from "../resource.ts";
+
+async function ensure(kind: ImageKind, report: Reporter): Promise<void> {
+  const { ensureImage } = await import("../../../toolchain/images.ts"); // here, because no preview builds
+  await ensureImage(kind, { docker: engine(), report: (line) => report.status(line) });
+}
 
 /**
  * One of the package's two images, built on the engine if it does not have it yet. Inputs `kind` and `tag`; the tag is a
@@ -12,13 +17,13 @@ import { changedProperties, type ResourceType } from "../resource.ts";
 export const image: ResourceType = {
   diff: (olds, news) => ({ changed: changedProperties(olds, news) }),
   async create({ kind, tag }, report) {
-    await ensureImage(kind, { docker: engine(), report: (line) => report.status(line) });
+    await ensure(kind, report);
     return { id: tag };
   },
   async read(_id, state) {
     return (await findImage(engine(), state["tag"])) ? state : undefined;
   },
   async update(_id, _olds, { kind }, report) {
-    await ensureImage(kind, { docker: engine(), report: (line) => report.status(line) });
+    await ensure(kind, report);
   },
 };
