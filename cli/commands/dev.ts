@@ -5,9 +5,10 @@ import { defineCommand } from "citty";
 import { ToolError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
+import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 
-export const examples = ["npm test", "npm test -- --project unit", "npm run lint", "npm run bench -- preview"];
+export const examples = ["npm test", "npm test -- --project unit", "npm run lint", "npm run bench -- preview", "npm run docs -- --stack ci-mine"];
 
 /** Runs a program of node_modules in the checkout with the terminal's own output. */
 function runNode(script: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -72,16 +73,31 @@ const build = defineCommand({
 });
 
 const docs = defineCommand({
-  meta: { name: "docs", description: "Write the generated pages of docs/ anew" },
-  async run() {
+  meta: { name: "docs", description: "Write the generated pages of docs/ anew; the schema's from a stack that is up" },
+  args: { stack: stackArguments.stack },
+  async run({ args }) {
+    const output = createOutput({ json: false });
     const { renderConfiguration } = await import("../docs/configuration.ts");
     const { renderCommands } = await import("../docs/commands.ts");
     await writeFile(path.join(PACKAGE_ROOT, "docs", "configuration.md"), renderConfiguration());
     await writeFile(path.join(PACKAGE_ROOT, "docs", "commands.md"), await renderCommands());
+    output.progress(`docs/schema.md and its diagrams, from stack ${args.stack}`);
+    const { writeSchemaDocs } = await import("../docs/schema-stack.ts");
+    await writeSchemaDocs(args.stack, await setUp({ report: output.progress, images: false }));
+  },
+});
+
+const dbDump = defineCommand({
+  meta: { name: "db-dump", description: "Write test/schema.sql anew, from a stack that is up" },
+  args: { stack: stackArguments.stack },
+  async run({ args }) {
+    const output = createOutput({ json: false });
+    const { writeSchemaDump } = await import("../docs/schema-stack.ts");
+    await writeSchemaDump(args.stack, await setUp({ report: output.progress, images: false }));
   },
 });
 
 export default defineCommand({
-  meta: { name: "dev", description: "Work on the package itself: test, lint, bench, build, docs" },
-  subCommands: { test, lint, bench, build, docs },
+  meta: { name: "dev", description: "Work on the package itself: test, lint, bench, build, docs, db-dump" },
+  subCommands: { test, lint, bench, build, docs, "db-dump": dbDump },
 });

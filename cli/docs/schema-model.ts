@@ -1,7 +1,13 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { Client } from "pg";
-import { entityPermissions, makeIntrospectionQuery, parseIntrospectionResults, type Introspection, type PgClass } from "pg-introspection";
+import {
+  entityPermissions,
+  makeIntrospectionQuery,
+  parseIntrospectionResults,
+  type Introspection,
+  type PgClass,
+} from "pg-introspection";
 import { MIGRATIONS_TABLE } from "../../infra/migrations/applied.ts";
 import { POOLED_ROLES } from "../../infra/names.ts";
 import { ToolError, type Problem } from "../../toolchain/errors.ts";
@@ -189,12 +195,19 @@ interface UserData {
   readonly on_pseudonymise: string;
 }
 
-const ACTIONS: Readonly<Record<string, string>> = { a: "no action", r: "restrict", c: "cascade", n: "set null", d: "set default" };
+const ACTIONS: Readonly<Record<string, string>> = {
+  a: "no action",
+  r: "restrict",
+  c: "cascade",
+  n: "set null",
+  d: "set default",
+};
 const PRIVILEGES = ["select", "insert", "update", "delete", "truncate", "references", "trigger"] as const;
 
 const short = (name: string): string => name.replace(/^public\./, "");
 const compare = (one: string, other: string): number => (one < other ? -1 : Number(one > other));
-const byName = (one: { readonly name: string }, other: { readonly name: string }): number => compare(one.name, other.name);
+const byName = (one: { readonly name: string }, other: { readonly name: string }): number =>
+  compare(one.name, other.name);
 
 /**
  * Everything docs/schema.md says, out of the catalogue of a database with all migrations. Months with a partition of
@@ -208,9 +221,15 @@ export async function readSchema(client: Client): Promise<SchemaModel> {
   await client.query("set local search_path = public");
   const raw = await client.query<{ introspection: string }>(makeIntrospectionQuery());
   const definitions = await client.query<{ definitions: Definitions }>(DEFINITIONS, [SCHEMAS, POOLED_ROLES]);
-  const userData = await client.query<UserData>("select table_name, filter, on_erase, on_pseudonymise from privacy.user_data order by step");
+  const userData = await client.query<UserData>(
+    "select table_name, filter, on_erase, on_pseudonymise from privacy.user_data order by step",
+  );
   await client.query("commit");
-  return new Reader(parseIntrospectionResults(raw.rows[0]!.introspection), definitions.rows[0]!.definitions, userData.rows).read();
+  return new Reader(
+    parseIntrospectionResults(raw.rows[0]!.introspection),
+    definitions.rows[0]!.definitions,
+    userData.rows,
+  ).read();
 }
 
 class Reader {
@@ -228,16 +247,24 @@ class Reader {
 
   read(): SchemaModel {
     const relations = this.catalogue.classes.filter(
-      (entry) => SCHEMAS.includes(entry.getNamespace()!.nspname) && !entry.relispartition && entry.relname !== MIGRATIONS_TABLE,
+      (entry) =>
+        SCHEMAS.includes(entry.getNamespace()!.nspname) && !entry.relispartition && entry.relname !== MIGRATIONS_TABLE,
     );
     const ofKind = (...kinds: string[]) => relations.filter(({ relkind }) => kinds.includes(relkind));
     const groups = readGroups();
     const position = new Map([...groups.keys()].map((name, index) => [name, index]));
     const tables = ofKind("r", "p")
       .map((entry) => this.table(entry, groups))
-      .sort((one, other) => (position.get(one.name) ?? Infinity) - (position.get(other.name) ?? Infinity) || byName(one, other));
-    const views = ofKind("v").map((entry) => this.view(entry)).sort(byName);
-    const materializedViews = ofKind("m").map((entry) => this.view(entry)).sort(byName);
+      .sort(
+        (one, other) =>
+          (position.get(one.name) ?? Infinity) - (position.get(other.name) ?? Infinity) || byName(one, other),
+      );
+    const views = ofKind("v")
+      .map((entry) => this.view(entry))
+      .sort(byName);
+    const materializedViews = ofKind("m")
+      .map((entry) => this.view(entry))
+      .sort(byName);
     const functions = this.definitions.functions.map((entry) => this.routine(entry));
     if (this.problems.length > 0) throw new ToolError("The schema can't be documented:", this.problems);
     return { tables, views, materializedViews, enums: this.enums(tables), functions };
@@ -255,8 +282,11 @@ class Reader {
       name: constraint.conname,
       definition: this.definitions.constraints[constraint._id]!,
     });
-    const named = (attributes: readonly { attname: string }[] | undefined) => (attributes ?? []).map(({ attname }) => attname);
-    const unique = entry.getIndexes().filter(({ indisunique, indisprimary, indpred }) => indisunique && !indisprimary && !indpred);
+    const named = (attributes: readonly { attname: string }[] | undefined) =>
+      (attributes ?? []).map(({ attname }) => attname);
+    const unique = entry
+      .getIndexes()
+      .filter(({ indisunique, indisprimary, indpred }) => indisunique && !indisprimary && !indpred);
     const key = this.definitions.partitionKeys[entry._id];
     return {
       name,
@@ -280,10 +310,16 @@ class Reader {
         };
       }),
       checks: ofType("c").map((constraint) => ({ ...define(constraint), validated: constraint.convalidated === true })),
-      indexes: this.indexes(entry, constraints.map(({ conindid }) => conindid)),
+      indexes: this.indexes(
+        entry,
+        constraints.map(({ conindid }) => conindid),
+      ),
       triggers: this.definitions.triggers?.[entry._id] ?? [],
       rights: this.rights(entry),
-      partitioning: key === undefined ? undefined : { key, defaultPartition: this.definitions.defaultPartitions[entry._id] ?? "none" },
+      partitioning:
+        key === undefined
+          ? undefined
+          : { key, defaultPartition: this.definitions.defaultPartitions[entry._id] ?? "none" },
     };
   }
 
@@ -307,7 +343,9 @@ class Reader {
       .toSorted((one, other) => one.attnum - other.attnum)
       .map((attribute) => {
         const definition = this.definitions.columns[entry._id]![attribute.attname]!;
-        const identity = { a: "generated always as identity", d: "generated by default as identity" }[attribute.attidentity || ""];
+        const identity = { a: "generated always as identity", d: "generated by default as identity" }[
+          attribute.attidentity || ""
+        ];
         const type = attribute.getType()!;
         const description = attribute.getDescription() ?? "";
         return {
@@ -325,7 +363,10 @@ class Reader {
     return entry
       .getIndexes()
       .filter(({ indexrelid }) => !ofKeys.includes(indexrelid))
-      .map((index) => ({ name: index.getIndexClass()!.relname, definition: this.definitions.indexes[index.indexrelid]! }))
+      .map((index) => ({
+        name: index.getIndexClass()!.relname,
+        definition: this.definitions.indexes[index.indexrelid]!,
+      }))
       .sort(byName);
   }
 
@@ -342,7 +383,8 @@ class Reader {
       for (const attribute of entry.getAttributes()) {
         // Without rights of its own a column would show the defaults of an owner.
         if (attribute.attisdropped || !attribute.attacl) continue;
-        for (const privilege of held(attribute)) if (!table.includes(privilege)) (columns[privilege] ??= []).push(attribute.attname);
+        for (const privilege of held(attribute))
+          if (!table.includes(privilege)) (columns[privilege] ??= []).push(attribute.attname);
       }
       return { role: name, table, columns };
     });
@@ -354,9 +396,13 @@ class Reader {
       .map((type) => ({
         name: type.typname,
         comment: type.getDescription() ?? "",
-        labels: (type.getEnumValues() ?? []).toSorted((one, other) => one.enumsortorder - other.enumsortorder).map(({ enumlabel }) => enumlabel),
+        labels: (type.getEnumValues() ?? [])
+          .toSorted((one, other) => one.enumsortorder - other.enumsortorder)
+          .map(({ enumlabel }) => enumlabel),
         usedBy: tables.flatMap((table) =>
-          table.columns.filter(({ enumName }) => enumName === type.typname).map((column) => `${table.name}.${column.name}`),
+          table.columns
+            .filter(({ enumName }) => enumName === type.typname)
+            .map((column) => `${table.name}.${column.name}`),
         ),
       }))
       .sort(byName);
@@ -388,7 +434,10 @@ class Reader {
     if (!reason) {
       this.problems.push({ subject, problem: "is a foreign key without a reason in docs/schema-decisions.md" });
     } else if (reason.onDelete !== onDelete) {
-      this.problems.push({ subject, problem: `is ${onDelete} on delete, and docs/schema-decisions.md says ${reason.onDelete}` });
+      this.problems.push({
+        subject,
+        problem: `is ${onDelete} on delete, and docs/schema-decisions.md says ${reason.onDelete}`,
+      });
     }
     return reason?.because ?? "";
   }
@@ -422,6 +471,9 @@ function readReasons(): Map<string, { onDelete: string; because: string }> {
       .split("\n")
       .map((row) => row.split("|").map((cell) => cell.trim()))
       .filter((cells) => cells.length === 7)
-      .map(([, table, column, , onDelete, because]) => [`${table}.${column}`, { onDelete: onDelete!, because: because! }]),
+      .map(([, table, column, , onDelete, because]) => [
+        `${table}.${column}`,
+        { onDelete: onDelete!, because: because! },
+      ]),
   );
 }

@@ -1,5 +1,14 @@
 import { renderDiagrams } from "./schema-diagram.ts";
-import { GROUPS, type ColumnModel, type DefinitionModel, type Group, type RightsModel, type SchemaModel, type TableModel, type ViewModel } from "./schema-model.ts";
+import {
+  GROUPS,
+  type ColumnModel,
+  type DefinitionModel,
+  type Group,
+  type RightsModel,
+  type SchemaModel,
+  type TableModel,
+  type ViewModel,
+} from "./schema-model.ts";
 
 /** docs/schema.md and its diagrams, by their path in the package. Equal for equal schemas. */
 export async function renderSchemaFiles(model: SchemaModel): Promise<Record<string, string>> {
@@ -39,7 +48,15 @@ function groupsOf({ tables }: SchemaModel): Group[] {
 }
 
 function contents(model: SchemaModel): string[] {
-  const titles = ["Overview", ...groupsOf(model).map((group) => GROUPS[group]), FOREIGN_KEYS, VIEWS, MATERIALIZED_VIEWS, ENUMS, FUNCTIONS];
+  const titles = [
+    "Overview",
+    ...groupsOf(model).map((group) => GROUPS[group]),
+    FOREIGN_KEYS,
+    VIEWS,
+    MATERIALIZED_VIEWS,
+    ENUMS,
+    FUNCTIONS,
+  ];
   return [...titles.map((title) => `- ${link(title)}`), ""];
 }
 
@@ -62,7 +79,8 @@ function overview(model: SchemaModel): string[] {
     ...keyCounts([table]).map(String),
     text(firstSentence(table.comment)),
   ];
-  const referrers = (table: TableModel) => model.tables.flatMap((other) => other.foreignKeys.filter(({ refersTo }) => refersTo === table.name)).length;
+  const referrers = (table: TableModel) =>
+    model.tables.flatMap((other) => other.foreignKeys.filter(({ refersTo }) => refersTo === table.name)).length;
   const keyCounts = (tables: readonly TableModel[]) => [
     sum(tables, ({ foreignKeys: keys }) => keys.length),
     sum(tables, referrers),
@@ -71,10 +89,15 @@ function overview(model: SchemaModel): string[] {
   return [
     "## Overview",
     "",
+    "● refers to `users`. Ends of lines: two bars for one, bar and circle for none or one, circle and crow's foot for any number.",
+    "",
     "![All tables by group](schema/overview.svg)",
     "",
     ...table(["Group", "Tables", "Columns", "Foreign keys", "Referred to", "Indexes"], groupsOf(model).map(groupRow)),
-    ...table(["Table", "Group", "Columns", "Foreign keys", "Referred to", "Indexes", "Holds"], model.tables.map(tableRow)),
+    ...table(
+      ["Table", "Group", "Columns", "Foreign keys", "Referred to", "Indexes", "Holds"],
+      model.tables.map(tableRow),
+    ),
   ];
 }
 
@@ -116,11 +139,17 @@ function renderTable(model: SchemaModel, entry: TableModel): string[] {
       ),
     ),
     ...(referrers.length > 0 ? [`Referred to by ${referrers.join(", ")}.`, ""] : []),
-    ...list("Checks", entry.checks.map((check) => `${definition(check)}${check.validated ? "" : " (rows from before may break it)"}`)),
+    ...list(
+      "Checks",
+      entry.checks.map((check) => `${definition(check)}${check.validated ? "" : " (rows from before may break it)"}`),
+    ),
     ...list("Indexes", entry.indexes.map(index)),
     ...list(
       "Triggers",
-      entry.triggers.map(({ name, definition: sql }) => `${code(name)}: ${code(sql.replace(/^CREATE (?:CONSTRAINT )?TRIGGER \S+ /, ""))}`),
+      entry.triggers.map(
+        ({ name, definition: sql }) =>
+          `${code(name)}: ${code(sql.replace(/^CREATE (?:CONSTRAINT )?TRIGGER \S+ /, ""))}`,
+      ),
     ),
     ...list("Rights", rights(entry.rights, entry.columns)),
   ];
@@ -167,13 +196,19 @@ function foreignKeys(model: SchemaModel): string[] {
 }
 
 function views(model: SchemaModel): string[] {
-  const kind = (view: ViewModel) => `${view.updatable ? "updatable, " : ""}with its ${view.invoker ? "caller's" : "owner's"} rights`;
+  const kind = (view: ViewModel) =>
+    `${view.updatable ? "updatable, " : ""}with its ${view.invoker ? "caller's" : "owner's"} rights`;
   return [
     `## ${VIEWS}`,
     "",
     ...table(
       ["View", "Shows", "How", "Rights"],
-      model.views.map((view) => [code(view.name), text(view.comment), kind(view), rights(view.rights, view.columns, true).join("<br>")]),
+      model.views.map((view) => [
+        code(view.name),
+        text(view.comment),
+        kind(view),
+        rights(view.rights, view.columns, true).join("<br>"),
+      ]),
     ),
     `## ${MATERIALIZED_VIEWS}`,
     "",
@@ -253,7 +288,8 @@ function list(title: string, items: readonly string[]): string[] {
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`.replaceAll(/ {2,}\|/g, " |");
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`.replaceAll(/ {2,}\|/g, " |");
   return [line(head), line(head.map(() => "---")), ...rows.map(line), ""];
 }
 
@@ -274,7 +310,7 @@ function code(...names: string[]): string {
 function text(comment: string): string {
   return comment
     .split(/(`[^`]*`)/)
-    .map((part, at) => (at % 2 === 1 ? part : part.replaceAll(/[<>*_[\]]/g, "\\$&")))
+    .map((part, at) => (at % 2 === 1 ? part : part.replaceAll(/[<*[]/g, "\\$&")))
     .join("")
     .replaceAll(/\s+/g, " ");
 }
