@@ -44,11 +44,12 @@ export default defineCommand({
     const state = readStateFile(stack);
     clearDeadLocks(stack, output.warn);
 
+    refuse(stack, await checkMachine({})); // before anything is built on a disk that is full
     const toolchain = await setUp({ report: output.progress });
     const docker = engineClient(toolchain.engine);
     const isLocal = isLocalEngine(toolchain.engine.host);
     const problems: Problem[] = (await Promise.all([checkMachine({ docker, isLocal }), obstacles(docker, config, isLocal)])).flat();
-    if (problems.length > 0) throw new StateError(`Stack "${stack}" cannot be brought up; nothing has been changed:`, problems);
+    refuse(stack, problems);
 
     const isNew = (state ?? []).length <= 1;
     const resetPasswords = args["reset-passwords"] || (isNew && (await agreeToTakeOver(docker, stack)));
@@ -116,6 +117,10 @@ async function agreeToTakeOver(docker: Docker, stack: string): Promise<boolean> 
         "or restore the state, or remove the volume if the data is not needed.",
     },
   ]);
+}
+
+function refuse(stack: string, problems: readonly Problem[]): void {
+  if (problems.length > 0) throw new StateError(`Stack "${stack}" cannot be brought up; nothing has been changed:`, problems);
 }
 
 const ADOPTED_TYPES = ["postgresql:index/role:Role", "postgresql:index/database:Database"];
