@@ -20,7 +20,7 @@ const RESERVED_DATABASE_NAMES = new Set([
 /** Connections PostgreSQL keeps for superusers: its own default. */
 export const SUPERUSER_RESERVED_CONNECTIONS = 3;
 
-/** Direct connections kept free beside the pooler's: migrations, backups, psql, monitoring. */
+/** Connections kept free beside the pools: migrations, backups, psql, monitoring, and the two the pooler looks secrets up with. */
 export const DIRECT_CONNECTIONS = 10;
 
 // Pulumi hands every value over as text; numbers and booleans are read from it strictly ("" and "12x" are no numbers).

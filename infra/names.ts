@@ -50,6 +50,11 @@ export function sessionDatabase(databaseName: string): string {
   return `${databaseName}_session`;
 }
 
+/** PgBouncer's entry for looking up secrets; no client may use it. */
+export function lookupDatabase(databaseName: string): string {
+  return `${databaseName}_lookup`;
+}
+
 /** Engine objects of one stack. */
 export function engineNames(stack: string) {
   const name = (part: string) => `aiwdb-${stack}-${part}`;

@@ -1,11 +1,14 @@
 import type { StackConfig } from "../config.ts";
-import { POOLED_ROLES, ROLES, sessionDatabase } from "../names.ts";
+import { lookupDatabase, POOLED_ROLES, ROLES, sessionDatabase } from "../names.ts";
 import { GENERATED, mergeSettings, type Settings } from "./settings.ts";
 
 /** Where the configuration volume is mounted in the PgBouncer container. */
 export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
 export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
 export const PGBOUNCER_PORT = 6432;
+
+/** Server connections the pooler keeps for looking up secrets. */
+const LOOKUP_CONNECTIONS = 2;
 
 /** What the package promises; overrides of these are refused. https://www.pgbouncer.org/config.html */
 export const PGBOUNCER_MANDATORY: Settings = {
@@ -71,18 +74,23 @@ export function pgbouncerDefaults(config: StackConfig): Settings {
 export function renderPgbouncerIni(config: StackConfig, host: string): string {
   const session = config.pgbouncerSessionDbConnections;
   const transaction = config.pgbouncerMaxDbConnections - session;
+  const lookup = lookupDatabase(config.databaseName);
   const entry = (name: string, mode: string, connections: number) =>
-    `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${config.databaseName} pool_mode=${mode}` +
+    `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${lookup} pool_mode=${mode}` +
     ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} max_db_connections=${connections}`;
-  const settings = mergeSettings(PGBOUNCER_MANDATORY, {
-    ...pgbouncerDefaults(config),
-    auth_dbname: { value: config.databaseName, why: "the lookup function lives there" },
-  }, config.pgbouncerSettings);
+  const settings = mergeSettings(
+    { ...PGBOUNCER_MANDATORY, auth_dbname: { value: lookup, why: "logins do not queue behind the pools" } },
+    pgbouncerDefaults(config),
+    config.pgbouncerSettings,
+  );
   return [
     `; ${GENERATED}`,
     "[databases]",
     entry(config.databaseName, "transaction", transaction),
     entry(sessionDatabase(config.databaseName), "session", session),
+    // Connections of its own: with the pools exhausted, nobody could log in any more, not even to look at the statistics.
+    // pgbouncer_hba.conf lets no client in here.
+    entry(lookup, "transaction", LOOKUP_CONNECTIONS),
     // Test databases come and go without a reload; the lookup function of the stack's own database serves them all.
     ...(config.profile === "ci" ? [entry("*", "transaction", transaction).replace(` dbname=${config.databaseName}`, "")] : []),
     "",

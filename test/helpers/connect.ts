@@ -1,0 +1,130 @@
+import { readFileSync } from "node:fs";
+import Docker from "dockerode";
+import pg from "pg";
+import { inject } from "vitest";
+import { engineNames, type ClientRole } from "../../infra/names.ts";
+import { exec, type ExecResult } from "../../infra/provider/engine.ts";
+import { until } from "../../infra/provider/retry.ts";
+import type { StackOutputs } from "../../cli/stack/session.ts";
+import { connectionFor, type Mode } from "../../cli/stack/status.ts";
+import type { KeyPair } from "../../certs/verify.ts";
+
+type Tls = Exclude<pg.ClientConfig["ssl"], boolean | undefined>;
+
+/** What a test changes about a connection that would otherwise work. */
+export interface Change extends Omit<pg.ClientConfig, "ssl"> {
+  readonly ssl?: Tls | false;
+  /** Another certificate; null for none. */
+  readonly certificate?: KeyPair | null;
+  readonly outputs?: StackOutputs;
+}
+
+/** Settings of a client that connects as a role over mTLS. */
+export function clientConfig(role: ClientRole, mode: Mode, change: Change = {}): pg.ClientConfig {
+  const { ssl, certificate, outputs, ...rest } = change;
+  const connection = connectionFor(outputs ?? inject("stack").outputs, role, mode);
+  const own = certificate ?? { certPem: readFileSync(connection.sslCert, "utf8"), keyPem: readFileSync(connection.sslKey, "utf8") };
+  return {
+    host: connection.host,
+    port: connection.port,
+    database: connection.database,
+    user: role,
+    password: connection.password,
+    connectionTimeoutMillis: 15_000,
+    ...(ssl === false
+      ? {}
+      : {
+          ssl: {
+            ca: readFileSync(connection.sslRootCert, "utf8"),
+            ...(certificate === null ? {} : { cert: own.certPem, key: own.keyPem }),
+            ...ssl,
+          },
+        }),
+    ...rest,
+  };
+}
+
+/** A connected client. */
+export async function open(role: ClientRole, mode: Mode, change?: Change): Promise<pg.Client> {
+  const client = new pg.Client(clientConfig(role, mode, change));
+  client.on("error", () => {}); // a test that cuts the connection off sees it at the next query
+  try {
+    await client.connect();
+  } catch (error) {
+    client.end().catch(() => {}); // not awaited: after a refusal inside TLS it never settles
+    throw error;
+  }
+  return client;
+}
+
+/** Runs one query as a role and returns its rows. */
+export async function query<Row extends pg.QueryResultRow>(role: ClientRole, mode: Mode, sql: string, change?: Change): Promise<Row[]> {
+  const client = await open(role, mode, change);
+  try {
+    return (await client.query<Row>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Code and message of what a promise is refused with; fails when it is not. */
+export async function refusal(work: Promise<unknown>): Promise<string> {
+  let value: unknown;
+  try {
+    value = await work;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    return `${code ?? "-"}: ${message}`;
+  }
+  if (value instanceof pg.Client) await value.end();
+  throw new Error("it was not refused");
+}
+
+/** The test's superuser, who cleans up whatever happens. */
+export async function asSuperuser<T>(work: (client: pg.Client) => Promise<T>, database?: string): Promise<T> {
+  const client = await open("postgres", "direct", database === undefined ? {} : { database });
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+export const docker = () => new Docker();
+export const containerName = (service: "postgres" | "pgbouncer", stack: string = inject("stack").name) => engineNames(stack)[service];
+
+/** Runs a shell line in one of the stack's containers. */
+export function shell(service: "postgres" | "pgbouncer", line: string): Promise<ExecResult> {
+  return exec(docker(), containerName(service), ["sh", "-c", line]);
+}
+
+/** When a container's main process started. */
+export async function startedAt(service: "postgres" | "pgbouncer", stack?: string): Promise<string> {
+  return (await docker().getContainer(containerName(service, stack)).inspect()).State.StartedAt;
+}
+
+/** Everything a container wrote since a time. */
+export async function log(container: string, since = new Date(0)): Promise<string> {
+  const raw = (await docker()
+    .getContainer(container)
+    .logs({ stdout: true, stderr: true, since: since.getTime() / 1_000 })) as unknown as Buffer;
+  return raw.toString("utf8");
+}
+
+/** Waits until `attempt` returns without an error and returns what it returned. */
+export async function eventually<T>(attempt: () => Promise<T>, deadlineMs = 30_000): Promise<T> {
+  let last: unknown;
+  const found = await until(
+    async () => {
+      try {
+        return { value: await attempt() };
+      } catch (error) {
+        last = error;
+        return undefined;
+      }
+    },
+    { deadlineMs, everyMs: 50 },
+  );
+  if (!found) throw new Error(`not within ${deadlineMs} ms`, { cause: last });
+  return found.value;
+}

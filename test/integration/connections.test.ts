@@ -1,0 +1,252 @@
+import { once } from "node:events";
+import { readFileSync, statSync } from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import pg from "pg";
+import { beforeAll, describe, expect, inject, test } from "vitest";
+import { libpqUrl } from "../../cli/stack/libpq.ts";
+import { connectionFor, type Mode } from "../../cli/stack/status.ts";
+import { authority, createCa, type ThrowAwayCa } from "../helpers/throw-away-ca.ts";
+import { asSuperuser, clientConfig, containerName, log, open, query, refusal } from "../helpers/connect.ts";
+import { stackAuthority } from "../helpers/stack-secrets.ts";
+
+const MODES: Mode[] = ["direct", "transaction", "session"];
+const SERVER = { direct: "postgres", transaction: "pgbouncer", session: "pgbouncer" } as const;
+
+let foreign: ThrowAwayCa;
+let own: ThrowAwayCa;
+
+beforeAll(async () => {
+  foreign = await createCa("foreign CA");
+  // The stack's own key, so that a certificate differs from a good one in nothing but the point under test.
+  own = authority(await stackAuthority());
+});
+
+describe.each(MODES)("a %s connection", (mode) => {
+  test("works with certificate and password, over TLS 1.3 to the server", async () => {
+    const rows = await query(
+      "app_user",
+      mode,
+      "select current_user as role, current_database() as database, ssl, version from pg_stat_ssl where pid = pg_backend_pid()",
+    );
+    expect(rows).toEqual([{ role: "app_user", database: "ai_workflow_db", ssl: true, version: "TLSv1.3" }]);
+  });
+
+  test("works with a certificate that the stack's authority signed by hand", async () => {
+    const certificate = await own.issue({ commonName: "app_user" });
+    expect(await query("app_user", mode, "select 1 as one", { certificate })).toEqual([{ one: 1 }]);
+  });
+
+  test("works over TLS 1.2, and not over TLS 1.1", async () => {
+    const old = { ciphers: "DEFAULT@SECLEVEL=0" };
+    expect(await query("app_user", mode, "select 1 as one", { ssl: { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } })).toEqual([{ one: 1 }]);
+    const reason = await refusal(open("app_user", mode, { ssl: { ...old, minVersion: "TLSv1", maxVersion: "TLSv1.1" } }));
+    expect(reason).toMatch(/alert protocol version|unsupported protocol|wrong version number/i);
+  });
+
+  test("is refused in plain text, before the password is asked for", async () => {
+    const reason = await refusal(open("app_user", mode, { ssl: false }));
+    expect(reason).toMatch(mode === "direct" ? /28000: .*pg_hba\.conf rejects connection.*no encryption/ : /08P01: .*SSL required/);
+  });
+
+  test("is refused without a client certificate", async () => {
+    const reason = await refusal(open("app_user", mode, { certificate: null }));
+    expect(reason).toMatch(mode === "direct" ? /28000: .*connection requires a valid client certificate/ : /certificate required|ECONNRESET|closed|terminated/i);
+  });
+
+  test("is refused with a certificate of a foreign authority", async () => {
+    const certificate = await foreign.issue({ commonName: "app_user" });
+    expect(await refusal(open("app_user", mode, { certificate }))).toMatch(/alert unknown ca|ECONNRESET|closed|terminated/i);
+  });
+
+  test("is refused with an expired certificate, and with one that is not valid yet", async () => {
+    const since = new Date();
+    const expired = await own.issue({ commonName: "app_user", fromDays: -30, toDays: -0.01 });
+    expect(await refusal(open("app_user", mode, { certificate: expired }))).toMatch(/alert certificate expired/i);
+    const future = await own.issue({ commonName: "app_user", fromDays: 1 / 144, toDays: 30 }); // a clock 10 minutes ahead
+    expect(await refusal(open("app_user", mode, { certificate: future }))).toMatch(/alert bad certificate/i);
+    // PgBouncer's log says no more than that.
+    const reason = mode === "direct" ? /certificate is not yet valid/ : /certificate verify failed/;
+    await expect.poll(() => log(containerName(SERVER[mode]), since)).toMatch(reason);
+  });
+
+  test("is refused with a server's certificate", async () => {
+    const certificate = await own.issue({ commonName: "app_user", usage: "server" });
+    expect(await refusal(open("app_user", mode, { certificate }))).toMatch(/alert (unsupported|bad) certificate|ECONNRESET|closed|terminated/i);
+  });
+
+  test("is given up by the client when the server's certificate does not carry the host name", async () => {
+    expect(await query("app_user", mode, "select 1 as one", { ssl: { servername: "localhost" } })).toEqual([{ one: 1 }]);
+    expect(await refusal(open("app_user", mode, { ssl: { servername: "db.example.org" } }))).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID: .*db\.example\.org/);
+  });
+
+  test("is given up by the client when the server's certificate is of another authority", async () => {
+    expect(await refusal(open("app_user", mode, { ssl: { ca: foreign.certPem } }))).toMatch(/unable to verify|self.signed|unable to get/i);
+  });
+
+  test("is refused with a wrong password, and without one", async () => {
+    expect(await refusal(open("app_user", mode, { password: "wrong" }))).toMatch(/28P01: .*password authentication failed|08P01: .*SASL authentication failed/);
+    expect(await refusal(open("app_user", mode, { password: "" }))).toMatch(/password|SASL/);
+  });
+
+  test("is refused to a role that does not exist", async () => {
+    const certificate = await own.issue({ commonName: "nobody_here" });
+    // The pooler says so, to holders of a certificate only; PostgreSQL does not even tell whether there is such a role.
+    const reason = mode === "direct" ? /28000: pg_hba\.conf rejects connection/ : /08P01: no such user/;
+    expect(await refusal(open("app_user", mode, { user: "nobody_here", certificate }))).toMatch(reason);
+  });
+
+  test("of a superuser is refused, even with its certificate and password, unless it is direct", async () => {
+    const { password } = connectionFor(inject("stack").outputs, "postgres", "direct");
+    const certificate = await own.issue({ commonName: "postgres" });
+    if (mode === "direct") {
+      expect(await query("postgres", mode, "select current_user as role", { certificate })).toEqual([{ role: "postgres" }]);
+      expect(await refusal(open("postgres", mode, { certificate: null }))).toMatch(/requires a valid client certificate/);
+    } else {
+      expect(await refusal(open("app_user", mode, { user: "postgres", password, certificate }))).toMatch(/28000|08P01|28P01/);
+    }
+  });
+
+  test("of the owner, who migrates, is refused unless it is direct", async () => {
+    const { password } = connectionFor(inject("stack").outputs, "ai_workflow_owner", "direct");
+    const certificate = await own.issue({ commonName: "ai_workflow_owner" });
+    if (mode === "direct") expect(await query("ai_workflow_owner", mode, "select 1 as one")).toEqual([{ one: 1 }]);
+    else expect(await refusal(open("app_user", mode, { user: "ai_workflow_owner", password, certificate }))).toMatch(/28000|08P01|28P01/);
+  });
+});
+
+describe("certificate of one role, account of another", () => {
+  const passwordOf = (role: "app_user" | "app_readonly") => connectionFor(inject("stack").outputs, role, "direct").password;
+  const certificateOf = (role: "app_user" | "app_readonly") => {
+    const { sslCert, sslKey } = connectionFor(inject("stack").outputs, role, "direct");
+    return { certPem: readFileSync(sslCert, "utf8"), keyPem: readFileSync(sslKey, "utf8") };
+  };
+
+  test("is refused by the server even with the right password", async () => {
+    const reason = await refusal(open("app_readonly", "direct", { certificate: certificateOf("app_user") }));
+    expect(reason).toMatch(/28000|28P01/);
+    await expect.poll(() => log(containerName("postgres"))).toMatch(/certificate validation \(clientcert=verify-full\) failed for user "app_readonly": CN mismatch/);
+  });
+
+  test("opens nothing at the pooler without the other role's password", async () => {
+    const certificate = certificateOf("app_user");
+    expect(await refusal(open("app_readonly", "transaction", { certificate, password: passwordOf("app_user") }))).toMatch(/SASL authentication failed|password authentication failed/);
+    expect(await refusal(open("app_readonly", "transaction", { certificate, password: "" }))).toMatch(/password|SASL/);
+  });
+
+  // PgBouncer compares a certificate's name with the role only by its "cert" method, which leaves no password to hand on.
+  test("is opened by the pooler when the other role's password is known: the limit that docs/security.md states", async () => {
+    expect(await query("app_readonly", "transaction", "select current_user as role", { certificate: certificateOf("app_user") })).toEqual([{ role: "app_readonly" }]);
+  });
+
+  test("of the pooler itself opens nothing from outside its own address", async () => {
+    const certificate = await own.issue({ commonName: "pgbouncer" });
+    expect(await refusal(open("app_user", "direct", { user: "pgbouncer", certificate, password: "x".repeat(32) }))).toMatch(/28000: .*pg_hba\.conf rejects connection/);
+  });
+});
+
+describe("roles and databases", () => {
+  test("PUBLIC may connect to no database, and pg_hba.conf lets roles into their own only", async () => {
+    for (const database of ["postgres", "template1"]) {
+      expect(await refusal(open("app_user", "direct", { database }))).toMatch(/28000: .*pg_hba\.conf rejects connection.*database "(postgres|template1)"/);
+    }
+    const [row] = await query<{ open: string[] }>(
+      "postgres",
+      "direct",
+      "select coalesce(array_agg(datname::text) filter (where has_database_privilege('public', oid, 'connect')), '{}') as open from pg_database where datname in ('postgres', 'template1', 'ai_workflow_db')",
+    );
+    expect(row?.open).toEqual([]);
+  });
+
+  test("a role whose secret is md5 logs in nowhere", async () => {
+    const role = "test_md5";
+    await asSuperuser(async (admin) => {
+      await admin.query(`drop role if exists ${role}`);
+      await admin.query(`create role ${role} login password 'md55d7b0d3a1d1f4a0a5c4a7e8f9b0c1d2e'`);
+    });
+    try {
+      const certificate = await own.issue({ commonName: role });
+      for (const mode of MODES) expect(await refusal(open("app_user", mode, { user: role, password: "x", certificate })), mode).toMatch(/28000|28P01|08P01/);
+    } finally {
+      await asSuperuser((admin) => admin.query(`drop role ${role}`));
+    }
+  });
+
+  test("app_user with an md5 secret is refused direct and through the pooler, and comes back with its SCRAM secret", async () => {
+    const [before] = await asSuperuser(async (admin) => (await admin.query("select rolpassword from pg_authid where rolname = 'app_readonly'")).rows);
+    await asSuperuser((admin) => admin.query("update pg_authid set rolpassword = 'md5' || md5('secret' || 'app_readonly') where rolname = 'app_readonly'"));
+    try {
+      expect(await refusal(open("app_readonly", "direct", { password: "secret" }))).toMatch(/28P01/);
+      expect(await refusal(open("app_readonly", "transaction", { password: "secret" }))).toMatch(/SASL|password|authentication/);
+    } finally {
+      await asSuperuser((admin) => admin.query("update pg_authid set rolpassword = $1 where rolname = 'app_readonly'", [before.rolpassword]));
+    }
+    expect(await query("app_readonly", "direct", "select 1 as one")).toEqual([{ one: 1 }]);
+  });
+
+  test("every secret in the cluster is SCRAM", async () => {
+    expect(await query("postgres", "direct", "select rolname from pg_authid where rolpassword is not null and rolpassword not like 'SCRAM-SHA-256$%'")).toEqual([]);
+    expect(await query("postgres", "direct", "show password_encryption")).toEqual([{ password_encryption: "scram-sha-256" }]);
+  });
+
+  test("a role past its VALID UNTIL is refused through the pooler and direct, and let in again when it is extended", async () => {
+    const setUntil = (until: string) => asSuperuser((admin) => admin.query(`alter role app_readonly valid until '${until}'`));
+    await setUntil("yesterday");
+    try {
+      expect(await refusal(open("app_readonly", "direct"))).toMatch(/28P01/);
+      // A pooled server connection that is still open must not let it in either.
+      for (const mode of ["transaction", "session"] as const) expect(await refusal(open("app_readonly", mode)), mode).toMatch(/28P01|08P01|authentication/);
+    } finally {
+      await setUntil("infinity");
+    }
+    for (const mode of MODES) expect(await query("app_readonly", mode, "select 1 as one")).toEqual([{ one: 1 }]);
+  });
+
+  test("a hostile search_path at the start of a connection does not reach the lookup of secrets", async () => {
+    await asSuperuser(async (admin) => {
+      await admin.query("create schema if not exists evil");
+      await admin.query("create or replace function evil.lookup(text, out rolname name, out rolpassword text) returns setof record language sql as $$ select 'app_readonly'::name, 'stolen' $$");
+      await admin.query("create or replace view evil.pg_authid as select 'app_readonly'::name as rolname, 'stolen'::text as rolpassword");
+      await admin.query("grant usage on schema evil to public");
+    }, "ai_workflow_db");
+    try {
+      for (const change of [{ options: "-c search_path=evil" }, { search_path: "evil" }] as object[]) {
+        expect(await refusal(open("app_readonly", "transaction", { ...change, password: "stolen" }))).toMatch(/SASL|password|authentication/);
+        expect(await query("app_readonly", "transaction", "select current_user as role", change)).toEqual([{ role: "app_readonly" }]);
+      }
+    } finally {
+      await asSuperuser((admin) => admin.query("drop schema evil cascade"), "ai_workflow_db");
+    }
+  });
+
+  test("channel binding is asked for by the server and taken by the client, direct", async () => {
+    expect(await query("app_user", "direct", "select 1 as one", { enableChannelBinding: true } as object)).toEqual([{ one: 1 }]);
+  });
+});
+
+test("neither server answers anything before TLS but whether it speaks it", async () => {
+  for (const mode of ["direct", "transaction"] as const) {
+    const { host, port } = clientConfig("app_user", mode);
+    const socket = net.connect({ host: host as string, port: port as number });
+    await once(socket, "connect");
+    socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])); // SSLRequest
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    socket.destroy();
+    expect(answer.toString("latin1"), mode).toBe("S");
+  }
+});
+
+test("libpq's URL works as it is in node-postgres, which reads certificates from its parameters", async () => {
+  for (const mode of MODES) {
+    const client = new pg.Client({ connectionString: libpqUrl(connectionFor(inject("stack").outputs, "app_user", mode)) });
+    await client.connect();
+    expect((await client.query("select current_user as role")).rows).toEqual([{ role: "app_user" }]);
+    await client.end();
+  }
+});
+
+test("client certificates and keys lie outside the checkout, where only this user reads them", () => {
+  const { sslKey } = connectionFor(inject("stack").outputs, "app_user", "direct");
+  expect(path.resolve(sslKey).startsWith(path.join(inject("stack").home, "checkout"))).toBe(false);
+  expect(statSync(sslKey).mode & 0o777).toBe(0o600);
+});
