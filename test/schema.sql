@@ -10207,8 +10207,6 @@ GRANT SELECT(registered_at) ON TABLE public.passkey_credentials TO app_readonly;
 GRANT SELECT(last_used_at) ON TABLE public.passkey_credentials TO app_readonly;
 GRANT SELECT(device_id) ON TABLE public.passkey_credentials TO app_readonly;
 GRANT SELECT(is_active) ON TABLE public.passkey_credentials TO app_readonly;
-GRANT SELECT ON TABLE public.pgmigrations TO app_readonly;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.pgmigrations TO app_user;
 GRANT SELECT,USAGE ON SEQUENCE public.pgmigrations_id_seq TO app_user;
 GRANT SELECT ON TABLE public.privacy_requests TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.privacy_requests TO app_user;

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Client } from "pg";
-import { readApplied } from "../../infra/migrations/applied.ts";
+import { pendingMigrations, readApplied } from "../../infra/migrations/applied.ts";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { ROLES } from "../../infra/names.ts";
 import { withConnection } from "../../infra/provider/connection.ts";
@@ -22,7 +22,7 @@ export const DUMP_FILE = "test/schema.sql";
 /**
  * Writes docs/schema.md and its diagrams from a stack's catalogue.
  *
- * @throws StateError if the stack is not up or has migrations pending
+ * @throws StateError if the stack is not up, or its migrations are not this checkout's
  */
 export async function writeSchemaDocs(stack: string, toolchain: Toolchain): Promise<void> {
   const files = await withMigrated(stack, await readOutputs(openSession(stack, toolchain)), async (client) =>
@@ -37,7 +37,7 @@ export async function writeSchemaDocs(stack: string, toolchain: Toolchain): Prom
 /**
  * Writes test/schema.sql from a stack's database.
  *
- * @throws StateError if the stack is not up or has migrations pending
+ * @throws StateError if the stack is not up, or its migrations are not this checkout's
  */
 export async function writeSchemaDump(stack: string, toolchain: Toolchain): Promise<void> {
   const outputs = await readOutputs(openSession(stack, toolchain));
@@ -49,8 +49,7 @@ export async function writeSchemaDump(stack: string, toolchain: Toolchain): Prom
 
 async function withMigrated<T>(stack: string, outputs: StackOutputs, work: (client: Client) => Promise<T>): Promise<T> {
   return withConnection(connectionFor(outputs, ROLES.owner, "direct"), async (client) => {
-    const applied = new Set((await readApplied(client)).map(({ name }) => name));
-    const pending = readMigrations(MIGRATIONS_FOLDER).filter(({ name }) => !applied.has(name));
+    const pending = pendingMigrations(readMigrations(MIGRATIONS_FOLDER), await readApplied(client));
     if (pending.length > 0) {
       throw new StateError(`Stack "${stack}" has not the schema of this checkout; nothing has been written.`, [
         {

@@ -113,11 +113,10 @@ function renderGroup(model: SchemaModel, group: Group): string[] {
 }
 
 function renderTable(model: SchemaModel, entry: TableModel): string[] {
-  const referrers = model.tables.flatMap((other) =>
-    other.foreignKeys
-      .filter(({ refersTo }) => refersTo === entry.name)
-      .map((key) => `${link(other.name)} (${code(...key.columns)})`),
-  );
+  const referrers = model.tables.flatMap((other) => {
+    const keys = other.foreignKeys.filter(({ refersTo }) => refersTo === entry.name);
+    return keys.length === 0 ? [] : [`${link(other.name)} (${code(...keys.flatMap(({ columns }) => columns))})`];
+  });
   const partitioning = entry.partitioning && [
     `Partitioned by month: ${code(entry.partitioning.key)}; rows without a month of their own wait in ${code(entry.partitioning.defaultPartition)}.`,
     "",
@@ -219,9 +218,12 @@ function views(model: SchemaModel): string[] {
       "",
       text(view.comment),
       "",
-      ...columnTable(view.columns),
+      ...table(
+        ["Column", "Type", "Holds"],
+        view.columns.map((column) => [code(column.name), text(column.type), text(column.comment)]),
+      ),
       ...list("Indexes", view.indexes.map(index)),
-      ...list("Rights", rights(view.rights, view.columns)),
+      ...list("Rights", rights(view.rights.map(readOnly), view.columns)),
     ]),
   ];
 }
@@ -272,6 +274,11 @@ function rights(roles: readonly RightsModel[], columns: readonly ColumnModel[], 
     })
     .filter(({ held }) => !onlySome || held.length > 0)
     .map(({ role, held }) => `${code(role)}: ${held.join(", ") || "none"}`);
+}
+
+/** Default privileges name rights that a materialized view has no use for. */
+function readOnly(role: RightsModel): RightsModel {
+  return { ...role, table: role.table.filter((privilege) => privilege === "select") };
 }
 
 function definition({ name, definition: sql }: DefinitionModel): string {
