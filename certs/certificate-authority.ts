@@ -13,7 +13,7 @@ export interface CertificateAuthorityArgs {
 }
 
 /**
- * The stack's own certificate authority: an ECDSA P-384 key that never leaves the (encrypted) state, and its self-signed
+ * The stack's own certificate authority: an ECDSA P-256 key that never leaves the (encrypted) state, and its self-signed
  * certificate. It signs leaf certificates only (path length 0).
  */
 export class CertificateAuthority extends pulumi.ComponentResource {
@@ -29,7 +29,8 @@ export class CertificateAuthority extends pulumi.ComponentResource {
     const protect = args.protect ?? false;
     const key = new tls.PrivateKey(
       `${name}-key`,
-      { algorithm: "ECDSA", ecdsaCurve: "P384" },
+      // As strong as the leaves it signs. Every handshake checks its signature twice, which with P-384 takes ten times as long.
+      { algorithm: "ECDSA", ecdsaCurve: "P256" },
       { parent: this, protect, additionalSecretOutputs: ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"] },
     );
     const cert = new tls.SelfSignedCert(

@@ -93,7 +93,7 @@ test("reads the serial number as a TLS peer shows it", () => {
   expect(serialOf(good.certPem)).toMatch(/^01[0-9A-F]{30}$/);
 });
 
-test("takes leaf keys under an authority of P-384, as a stack has it", async () => {
+test("takes leaf keys under an authority of P-384", async () => {
   const keys = generateKeyPairSync("ec", { namedCurve: "P-384" });
   const p384 = keys.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   expect(createPrivateKey(p384).asymmetricKeyDetails?.namedCurve).toBe("secp384r1");

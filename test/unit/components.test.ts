@@ -290,7 +290,7 @@ describe("certificates", () => {
     const resources = await stackOf({ certLeafValidityDays: 7, certRenewBeforeDays: 1, certCaValidityDays: 100 });
     expect(named(resources, "database-certificates-postgres-server-cert").inputs["validityPeriodHours"]).toBe(168);
     expect(named(resources, "database-certificates-ca-cert").inputs).toMatchObject({ validityPeriodHours: 2_400, isCaCertificate: true, maxPathLength: 0 });
-    expect(named(resources, "database-certificates-ca-key").inputs).toMatchObject({ algorithm: "ECDSA", ecdsaCurve: "P384" });
+    expect(named(resources, "database-certificates-ca-key").inputs).toMatchObject({ algorithm: "ECDSA", ecdsaCurve: "P256" });
   });
 });
 
