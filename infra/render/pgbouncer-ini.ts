@@ -51,7 +51,8 @@ export function pgbouncerDefaults(config: StackConfig): Settings {
     server_login_retry: { value: config.pgbouncerServerLoginRetrySec, why: "pgbouncerServerLoginRetrySec" },
     server_lifetime: { value: config.pgbouncerServerLifetimeSec, why: "pgbouncerServerLifetimeSec" },
     server_idle_timeout: { value: config.pgbouncerServerIdleTimeoutSec, why: "pgbouncerServerIdleTimeoutSec" },
-    server_fast_close: { value: 1, why: "RECONNECT does not wait for idle clients" },
+    // 1 would end session-mode clients when certificates are renewed.
+    server_fast_close: { value: 0, why: "sessions end when their client leaves" },
     query_timeout: { value: config.pgbouncerQueryTimeoutSec, why: "pgbouncerQueryTimeoutSec" },
     query_wait_timeout: { value: config.pgbouncerQueryWaitTimeoutSec, why: "pgbouncerQueryWaitTimeoutSec" },
     client_login_timeout: { value: config.pgbouncerClientLoginTimeoutSec, why: "pgbouncerClientLoginTimeoutSec" },

@@ -1,7 +1,7 @@
 import type Docker from "dockerode";
 import { certificateProblems, serialOf } from "../../../certs/verify.ts";
 import { StateError } from "../../../toolchain/errors.ts";
-import { PGBOUNCER_CONFIG_DIR } from "../../render/pgbouncer-ini.ts";
+import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_PORT, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
 import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
 import { archive, engine, exec, inspect, isNotFound, lastLines, localSql, readArchive, type FileSpec } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
@@ -70,13 +70,34 @@ async function fill(inputs: Inputs): Promise<void> {
 }
 
 /**
- * Replaces files under a server that may be running: all are written beside the old ones first, then renamed one by one,
- * so that a full disk or a kill leaves each file either old or new, never half.
+ * Try the new configuration with the server's own program before the running one sees it. A wrong value would make a
+ * restart fail, PostgreSQL's reload passes over it in silence, and PgBouncer's leaves everything behind the bad line, TLS
+ * among it, at its default.
+ */
+const TRY: Record<Inputs["service"], string> = {
+  // -C reads the whole file, prints one value and ends; it looks at no data folder.
+  postgres: `postgres -D /tmp -C port -c config_file=${POSTGRES_CONFIG_DIR}/${STAGING}/postgresql.conf >/dev/null 2>/tmp/refused || refuse`,
+  // It has no such mode: this one has no network, and is ended as soon as it listens.
+  pgbouncer: [
+    `sed 's#${PGBOUNCER_CONFIG_DIR}/#&${STAGING}/#g' ${STAGING}/pgbouncer.ini >/tmp/tried.ini`,
+    "pgbouncer /tmp/tried.ini 2>/tmp/refused & tried=$!",
+    `until [ -S ${PGBOUNCER_SOCKET_DIR}/.s.PGSQL.${PGBOUNCER_PORT} ]; do kill -0 $tried 2>/dev/null || refuse; sleep 0.02; done`,
+    "kill -9 $tried",
+  ].join("\n"),
+  maintenance: "",
+};
+const REFUSED = 9;
+
+/**
+ * Replaces files under a server that may be running: all are written beside the old ones first, tried, then renamed one
+ * by one, so that a full disk or a kill leaves each file either old or new, never half.
  */
 async function replace(inputs: Inputs): Promise<void> {
   const script = [
     "set -eu",
     `cd ${MOUNT[inputs.service]}`,
+    `refuse() { cat /tmp/refused >&2; rm -rf ${STAGING}; exit ${REFUSED}; }`,
+    TRY[inputs.service],
     ...Object.keys(inputs.files).map((name) => `mv -f '${STAGING}/${name}' '${name}'`),
     `rm -rf ${STAGING}`,
     "sync",
@@ -85,6 +106,9 @@ async function replace(inputs: Inputs): Promise<void> {
     await helper.putArchive(archive(inputs.files, inputs.uid, `${STAGING}/`), { path: MOUNT[inputs.service] });
     await helper.start();
     const { StatusCode } = await helper.wait();
+    if (StatusCode === REFUSED) {
+      throw new StateError(`${inputs.container} would refuse its new settings; nothing has been changed:\n${await lastLines(docker, helper.id)}`);
+    }
     if (StatusCode !== 0) {
       throw new StateError(`The files of volume ${inputs.volume} could not be replaced: ${await lastLines(docker, helper.id)}`);
     }
@@ -96,6 +120,8 @@ const PGBOUNCER_CONSOLE = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-
 interface Service {
   /** What the server would refuse in its files, before anything depends on it. */
   refused(docker: Docker, container: string): Promise<string>;
+  /** Whether the files have a setting that the running server would take only at its next start. */
+  needsRestart(docker: Docker, container: string): Promise<boolean>;
   /** Makes the running server read its files again; returns what it refused. */
   reload(docker: Docker, container: string): Promise<string>;
 }
@@ -112,15 +138,19 @@ const SERVICES: Record<Inputs["service"], Service> = {
          select format('%s line %s, %s: %s', sourcefile, sourceline, name, error) from pg_file_settings
           where error is not null and error <> 'setting could not be applied'`,
       ),
+    // The files have been tried, so that nothing but a start can be in the way.
+    needsRestart: async (docker, container) =>
+      (await localSql(docker, container, "select count(*) > 0 from pg_file_settings where error = 'setting could not be applied'")) === "t",
     async reload(docker, container) {
       await localSql(docker, container, "select pg_reload_conf();");
       return "";
     },
   },
   // Its psql reads the files anew at each run.
-  maintenance: { refused: async () => "", reload: async () => "" },
+  maintenance: { refused: async () => "", needsRestart: async () => false, reload: async () => "" },
   pgbouncer: {
     refused: async () => "", // it has no way to ask; RELOAD itself says so
+    needsRestart: async () => false, // restartKey says so
     async reload(docker, container) {
       const result = await exec(docker, container, [...PGBOUNCER_CONSOLE, "RELOAD"]);
       if (result.exitCode !== 0) return result.stderr.trim();
@@ -132,18 +162,18 @@ const SERVICES: Record<Inputs["service"], Service> = {
 };
 
 /** The reply to a reload says nothing about certificates: only a handshake does. */
-async function refuseOldCertificate(inputs: Inputs): Promise<void> {
+async function offersItsCertificate(inputs: Inputs, deadlineMs: number): Promise<boolean> {
   const certificate = inputs.files[SERVER_CERTIFICATE];
-  if (!certificate) return;
+  if (!certificate) return true;
   const wanted = serialOf(certificate.content);
   const seen = await until(
     async () => {
       const offered = await offeredCertificate(inputs.host, inputs.port).catch(() => undefined);
       return offered?.serialNumber === wanted ? true : undefined;
     },
-    { deadlineMs: 15_000, everyMs: 100 },
+    { deadlineMs, everyMs: 100 },
   );
-  if (!seen) throw new StateError(`${inputs.container} still offers its old certificate on ${inputs.host}:${inputs.port}; see its log.`);
+  return seen === true;
 }
 
 async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Promise<void> {
@@ -151,18 +181,24 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
   const info = await inspect(docker, news.container);
   if (!info?.State.Running) return; // it reads the files when it starts
   const service = SERVICES[news.service];
-  const restart = olds.restartKey !== news.restartKey;
+  const restart = olds.restartKey !== news.restartKey || (await service.needsRestart(docker, news.container));
   let refused = await service.refused(docker, news.container);
   if (refused === "" && !restart) refused = await service.reload(docker, news.container);
   if (refused !== "") {
     await replace({ ...news, files: olds.files });
+    await service.reload(docker, news.container); // a refused reload may have taken a part of the new ones
     throw new StateError(`${news.container} refused its new settings; the old ones are in force and back in place:\n${refused}`);
   }
   if (restart) {
     report.info(`restarting ${news.container}: a setting changed that it reads only at start`);
     await docker.getContainer(news.container).restart();
   }
-  await refuseOldCertificate(news);
+  if (await offersItsCertificate(news, restart ? 60_000 : 15_000)) return;
+  if (!restart) throw new StateError(`${news.container} still offers its old certificate on ${news.host}:${news.port}; see its log.`);
+  const log = await lastLines(docker, news.container);
+  await replace({ ...news, files: olds.files });
+  await docker.getContainer(news.container).restart();
+  throw new StateError(`${news.container} does not start with its new settings; the old ones are back in place. Its last lines:\n${log}`);
 }
 
 /** Pairs of certificate and key among the files that could not be used together. */
