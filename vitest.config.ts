@@ -26,7 +26,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           // Files that kill servers or renew certificates would cut off the others.
           fileParallelism: false,
-          testTimeout: 2 * MINUTE,
+          testTimeout: MINUTE,
           hookTimeout: 5 * MINUTE,
         },
       },
@@ -38,6 +38,15 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 10 * MINUTE,
           hookTimeout: 10 * MINUTE,
+        },
+      },
+      {
+        test: {
+          name: "examples",
+          include: ["examples/**/*.test.ts"],
+          // Starts a server for tests where none runs, and stops what it started.
+          globalSetup: ["testing/vitest-setup.ts"],
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -23,6 +23,13 @@ export function databaseRights(name: string): string {
     grant connect on database ${database} to ${ROLES.readonly}, ${ROLES.monitor}, ${ROLES.pooler};`;
 }
 
+/** Makes a database anew under its name: for one that can not be brought back. Nobody may be connected. */
+export async function recreateClone({ workers }: Registry, name: string, template: Template): Promise<void> {
+  await workers.query(`drop database ${identifier(name)}`);
+  await workers.query(`create database ${identifier(name)} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`);
+  await workers.query(databaseRights(name));
+}
+
 /** How long sessions of a database that is to go may take to end. */
 const SESSIONS_END_MS = 10_000;
 
@@ -32,14 +39,14 @@ const SESSIONS_END_MS = 10_000;
  * @param state what becomes of it once it is whole
  */
 export async function createClone(
-  { client, workers, lease }: Registry,
+  { query, workers, lease }: Registry,
   template: Template,
   state: "ready" | "taken",
   holder: { readonly label: string; readonly run: string } = { label: "", run: "" },
 ): Promise<string> {
   const name = newCloneName();
   // Written down before it exists: whatever happens in between, somebody will find and remove it.
-  await client.query("insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)", [
+  await query("insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)", [
     name,
     template.key,
     lease,
@@ -59,15 +66,16 @@ export async function createClone(
 /**
  * Ends every session of a database and lets no new one in. DROP DATABASE … WITH (FORCE) would look again only after 100 ms.
  *
+ * @param except process numbers of sessions that stay
  * @returns sessions that were open
  */
-export async function endSessions({ workers }: Registry, name: string): Promise<number> {
+export async function endSessions({ workers }: Registry, name: string, except: readonly number[] = []): Promise<number> {
   const deadline = Date.now() + SESSIONS_END_MS;
   let open = 0;
   for (let first = true; ; first = false) {
     const { rows } = await workers.query<{ ended: boolean }>(
-      "select pg_catalog.pg_terminate_backend(pid) as ended from pg_catalog.pg_stat_activity where datname = $1",
-      [name],
+      "select pg_catalog.pg_terminate_backend(pid) as ended from pg_catalog.pg_stat_activity where datname = $1 and pid <> all ($2)",
+      [name, except],
     );
     if (first) open = rows.length;
     if (rows.length === 0) return open;

@@ -72,10 +72,10 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
   const template = await ensureTemplate(registry, source);
   const label = options.label ?? "";
   const run = options.run ?? "";
-  const { rows } = await registry.client.query<{ name: string | null }>("select testdb.take($1, $2, $3, $4) as name", [template.key, registry.lease, label, run]);
+  const { rows } = await registry.query<{ name: string | null }>("select testdb.take($1, $2, $3, $4) as name", [template.key, registry.lease, label, run]);
   const database = rows[0]?.name ?? (await createClone(registry, template, "taken", { label, run }));
   // From here on it is theirs, not this process'.
-  await registry.client.query(
+  await registry.query(
     `update testdb.clone set lease = null, holder_pid = $2, holder_start = $3, holder_host = $4, expires_at = now() + make_interval(secs => $5)
       where name = $1`,
     [database, options.pid ?? null, start ?? null, options.pid === undefined ? null : hostname(), options.ttlSec ?? null],
@@ -87,7 +87,7 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
 /** Drops a taken or kept database; false if there is none of that name. */
 export async function dropByName(name: string, database: string): Promise<boolean> {
   const registry = await registryOf(name);
-  const { rowCount } = await registry.client.query(
+  const { rowCount } = await registry.query(
     "update testdb.clone set state = 'dropping', lease = $2 where name = $1 and state in ('taken', 'kept')",
     [database, registry.lease],
   );
@@ -99,7 +99,7 @@ export async function dropByName(name: string, database: string): Promise<boolea
 /** Gives a database more time. */
 export async function renewByName(name: string, database: string, seconds: number): Promise<boolean> {
   const registry = await registryOf(name);
-  const { rowCount } = await registry.client.query(
+  const { rowCount } = await registry.query(
     "update testdb.clone set expires_at = now() + make_interval(secs => $2) where name = $1 and state in ('taken', 'kept')",
     [database, seconds],
   );
@@ -109,7 +109,7 @@ export async function renewByName(name: string, database: string, seconds: numbe
 /** Keeps a failed test's database for a while, whatever becomes of its process. */
 export async function keepByName(name: string, database: string, why: string): Promise<boolean> {
   const registry = await registryOf(name);
-  const { rowCount } = await registry.client.query(
+  const { rowCount } = await registry.query(
     `update testdb.clone set state = 'kept', lease = null, holder_pid = null, label = $3, expires_at = now() + make_interval(secs => $2)
       where name = $1 and state = 'taken'`,
     [database, KEEP_SEC, why],
@@ -120,7 +120,7 @@ export async function keepByName(name: string, database: string, why: string): P
 /** How to connect to a database that is taken or kept. */
 export async function addressOf(name: string, database: string, role: ClientRole, mode: TestMode): Promise<HeldDatabase> {
   const registry = await registryOf(name);
-  const { rows } = await registry.client.query("select from testdb.clone where name = $1 and state in ('taken', 'kept')", [database]);
+  const { rows } = await registry.query("select from testdb.clone where name = $1 and state in ('taken', 'kept')", [database]);
   if (rows.length === 0) {
     throw new StateError(`There is no test database ${database}.`, [
       { subject: name, problem: "nobody has one of that name now", remedy: "See `npx aiwdb testdb list`." },
@@ -132,8 +132,8 @@ export async function addressOf(name: string, database: string, role: ClientRole
 
 /** Every test database of a server: who holds it, since when, until when. */
 export async function listDatabases(name: string): Promise<ListedDatabase[]> {
-  const { client } = await registryOf(name);
-  const { rows } = await client.query<ListedDatabase>(
+  const { query } = await registryOf(name);
+  const { rows } = await query<ListedDatabase>(
     `select name, state, label, run, template,
             case
               when holder_pid is not null then format('process %s on %s', holder_pid, holder_host)

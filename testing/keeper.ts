@@ -36,9 +36,9 @@ interface Demand {
  * Ends when `signal` is aborted or the registry's connection is lost.
  */
 export async function keep(registry: Registry, { max = POOL_MAX, report }: KeeperOptions, signal: AbortSignal): Promise<void> {
-  const { client } = registry;
+  const { client, query } = registry;
   while (!signal.aborted) {
-    const { rows } = await client.query<{ locked: boolean }>("select pg_try_advisory_lock($1, 0) as locked", [LOCK.keeper]);
+    const { rows } = await query<{ locked: boolean }>("select pg_try_advisory_lock($1, 0) as locked", [LOCK.keeper]);
     if (rows[0]?.locked) break;
     await wait(500, undefined, { signal }).catch(() => {});
   }
@@ -51,7 +51,7 @@ export async function keep(registry: Registry, { max = POOL_MAX, report }: Keepe
     wake();
   });
   client.on("end", () => wake());
-  await client.query("listen testdb");
+  await query("listen testdb");
 
   const peaks = new Map<string, number>();
   let changes = 0;
@@ -93,20 +93,20 @@ export async function keep(registry: Registry, { max = POOL_MAX, report }: Keepe
     }
   }
   if (registry.isOpen()) {
-    await client.query("unlisten testdb");
-    await client.query("select pg_advisory_unlock($1, 0)", [LOCK.keeper]);
+    await query("unlisten testdb");
+    await query("select pg_advisory_unlock($1, 0)", [LOCK.keeper]);
   }
 }
 
 /** One round: returned databases go, missing ones are made. Returns how many were changed. */
 async function turn(registry: Registry, peaks: Map<string, number>, decay: number, max: number): Promise<number> {
-  const { client, lease } = registry;
-  const { rows: returned } = await client.query<{ name: string }>(
+  const { query, lease } = registry;
+  const { rows: returned } = await query<{ name: string }>(
     `update testdb.clone set state = 'dropping', lease = $1
       where name in (select name from testdb.clone where state = 'returned' and lease is null limit $2 for update skip locked) returning name`,
     [lease, WORKERS],
   );
-  const { rows: demands } = await client.query<Demand>(
+  const { rows: demands } = await query<Demand>(
     `select key, database, count(*) filter (where state in ('ready', 'creating'))::integer as ready, count(*) filter (where state = 'taken')::integer as taken
        from testdb.template left join testdb.clone on clone.template = key
       where used_at > now() - interval '4 minutes'

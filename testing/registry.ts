@@ -19,8 +19,10 @@ export interface Registry {
   readonly server: TestServer;
   /** Number of the advisory lock that ends with this process. */
   readonly lease: number;
-  /** Holds the lease. Only short statements. */
+  /** Holds the lease. Use `query`, which keeps callers apart. */
   readonly client: pg.Client;
+  /** One short statement on the lease's connection, after those that were asked for before. */
+  query<Row extends pg.QueryResultRow>(statement: string | pg.QueryConfig, values?: unknown[]): Promise<pg.QueryResult<Row>>;
   /** For CREATE and DROP DATABASE, so that nobody's take waits behind them. */
   readonly workers: pg.Pool;
   /** False once the connection that holds the lease is lost, and with it every claim of this process. */
@@ -139,8 +141,14 @@ export async function openRegistry(server: TestServer): Promise<Registry> {
     client.on("end", () => (open = false));
     const workers = new pg.Pool({ ...adminConfig(server, REGISTRY_DATABASE), max: 4, idleTimeoutMillis: 10_000, allowExitOnIdle: true });
     workers.on("error", () => {});
+    let last: Promise<unknown> = Promise.resolve();
     return {
       server,
+      query<Row extends pg.QueryResultRow>(statement: string | pg.QueryConfig, values?: unknown[]) {
+        const next = last.then(() => client.query<Row>(statement as string, values));
+        last = next.catch(() => {}); // its caller hears of it
+        return next;
+      },
       lease: (rows[0] as { lease: number }).lease,
       client,
       workers,

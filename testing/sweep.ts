@@ -20,12 +20,12 @@ const READY_UNUSED = "5 minutes";
  * old templates, and databases that no line of the registry knows. Any process may do it at any time, also several at once.
  */
 export async function sweep(registry: Registry): Promise<Swept[]> {
-  const { client, lease } = registry;
+  const { query, lease } = registry;
   const swept: Swept[] = [];
 
   await endDeadHolders(registry);
   // What is claimed here under a living lease is not claimed by another sweep.
-  const { rows: claimed } = await client.query<{ name: string; why: string }>(
+  const { rows: claimed } = await query<{ name: string; why: string }>(
     `with gone as (
       select name, case
           when state = 'ready' then 'its template is not used any more'
@@ -53,7 +53,7 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
     swept.push({ name, why });
   }
 
-  const { rows: templates } = await client.query<{ key: string; database: string }>(
+  const { rows: templates } = await query<{ key: string; database: string }>(
     `delete from testdb.template where used_at < now() - interval '${TEMPLATE_UNUSED}' returning key, database`,
   );
   for (const { database } of templates) {
@@ -62,7 +62,7 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
   }
 
   // One statement, one snapshot: a line is written before its database is made and deleted after it is dropped.
-  const { rows: unknown } = await client.query<{ name: string }>(
+  const { rows: unknown } = await query<{ name: string }>(
     `select datname as name from pg_catalog.pg_database
       where (starts_with(datname, '${TEST_DATABASE_PREFIX}') or starts_with(datname, '${TEMPLATE_DATABASE_PREFIX}'))
         and not exists (select from testdb.clone where name = datname)
@@ -76,13 +76,13 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
 }
 
 /** Holders without a connection of their own are processes of this machine, or have a time. */
-async function endDeadHolders({ client }: Registry): Promise<void> {
-  const { rows } = await client.query<{ name: string; pid: number; start: string }>(
+async function endDeadHolders({ query }: Registry): Promise<void> {
+  const { rows } = await query<{ name: string; pid: number; start: string }>(
     "select name, holder_pid as pid, holder_start as start from testdb.clone where state = 'taken' and holder_pid is not null and holder_host = $1",
     [hostname()],
   );
   const dead = rows.filter(({ pid, start }) => processStart(pid) !== start).map(({ name }) => name);
   if (dead.length > 0) {
-    await client.query("update testdb.clone set expires_at = now() - interval '1 second' where name = any ($1) and state = 'taken'", [dead]);
+    await query("update testdb.clone set expires_at = now() - interval '1 second' where name = any ($1) and state = 'taken'", [dead]);
   }
 }

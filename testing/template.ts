@@ -85,8 +85,8 @@ export function readSource(server: TestServer, source: TemplateSource): ReadSour
   return { key: hash.digest("hex").slice(0, 16), label: parts.join(", "), folder, migrations, seed: run };
 }
 
-async function findTemplate({ client }: Registry, key: string): Promise<Template | undefined> {
-  const { rows } = await client.query<{ database: string }>(
+async function findTemplate({ query }: Registry, key: string): Promise<Template | undefined> {
+  const { rows } = await query<{ database: string }>(
     `update testdb.template set used_at = now() where key = $1
       and exists (select from pg_catalog.pg_database where datname = database) returning database`,
     [key],
@@ -116,7 +116,7 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
     const found = await findTemplate(registry, source.key);
     if (found) return found;
     const lock = Number.parseInt(source.key.slice(0, 8), 16) | 0;
-    const { rows } = await registry.client.query<{ locked: boolean }>("select pg_try_advisory_lock($1, $2) as locked", [LOCK.build, lock]);
+    const { rows } = await registry.query<{ locked: boolean }>("select pg_try_advisory_lock($1, $2) as locked", [LOCK.build, lock]);
     if (!rows[0]?.locked) {
       await wait(50);
       continue;
@@ -124,7 +124,7 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
     try {
       return (await findTemplate(registry, source.key)) ?? (await build(registry, source, report));
     } finally {
-      await registry.client.query("select pg_advisory_unlock($1, $2)", [LOCK.build, lock]).catch(() => {});
+      await registry.query("select pg_advisory_unlock($1, $2)", [LOCK.build, lock]).catch(() => {});
     }
   }
 }
@@ -134,11 +134,11 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
  * fails is dropped, one that is killed is found by its dead lease.
  */
 async function build(registry: Registry, source: ReadSource, report: (line: string) => void): Promise<Template> {
-  const { server, client, workers, lease } = registry;
+  const { server, query, workers, lease } = registry;
   const name = `${TEMPLATE_DATABASE_PREFIX}${source.key}`;
   const draft = `${name}_${randomBytes(4).toString("hex")}`;
   report(`building a template: ${source.label}`);
-  await client.query("insert into testdb.clone (name, template, state, lease) values ($1, $2, 'building', $3)", [draft, source.key, lease]);
+  await query("insert into testdb.clone (name, template, state, lease) values ($1, $2, 'building', $3)", [draft, source.key, lease]);
   try {
     await workers.query(
       `create database ${draft} owner ${ROLES.owner} template template0 encoding 'UTF8' lc_collate 'C.UTF-8' lc_ctype 'C.UTF-8' strategy file_copy`,
@@ -181,7 +181,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
     return { key: source.key, database: name };
   } catch (error) {
     // Visible as nobody's, so that the next sweep removes it even if this process ends now.
-    await client.query("update testdb.clone set state = 'returned', lease = null where name = $1", [draft]).catch(() => {});
+    await query("update testdb.clone set state = 'returned', lease = null where name = $1", [draft]).catch(() => {});
     throw error;
   }
 }

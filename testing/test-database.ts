@@ -4,9 +4,10 @@ import { libpqEnvironment, libpqUrl } from "../cli/stack/libpq.ts";
 import { type ClientRole, ROLES } from "../infra/names.ts";
 import type { Connection } from "../infra/provider/connection.ts";
 import { StateError } from "../toolchain/errors.ts";
-import { createClone, dropClone } from "./clones.ts";
+import { createClone, dropClone, endSessions, recreateClone } from "./clones.ts";
 import { openRegistry, type Registry } from "./registry.ts";
-import { connectionTo, pgConfig, readServer, type TestMode } from "./server.ts";
+import { type Fingerprint, resetDatabase } from "./reset.ts";
+import { adminConfig, connectionTo, pgConfig, readServer, type TestMode } from "./server.ts";
 import { ensureTemplate, readSource, type ReadSource, type SeedFunction, type Template, type TemplateSource } from "./template.ts";
 
 export type { ClientRole, SeedFunction, TestMode };
@@ -49,6 +50,11 @@ export interface TestDatabase extends TestConnection, AsyncDisposable {
   as(role: ClientRole, mode?: TestMode): TestConnection;
   /** A new connection, closed when the database goes. */
   connect(role?: ClientRole, mode?: TestMode): Promise<pg.Client>;
+  /**
+   * Back to what it was when it was handed out. Connections opened here stay, without anything they had set, locked or
+   * prepared, unless objects or seeded rows were changed: then it is made anew, and they are closed. Others are closed.
+   */
+  reset(): Promise<void>;
   /** Do not drop it, but keep it for a while, and print how to connect. */
   keep(reason?: string, seconds?: number): Promise<void>;
   /** Gives it back. Sessions that are still open are ended. Does nothing the second time, and after `keep`. */
@@ -122,7 +128,7 @@ async function take(registry: Registry, source: ReadSource, label: string): Prom
   const run = process.env[RUN_VARIABLE] ?? "";
   for (let attempt = 1; ; attempt++) {
     const template = await templateOf(registry, source);
-    const { rows } = await registry.client.query<{ name: string | null }>({
+    const { rows } = await registry.query<{ name: string | null }>({
       name: "testdb-take",
       text: "select testdb.take($1, $2, $3, $4) as name",
       values: [template.key, registry.lease, label, run],
@@ -153,8 +159,9 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
   hold(owner);
   try {
     const { registry } = owner;
-    const name = await take(registry, sourceOf(registry, options), options.label ?? "");
-    const database = new Taken(owner, name, options);
+    const source = sourceOf(registry, options);
+    const name = await take(registry, source, options.label ?? "");
+    const database = new Taken(owner, name, source, options);
     if (options.connect) await database.open();
     return database;
   } catch (error) {
@@ -169,12 +176,15 @@ class Taken implements TestDatabase {
   readonly #owner: Process;
   readonly #role: ClientRole;
   readonly #mode: TestMode;
-  readonly #clients: pg.Client[] = [];
+  readonly #source: ReadSource;
+  #clients: pg.Client[] = [];
+  #admin: pg.Client | undefined;
   #connection: TestConnection | undefined;
   #gone: Promise<void> | undefined;
 
-  constructor(owner: Process, name: string, options: TestDatabaseOptions) {
+  constructor(owner: Process, name: string, source: ReadSource, options: TestDatabaseOptions) {
     this.name = name;
+    this.#source = source;
     this.#owner = owner;
     this.#role = options.role ?? ROLES.app;
     this.#mode = options.mode ?? "direct";
@@ -215,11 +225,36 @@ class Taken implements TestDatabase {
     return client;
   }
 
+  async reset(): Promise<void> {
+    if (this.#gone) throw new StateError(`Test database ${this.name} was given back and cannot be reset.`);
+    const { registry } = this.#owner;
+    const template = await templateOf(registry, this.#source);
+    const { rows } = await registry.query<{ fingerprint: Fingerprint }>("select fingerprint from testdb.template where key = $1", [template.key]);
+    await Promise.all(this.#clients.map((client) => forgetSession(client)));
+    this.#admin ??= await this.#connectAdmin();
+    // Others may hold locks, or write while this looks.
+    const own = [...this.#clients, this.#admin].map((client) => (client as unknown as { processID: number }).processID);
+    await endSessions(registry, this.name, own);
+    if (rows[0] && (await resetDatabase(this.#admin, rows[0].fingerprint))) return;
+    const reopen = this.client !== undefined;
+    await this.#closeClients();
+    await endSessions(registry, this.name);
+    await recreateClone(registry, this.name, template);
+    if (reopen) await this.open();
+  }
+
+  async #connectAdmin(): Promise<pg.Client> {
+    const admin = new pg.Client(adminConfig(this.#owner.registry.server, this.name));
+    admin.on("error", () => {}); // ended with its database
+    await admin.connect();
+    return admin;
+  }
+
   async keep(reason = "kept", seconds = KEEP_SEC): Promise<void> {
     if (this.#gone) return this.#gone;
     this.#gone = (async () => {
       await this.#closeClients();
-      await this.#owner.registry.client.query(
+      await this.#owner.registry.query(
         `update testdb.clone set state = 'kept', lease = null, expires_at = now() + make_interval(secs => $2), label = $3
           where name = $1 and state = 'taken'`,
         [this.name, seconds, reason],
@@ -242,20 +277,31 @@ class Taken implements TestDatabase {
   }
 
   async #closeClients(): Promise<void> {
-    await Promise.all(this.#clients.map((client) => client.end().catch(() => {})));
+    const open = [...this.#clients, ...(this.#admin ? [this.#admin] : [])];
+    this.#clients = [];
+    this.#admin = undefined;
+    await Promise.all(open.map((client) => client.end().catch(() => {})));
   }
 
   async #giveBack(): Promise<void> {
     await this.#closeClients();
     const { registry } = this.#owner;
     if (!registry.isOpen()) throw lost(this.name);
-    const { rows } = await registry.client.query<{ cared: boolean }>({
+    const { rows } = await registry.query<{ cared: boolean }>({
       name: "testdb-give-back",
       text: "select testdb.give_back($1, $2) as cared",
       values: [this.name, registry.lease],
     });
     if (!rows[0]?.cared) await dropClone(registry, this.name);
   }
+}
+
+/** Ends what a session has open, locked, set or prepared; a connection that is gone has nothing. */
+async function forgetSession(client: pg.Client): Promise<void> {
+  await client.query("rollback").catch(() => {});
+  await client.query("discard all").catch(() => {});
+  // node-postgres would go on using its named statements.
+  Object.assign((client as unknown as { connection: object }).connection, { parsedStatements: {}, submittedNamedStatements: {} });
 }
 
 function lost(name: string): StateError {

@@ -100,7 +100,7 @@ function lastUpdate(file: string): Date | undefined {
 /** Removes a stack as `aiwdb down` does; undefined when it is gone, else why not. */
 function remove(stack: string): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, "cli/main.ts"), "down", "--stack", stack, "--json"], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filename)}`), "down", "--stack", stack, "--json"], { stdio: ["ignore", "ignore", "pipe"] });
     let text = "";
     child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
     child.on("error", reject);

@@ -1,5 +1,6 @@
 import { defineCommand } from "citty";
 import { closeHolders, createHeld } from "../../../testing/holders.ts";
+import { RUN_VARIABLE } from "../../../testing/test-database.ts";
 import { createOutput } from "../../output.ts";
 import { parseRole } from "../../stack/connect.ts";
 import { databaseArguments, parseTestMode, phaseOf, secondsOf, serverArguments } from "./arguments.ts";
@@ -24,6 +25,7 @@ export default defineCommand({
         phase: phaseOf(args.phase),
         seed: args.seed || undefined,
         label: args.label,
+        run: process.env[RUN_VARIABLE] ?? "",
         ttlSec: secondsOf("--ttl", args.ttl),
         pid: args.pid === "" ? undefined : secondsOf("--pid", args.pid),
       });

@@ -4,6 +4,7 @@ import { defineCommand } from "citty";
 import { closeHolders, listDatabases } from "../../../testing/holders.ts";
 import { SERVER_VARIABLE } from "../../../testing/server.ts";
 import { closeTestDatabases, newRun, RUN_VARIABLE, testDatabase } from "../../../testing/test-database.ts";
+import { leakReport } from "../../../testing/leaks.ts";
 import { ToolError, UsageError } from "../../../toolchain/errors.ts";
 import { createOutput } from "../../output.ts";
 import { parseRole } from "../../stack/connect.ts";
@@ -35,7 +36,7 @@ export default defineCommand({
       if (code !== 0 && args["keep-on-failure"]) await database.keep(`\`${command}\` ended with ${code}`);
     } finally {
       await database.drop();
-      for (const line of await leaks(args.name, run)) output.warn(line);
+      for (const line of leakReport(await listDatabases(args.name), run)) output.warn(line);
       await closeHolders();
       await closeTestDatabases();
     }
@@ -52,14 +53,4 @@ function runCommand(command: string, args: readonly string[], env: NodeJS.Proces
     child.on("error", (cause) => reject(new ToolError(`${command} could not be started.`, [{ subject: command, problem: cause.message }], { cause })));
     child.on("close", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
   });
-}
-
-/** What the run took and did not give back. Kept databases are meant to stay. */
-async function leaks(name: string, run: string): Promise<string[]> {
-  const left = (await listDatabases(name)).filter((database) => database.run === run && database.state === "taken");
-  if (left.length === 0) return [];
-  return [
-    `${left.length} test database${left.length === 1 ? " was" : "s were"} not given back; dropped when ${left.length === 1 ? "its holder ends" : "their holders end"}:`,
-    ...left.map(({ name: database, holder, label, sessions }) => `  ${database}  ${holder}  ${label}  ${sessions} sessions`),
-  ];
 }

@@ -17,7 +17,7 @@ import { PACKAGE_ROOT } from "../../../toolchain/versions.ts";
 import type { Output } from "../../output.ts";
 import { openSession, readOutputs } from "../../stack/session.ts";
 
-const MAIN = path.join(PACKAGE_ROOT, "cli/main.ts");
+const MAIN = path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filename)}`);
 
 /** A server for tests is a stack that is thrown away; only such a name may carry one. */
 export function refuseLastingStack(name: string): void {

@@ -1,0 +1,55 @@
+"""Test databases from a running server for tests (`npx aiwdb testdb start`), over its Unix socket. Standard library only."""
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+
+def _folder():
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    name = os.environ.get("AIWDB_TESTDB_SERVER") or "ci-local"
+    return Path(data) / "ai-workflow-database" / "stacks" / name
+
+
+def request(method, path, body=None):
+    connection = _UnixConnection(str(_folder() / "testdb.sock"))
+    token = (_folder() / "testdb.token").read_text()
+    try:
+        connection.request(
+            method,
+            path,
+            None if body is None else json.dumps(body),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        response = connection.getresponse()
+        text = response.read().decode()
+        if response.status >= 400:
+            raise RuntimeError(json.loads(text)["error"]["message"])
+        return json.loads(text) if text else None
+    finally:
+        connection.close()
+
+
+def create(label):
+    """A database that is dropped with this process, however that ends."""
+    return request("POST", "/v1/databases", {"label": label, "pid": os.getpid()})
+
+
+def drop(name):
+    request("DELETE", f"/v1/databases/{name}")
+
+
+def keep(name):
+    request("POST", f"/v1/databases/{name}/keep")

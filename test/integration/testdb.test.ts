@@ -1,0 +1,459 @@
+import { spawn } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import pg from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { closeHolders, createHeld, dropByName, listDatabases, type ListedDatabase } from "../../testing/holders.ts";
+import { openRegistry, REGISTRY_DATABASE, type Registry } from "../../testing/registry.ts";
+import { takeFingerprint } from "../../testing/reset.ts";
+import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
+import { sweep } from "../../testing/sweep.ts";
+import { closeTestDatabases, testDatabase, type TestDatabase, type TestDatabaseOptions } from "../../testing/test-database.ts";
+import { aiwdb, MAIN, mustSucceed, node, ownHome, until } from "./testdb-support.ts";
+
+const NAME = `ci-td${process.pid}`;
+const LIBRARY = path.join(import.meta.dirname, "../../testing/test-database.ts");
+const MIGRATIONS = path.join(import.meta.dirname, "../../migrations");
+
+let home: { remove(): void };
+let server: TestServer;
+let registry: Registry;
+
+beforeAll(async () => {
+  home = ownHome();
+  process.env[SERVER_VARIABLE] = NAME;
+  mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+  server = readServer();
+  registry = await openRegistry(server);
+});
+
+afterAll(async () => {
+  await registry?.close();
+  await closeHolders();
+  await closeTestDatabases();
+  mustSucceed(await aiwdb(["testdb", "stop"]));
+  home.remove();
+});
+
+// What the keeper makes ready in the background is nobody's.
+const held = async (): Promise<ListedDatabase[]> => (await listDatabases(NAME)).filter(({ state }) => state !== "ready" && state !== "creating");
+/** Nothing is held, nothing half done: what every test must leave behind. */
+const nothingHeld = () => until(held, (databases) => databases.length === 0);
+/** Taken for one test, which gives it back itself; a test that fails does not spoil the next one. */
+const take = async (options: TestDatabaseOptions = {}): Promise<TestDatabase> => {
+  const db = await testDatabase(options);
+  onTestFinished(async () => {
+    await db.drop();
+    await dropByName(NAME, db.name); // if it was kept
+  });
+  return db;
+};
+const existing = async (): Promise<string[]> => {
+  const { rows } = await registry.client.query<{ datname: string }>("select datname from pg_database where starts_with(datname, 'aiwdb_test_')");
+  return rows.map(({ datname }) => datname);
+};
+
+const addUser = (client: pg.Client, name = "ada") =>
+  client.query("insert into users (username, email, hashed_password) values ($1::text, $1::text || '@example.com', 'x')", [name]);
+const users = async (client: pg.Client): Promise<string[]> =>
+  (await client.query<{ username: string }>("select username from users order by username")).rows.map(({ username }) => username);
+
+beforeEach(nothingHeld);
+
+describe("a test database", () => {
+  test("is empty, migrated, and reached over TLS as the application's role", async () => {
+    const db = await take({ connect: true });
+    const { rows } = await db.client!.query(
+      `select current_user as role, (select version like 'TLSv1.%' from pg_stat_ssl where pid = pg_backend_pid()) as tls,
+              (select count(*)::integer from pgmigrations) as migrations, (select count(*)::integer from users) as users`,
+    );
+    expect(rows).toEqual([{ role: "app_user", tls: true, migrations: readMigrationCount(), users: 0 }]);
+    await expect(db.client!.query("create table x ()")).rejects.toThrow(/permission denied/);
+    await db.drop();
+  });
+
+  test("shares nothing with another one", async () => {
+    const [one, two] = await Promise.all([take({ connect: true }), take({ connect: true })]);
+    await addUser(one.client!);
+    expect([await users(one.client!), await users(two.client!)]).toEqual([["ada"], []]);
+    await Promise.all([one.drop(), two.drop()]);
+  });
+
+  test("is equal to one that was made without a template: objects, rights, rows", async () => {
+    const db = await take({ role: "postgres", connect: true });
+    const rights = await db.client!.query("select datacl::text[] as acl, pg_get_userbyid(datdba) as owner from pg_database where datname = current_database()");
+    expect(rights.rows).toEqual([
+      {
+        owner: "ai_workflow_owner",
+        acl: ["ai_workflow_owner=CTc/ai_workflow_owner", "app_user=Tc/ai_workflow_owner", "app_readonly=c/ai_workflow_owner", "app_monitor=c/ai_workflow_owner", "pgbouncer=c/ai_workflow_owner"],
+      },
+    ]);
+    const lookup = await db.client!.query("select count(*)::integer as count from pgbouncer.lookup('app_user')");
+    expect(lookup.rows).toEqual([{ count: 1 }]);
+    await db.drop();
+  });
+
+  test("refuses a certificate of another role, a wrong password and plain text", async () => {
+    const db = await take();
+    const foreign = { ...db.config, user: "app_readonly", password: server.roles.app_readonly.password };
+    for (const config of [foreign, { ...db.config, password: "wrong" }, { ...db.config, ssl: false }]) {
+      const client = new pg.Client(config);
+      await expect(client.connect()).rejects.toThrow();
+    }
+    const { url } = db;
+    expect(new URL(url).searchParams.get("sslmode")).toBe("verify-full");
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    expect((await client.query("select current_database() as name")).rows).toEqual([{ name: db.name }]);
+    await client.end();
+    await db.drop();
+  });
+
+  test("is dropped with the sessions somebody left open in it", async () => {
+    const db = await take();
+    const forgotten = new pg.Client(db.config);
+    const ended = new Promise((resolve) => forgotten.on("error", resolve));
+    await forgotten.connect();
+    await db.drop();
+    await ended;
+    await until(existing, (names) => !names.includes(db.name));
+  });
+
+  test("given back twice is given back once", async () => {
+    const db = await take();
+    await Promise.all([db.drop(), db.drop(), db[Symbol.asyncDispose]()]);
+    await db.drop();
+    await expect(db.reset()).rejects.toThrow(/was given back/);
+  });
+
+  test("is never handed out a second time", async () => {
+    const names = new Set<string>();
+    for (let count = 0; count < 20; count++) {
+      const db = await take({ connect: true });
+      expect(await users(db.client!)).toEqual([]);
+      await addUser(db.client!);
+      names.add(db.name);
+      await db.drop();
+    }
+    expect(names.size).toBe(20);
+  });
+
+  test("holds for 200 takers at once: all isolated, nothing left", async () => {
+    const all = await Promise.all(Array.from({ length: 200 }, (_, index) => isolated(index)));
+    expect(new Set(all).size).toBe(200);
+    await nothingHeld();
+    const { rows } = await registry.client.query("select count(*)::integer as count from pg_roles where rolname !~ '^pg_'");
+    expect(rows).toEqual([{ count: 7 }]);
+  });
+
+  async function isolated(index: number): Promise<string> {
+    const db = await take({ connect: true, label: `taker ${index}` });
+    await addUser(db.client!, `user${index}`);
+    expect(await users(db.client!)).toEqual([`user${index}`]);
+    await db.drop();
+    return db.name;
+  }
+});
+
+function readMigrationCount(): number {
+  return readdirSync(MIGRATIONS).filter((file) => file.endsWith(".up.sql")).length;
+}
+
+describe("reset", () => {
+  const fingerprintOf = async (db: TestDatabase) => {
+    const admin = await db.connect("postgres");
+    const { xid: _, ...rest } = await takeFingerprint(admin);
+    await admin.end();
+    return rest;
+  };
+
+  test("leaves tables, sequences, settings, locks and prepared statements as they were", async () => {
+    const db = await take({ connect: true });
+    const before = await fingerprintOf(db);
+    await db.client!.query({ name: "mine", text: "select 1" });
+    await db.client!.query("set work_mem = '1MB'; select pg_advisory_lock(7); create temporary table mine ()");
+    await addUser(db.client!);
+    await addUser(db.client!, "bob");
+    await db.reset();
+    // Temporary tables leave a schema behind, so that this one is a new copy.
+    const after = await fingerprintOf(db);
+    expect(after).toEqual(before);
+    const { rows } = await db.client!.query(
+      `select current_setting('work_mem') <> '1MB' as setting, to_regclass('mine') is null as no_table,
+              (select count(*)::integer from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,
+              (select count(*)::integer from pg_prepared_statements) as statements`,
+    );
+    expect(rows).toEqual([{ setting: true, no_table: true, locks: 0, statements: 0 }]);
+    expect(await users(db.client!)).toEqual([]);
+    await db.drop();
+  });
+
+  test("keeps the connection where only rows changed, and numbers begin where they began", async () => {
+    const db = await take({ connect: true });
+    const { client } = db;
+    for (let turn = 0; turn < 3; turn++) {
+      await client!.query({ name: "insert", text: "insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')" });
+      expect((await client!.query("select id from users")).rows).toEqual([{ id: 1 }]);
+      await db.reset();
+      expect(db.client).toBe(client);
+      expect(await users(client!)).toEqual([]);
+    }
+    await db.drop();
+  });
+
+  test.each([
+    ["a new table", "create table public.extra ()"],
+    ["a dropped index", "drop index if exists public.ix_users_username"],
+    ["another right", "grant select on public.users to app_monitor"],
+    ["a changed row of the template", "update public.pgmigrations set run_on = run_on where id = 1"],
+    ["a deleted row of the template", "delete from public.data_retention_policies"],
+    ["a setting of the database", "do $$ begin execute format('alter database %I set work_mem = ''1MB''', current_database()); end $$"],
+  ])("makes the database anew after %s", async (_what, sql) => {
+    const db = await take();
+    const before = await fingerprintOf(db);
+    const owner = await db.connect("postgres");
+    await owner.query(sql);
+    expect(await fingerprintOf(db)).not.toEqual(before);
+    await db.reset();
+    expect(await fingerprintOf(db)).toEqual(before);
+    await db.drop();
+  });
+});
+
+describe("a failed test", () => {
+  test("keeps its database, which list shows and drop removes", async () => {
+    const db = await take({ connect: true });
+    await addUser(db.client!);
+    await db.keep("failed: adds a user");
+    await db.drop();
+    const [kept] = await held();
+    expect(kept).toMatchObject({ name: db.name, state: "kept", label: "failed: adds a user" });
+    expect(kept!.expiresInSec).toBeGreaterThan(1_700);
+    const { stdout } = mustSucceed(await aiwdb(["testdb", "psql", db.name, "--", "-Atc", "select username from users"]));
+    expect(stdout.trim()).toBe("ada");
+    mustSucceed(await aiwdb(["testdb", "drop", db.name]));
+  });
+
+  test("keeps it no longer than it may", async () => {
+    const db = await take();
+    await db.keep("short", 1);
+    await until(existing, (names) => !names.includes(db.name));
+  });
+});
+
+describe("a killed process", () => {
+  const TAKER = `
+    const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
+    const taken = [];
+    for (let count = 0; count < 5; count++) taken.push(await testDatabase({ label: "to be killed", connect: true }));
+    process.stdout.write("taken");
+    setInterval(() => {}, 1000);`;
+
+  test("loses its databases within 60 s", async () => {
+    const child = spawn(process.execPath, ["--input-type=module", "-e", TAKER], { stdio: ["ignore", "pipe", "inherit"] });
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    expect((await held()).filter(({ label, holder }) => label === "to be killed" && holder.startsWith(`process ${child.pid} `))).toHaveLength(5);
+    const start = Date.now();
+    child.kill("SIGKILL");
+    await nothingHeld();
+    expect(Date.now() - start).toBeLessThan(60_000);
+  });
+
+  test("that took one by command line loses it as well, and one with a time when that is over", async () => {
+    const child = spawn("sleep", ["600"], { stdio: "ignore" });
+    const [own, timed] = [await createHeld(NAME, { pid: child.pid, label: "own" }), await createHeld(NAME, { ttlSec: 1, label: "timed" })];
+    await until(existing, (names) => !names.includes(timed.name));
+    expect(await existing()).toContain(own.name);
+    child.kill("SIGKILL");
+    await until(existing, (names) => !names.includes(own.name));
+  });
+
+  test("that ends well after giving everything back ends by itself", async () => {
+    const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)}); const db = await testDatabase({ connect: true }); await db.drop(); process.stdout.write("done");`;
+    expect(mustSucceed(await node(["--input-type=module", "-e", script])).stdout).toBe("done");
+  });
+});
+
+describe("the template", () => {
+  test("follows the migrations: changed, broken with the author's error, fixed again", async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "aiwdb-migrations-"));
+    cpSync(MIGRATIONS, folder, { recursive: true });
+    const file = path.join(folder, "0003_create_users.up.sql");
+    const original = readFileSync(file, "utf8");
+    const columns = async (): Promise<string[]> => {
+      // A process of its own reads the files anew.
+      const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
+        const db = await testDatabase({ migrationsFolder: ${JSON.stringify(folder)}, connect: true });
+        const { rows } = await db.client.query("select column_name from information_schema.columns where table_name = 'users' and column_name like 'extra%'");
+        await db.drop(); process.stdout.write(JSON.stringify(rows.map((row) => row.column_name)));`;
+      return JSON.parse(mustSucceed(await node(["--input-type=module", "-e", script])).stdout) as string[];
+    };
+    expect(await columns()).toEqual([]);
+    writeFileSync(file, `${original}\nalter table public.users add column extra_one integer;\n`);
+    expect(await columns()).toEqual(["extra_one"]);
+    writeFileSync(file, `${original}\nalter table public.users add column extra_one intger;\n`);
+    await expect(columns()).rejects.toThrow(/0003_create_users\.up\.sql:\d+: type "intger" does not exist/);
+    writeFileSync(file, `${original}\nalter table public.users add column extra_two integer;\n`);
+    expect(await columns()).toEqual(["extra_two"]);
+    writeFileSync(file, original);
+    expect(await columns()).toEqual([]);
+    rmSync(folder, { recursive: true });
+  });
+
+  test("stops at a phase if asked, and is filled by a seed, which it follows too", async () => {
+    const early = await take({ phase: 1, role: "ai_workflow_owner", connect: true });
+    const tables = await early.client!.query("select to_regclass('public.users') is not null as users, to_regclass('public.tasks') is not null as tasks");
+    expect(tables.rows).toEqual([{ users: true, tasks: false }]);
+    await early.drop();
+    const seeded = async (name: string) => {
+      const db = await take({ connect: true, seed: (client) => addUser(client, name).then(() => {}), seedKey: name });
+      const found = await users(db.client!);
+      await addUser(db.client!, "another");
+      await db.reset();
+      expect(await users(db.client!)).toEqual([name]);
+      await db.drop();
+      return found;
+    };
+    expect(await seeded("first")).toEqual(["first"]);
+    expect(await seeded("second")).toEqual(["second"]);
+    await expect(take({ seed: (client) => client.query("insert into nowhere values (1)").then(() => {}) })).rejects.toThrow(/The seed failed: relation "nowhere" does not exist/);
+  });
+
+  test("whose builder is killed is never used, and its remains go", async () => {
+    const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
+      await testDatabase({ seed: async (client) => { process.stdout.write("building"); await client.query("select pg_sleep(600)"); }, seedKey: "killed" });`;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    expect((await held()).map(({ state }) => state)).toEqual(["building"]);
+    child.kill("SIGKILL");
+    await nothingHeld();
+    const db = await take({ seed: (client) => addUser(client, "whole").then(() => {}), seedKey: "killed", connect: true });
+    expect(await users(db.client!)).toEqual(["whole"]);
+    await db.drop();
+  });
+});
+
+describe("the registry", () => {
+  test("removes databases it does not know and forgets none it knows", async () => {
+    const db = await take();
+    await registry.workers.query("create database aiwdb_test_stray");
+    await registry.workers.query("create database aiwdb_tmpl_stray");
+    await registry.workers.query("create database somebodys_own");
+    const swept = await until(() => sweep(registry).then(existing), (names) => !names.includes("aiwdb_test_stray"));
+    expect(swept).toContain(db.name);
+    const { rows } = await registry.client.query("select datname from pg_database where datname in ('aiwdb_tmpl_stray', 'somebodys_own')");
+    expect(rows).toEqual([{ datname: "somebodys_own" }]);
+    await registry.workers.query("drop database somebodys_own");
+    await db.drop();
+  });
+
+  test("refuses a server that is marked production, and one that is not marked", async () => {
+    const admin = new pg.Client(adminConfig(server, "postgres"));
+    await admin.connect();
+    const mark = (value: string) => admin.query(`alter database ${server.database} set aiwdb.environment = '${value}'`);
+    try {
+      const before = await existing();
+      await mark("production");
+      await expect(openRegistry(server)).rejects.toThrow(/marked production; nothing has been done/);
+      const started = await aiwdb(["testdb", "start"]);
+      expect([started.exitCode, started.stderr]).toEqual([1, expect.stringContaining("marked production")]);
+      await mark("development");
+      await expect(openRegistry(server)).rejects.toThrow(/not marked as one for tests/);
+      await admin.query(`alter database ${server.database} reset aiwdb.environment`);
+      await expect(openRegistry(server)).rejects.toThrow(/is not set, not "test"/);
+      expect(await existing()).toEqual(before);
+    } finally {
+      await mark("test");
+      await admin.end();
+    }
+    await (await openRegistry(server)).close();
+  });
+
+  test("is nobody's but the superuser's", async () => {
+    const client = new pg.Client({ ...(await testDatabaseConfig()), database: REGISTRY_DATABASE });
+    await expect(client.connect()).rejects.toThrow(/no pg_hba.conf entry|rejects connection/);
+  });
+
+  async function testDatabaseConfig(): Promise<pg.ClientConfig> {
+    const db = await take();
+    const { config } = db;
+    await db.drop();
+    return config;
+  }
+});
+
+describe("the command line", () => {
+  test("runs a command with a database of its own, gives its exit code back and drops the database", async () => {
+    const result = await aiwdb(["testdb", "run", "--", "sh", "-c", 'echo "$PGDATABASE $PGUSER"; psql "$DATABASE_URL" -Atc "select current_database()"; exit 3']);
+    expect(result.exitCode).toBe(3);
+    const [, name] = /^(aiwdb_test_\w+) app_user\n\1\n$/.exec(result.stdout) ?? [];
+    expect(result.stdout).toMatch(/^(aiwdb_test_\w+) app_user\n\1\n$/);
+    await until(existing, (names) => !names.includes(name ?? ""));
+  });
+
+  test("reports what a run did not give back", async () => {
+    const result = mustSucceed(await aiwdb(["testdb", "run", "--", process.execPath, MAIN, "testdb", "create", "--label", "forgotten"]));
+    expect(result.stderr).toMatch(/1 test database was not given back[^]*aiwdb_test_\w+, forgotten, 0 sessions/);
+    const [left] = await held();
+    mustSucceed(await aiwdb(["testdb", "drop", left!.name]));
+  });
+
+  test("creates, lists and drops, and refuses what is wrong", async () => {
+    const created = JSON.parse(mustSucceed(await aiwdb(["testdb", "create", "--json", "--label", "by hand"])).stdout) as { name: string; env: Record<string, string> };
+    expect(created.env["PGDATABASE"]).toBe(created.name);
+    const listed = JSON.parse(mustSucceed(await aiwdb(["testdb", "list", "--json"])).stdout) as ListedDatabase[];
+    expect(listed.find(({ name }) => name === created.name)).toMatchObject({ state: "taken", label: "by hand" });
+    mustSucceed(await aiwdb(["testdb", "drop", created.name]));
+    for (const [args, code, message] of [
+      [["drop", created.name], 1, "There is no test database"],
+      [["drop"], 2, "takes the name"],
+      [["create", "--ttl", "0"], 2, "--ttl"],
+      [["create", "--role", "root"], 2, 'no role "root"'],
+      [["create", "--mode", "transaction"], 2, "has no pooler"],
+      [["start", "--name", "prod"], 2, "must be named ci-"],
+      [["start", "--engine", "cloud"], 2, "container or local"],
+      [["run"], 2, "takes it behind --"],
+    ] as const) {
+      const result = await aiwdb(["testdb", ...args]);
+      expect([args, result.exitCode]).toEqual([args, code]);
+      expect(result.stderr).toContain(message);
+    }
+  });
+});
+
+describe("the HTTP API", () => {
+  const call = (method: string, where: string, body?: unknown, token = readFileSync(serverFiles(NAME).token, "utf8")) =>
+    new Promise<{ status: number; body: any }>((resolve, reject) => {
+      const message = request({ socketPath: serverFiles(NAME).socket, method, path: where, headers: { authorization: `Bearer ${token}` } }, (response) => {
+        let text = "";
+        response.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) }));
+      });
+      message.on("error", reject);
+      message.end(body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body));
+    });
+
+  test("takes, lists, renews, keeps and drops", async () => {
+    const taken = await call("POST", "/v1/databases", { label: "by http" });
+    expect(taken).toMatchObject({ status: 201, body: { name: expect.stringMatching(/^aiwdb_test_/), env: { PGUSER: "app_user" } } });
+    const { name, url } = taken.body as { name: string; url: string };
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.end();
+    expect((await call("GET", "/v1/databases")).body).toContainEqual(expect.objectContaining({ name, state: "taken", label: "by http" }));
+    expect((await call("POST", `/v1/databases/${name}/renew`)).status).toBe(204);
+    expect((await call("POST", `/v1/databases/${name}/keep`)).status).toBe(204);
+    expect((await call("DELETE", `/v1/databases/${name}`)).status).toBe(204);
+    expect((await call("DELETE", `/v1/databases/${name}`)).status).toBe(404);
+  });
+
+  test("refuses a wrong token, other paths and requests it does not understand", async () => {
+    expect((await call("GET", "/v1/databases", undefined, "wrong")).status).toBe(401);
+    expect((await call("GET", "/v2/databases")).status).toBe(404);
+    expect((await call("POST", "/v1/databases", "{")).status).toBe(400);
+    expect((await call("POST", "/v1/databases", { colour: "red" })).status).toBe(400);
+    expect((await call("POST", "/v1/databases", { pid: 2 ** 22 + 1 })).status).toBe(409);
+  });
+});
