@@ -130,12 +130,26 @@ describe("a lock", () => {
     expect(warnings).toEqual([`the last run on stack "dev" (process ${child.pid}) was cut off; continuing from where it stopped`]);
   });
 
-  test("of a process at work stops the command and names its holder", () => {
+  test("of a process at work stops the command and names its holder", async () => {
+    writeFileSync(path.join(root, "pulumi"), "#!/bin/sh\necho started\nread -r _\n", { mode: 0o755 });
+    const pulumi = spawn(path.join(root, "pulumi"));
+    await once(pulumi.stdout, "data");
+    try {
+      const file = lock(pulumi.pid ?? 0);
+      const error = thrown(() => clearDeadLocks("dev", () => {}));
+      expect(error.message).toContain('Stack "dev" is in use; nothing has been changed:');
+      expect(error.message).toContain(`held by process ${pulumi.pid} of somebody on ${hostname()} since 2026-01-01T00:00:00Z`);
+      expect(existsSync(file)).toBe(true);
+    } finally {
+      pulumi.stdin.end();
+      await once(pulumi, "exit");
+    }
+  });
+
+  test("whose number another program got meanwhile is removed too", () => {
     const file = lock(process.pid);
-    const error = thrown(() => clearDeadLocks("dev", () => {}));
-    expect(error.message).toContain('Stack "dev" is in use; nothing has been changed:');
-    expect(error.message).toContain(`held by process ${process.pid} of somebody on ${hostname()} since 2026-01-01T00:00:00Z`);
-    expect(existsSync(file)).toBe(true);
+    clearDeadLocks("dev", () => {});
+    expect(existsSync(file)).toBe(false);
   });
 
   test("of another machine is never removed, whatever runs here", () => {
@@ -145,7 +159,7 @@ describe("a lock", () => {
   });
 
   test("of another stack, or none at all, stops nobody", () => {
-    lock(process.pid);
+    lock(2 ** 22 + 1, "another-machine");
     const warnings: string[] = [];
     clearDeadLocks("prod", (line) => warnings.push(line));
     vi.stubEnv("PULUMI_BACKEND_URL", "s3://bucket");

@@ -107,7 +107,7 @@ async function replace(inputs: Inputs): Promise<void> {
     await helper.start();
     const { StatusCode } = await helper.wait();
     if (StatusCode === REFUSED) {
-      throw new StateError(`${inputs.container} would refuse its new settings; nothing has been changed:\n${await lastLines(docker, helper.id)}`);
+      throw new StateError(`${inputs.container} refused its new settings; nothing has been changed:\n${await lastLines(docker, helper.id)}`);
     }
     if (StatusCode !== 0) {
       throw new StateError(`The files of volume ${inputs.volume} could not be replaced: ${await lastLines(docker, helper.id)}`);
