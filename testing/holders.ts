@@ -68,6 +68,9 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
   if (options.pid !== undefined && start === undefined) {
     throw new UsageError(`There is no process ${options.pid}.`, [{ subject: "pid", problem: "the database would be dropped at once" }]);
   }
+  const role = options.role ?? ROLES.app;
+  const mode = options.mode ?? "direct";
+  connectionTo(registry.server, "", role, mode); // refuses what there is no way to, before anything is taken
   const source = readSource(registry.server, { phase: options.phase, seed: options.seed });
   const template = await ensureTemplate(registry, source);
   const label = options.label ?? "";
@@ -80,7 +83,7 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
       where name = $1`,
     [database, options.pid ?? null, start ?? null, options.pid === undefined ? null : hostname(), options.ttlSec ?? null],
   );
-  const connection = describe(connectionTo(registry.server, database, options.role ?? ROLES.app, options.mode ?? "direct"));
+  const connection = describe(connectionTo(registry.server, database, role, mode));
   return { name: database, url: connection.url, env: connection.env };
 }
 

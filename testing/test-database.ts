@@ -159,6 +159,7 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
   hold(owner);
   try {
     const { registry } = owner;
+    connectionTo(registry.server, "", options.role ?? ROLES.app, options.mode ?? "direct"); // refuses what there is no way to, before anything is taken
     const source = sourceOf(registry, options);
     const name = await take(registry, source, options.label ?? "");
     const database = new Taken(owner, name, source, options);
