@@ -1,12 +1,16 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { PROJECT } from "../../infra/config.ts";
 import { StateError } from "../../toolchain/errors.ts";
+import { processStart } from "../../toolchain/lock.ts";
 import { folders, privateFolder } from "../../toolchain/paths.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
+
+/** Older than this, a file that is no JSON is not one that is being written. */
+const HALF_WRITTEN_MS = 500;
 
 /** A resource as the state records it. */
 export interface StateResource {
@@ -78,14 +82,16 @@ function newestReadable(stack: string, file: string): string | undefined {
     `${file}.bak`,
     ...(existsSync(backups) ? readdirSync(backups).filter((name) => name.endsWith(".json")).sort().reverse() : []).map((name) => path.join(backups, name)),
   ];
-  return candidates.find((candidate) => {
-    try {
-      JSON.parse(readFileSync(candidate, "utf8"));
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  return candidates.find(isJson);
+}
+
+function isJson(file: string): boolean {
+  try {
+    JSON.parse(readFileSync(file, "utf8"));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -106,7 +112,7 @@ export function clearDeadLocks(stack: string, warn: (line: string) => void): voi
     } catch {
       continue; // released while we looked, or half written: Pulumi itself decides
     }
-    if (holder.hostname === hostname() && !isAlive(holder.pid)) {
+    if (holder.hostname === hostname() && !isAtWork(holder.pid)) {
       warn(`the last run on stack "${stack}" (process ${holder.pid}) was cut off; continuing from where it stopped`);
       rmSync(file, { force: true });
       rmSync(`${file}.attrs`, { force: true });
@@ -122,11 +128,29 @@ export function clearDeadLocks(stack: string, warn: (line: string) => void): voi
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a lock's process is at work: neither gone, nor only not waited for yet, nor another that got its number. */
+function isAtWork(pid: number): boolean {
+  if (processStart(pid) === undefined) return false;
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return readFileSync(`/proc/${pid}/comm`, "utf8").includes("pulumi");
+  } catch {
+    return true; // no /proc on this system: the number has to do
+  }
+}
+
+/**
+ * Removes attribute files that a killed run left half-written: Pulumi's file backend keeps one beside each of its files, does
+ * without it, but reads no stack of the folder while one is broken.
+ */
+export function repairAttributes(): void {
+  const folder = backendFolder(backendUrl());
+  const stacks = folder && path.join(folder, "stacks", PROJECT);
+  if (!stacks || !existsSync(stacks)) return;
+  for (const name of readdirSync(stacks).filter((entry) => entry.endsWith(".attrs"))) {
+    const file = path.join(stacks, name);
+    if (isJson(file)) continue;
+    // A run that is writing it at this moment is done with it in milliseconds.
+    const changed = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    if (Date.now() - changed > HALF_WRITTEN_MS) rmSync(file, { force: true });
   }
 }

@@ -6,7 +6,7 @@ import { StateError, ToolError } from "../../toolchain/errors.ts";
 import { folders, privateFolder } from "../../toolchain/paths.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
-import { backendUrl, readStateFile } from "./backend.ts";
+import { backendUrl, readStateFile, repairAttributes } from "./backend.ts";
 import { passphraseEnv } from "./passphrase.ts";
 import { readSettingsFile } from "./settings-file.ts";
 
@@ -35,6 +35,7 @@ function needsPassphrase(stack: string): boolean {
 
 /** The environment and arguments for a stack. Nothing is started or created. */
 export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session {
+  repairAttributes();
   return {
     stack,
     pulumi: toolchain.pulumi.bin,

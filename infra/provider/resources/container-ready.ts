@@ -10,7 +10,12 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
   const docker = engine();
   const name: string = inputs["container"];
   // The docker provider has no setting for it; it survives restarts of the container.
-  await docker.getContainer(name).update({ PidsLimit: inputs["pidsLimit"] });
+  await docker
+    .getContainer(name)
+    .update({ PidsLimit: inputs["pidsLimit"] })
+    .catch((error: Error) => {
+      if (!/stopped|not running/.test(error.message)) throw error; // what stopped it is in its log, which is shown below
+    });
   const started = Date.now();
   let said = false;
   const answered = await until(

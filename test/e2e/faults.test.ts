@@ -1,0 +1,259 @@
+import { createServer, type Server } from "node:net";
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import Docker from "dockerode";
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { parseConfig } from "../../infra/config.ts";
+import { engineNames } from "../../infra/names.ts";
+import { until } from "../../infra/provider/retry.ts";
+import { imageTag } from "../../toolchain/image-tag.ts";
+import { listObjects } from "../../cli/stack/engine-objects.ts";
+import { createCheckout, type Checkout } from "../helpers/checkout.ts";
+import { mustSucceed } from "../helpers/real-stack.ts";
+
+let checkout: Checkout;
+let docker: Docker;
+const stacks = new Set<string>();
+
+/** A stack of this test's own; it is removed afterwards whatever became of it. */
+function newStack(purpose: string, settings: Record<string, unknown> = {}): string {
+  const stack = `pr-${purpose}-${process.pid}`;
+  // Durable, but without the maintenance container: one thing less to wait for.
+  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1, ...settings });
+  stacks.add(stack);
+  return stack;
+}
+
+const up = (stack: string, ...more: string[]) => checkout.aiwdb(["up", "--stack", stack, ...more]);
+
+async function expectHealthy(stack: string): Promise<void> {
+  const status = JSON.parse(mustSucceed(await checkout.aiwdb(["status", "--stack", stack, "--json"])).stdout);
+  expect(status).toMatchObject({ healthy: true, tls: true, migrations: { pending: [] } });
+  const objects = await listObjects(docker, stack);
+  expect(objects.containers.map(({ name }) => name).sort()).toEqual([engineNames(stack).pgbouncer, engineNames(stack).postgres]);
+  expect(objects.networks).toHaveLength(1);
+  expect(objects.volumes).toHaveLength(3);
+}
+
+async function expectNothingMade(stack: string): Promise<void> {
+  expect(await listObjects(docker, stack)).toEqual({ containers: [], networks: [], volumes: [] });
+}
+
+async function asOwner<T>(stack: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const { stdout } = mustSucceed(await checkout.aiwdb(["url", "--stack", stack, "--role", "ai_workflow_owner"]));
+  const client = new pg.Client({ connectionString: stdout.trim() });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+beforeAll(async () => {
+  checkout = await createCheckout();
+  docker = new Docker({ socketPath: checkout.env["DOCKER_HOST"]?.replace("unix://", "") as string });
+});
+
+afterEach(async () => {
+  for (const stack of stacks) {
+    mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
+    await expectNothingMade(stack);
+    stacks.delete(stack);
+  }
+});
+
+afterAll(() => checkout.remove());
+
+describe("an up that is killed", () => {
+  test.each([
+    ["while containers are created", "Container database-postgres-container creating"],
+    ["while the server is waited for", "ContainerReady database-postgres-ready creating"],
+    ["while roles are created", "Role database-database-role-app_user creating"],
+    ["while the database is created", "Database database-database-database creating"],
+    ["while migrations run", "Migrations database-database-migrations creating"],
+  ])("%s is continued by the next, and leaves no orphan", async (_when, line) => {
+    const stack = newStack("killed");
+    const running = checkout.start(["up", "--stack", stack]);
+    const seen = await until(async () => running.output().includes(line) || undefined, { deadlineMs: 120_000, everyMs: 5 });
+    running.kill();
+    const { stdout, stderr } = await running.result;
+    expect(seen, stdout + stderr).toBe(true);
+
+    mustSucceed(await up(stack));
+    await expectHealthy(stack);
+    mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+  });
+});
+
+describe("what is in the way is named before anything is created", () => {
+  const foreign: { remove(): Promise<unknown> }[] = [];
+  afterEach(async () => {
+    for (const object of foreign.splice(0)) await object.remove();
+  });
+
+  test("a port in use", async () => {
+    const server: Server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as { port: number };
+    const stack = newStack("port", { pgbouncerPort: port });
+    try {
+      const result = await up(stack);
+      expect(result.exitCode).toBe(1);
+      expect(result.stderr).toContain(`port ${port} on 127.0.0.1 is in use`);
+      await expectNothingMade(stack);
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  test("a container, a network and a volume of somebody else, all at once", async () => {
+    const stack = newStack("names");
+    const names = engineNames(stack);
+    const container = await docker.createContainer({ name: names.postgres, Image: imageTag("pgbouncer") });
+    foreign.push({ remove: () => container.remove({ force: true, v: true }) });
+    foreign.push(await docker.createNetwork({ Name: names.network, IPAM: { Driver: "default", Config: [{ Subnet: "10.99.77.0/28" }] } }));
+    await docker.createVolume({ Name: names.dataVolume });
+    foreign.push(docker.getVolume(names.dataVolume));
+
+    const result = await up(stack);
+    expect(result.exitCode).toBe(1);
+    for (const name of [names.postgres, names.network, names.dataVolume]) expect(result.stderr).toContain(name);
+    await expectNothingMade(stack);
+    expect((await container.inspect()).Name, "the other's container is still there").toBe(`/${names.postgres}`);
+    for (const object of foreign.splice(0)) await object.remove();
+  });
+
+  test("a subnet that another network has", async () => {
+    const stack = newStack("subnet");
+    const { networkSubnet } = parseConfig(stack, {});
+    foreign.push(await docker.createNetwork({ Name: `other-${process.pid}`, IPAM: { Driver: "default", Config: [{ Subnet: networkSubnet }] } }));
+    const result = await up(stack);
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain("networkSubnet");
+    expect(result.stderr).toContain(`other-${process.pid}`);
+    await expectNothingMade(stack);
+  });
+
+  test("every wrong setting, in one message", async () => {
+    const stack = newStack("settings", { databaseName: "Bad Name", pgbouncerDefaultPoolSize: -1, poolSize: 3, postgresMemoryMiB: "much" });
+    const result = await up(stack);
+    expect(result.exitCode).toBe(1);
+    for (const subject of ["databaseName", "pgbouncerDefaultPoolSize", "poolSize", "postgresMemoryMiB", "4 problems"]) expect(result.stderr).toContain(subject);
+    await expectNothingMade(stack);
+    checkout.settings(stack, {});
+  });
+
+  test("an engine that does not answer", async () => {
+    const result = await checkout.aiwdb(["up", "--stack", "dev"], { DOCKER_HOST: "unix:///nonexistent/docker.sock" });
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain("/nonexistent/docker.sock");
+    expect(result.stderr).not.toContain("bug");
+  });
+});
+
+describe("on a stack that is up", () => {
+  let stack: string;
+  beforeAll(async () => {
+    stack = newStack("faults");
+    stacks.delete(stack); // shared by the tests of this group
+    mustSucceed(await up(stack));
+    await asOwner(stack, (client) => client.query("insert into users (username, email, hashed_password) values ('kept', 'kept@example.org', 'x')"));
+  });
+  afterAll(async () => {
+    mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
+    await expectNothingMade(stack);
+  });
+  const keptUsers = () => asOwner(stack, async (client) => (await client.query("select username from users")).rows);
+
+  test("a wrong passphrase is refused and changes nothing", async () => {
+    const result = await checkout.aiwdb(["up", "--stack", stack], { PULUMI_CONFIG_PASSPHRASE: "wrong" });
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain("The passphrase is not the one");
+    await expectHealthy(stack);
+  });
+
+  test("a state file cut in half is refused with the command that puts the last good one back", async () => {
+    const file = checkout.stateFile(stack);
+    const whole = readFileSync(file);
+    truncateSync(file, Math.floor(whole.length / 2));
+    const result = await up(stack);
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain(file);
+    expect(result.stderr).toMatch(/cp '.+' '.+'/);
+    writeFileSync(file, whole);
+    await expectHealthy(stack);
+  });
+
+  test("the second of two runs says who holds the lock", async () => {
+    const first = checkout.start(["up", "--stack", stack, "--rotate-certificates"]);
+    await until(async () => first.output().includes("Updating") || undefined, { deadlineMs: 60_000, everyMs: 10 });
+    const second = await up(stack);
+    mustSucceed(await first.result);
+    expect(second.exitCode).toBe(1);
+    expect(second.stderr).toMatch(/held by process \d+/);
+    await expectHealthy(stack);
+  });
+
+  test("a migration with an error leaves the database as it was, and the next up goes on once it is mended", async () => {
+    const file = (direction: string) => path.join(checkout.root, `migrations/0008_create_broken.${direction}.sql`);
+    const migrations = path.join(checkout.root, "migrations");
+    const later = readdirSync(migrations).filter((name) => Number(name.slice(0, 4)) >= 8);
+    const saved = later.map((name) => [name, readFileSync(path.join(migrations, name))] as const);
+    for (const name of later) rmSync(path.join(migrations, name));
+    const header = "-- Phase: 1\n-- Why: a test.\n-- Lock: none.\n";
+    writeFileSync(file("down"), `-- Data loss: public.broken.\n${header}drop table public.broken;\n`);
+    writeFileSync(file("up"), `${header}create table public.broken (id integer);\ninsert into public.broken values ('no number');\n`);
+
+    const failed = await up(stack);
+    expect(failed.exitCode).toBe(1);
+    expect(failed.all).toContain("0008_create_broken");
+    expect(failed.all).toContain("no number");
+    expect(await asOwner(stack, async (client) => (await client.query("select to_regclass('public.broken') as found")).rows)).toEqual([{ found: null }]);
+
+    writeFileSync(file("up"), `${header}create table public.broken (id integer);\n`);
+    mustSucceed(await up(stack));
+    await expectHealthy(stack);
+    mustSucceed(await checkout.aiwdb(["rollback", "--stack", stack, "--steps", "1", "--accept-data-loss"]));
+    rmSync(file("up"));
+    rmSync(file("down"));
+    for (const [name, content] of saved) writeFileSync(path.join(migrations, name), content);
+    expect(await keptUsers()).toEqual([{ username: "kept" }]);
+  });
+
+  test("a setting the server refuses leaves the old ones in force", async () => {
+    checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1, postgresSettings: { work_mem: "banana" } });
+    const result = await up(stack);
+    expect(result.exitCode).toBe(1);
+    expect(result.all).toContain("refused its new settings");
+    expect(result.all).toContain("work_mem");
+    checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
+    mustSucceed(await up(stack));
+    await expectHealthy(stack);
+  });
+
+  test("a lost state is noticed before anything is changed, and the data is taken over when asked to", async () => {
+    const before = await docker.getContainer(engineNames(stack).postgres).inspect();
+    rmSync(checkout.stateFile(stack));
+    const refused = await up(stack);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain("--reset-passwords");
+    expect((await docker.getContainer(engineNames(stack).postgres).inspect()).Id, "the server still runs").toBe(before.Id);
+
+    mustSucceed(await up(stack, "--reset-passwords"));
+    await expectHealthy(stack);
+    expect(await keptUsers()).toEqual([{ username: "kept" }]);
+    mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+  });
+});
+
+test("two stacks live side by side, and removing one leaves the other whole", async () => {
+  const one = newStack("one");
+  const two = newStack("two");
+  mustSucceed(await up(one));
+  mustSucceed(await up(two));
+  mustSucceed(await checkout.aiwdb(["down", "--stack", one]));
+  await expectNothingMade(one);
+  await expectHealthy(two);
+});
