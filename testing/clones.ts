@@ -1,8 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
+import pg from "pg";
 import { ROLES, TEST_DATABASE_PREFIX } from "../infra/names.ts";
 import { StateError } from "../toolchain/errors.ts";
 import type { Registry } from "./registry.ts";
+import { type Fingerprint, resetDatabase } from "./reset.ts";
+import { adminConfig } from "./server.ts";
 import type { Template } from "./template.ts";
 
 /** A name nobody had before, so that a stale address never leads to somebody else's database. */
@@ -30,6 +33,57 @@ export async function recreateClone({ workers }: Registry, name: string, templat
   await workers.query(databaseRights(name));
 }
 
+/** What a process could not bring to its end is the next sweep's. */
+export async function disclaim({ query }: Registry, name: string): Promise<void> {
+  await query("update testdb.clone set lease = null where name = $1 and state in ('creating', 'dropping')", [name]).catch(() => {});
+}
+
+const IN_USE = "55006";
+
+/**
+ * Makes a returned database ready again, where that is possible: under a name nobody knows, so that whoever had it finds
+ * nothing there, and as its template is. One that nobody connected to is as it was.
+ *
+ * @returns the new name; not ready if objects, rights or the template's rows were changed: then it must be dropped
+ */
+export async function recycleClone(registry: Registry, name: string, template: Template): Promise<{ name: string; ready: boolean }> {
+  const { workers, server } = registry;
+  const fresh = newCloneName();
+  for (let attempt = 1; ; attempt++) {
+    await endSessions(registry, name);
+    try {
+      await workers.query(`alter database ${name} rename to ${fresh}; update testdb.clone set name = '${fresh}' where name = '${name}'`);
+      break;
+    } catch (error) {
+      // A pool of the one who had it has connected again in between.
+      if ((error as { code?: string }).code !== IN_USE || attempt > 5) throw error;
+    }
+  }
+  // Counted by a session when it ends, before it is gone; a server that crashed loses the count, but every lease with it.
+  const { rows } = await workers.query<{ untouched: boolean; fingerprint: Fingerprint }>(
+    `select fingerprint,
+            (select pg_catalog.pg_stat_get_db_sessions(copy.oid) = 0 and copy.datacl::text = original.datacl::text and copy.datdba = original.datdba
+                and not exists (select from pg_catalog.pg_db_role_setting where setdatabase = copy.oid)
+               from pg_catalog.pg_database copy, pg_catalog.pg_database original where copy.datname = $1 and original.datname = database) as untouched
+       from testdb.template where key = $2`,
+    [fresh, template.key],
+  );
+  const [seen] = rows;
+  if (!seen) return { name: fresh, ready: false };
+  if (!seen.untouched) {
+    const admin = new pg.Client(adminConfig(server, fresh));
+    admin.on("error", () => {}); // shows at the statement that runs
+    try {
+      await admin.connect();
+      if (!(await resetDatabase(admin, seen.fingerprint))) return { name: fresh, ready: false };
+    } finally {
+      await admin.end();
+    }
+  }
+  await workers.query("update testdb.clone set state = 'ready', lease = null, label = '', run = '', taken_at = null, created_at = now() where name = $1", [fresh]);
+  return { name: fresh, ready: true };
+}
+
 /** How long sessions of a database that is to go may take to end. */
 const SESSIONS_END_MS = 10_000;
 
@@ -39,11 +93,12 @@ const SESSIONS_END_MS = 10_000;
  * @param state what becomes of it once it is whole
  */
 export async function createClone(
-  { query, workers, lease }: Registry,
+  registry: Registry,
   template: Template,
   state: "ready" | "taken",
   holder: { readonly label: string; readonly run: string } = { label: "", run: "" },
 ): Promise<string> {
+  const { query, workers, lease } = registry;
   const name = newCloneName();
   // Written down before it exists: whatever happens in between, somebody will find and remove it.
   await query("insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)", [
@@ -53,13 +108,18 @@ export async function createClone(
     holder.label,
     holder.run,
   ]);
-  await workers.query(`create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`);
-  await workers.query(
-    `${databaseRights(name)}
-    update testdb.clone
-       set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}
-     where name = '${name}'`,
-  );
+  try {
+    await workers.query(`create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`);
+    await workers.query(
+      `${databaseRights(name)}
+      update testdb.clone
+         set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}
+       where name = '${name}'`,
+    );
+  } catch (error) {
+    await disclaim(registry, name);
+    throw error;
+  }
   return name;
 }
 

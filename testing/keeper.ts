@@ -1,8 +1,9 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { messageOf } from "../toolchain/errors.ts";
-import { createClone, dropClone } from "./clones.ts";
+import { createClone, dropClone, recycleClone } from "./clones.ts";
 import { LOCK, type Registry } from "./registry.ts";
 import { sweep } from "./sweep.ts";
+import type { Template } from "./template.ts";
 
 /** Ready databases that are always kept of a template in use, and the most. */
 export const POOL_MIN = 4;
@@ -79,6 +80,8 @@ export async function keep(registry: Registry, { max = POOL_MAX, report }: Keepe
     } catch (error) {
       if (!registry.isOpen()) break;
       report(`failed, going on: ${messageOf(error)}`);
+      // What it was at is the next sweep's.
+      await query("update testdb.clone set lease = null where state = 'dropping' and lease = $1", [registry.lease]).catch(() => {});
       await wait(500, undefined, { signal }).catch(() => {});
     }
     if (!woken && !signal.aborted) {
@@ -98,12 +101,12 @@ export async function keep(registry: Registry, { max = POOL_MAX, report }: Keepe
   }
 }
 
-/** One round: returned databases go, missing ones are made. Returns how many were changed. */
+/** One round: returned databases are made ready again or dropped, missing ones are made. Returns how many were changed. */
 async function turn(registry: Registry, peaks: Map<string, number>, decay: number, max: number): Promise<number> {
   const { query, lease } = registry;
-  const { rows: returned } = await query<{ name: string }>(
+  const { rows: returned } = await query<{ name: string; template: string }>(
     `update testdb.clone set state = 'dropping', lease = $1
-      where name in (select name from testdb.clone where state = 'returned' and lease is null limit $2 for update skip locked) returning name`,
+      where name in (select name from testdb.clone where state = 'returned' and lease is null limit $2 for update skip locked) returning name, template`,
     [lease, WORKERS],
   );
   const { rows: demands } = await query<Demand>(
@@ -112,19 +115,33 @@ async function turn(registry: Registry, peaks: Map<string, number>, decay: numbe
       where used_at > now() - interval '4 minutes'
       group by key, database order by max(used_at) desc`,
   );
-  const missing: Demand[] = [];
+  const wanted = new Map<string, { readonly demand: Demand; missing: number }>();
   for (const demand of demands) {
     const peak = Math.max(demand.taken, (peaks.get(demand.key) ?? 0) * decay);
     peaks.set(demand.key, peak);
-    const target = Math.min(max, Math.max(POOL_MIN, Math.ceil(peak)));
-    for (let count = demand.ready; count < target && missing.length < WORKERS; count++) missing.push(demand);
+    wanted.set(demand.key, { demand, missing: Math.min(max, Math.max(POOL_MIN, Math.ceil(peak))) - demand.ready });
   }
-  const work = [
-    ...returned.map(({ name }) => dropClone(registry, name)),
-    ...missing.map((demand) => createClone(registry, demand, "ready")),
-  ];
+  const work: Promise<unknown>[] = [];
+  for (const { name, template } of returned) {
+    const place = wanted.get(template);
+    if (place && place.missing > 0) {
+      place.missing -= 1;
+      work.push(recycle(registry, name, place.demand));
+    } else {
+      work.push(dropClone(registry, name));
+    }
+  }
+  for (const { demand, missing } of wanted.values()) {
+    for (let count = 0; count < missing && work.length < WORKERS; count++) work.push(createClone(registry, demand, "ready"));
+  }
   const results = await Promise.allSettled(work);
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
   return work.length;
+}
+
+/** Emptying a used database takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md. */
+async function recycle(registry: Registry, name: string, template: Template): Promise<void> {
+  const { name: fresh, ready } = await recycleClone(registry, name, template);
+  if (!ready) await dropClone(registry, fresh);
 }

@@ -1,0 +1,146 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { stackFolder } from "../../infra/local-files.ts";
+import { closeHolders, listDatabases } from "../../testing/holders.ts";
+import { openRegistry } from "../../testing/registry.ts";
+import { readServer, SERVER_VARIABLE } from "../../testing/server.ts";
+import { closeTestDatabases } from "../../testing/test-database.ts";
+import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
+
+const NAME = `ci-tc${process.pid}`;
+const LIBRARY = path.join(import.meta.dirname, "../../testing/test-database.ts");
+const MIGRATIONS = path.join(import.meta.dirname, "../../migrations");
+const ROUNDS = 50;
+
+let home: { remove(): void };
+
+beforeAll(async () => {
+  home = ownHome();
+  process.env[SERVER_VARIABLE] = NAME;
+  mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+});
+
+afterAll(async () => {
+  await closeHolders();
+  await closeTestDatabases();
+  mustSucceed(await aiwdb(["testdb", "stop"]));
+  home.remove();
+});
+
+/** Takes databases for ever; ends with a word as soon as one is not what it must be: as its template is, and nobody else's. */
+const TAKER = `
+  const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
+  const insert = (client, name) => client.query("insert into users (username, email, hashed_password) values ($1::text, $1::text, 'x')", [name]).then(() => {});
+  const seedKey = process.argv[1];
+  const seed = seedKey ? { seedKey, seed: (client) => insert(client, seedKey) } : {};
+  const expected = JSON.stringify(seedKey ? [seedKey] : []);
+  for (;;) {
+    const db = await testDatabase({ ...seed, connect: true }).catch(() => undefined);
+    if (!db) { await new Promise((resolve) => setTimeout(resolve, 50)); continue; }
+    try {
+      const { rows } = await db.client.query("select array(select username::text from users order by 1) as users, (select count(*)::integer from pgmigrations) as migrations");
+      const [{ users, migrations }] = rows;
+      if (JSON.stringify(users) !== expected || migrations !== ${readdirSync(MIGRATIONS).filter((file) => file.endsWith(".up.sql")).length}) process.stdout.write("WRONG " + JSON.stringify([db.name, users, migrations]));
+      await insert(db.client, "mine");
+      const after = await db.client.query("select count(*)::integer as count from users");
+      if (after.rows[0].count !== users.length + 1) process.stdout.write("SHARED " + db.name);
+      process.stdout.write("+");
+    } catch {} // its server, or its session, was killed
+    await db.drop().catch(() => {});
+  }`;
+
+interface Taker {
+  readonly child: ChildProcess;
+  output: string;
+}
+
+function startTaker(seed: string): Taker {
+  const child = spawn(process.execPath, ["--input-type=module", "-e", TAKER, seed], { stdio: ["ignore", "pipe", "ignore"] });
+  const taker: Taker = { child, output: "" };
+  child.stdout?.on("data", (chunk: Buffer) => (taker.output += chunk.toString("utf8")));
+  return taker;
+}
+
+const kill = (pid: number) => {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it has just ended by itself
+  }
+};
+
+const keeper = (): { pid: number } | undefined => {
+  try {
+    return JSON.parse(readFileSync(path.join(stackFolder(NAME), "testdb.pid"), "utf8")) as { pid: number };
+  } catch {
+    return undefined; // being written
+  }
+};
+const childrenOf = (pid: number): number[] => {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+  } catch {
+    return []; // it was killed already
+  }
+};
+
+test(`survives ${ROUNDS} kills of takers, pool, builders and server: nothing wrong is handed out, nothing is left`, { timeout: 600_000 }, async () => {
+  const takers: Taker[] = [startTaker(""), startTaker(""), startTaker("seed 0")];
+  const ended: Taker[] = [];
+  const replace = (index: number, seed: string) => {
+    const old = takers[index]!;
+    kill(old.child.pid!);
+    ended.push(old);
+    takers[index] = startTaker(seed);
+  };
+  for (let round = 1; round <= ROUNDS; round++) {
+    await wait(randomInt(20, 600)); // at a random moment
+    const victim = round % 17 === 0 ? "server" : (["taker", "builder", "pool", "supervisor", "backend"] as const)[round % 5];
+    if (victim === "taker") replace(randomInt(2), "");
+    // Its template is new, so it is killed while that is built, or soon after.
+    else if (victim === "builder") replace(2, `seed ${round}`);
+    else if (victim === "pool") for (const pid of childrenOf(keeper()?.pid ?? 0)) kill(pid);
+    else if (victim === "supervisor") kill(keeper()?.pid ?? (takers[0]!.child.pid as number));
+    else if (victim === "backend") kill(randomOf(childrenOf(postmaster())) ?? (takers[0]!.child.pid as number));
+    else {
+      kill(postmaster());
+      mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+    }
+  }
+  const progress = () => [...ended, ...takers].map(({ output }) => output).join("");
+  // The takers that are left get through again.
+  const before = progress().length;
+  await until(async () => progress().length, (length) => length > before + 10);
+  for (const { child } of takers) kill(child.pid!);
+  const start = Date.now();
+  mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+  await until(() => listDatabases(NAME), (databases) => databases.every(({ state }) => state === "ready" || state === "creating"));
+  expect(Date.now() - start).toBeLessThan(60_000);
+  const registry = await openRegistry(readServer(NAME));
+  await until(
+    async () => {
+      const { rows } = await registry.client.query<{ name: string }>(
+        `select datname as name from pg_database where datname ~ '^aiwdb_(test|tmpl)_'
+          and datname not in (select name from testdb.clone) and datname not in (select database from testdb.template)`,
+      );
+      return rows;
+    },
+    (unknown) => unknown.length === 0,
+  );
+  await registry.close();
+  const all = progress();
+  expect(all.replaceAll("+", "")).toBe("");
+  expect(all.length).toBeGreaterThan(ROUNDS);
+});
+
+function postmaster(): number {
+  return Number(readFileSync(path.join("/dev/shm", `aiwdb-${process.getuid?.()}`, NAME, "data/postmaster.pid"), "utf8").split("\n")[0]);
+}
+
+function randomOf<T>(items: readonly T[]): T | undefined {
+  return items.length === 0 ? undefined : items[randomInt(items.length)];
+}
