@@ -17,7 +17,7 @@ let checkout: Checkout;
 let outputs: StackOutputs;
 
 const up = (env: NodeJS.ProcessEnv = {}): Promise<CommandResult> => checkout.aiwdb(["up", "--stack", NAME], env);
-const settings = (changed: Record<string, unknown> = {}) => checkout.settings(NAME, { ...SETTINGS, ...changed });
+const settings = (changed: Record<string, unknown> = {}) => checkout.settings(NAME, { ...SETTINGS, rolloutPhase: 1, maintenanceIntervalMin: 0, ...changed });
 const started = async () => [await startedAt("postgres", NAME), await startedAt("pgbouncer", NAME)];
 const shown = async (name: string) => (await query<Record<string, string>>("app_user", "direct", `show ${name}`, { outputs }))[0]?.[name];
 
@@ -139,24 +139,45 @@ test("a setting the server reads at any time is applied without a restart", asyn
   expect(await started()).toEqual(before);
 });
 
+const FILE = { postgres: "postgresql.conf", pgbouncer: "pgbouncer.ini" } as const;
+const FOLDER = { postgres: "/etc/postgresql", pgbouncer: "/etc/pgbouncer" } as const;
+
 test.each([
-  ["postgresSettings", { work_mem: "banana" }, /work_mem.*banana|banana.*work_mem/s, "postgresql.conf", "postgres"],
-  ["postgresSettings", { no_such_setting: "1" }, /unrecognized configuration parameter "no_such_setting"/, "postgresql.conf", "postgres"],
-  ["postgresSettings", { shared_buffers: "banana" }, /shared_buffers.*banana|banana.*shared_buffers/s, "postgresql.conf", "postgres"],
-  ["pgbouncerSettings", { stats_period: "banana" }, /invalid value "banana" for parameter stats_period/, "pgbouncer.ini", "pgbouncer"],
-  ["pgbouncerSettings", { no_such_setting: "1" }, /unknown parameter: pgbouncer\/no_such_setting/, "pgbouncer.ini", "pgbouncer"],
-] as const)("%s %j is refused in the server's own words; the old settings stay in force and their file is put back", async (kind, broken, words, file, service) => {
+  [
+    "not of its type",
+    { work_mem: "banana" },
+    /invalid value for parameter "work_mem": "banana"/,
+    { stats_period: "banana" },
+    /invalid value "banana" for parameter stats_period/,
+  ],
+  [
+    "unknown",
+    { no_such_setting: "1" },
+    /unrecognized configuration parameter "no_such_setting"/,
+    { no_such_setting: "1" },
+    /unknown parameter: pgbouncer\/no_such_setting/,
+  ],
+  [
+    "not of its type, and read only at start",
+    { shared_buffers: "banana" },
+    /invalid value for parameter "shared_buffers": "banana"/,
+    { listen_backlog: "banana" },
+    /invalid value "banana" for parameter listen_backlog/,
+  ],
+] as const)("a setting that is %s is refused in each server's own words; the old ones stay in force and in their files", async (_what, forServer, words, forPooler, poolerWords) => {
   const before = await started();
-  const folder = service === "postgres" ? "/etc/postgresql" : "/etc/pgbouncer";
-  const read = async () => (await exec(docker(), containerName(service, NAME), ["cat", `${folder}/${file}`])).stdout;
-  const text = await read();
-  settings({ passwordVersion: 2, postgresSettings: { work_mem: "9MB" }, pgbouncerSettings: { stats_period: 61 }, [kind]: broken });
+  const read = async (service: "postgres" | "pgbouncer") =>
+    (await exec(docker(), containerName(service, NAME), ["cat", `${FOLDER[service]}/${FILE[service]}`])).stdout;
+  const texts = [await read("postgres"), await read("pgbouncer")];
+  const inForce = await shown("work_mem");
+  settings({ passwordVersion: 2, postgresSettings: forServer, pgbouncerSettings: forPooler });
   const failed = await up();
   expect(failed.exitCode).toBe(1);
-  expect(failed.all).toMatch(new RegExp(`${containerName(service, NAME)} refused its new settings; nothing has been changed`));
+  for (const service of ["postgres", "pgbouncer"] as const) expect(failed.all).toContain(`${containerName(service, NAME)} refused its new settings; nothing has been changed`);
   expect(failed.all).toMatch(words);
-  expect(await read()).toBe(text);
-  expect(await shown("work_mem")).toBe("9MB");
+  expect(failed.all).toMatch(poolerWords);
+  expect([await read("postgres"), await read("pgbouncer")]).toEqual(texts);
+  expect(await shown("work_mem")).toBe(inForce);
   expect(await query("app_user", "transaction", "select 1 as one", { outputs })).toEqual([{ one: 1 }]);
   expect(await started()).toEqual(before);
 });

@@ -161,6 +161,13 @@ const SERVICES: Record<Inputs["service"], Service> = {
   },
 };
 
+const RESTARTS_MEAN_FAILURE = 3;
+
+async function isCrashing(container: string): Promise<boolean> {
+  const info = await inspect(engine(), container);
+  return !info || info.State.Status === "exited" || info.State.Status === "dead" || info.RestartCount >= RESTARTS_MEAN_FAILURE;
+}
+
 /** The reply to a reload says nothing about certificates: only a handshake does. */
 async function offersItsCertificate(inputs: Inputs, deadlineMs: number): Promise<boolean> {
   const certificate = inputs.files[SERVER_CERTIFICATE];
@@ -169,7 +176,8 @@ async function offersItsCertificate(inputs: Inputs, deadlineMs: number): Promise
   const seen = await until(
     async () => {
       const offered = await offeredCertificate(inputs.host, inputs.port).catch(() => undefined);
-      return offered?.serialNumber === wanted ? true : undefined;
+      if (offered?.serialNumber === wanted) return true;
+      return (await isCrashing(inputs.container)) ? false : undefined;
     },
     { deadlineMs, everyMs: 100 },
   );
