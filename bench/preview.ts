@@ -1,0 +1,77 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { effectiveSettings, openSession } from "../cli/stack/session.ts";
+import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { aiwdb, run } from "./command.ts";
+import { inTurns, timed, type Benchmark } from "./measure.ts";
+
+/** A name of its own kind: thrown away like a CI stack, with the settings of dev. */
+const STACK = "pr-bench";
+
+/** A project with nothing in it, in the same language, with the same dependencies beside it. */
+async function emptyProject(folder: string): Promise<NodeJS.ProcessEnv> {
+  mkdirSync(join(folder, "infra"));
+  mkdirSync(join(folder, "state"));
+  symlinkSync(join(PACKAGE_ROOT, "node_modules"), join(folder, "node_modules"));
+  const project = {
+    name: "empty",
+    main: "infra/index.ts",
+    runtime: { name: "nodejs", options: { typescript: false } },
+  };
+  writeFileSync(join(folder, "Pulumi.yaml"), JSON.stringify(project));
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  writeFileSync(join(folder, "infra/index.ts"), "export {};\n");
+  const env = {
+    ...process.env,
+    PULUMI_BACKEND_URL: `file://${join(folder, "state")}`,
+    PULUMI_CONFIG_PASSPHRASE: "empty",
+  };
+  await run("pulumi", ["stack", "init", "empty", "--non-interactive"], { cwd: folder, env });
+  await run("pulumi", ["up", "--stack", "empty", "--yes", "--skip-preview", "--non-interactive"], { cwd: folder, env });
+  return env;
+}
+
+export default {
+  question: "How long does `pulumi preview` take when nothing changes, against the same on a stack without resources?",
+  async run(report) {
+    const folder = mkdtempSync(join(tmpdir(), "bench-preview-"));
+    try {
+      const env = await emptyProject(folder);
+      report(`bringing up stack ${STACK}`);
+      await aiwdb(["up", "--stack", STACK]);
+      const session = openSession(STACK, {
+        pulumi: { bin: "pulumi", version: "", way: "found", path: [] },
+        env: process.env,
+      });
+      const settings = effectiveSettings(session);
+      const preview = (stack: string, more: readonly string[]) => [
+        "preview",
+        "--stack",
+        stack,
+        "--expect-no-changes",
+        "--non-interactive",
+        ...more,
+      ];
+      const empty = () => timed(() => run("pulumi", preview("empty", []), { cwd: folder, env }));
+      const ours = () => timed(() => run("pulumi", preview(STACK, ["--config-file", settings]), { env: session.env }));
+      await empty(); // fills the caches of compiled code, as any earlier command does
+      await ours();
+      report("measuring");
+      const samples = await inTurns(empty, ours);
+      const command = await inTurns(ours, () => timed(() => aiwdb(["preview", "--stack", STACK])));
+      const state = await run("pulumi", ["stack", "export", "--stack", STACK], { env: session.env });
+      const { resources } = (JSON.parse(state) as { deployment: { resources: unknown[] } }).deployment;
+      return {
+        rows: [
+          { name: "preview without changes", unit: "ms", ...samples, target: { atMost: 2 } },
+          { name: "`aiwdb preview` against `pulumi preview`", unit: "ms", ...command },
+        ],
+        notes: [`${resources.length} resources in the state, of four provider plugins.`],
+      };
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+      await aiwdb(["down", "--stack", STACK]);
+    }
+  },
+} satisfies Benchmark;

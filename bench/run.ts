@@ -1,0 +1,40 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describeMachine } from "./machine.ts";
+import { table, type Benchmark } from "./measure.ts";
+
+const BENCHMARKS: Readonly<Record<string, () => Promise<{ default: Benchmark }>>> = {
+  preview: () => import("./preview.ts"),
+  up: () => import("./up.ts"),
+  pooler: () => import("./pooler.ts"),
+  migrations: () => import("./migrations.ts"),
+};
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !(name in BENCHMARKS));
+if (unknown.length > 0) {
+  process.stderr.write(
+    `There is no benchmark ${unknown.join(", ")}; there are ${Object.keys(BENCHMARKS).join(", ")}.\n`,
+  );
+  process.exit(2);
+}
+
+const report = (line: string) => process.stderr.write(`· ${line}\n`);
+for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
+  const { default: benchmark } = await (BENCHMARKS[name] as () => Promise<{ default: Benchmark }>)();
+  report(`${name}: ${benchmark.question}`);
+  const machine = await describeMachine();
+  const { rows, notes } = await benchmark.run(report);
+  const date = new Date().toISOString().slice(0, 10);
+  const text = [
+    `# ${name}`,
+    benchmark.question,
+    `${date}. ${machine}.`,
+    table(rows),
+    notes.map((note) => `- ${note}`).join("\n"),
+  ].join("\n\n");
+  process.stdout.write(`${text}\n`);
+  const folder = join(import.meta.dirname, "results");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, `${date}-${name}.md`), `${text}\n`);
+}
