@@ -13,8 +13,15 @@ export const STANDARD_DATABASE_NAME = "ai_workflow_db";
 
 /** Databases that exist anyway, and words with a meaning of their own in pg_hba.conf. */
 const RESERVED_DATABASE_NAMES = new Set([
-  ...["postgres", "template0", "template1", "pgbouncer"],
-  ...["all", "sameuser", "samerole", "samegroup", "replication"],
+  "postgres",
+  "template0",
+  "template1",
+  "pgbouncer",
+  "all",
+  "sameuser",
+  "samerole",
+  "samegroup",
+  "replication",
 ]);
 
 /** Connections PostgreSQL keeps for superusers: its own default. */

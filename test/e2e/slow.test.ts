@@ -40,7 +40,10 @@ test("a server that takes 30 s to accept connections is waited for, and no provi
     { deadlineMs: 120_000, everyMs: 5 },
   );
   expect(paused).toBeDefined();
-  const ended = await until(async () => (Date.now() - (paused ?? 0) > 30_000 ? true : undefined), { deadlineMs: 60_000, everyMs: 250 });
+  const ended = await until(async () => (Date.now() - (paused ?? 0) > 30_000 ? true : undefined), {
+    deadlineMs: 60_000,
+    everyMs: 250,
+  });
   expect(ended).toBe(true);
   expect(running.output()).toContain(`waiting for ${engineNames(STACK).postgres} to accept connections`);
   expect((await signal("CONT")).exitCode).toBe(0);
@@ -64,7 +67,9 @@ test("a protected stack is not removed by one command, and by two it is", async 
   const refused = await checkout.aiwdb(["down", "--stack", STACK]);
   expect(refused.exitCode).toBe(1);
   expect(refused.stderr).toMatch(/is protected; nothing has been changed/);
-  expect(JSON.parse(mustSucceed(await checkout.aiwdb(["status", "--stack", STACK, "--json"])).stdout)).toMatchObject({ healthy: true });
+  expect(JSON.parse(mustSucceed(await checkout.aiwdb(["status", "--stack", STACK, "--json"])).stdout)).toMatchObject({
+    healthy: true,
+  });
   checkout.settings(STACK, SETTINGS);
   mustSucceed(await checkout.aiwdb(["up", "--stack", STACK]));
 });

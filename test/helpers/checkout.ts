@@ -1,5 +1,15 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { stringify } from "yaml";
@@ -8,7 +18,21 @@ import { setUp } from "../../toolchain/set-up.ts";
 const PACKAGE = path.join(import.meta.dirname, "../..");
 
 /** What a checkout has besides node_modules; tests and documents aside. */
-const PARTS = ["bin", "certs", "cli", "infra", "migrations", "schema", "testing", "toolchain", "package.json", "package-lock.json", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"];
+const PARTS = [
+  "bin",
+  "certs",
+  "cli",
+  "infra",
+  "migrations",
+  "schema",
+  "testing",
+  "toolchain",
+  "package.json",
+  "package-lock.json",
+  "Pulumi.yaml",
+  "Pulumi.dev.yaml",
+  "Pulumi.prod.yaml",
+];
 
 export interface CommandResult {
   readonly exitCode: number | null;
@@ -48,13 +72,16 @@ export interface Checkout {
 /** Environment with the tools, the engine and nothing of the caller's own Pulumi settings. */
 export async function toolEnvironment(): Promise<NodeJS.ProcessEnv> {
   const { env } = await setUp({ report: () => {} });
-  const { PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE, PULUMI_STACK, AIWDB_ROTATE_CERTIFICATES, ...rest } = env;
+  const { PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE, PULUMI_STACK, AIWDB_ROTATE_CERTIFICATES, ...rest } =
+    env;
   void [PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE, PULUMI_STACK, AIWDB_ROTATE_CERTIFICATES];
   return rest;
 }
 
 /** @param home folder for state, certificates and the copy; a temporary one if not given */
-export async function createCheckout(home: string = mkdtempSync(path.join(tmpdir(), "aiwdb-test-"))): Promise<Checkout> {
+export async function createCheckout(
+  home: string = mkdtempSync(path.join(tmpdir(), "aiwdb-test-")),
+): Promise<Checkout> {
   const root = path.join(home, "checkout");
   rmSync(root, { recursive: true, force: true });
   mkdirSync(root, { recursive: true, mode: 0o700 });
@@ -70,7 +97,11 @@ export async function createCheckout(home: string = mkdtempSync(path.join(tmpdir
   };
 
   const start = (args: readonly string[], more: NodeJS.ProcessEnv = {}): Running => {
-    const child = spawn(path.join(root, "bin/aiwdb"), [...args], { cwd: root, env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(path.join(root, "bin/aiwdb"), [...args], {
+      cwd: root,
+      env: { ...env, ...more },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")));
@@ -88,7 +119,9 @@ export async function createCheckout(home: string = mkdtempSync(path.join(tmpdir
     start,
     aiwdb: (args, more) => start(args, more).result,
     settings: (stack, settings) => {
-      const config = Object.fromEntries(Object.entries(settings).map(([key, value]) => [`ai-workflow-database:${key}`, value]));
+      const config = Object.fromEntries(
+        Object.entries(settings).map(([key, value]) => [`ai-workflow-database:${key}`, value]),
+      );
       writeFileSync(path.join(root, `Pulumi.${stack}.yaml`), stringify({ config }));
     },
     stateFile: (stack) => path.join(backend, ".pulumi/stacks/ai-workflow-database", `${stack}.json`),

@@ -23,7 +23,10 @@ export interface Change extends Omit<pg.ClientConfig, "ssl"> {
 export function clientConfig(role: ClientRole, mode: Mode, change: Change = {}): pg.ClientConfig {
   const { ssl, certificate, outputs, ...rest } = change;
   const connection = connectionFor(outputs ?? inject("stack").outputs, role, mode);
-  const own = certificate ?? { certPem: readFileSync(connection.sslCert, "utf8"), keyPem: readFileSync(connection.sslKey, "utf8") };
+  const own = certificate ?? {
+    certPem: readFileSync(connection.sslCert, "utf8"),
+    keyPem: readFileSync(connection.sslKey, "utf8"),
+  };
   return {
     host: connection.host,
     port: connection.port,
@@ -58,7 +61,12 @@ export async function open(role: ClientRole, mode: Mode, change?: Change): Promi
 }
 
 /** Runs one query as a role and returns its rows. */
-export async function query<Row extends pg.QueryResultRow>(role: ClientRole, mode: Mode, sql: string, change?: Change): Promise<Row[]> {
+export async function query<Row extends pg.QueryResultRow>(
+  role: ClientRole,
+  mode: Mode,
+  sql: string,
+  change?: Change,
+): Promise<Row[]> {
   const client = await open(role, mode, change);
   try {
     return (await client.query<Row>(sql)).rows;
@@ -91,7 +99,8 @@ export async function asSuperuser<T>(work: (client: pg.Client) => Promise<T>, da
 }
 
 export const docker = () => new Docker();
-export const containerName = (service: "postgres" | "pgbouncer", stack: string = inject("stack").name) => engineNames(stack)[service];
+export const containerName = (service: "postgres" | "pgbouncer", stack: string = inject("stack").name) =>
+  engineNames(stack)[service];
 
 /** Runs a shell line in one of the stack's containers. */
 export function shell(service: "postgres" | "pgbouncer", line: string): Promise<ExecResult> {

@@ -8,13 +8,20 @@ import { offeredCertificate } from "../../infra/provider/handshake.ts";
 const run = promisify(execFile);
 
 /** What `openssl verify -x509_strict` says of a certificate: a file, or the one a server offers. */
-export async function checkPair(rootCert: string, certificate: string | { host: string; port: number }, purpose: "sslserver" | "sslclient"): Promise<string> {
+export async function checkPair(
+  rootCert: string,
+  certificate: string | { host: string; port: number },
+  purpose: "sslserver" | "sslclient",
+): Promise<string> {
   const folder = mkdtempSync(path.join(tmpdir(), "openssl-"));
   try {
     let file = typeof certificate === "string" ? certificate : path.join(folder, "offered.crt");
     if (typeof certificate !== "string") {
       const { raw } = await offeredCertificate(certificate.host, certificate.port);
-      writeFileSync(file, `-----BEGIN CERTIFICATE-----\n${raw.toString("base64").replaceAll(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`);
+      writeFileSync(
+        file,
+        `-----BEGIN CERTIFICATE-----\n${raw.toString("base64").replaceAll(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`,
+      );
     }
     const { stdout } = await run("openssl", ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", rootCert, file]);
     return stdout;

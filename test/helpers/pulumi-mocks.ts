@@ -35,13 +35,19 @@ export async function register(
   await pulumi.runtime.setMocks(
     {
       call: ({ inputs }) => inputs,
-      newResource: ({ type, name, inputs }) => ({ id: `${name}-id`, state: { ...inputs, ...options.outputs?.(type, name) } }),
+      newResource: ({ type, name, inputs }) => ({
+        id: `${name}-id`,
+        state: { ...inputs, ...options.outputs?.(type, name) },
+      }),
     },
     "ai-workflow-database",
     options.stack ?? "dev",
     false,
   );
-  const monitor = pulumi.runtime.getMonitor() as unknown as Record<string, (request: any, callback: unknown) => unknown>;
+  const monitor = pulumi.runtime.getMonitor() as unknown as Record<
+    string,
+    (request: any, callback: unknown) => unknown
+  >;
   const send = monitor["registerResource"]?.bind(monitor);
   monitor["registerResource"] = (request: any, callback: unknown) => {
     const raw = (request.getObject()?.toJavaScript() ?? {}) as Record<string, unknown>;
@@ -68,7 +74,11 @@ export async function register(
 }
 
 function isSecret(value: unknown): value is { value: unknown } {
-  return typeof value === "object" && value !== null && (value as Record<string, unknown>)[SIGNATURE_KEY] === SECRET_SIGNATURE;
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    (value as Record<string, unknown>)[SIGNATURE_KEY] === SECRET_SIGNATURE
+  );
 }
 
 function opened(value: unknown): unknown {

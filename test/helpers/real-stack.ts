@@ -60,7 +60,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 export async function readOutputs(checkout: Checkout, stack: string): Promise<StackOutputs> {
-  const result = mustSucceed(await checkout.aiwdb(["pulumi", "--stack", stack, "--", "stack", "output", "--json", "--show-secrets"]));
+  const result = mustSucceed(
+    await checkout.aiwdb(["pulumi", "--stack", stack, "--", "stack", "output", "--json", "--show-secrets"]),
+  );
   return JSON.parse(result.stdout) as StackOutputs;
 }
 

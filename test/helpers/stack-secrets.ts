@@ -41,7 +41,9 @@ export async function stackAuthority(): Promise<KeyPair> {
     const found = resources.find((each) => each.type === type && each.urn.includes("database-certificates-ca-"));
     const value = found?.outputs?.[property];
     // With --show-secrets a secret is an object around its JSON text.
-    return typeof value === "object" && value !== null ? (JSON.parse((value as { plaintext: string }).plaintext) as string) : (value as string);
+    return typeof value === "object" && value !== null
+      ? (JSON.parse((value as { plaintext: string }).plaintext) as string)
+      : (value as string);
   };
   return {
     keyPem: output("tls:index/privateKey:PrivateKey", "privateKeyPemPkcs8"),

@@ -16,8 +16,12 @@ describe.each(["direct", "transaction"] as const)("app_user, %s,", (mode) => {
 
   test("reads and writes rows of the application's tables", async () => {
     await client.query("begin");
-    const { rows } = await client.query("insert into public.users (username, email, hashed_password) values ('privilege_test', 'privilege@example.org', 'x') returning id");
-    expect((await client.query("update public.users set email = 'other@example.org' where id = $1", [rows[0].id])).rowCount).toBe(1);
+    const { rows } = await client.query(
+      "insert into public.users (username, email, hashed_password) values ('privilege_test', 'privilege@example.org', 'x') returning id",
+    );
+    expect(
+      (await client.query("update public.users set email = 'other@example.org' where id = $1", [rows[0].id])).rowCount,
+    ).toBe(1);
     expect((await client.query("delete from public.users where id = $1", [rows[0].id])).rowCount).toBe(1);
     await client.query("rollback");
   });
@@ -46,7 +50,10 @@ describe.each(["direct", "transaction"] as const)("app_user, %s,", (mode) => {
     ["reload the server", "select pg_reload_conf()"],
     ["create an extension", "create extension file_fdw"],
     ["create an untrusted language", "create language plpython3u"],
-    ["end a session of another role", "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'postgres' or pid = (select min(pid) from pg_stat_activity where usename is distinct from 'app_user' and backend_type = 'checkpointer')"],
+    [
+      "end a session of another role",
+      "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'postgres' or pid = (select min(pid) from pg_stat_activity where usename is distinct from 'app_user' and backend_type = 'checkpointer')",
+    ],
     ["see which migrations were applied being changed", "update public.pgmigrations set name = name"],
   ])("may not %s", async (_what, sql) => {
     expect(await refusal(client.query(sql))).toMatch(DENIED);
@@ -60,7 +67,9 @@ describe.each(["direct", "transaction"] as const)("app_user, %s,", (mode) => {
 
 describe("app_readonly", () => {
   test("reads", async () => {
-    expect(await query("app_readonly", "transaction", "select count(*)::int as count from public.users")).toEqual([{ count: expect.any(Number) }]);
+    expect(await query("app_readonly", "transaction", "select count(*)::int as count from public.users")).toEqual([
+      { count: expect.any(Number) },
+    ]);
   });
 
   test.each([
@@ -87,7 +96,15 @@ describe("app_monitor", () => {
   const console_ = (sql: string) => query("app_monitor", "transaction", sql, { database: "pgbouncer" });
 
   test("sees every session and statement of the server, and no row of the application", async () => {
-    expect((await query("app_monitor", "direct", "select query from pg_stat_activity where backend_type = 'checkpointer' and pid is not null")).length).toBe(1);
+    expect(
+      (
+        await query(
+          "app_monitor",
+          "direct",
+          "select query from pg_stat_activity where backend_type = 'checkpointer' and pid is not null",
+        )
+      ).length,
+    ).toBe(1);
     expect((await query("app_monitor", "direct", "select calls from pg_stat_statements limit 1")).length).toBe(1);
     expect(await refusal(query("app_monitor", "direct", "select * from public.users"))).toMatch(DENIED);
   });
@@ -97,17 +114,28 @@ describe("app_monitor", () => {
     expect((await console_("show stats")).length).toBeGreaterThan(0);
   });
 
-  test.each(["kill ai_workflow_db", "pause", "disable ai_workflow_db", "reload", "shutdown", "suspend", "reconnect", "kill_client 1", "set max_client_conn = 1"])(
-    "may not say %s to the pooler",
-    async (command) => {
-      expect(await refusal(console_(command))).toMatch(/admin access needed|not allowed|no such|syntax|invalid command/i);
-      expect((await console_("show databases")).filter(({ paused, disabled }) => paused === 1 || disabled === 1)).toEqual([]);
-    },
-  );
+  test.each([
+    "kill ai_workflow_db",
+    "pause",
+    "disable ai_workflow_db",
+    "reload",
+    "shutdown",
+    "suspend",
+    "reconnect",
+    "kill_client 1",
+    "set max_client_conn = 1",
+  ])("may not say %s to the pooler", async (command) => {
+    expect(await refusal(console_(command))).toMatch(/admin access needed|not allowed|no such|syntax|invalid command/i);
+    expect((await console_("show databases")).filter(({ paused, disabled }) => paused === 1 || disabled === 1)).toEqual(
+      [],
+    );
+  });
 
   test("is the only role that reaches the pooler's console", async () => {
     for (const role of ["app_user", "app_readonly"] as const) {
-      expect(await refusal(query(role, "transaction", "show pools", { database: "pgbouncer" })), role).toMatch(/08P01|28000|28P01/);
+      expect(await refusal(query(role, "transaction", "show pools", { database: "pgbouncer" })), role).toMatch(
+        /08P01|28000|28P01/,
+      );
     }
   });
 });
@@ -123,12 +151,20 @@ describe("the pooler's lookup of secrets", () => {
     expect(await asPooler("select rolname from pgbouncer.lookup('app_user')")).toEqual([{ rolname: "app_user" }]);
   });
 
-  test.each(["postgres", "ai_workflow_owner", "pgbouncer", "pgbouncer_lookup", "nobody_here", "app_user'; --"])("tells nothing of %s", async (role) => {
-    expect(await asPooler(`select * from pgbouncer.lookup('${role.replaceAll("'", "''")}')`)).toEqual([]);
-  });
+  test.each(["postgres", "ai_workflow_owner", "pgbouncer", "pgbouncer_lookup", "nobody_here", "app_user'; --"])(
+    "tells nothing of %s",
+    async (role) => {
+      expect(await asPooler(`select * from pgbouncer.lookup('${role.replaceAll("'", "''")}')`)).toEqual([]);
+    },
+  );
 
   test("is all that the pooler's own role can do", async () => {
-    for (const sql of ["select rolpassword from pg_authid", "select * from public.users", "create table public.t (i int)", "create or replace function pgbouncer.lookup(text) returns int language sql return 1"]) {
+    for (const sql of [
+      "select rolpassword from pg_authid",
+      "select * from public.users",
+      "create table public.t (i int)",
+      "create or replace function pgbouncer.lookup(text) returns int language sql return 1",
+    ]) {
       expect(await refusal(asPooler(sql)), sql).toMatch(DENIED);
     }
   });
@@ -143,14 +179,24 @@ describe("the pooler's lookup of secrets", () => {
         ).rows,
       "ai_workflow_db",
     );
-    expect(row).toEqual({ prosecdef: true, proconfig: ['search_path=""'], rolname: "pgbouncer_lookup", rolcanlogin: false, rolsuper: false });
+    expect(row).toEqual({
+      prosecdef: true,
+      proconfig: ['search_path=""'],
+      rolname: "pgbouncer_lookup",
+      rolcanlogin: false,
+      rolsuper: false,
+    });
   });
 });
 
 test("PUBLIC may create nothing in schema public, and owns no way into the database", async () => {
   const [row] = await asSuperuser(
     async (admin) =>
-      (await admin.query("select has_schema_privilege('public', 'public', 'create') as schema, has_database_privilege('public', 'ai_workflow_db', 'connect, temporary') as database")).rows,
+      (
+        await admin.query(
+          "select has_schema_privilege('public', 'public', 'create') as schema, has_database_privilege('public', 'ai_workflow_db', 'connect, temporary') as database",
+        )
+      ).rows,
     "ai_workflow_db",
   );
   expect(row).toEqual({ schema: false, database: false });

@@ -39,24 +39,36 @@ describe.each(MODES)("a %s connection", (mode) => {
 
   test("works over TLS 1.2, and not over TLS 1.1", async () => {
     const old = { ciphers: "DEFAULT@SECLEVEL=0" };
-    expect(await query("app_user", mode, "select 1 as one", { ssl: { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } })).toEqual([{ one: 1 }]);
-    const reason = await refusal(open("app_user", mode, { ssl: { ...old, minVersion: "TLSv1", maxVersion: "TLSv1.1" } }));
+    expect(
+      await query("app_user", mode, "select 1 as one", { ssl: { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } }),
+    ).toEqual([{ one: 1 }]);
+    const reason = await refusal(
+      open("app_user", mode, { ssl: { ...old, minVersion: "TLSv1", maxVersion: "TLSv1.1" } }),
+    );
     expect(reason).toMatch(/alert protocol version|unsupported protocol|wrong version number/i);
   });
 
   test("is refused in plain text, before the password is asked for", async () => {
     const reason = await refusal(open("app_user", mode, { ssl: false }));
-    expect(reason).toMatch(mode === "direct" ? /28000: .*pg_hba\.conf rejects connection.*no encryption/ : /08P01: .*SSL required/);
+    expect(reason).toMatch(
+      mode === "direct" ? /28000: .*pg_hba\.conf rejects connection.*no encryption/ : /08P01: .*SSL required/,
+    );
   });
 
   test("is refused without a client certificate", async () => {
     const reason = await refusal(open("app_user", mode, { certificate: null }));
-    expect(reason).toMatch(mode === "direct" ? /28000: .*connection requires a valid client certificate/ : /certificate required|ECONNRESET|closed|terminated/i);
+    expect(reason).toMatch(
+      mode === "direct"
+        ? /28000: .*connection requires a valid client certificate/
+        : /certificate required|ECONNRESET|closed|terminated/i,
+    );
   });
 
   test("is refused with a certificate of a foreign authority", async () => {
     const certificate = await foreign.issue({ commonName: "app_user" });
-    expect(await refusal(open("app_user", mode, { certificate }))).toMatch(/alert unknown ca|ECONNRESET|closed|terminated/i);
+    expect(await refusal(open("app_user", mode, { certificate }))).toMatch(
+      /alert unknown ca|ECONNRESET|closed|terminated/i,
+    );
   });
 
   test("is refused with an expired certificate, and with one that is not valid yet", async () => {
@@ -72,20 +84,30 @@ describe.each(MODES)("a %s connection", (mode) => {
 
   test("is refused with a server's certificate", async () => {
     const certificate = await own.issue({ commonName: "app_user", usage: "server" });
-    expect(await refusal(open("app_user", mode, { certificate }))).toMatch(/alert (unsupported|bad) certificate|ECONNRESET|closed|terminated/i);
+    expect(await refusal(open("app_user", mode, { certificate }))).toMatch(
+      /alert (unsupported|bad) certificate|ECONNRESET|closed|terminated/i,
+    );
   });
 
   test("is given up by the client when the server's certificate does not carry the host name", async () => {
-    expect(await query("app_user", mode, "select 1 as one", { ssl: { servername: "localhost" } })).toEqual([{ one: 1 }]);
-    expect(await refusal(open("app_user", mode, { ssl: { servername: "db.example.org" } }))).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID: .*db\.example\.org/);
+    expect(await query("app_user", mode, "select 1 as one", { ssl: { servername: "localhost" } })).toEqual([
+      { one: 1 },
+    ]);
+    expect(await refusal(open("app_user", mode, { ssl: { servername: "db.example.org" } }))).toMatch(
+      /ERR_TLS_CERT_ALTNAME_INVALID: .*db\.example\.org/,
+    );
   });
 
   test("is given up by the client when the server's certificate is of another authority", async () => {
-    expect(await refusal(open("app_user", mode, { ssl: { ca: foreign.certPem } }))).toMatch(/unable to verify|self.signed|unable to get/i);
+    expect(await refusal(open("app_user", mode, { ssl: { ca: foreign.certPem } }))).toMatch(
+      /unable to verify|self.signed|unable to get/i,
+    );
   });
 
   test("is refused with a wrong password, and without one", async () => {
-    expect(await refusal(open("app_user", mode, { password: "wrong" }))).toMatch(/28P01: .*password authentication failed|08P01: .*SASL authentication failed/);
+    expect(await refusal(open("app_user", mode, { password: "wrong" }))).toMatch(
+      /28P01: .*password authentication failed|08P01: .*SASL authentication failed/,
+    );
     expect(await refusal(open("app_user", mode, { password: "" }))).toMatch(/password|SASL/);
   });
 
@@ -100,10 +122,16 @@ describe.each(MODES)("a %s connection", (mode) => {
     const { password } = connectionFor(inject("stack").outputs, "postgres", "direct");
     const certificate = await own.issue({ commonName: "postgres" });
     if (mode === "direct") {
-      expect(await query("postgres", mode, "select current_user as role", { certificate })).toEqual([{ role: "postgres" }]);
-      expect(await refusal(open("postgres", mode, { certificate: null }))).toMatch(/requires a valid client certificate/);
+      expect(await query("postgres", mode, "select current_user as role", { certificate })).toEqual([
+        { role: "postgres" },
+      ]);
+      expect(await refusal(open("postgres", mode, { certificate: null }))).toMatch(
+        /requires a valid client certificate/,
+      );
     } else {
-      expect(await refusal(open("app_user", mode, { user: "postgres", password, certificate }))).toMatch(/28000|08P01|28P01/);
+      expect(await refusal(open("app_user", mode, { user: "postgres", password, certificate }))).toMatch(
+        /28000|08P01|28P01/,
+      );
     }
   });
 
@@ -111,12 +139,16 @@ describe.each(MODES)("a %s connection", (mode) => {
     const { password } = connectionFor(inject("stack").outputs, "ai_workflow_owner", "direct");
     const certificate = await own.issue({ commonName: "ai_workflow_owner" });
     if (mode === "direct") expect(await query("ai_workflow_owner", mode, "select 1 as one")).toEqual([{ one: 1 }]);
-    else expect(await refusal(open("app_user", mode, { user: "ai_workflow_owner", password, certificate }))).toMatch(/28000|08P01|28P01/);
+    else
+      expect(await refusal(open("app_user", mode, { user: "ai_workflow_owner", password, certificate }))).toMatch(
+        /28000|08P01|28P01/,
+      );
   });
 });
 
 describe("certificate of one role, account of another", () => {
-  const passwordOf = (role: "app_user" | "app_readonly") => connectionFor(inject("stack").outputs, role, "direct").password;
+  const passwordOf = (role: "app_user" | "app_readonly") =>
+    connectionFor(inject("stack").outputs, role, "direct").password;
   const certificateOf = (role: "app_user" | "app_readonly") => {
     const { sslCert, sslKey } = connectionFor(inject("stack").outputs, role, "direct");
     return { certPem: readFileSync(sslCert, "utf8"), keyPem: readFileSync(sslKey, "utf8") };
@@ -125,30 +157,42 @@ describe("certificate of one role, account of another", () => {
   test("is refused by the server even with the right password", async () => {
     const reason = await refusal(open("app_readonly", "direct", { certificate: certificateOf("app_user") }));
     expect(reason).toMatch(/28000|28P01/);
-    await expect.poll(() => log(containerName("postgres"))).toMatch(/certificate validation \(clientcert=verify-full\) failed for user "app_readonly": CN mismatch/);
+    await expect
+      .poll(() => log(containerName("postgres")))
+      .toMatch(/certificate validation \(clientcert=verify-full\) failed for user "app_readonly": CN mismatch/);
   });
 
   test("opens nothing at the pooler without the other role's password", async () => {
     const certificate = certificateOf("app_user");
-    expect(await refusal(open("app_readonly", "transaction", { certificate, password: passwordOf("app_user") }))).toMatch(/SASL authentication failed|password authentication failed/);
+    expect(
+      await refusal(open("app_readonly", "transaction", { certificate, password: passwordOf("app_user") })),
+    ).toMatch(/SASL authentication failed|password authentication failed/);
     expect(await refusal(open("app_readonly", "transaction", { certificate, password: "" }))).toMatch(/password|SASL/);
   });
 
   // PgBouncer compares a certificate's name with the role only by its "cert" method, which leaves no password to hand on.
   test("is opened by the pooler when the other role's password is known: the limit that docs/security.md states", async () => {
-    expect(await query("app_readonly", "transaction", "select current_user as role", { certificate: certificateOf("app_user") })).toEqual([{ role: "app_readonly" }]);
+    expect(
+      await query("app_readonly", "transaction", "select current_user as role", {
+        certificate: certificateOf("app_user"),
+      }),
+    ).toEqual([{ role: "app_readonly" }]);
   });
 
   test("of the pooler itself opens nothing from outside its own address", async () => {
     const certificate = await own.issue({ commonName: "pgbouncer" });
-    expect(await refusal(open("app_user", "direct", { user: "pgbouncer", certificate, password: "x".repeat(32) }))).toMatch(/28000: .*pg_hba\.conf rejects connection/);
+    expect(
+      await refusal(open("app_user", "direct", { user: "pgbouncer", certificate, password: "x".repeat(32) })),
+    ).toMatch(/28000: .*pg_hba\.conf rejects connection/);
   });
 });
 
 describe("roles and databases", () => {
   test("PUBLIC may connect to no database, and pg_hba.conf lets roles into their own only", async () => {
     for (const database of ["postgres", "template1"]) {
-      expect(await refusal(open("app_user", "direct", { database }))).toMatch(/28000: .*pg_hba\.conf rejects connection.*database "(postgres|template1)"/);
+      expect(await refusal(open("app_user", "direct", { database }))).toMatch(
+        /28000: .*pg_hba\.conf rejects connection.*database "(postgres|template1)"/,
+      );
     }
     const [row] = await query<{ open: string[] }>(
       "postgres",
@@ -166,36 +210,59 @@ describe("roles and databases", () => {
     });
     try {
       const certificate = await own.issue({ commonName: role });
-      for (const mode of MODES) expect(await refusal(open("app_user", mode, { user: role, password: "x", certificate })), mode).toMatch(/28000|28P01|08P01/);
+      for (const mode of MODES)
+        expect(await refusal(open("app_user", mode, { user: role, password: "x", certificate })), mode).toMatch(
+          /28000|28P01|08P01/,
+        );
     } finally {
       await asSuperuser((admin) => admin.query(`drop role ${role}`));
     }
   });
 
   test("app_user with an md5 secret is refused direct and through the pooler, and comes back with its SCRAM secret", async () => {
-    const [before] = await asSuperuser(async (admin) => (await admin.query("select rolpassword from pg_authid where rolname = 'app_readonly'")).rows);
-    await asSuperuser((admin) => admin.query("update pg_authid set rolpassword = 'md5' || md5('secret' || 'app_readonly') where rolname = 'app_readonly'"));
+    const [before] = await asSuperuser(
+      async (admin) => (await admin.query("select rolpassword from pg_authid where rolname = 'app_readonly'")).rows,
+    );
+    await asSuperuser((admin) =>
+      admin.query(
+        "update pg_authid set rolpassword = 'md5' || md5('secret' || 'app_readonly') where rolname = 'app_readonly'",
+      ),
+    );
     try {
       expect(await refusal(open("app_readonly", "direct", { password: "secret" }))).toMatch(/28P01/);
-      expect(await refusal(open("app_readonly", "transaction", { password: "secret" }))).toMatch(/SASL|password|authentication/);
+      expect(await refusal(open("app_readonly", "transaction", { password: "secret" }))).toMatch(
+        /SASL|password|authentication/,
+      );
     } finally {
-      await asSuperuser((admin) => admin.query("update pg_authid set rolpassword = $1 where rolname = 'app_readonly'", [before.rolpassword]));
+      await asSuperuser((admin) =>
+        admin.query("update pg_authid set rolpassword = $1 where rolname = 'app_readonly'", [before.rolpassword]),
+      );
     }
     expect(await query("app_readonly", "direct", "select 1 as one")).toEqual([{ one: 1 }]);
   });
 
   test("every secret in the cluster is SCRAM", async () => {
-    expect(await query("postgres", "direct", "select rolname from pg_authid where rolpassword is not null and rolpassword not like 'SCRAM-SHA-256$%'")).toEqual([]);
-    expect(await query("postgres", "direct", "show password_encryption")).toEqual([{ password_encryption: "scram-sha-256" }]);
+    expect(
+      await query(
+        "postgres",
+        "direct",
+        "select rolname from pg_authid where rolpassword is not null and rolpassword not like 'SCRAM-SHA-256$%'",
+      ),
+    ).toEqual([]);
+    expect(await query("postgres", "direct", "show password_encryption")).toEqual([
+      { password_encryption: "scram-sha-256" },
+    ]);
   });
 
   test("a role past its VALID UNTIL is refused through the pooler and direct, and let in again when it is extended", async () => {
-    const setUntil = (until: string) => asSuperuser((admin) => admin.query(`alter role app_readonly valid until '${until}'`));
+    const setUntil = (until: string) =>
+      asSuperuser((admin) => admin.query(`alter role app_readonly valid until '${until}'`));
     await setUntil("yesterday");
     try {
       expect(await refusal(open("app_readonly", "direct"))).toMatch(/28P01/);
       // A pooled server connection that is still open must not let it in either.
-      for (const mode of ["transaction", "session"] as const) expect(await refusal(open("app_readonly", mode)), mode).toMatch(/28P01|08P01|authentication/);
+      for (const mode of ["transaction", "session"] as const)
+        expect(await refusal(open("app_readonly", mode)), mode).toMatch(/28P01|08P01|authentication/);
     } finally {
       await setUntil("infinity");
     }
@@ -205,14 +272,22 @@ describe("roles and databases", () => {
   test("a hostile search_path at the start of a connection does not reach the lookup of secrets", async () => {
     await asSuperuser(async (admin) => {
       await admin.query("create schema if not exists evil");
-      await admin.query("create or replace function evil.lookup(text, out rolname name, out rolpassword text) returns setof record language sql as $$ select 'app_readonly'::name, 'stolen' $$");
-      await admin.query("create or replace view evil.pg_authid as select 'app_readonly'::name as rolname, 'stolen'::text as rolpassword");
+      await admin.query(
+        "create or replace function evil.lookup(text, out rolname name, out rolpassword text) returns setof record language sql as $$ select 'app_readonly'::name, 'stolen' $$",
+      );
+      await admin.query(
+        "create or replace view evil.pg_authid as select 'app_readonly'::name as rolname, 'stolen'::text as rolpassword",
+      );
       await admin.query("grant usage on schema evil to public");
     }, "ai_workflow_db");
     try {
       for (const change of [{ options: "-c search_path=evil" }, { search_path: "evil" }] as object[]) {
-        expect(await refusal(open("app_readonly", "transaction", { ...change, password: "stolen" }))).toMatch(/SASL|password|authentication/);
-        expect(await query("app_readonly", "transaction", "select current_user as role", change)).toEqual([{ role: "app_readonly" }]);
+        expect(await refusal(open("app_readonly", "transaction", { ...change, password: "stolen" }))).toMatch(
+          /SASL|password|authentication/,
+        );
+        expect(await query("app_readonly", "transaction", "select current_user as role", change)).toEqual([
+          { role: "app_readonly" },
+        ]);
       }
     } finally {
       await asSuperuser((admin) => admin.query("drop schema evil cascade"), "ai_workflow_db");
@@ -220,7 +295,9 @@ describe("roles and databases", () => {
   });
 
   test("channel binding is asked for by the server and taken by the client, direct", async () => {
-    expect(await query("app_user", "direct", "select 1 as one", { enableChannelBinding: true } as object)).toEqual([{ one: 1 }]);
+    expect(await query("app_user", "direct", "select 1 as one", { enableChannelBinding: true } as object)).toEqual([
+      { one: 1 },
+    ]);
   });
 });
 
@@ -238,7 +315,9 @@ test("neither server answers anything before TLS but whether it speaks it", asyn
 
 test("libpq's URL works as it is in node-postgres, which reads certificates from its parameters", async () => {
   for (const mode of MODES) {
-    const client = new pg.Client({ connectionString: libpqUrl(connectionFor(inject("stack").outputs, "app_user", mode)) });
+    const client = new pg.Client({
+      connectionString: libpqUrl(connectionFor(inject("stack").outputs, "app_user", mode)),
+    });
     await client.connect();
     expect((await client.query("select current_user as role")).rows).toEqual([{ role: "app_user" }]);
     await client.end();

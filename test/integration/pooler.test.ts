@@ -8,7 +8,19 @@ import type pg from "pg";
 import { afterEach, describe, expect, inject, test } from "vitest";
 import { connectionFor } from "../../cli/stack/status.ts";
 import { SETTINGS } from "../helpers/real-stack.ts";
-import { asSuperuser, clientConfig, containerName, docker, eventually, open, query, refusal, shell, startedAt, type Change } from "../helpers/connect.ts";
+import {
+  asSuperuser,
+  clientConfig,
+  containerName,
+  docker,
+  eventually,
+  open,
+  query,
+  refusal,
+  shell,
+  startedAt,
+  type Change,
+} from "../helpers/connect.ts";
 
 const opened: pg.Client[] = [];
 
@@ -24,7 +36,8 @@ afterEach(async () => {
 });
 
 const times = (count: number) => Array.from({ length: count }, (_, index) => index);
-const backendPid = async (client: pg.Client): Promise<number> => (await client.query("select pg_backend_pid() as pid")).rows[0].pid;
+const backendPid = async (client: pg.Client): Promise<number> =>
+  (await client.query("select pg_backend_pid() as pid")).rows[0].pid;
 
 describe("transaction mode", () => {
   test("serves more clients at once than there are server connections", async () => {
@@ -40,7 +53,11 @@ describe("transaction mode", () => {
     for (const round of times(5)) {
       const results = await Promise.all(
         clients.map((client, index) =>
-          client.query({ name: `statement ${index % 7}`, text: `select $1::int + ${index % 7} as sum, pg_backend_pid() as pid`, values: [round] }),
+          client.query({
+            name: `statement ${index % 7}`,
+            text: `select $1::int + ${index % 7} as sum, pg_backend_pid() as pid`,
+            values: [round],
+          }),
         ),
       );
       for (const [index, { rows }] of results.entries()) {
@@ -69,7 +86,9 @@ describe("transaction mode", () => {
     await Promise.all(
       times(60).map(async () => {
         const next = await track("app_user", "transaction");
-        const { rows } = await next.query("select current_setting('work_mem') as work_mem, to_regclass('pg_temp.leftover') as leftover, pg_try_advisory_xact_lock(4711) is not null as lock");
+        const { rows } = await next.query(
+          "select current_setting('work_mem') as work_mem, to_regclass('pg_temp.leftover') as leftover, pg_try_advisory_xact_lock(4711) is not null as lock",
+        );
         expect(rows).toEqual([{ work_mem: expect.not.stringMatching(/^9MB$/), leftover: null, lock: true }]);
       }),
     );
@@ -93,7 +112,13 @@ describe("session mode", () => {
     await client.query("set work_mem = '9MB'");
     await client.query("select pg_advisory_lock(4712)");
     for (let round = 0; round < 5; round += 1) {
-      expect((await client.query("select answer, current_setting('work_mem') as work_mem, pg_backend_pid() as pid from kept")).rows).toEqual([{ answer: 42, work_mem: "9MB", pid }]);
+      expect(
+        (
+          await client.query(
+            "select answer, current_setting('work_mem') as work_mem, pg_backend_pid() as pid from kept",
+          )
+        ).rows,
+      ).toEqual([{ answer: 42, work_mem: "9MB", pid }]);
     }
     const other = await track("app_user", "session");
     expect((await other.query("select pg_try_advisory_lock(4712) as free")).rows).toEqual([{ free: false }]);
@@ -107,7 +132,9 @@ describe("session mode", () => {
     await client.end();
     await eventually(async () => {
       const next = await track("app_user", "session");
-      const { rows } = await next.query("select pg_try_advisory_lock(4713) as free, to_regclass('given_back') as leftover, current_setting('work_mem') <> '9MB' as reset");
+      const { rows } = await next.query(
+        "select pg_try_advisory_lock(4713) as free, to_regclass('given_back') as leftover, current_setting('work_mem') <> '9MB' as reset",
+      );
       await next.end();
       expect(rows).toEqual([{ free: true, leftover: null, reset: true }]);
     });
@@ -120,7 +147,11 @@ describe("limits", () => {
     // Connections of the pool itself count too, so the limit is met at or a little below the number.
     let reason = "";
     while (reason === "" && clients.length <= SETTINGS.pgbouncerMaxClientConn) {
-      const batch = await Promise.allSettled(times(Math.min(25, SETTINGS.pgbouncerMaxClientConn + 1 - clients.length)).map(() => track("app_user", "transaction")));
+      const batch = await Promise.allSettled(
+        times(Math.min(25, SETTINGS.pgbouncerMaxClientConn + 1 - clients.length)).map(() =>
+          track("app_user", "transaction"),
+        ),
+      );
       for (const each of batch) {
         if (each.status === "fulfilled") clients.push(each.value);
         else reason = String((each.reason as Error).message);
@@ -145,8 +176,15 @@ describe("limits", () => {
       return result.rows;
     });
     const waits = async () => {
-      const pools = await query<{ database: string; user: string; cl_waiting: string }>("app_monitor", "transaction", "show pools", { database: "pgbouncer" });
-      return Number(pools.find(({ database, user }) => database === "ai_workflow_db" && user === "app_user")?.cl_waiting);
+      const pools = await query<{ database: string; user: string; cl_waiting: string }>(
+        "app_monitor",
+        "transaction",
+        "show pools",
+        { database: "pgbouncer" },
+      );
+      return Number(
+        pools.find(({ database, user }) => database === "ai_workflow_db" && user === "app_user")?.cl_waiting,
+      );
     };
     await expect.poll(waits, { timeout: 10_000 }).toBe(1);
     expect(served).toBe(false);
@@ -160,16 +198,15 @@ test("a legal client still connects within a second during 200 wrong passwords i
   const wrong = Promise.all(
     times(8).map(async () => {
       const reasons: string[] = [];
-      for (let attempt = 0; attempt < 25; attempt += 1) reasons.push(await refusal(open("app_user", "transaction", { password: randomBytes(12).toString("hex") })));
+      for (let attempt = 0; attempt < 25; attempt += 1)
+        reasons.push(await refusal(open("app_user", "transaction", { password: randomBytes(12).toString("hex") })));
       return reasons;
     }),
   );
   const waited: number[] = [];
-  let over = false;
-  void wrong.finally(() => {
-    over = true;
-  });
-  while (!over) {
+  const over = new AbortController();
+  void wrong.finally(() => over.abort());
+  while (!over.signal.aborted) {
     const start = performance.now();
     expect(await query("app_readonly", "transaction", "select 1 as one")).toEqual([{ one: 1 }]);
     waited.push(performance.now() - start);
@@ -188,7 +225,11 @@ describe("malformed packets", () => {
     return { host: host as string, port: port as number };
   };
   const startup = (parameters: Record<string, string>, version = 196_608): Buffer => {
-    const body = Buffer.from(Object.entries(parameters).map(([key, value]) => `${key}\0${value}\0`).join("") + "\0");
+    const body = Buffer.from(
+      Object.entries(parameters)
+        .map(([key, value]) => `${key}\0${value}\0`)
+        .join("") + "\0",
+    );
     const head = Buffer.alloc(8);
     head.writeInt32BE(8 + body.length, 0);
     head.writeInt32BE(version, 4);
@@ -218,7 +259,12 @@ describe("malformed packets", () => {
     await once(plain, "connect");
     plain.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]));
     await once(plain, "data");
-    const socket = tls.connect({ socket: plain, ca: readFileSync(sslRootCert), cert: readFileSync(sslCert), key: readFileSync(sslKey) });
+    const socket = tls.connect({
+      socket: plain,
+      ca: readFileSync(sslRootCert),
+      cert: readFileSync(sslCert),
+      key: readFileSync(sslKey),
+    });
     await once(socket, "secureConnect");
     return socket;
   }
@@ -236,12 +282,19 @@ describe("malformed packets", () => {
           socket.on("error", () => {});
           const packet =
             index % 5 === 0
-              ? startup({ user: "app_user", database: "ai_workflow_db", options: randomBytes(40).toString("latin1").replaceAll("\0", "x") }, index % 2 ? 196_608 : 131_072)
+              ? startup(
+                  {
+                    user: "app_user",
+                    database: "ai_workflow_db",
+                    options: randomBytes(40).toString("latin1").replaceAll("\0", "x"),
+                  },
+                  index % 2 ? 196_608 : 131_072,
+                )
               : index % 5 === 1
                 ? Buffer.concat([Buffer.from([0x7f, 0xff, 0xff, 0xff]), randomBytes(20)])
                 : index % 5 === 2
                   ? Buffer.from([0, 0, 0, 0])
-                  : randomBytes(1 + (index * 7) % 300);
+                  : randomBytes(1 + ((index * 7) % 300));
           socket.end(packet);
           await ended(socket);
         }),
@@ -287,7 +340,11 @@ describe("malformed packets", () => {
           socket.on("error", () => {});
           const round = batch * 10 + index;
           if (round % 4 === 0) {
-            socket.write(round % 8 === 0 ? randomBytes(200) : startup({ user: "app_user".repeat(40), database: "x".repeat(300), search_path: "evil" }));
+            socket.write(
+              round % 8 === 0
+                ? randomBytes(200)
+                : startup({ user: "app_user".repeat(40), database: "x".repeat(300), search_path: "evil" }),
+            );
           } else {
             socket.write(startup({ user: "app_user", database: "ai_workflow_db" }));
             await heard(socket, "data");
@@ -320,15 +377,15 @@ const killInside = (service: "postgres" | "pgbouncer") =>
 
 /** Clients that query all the time and come back when they are cut off, until told to stop. */
 function load(count: number, change: Change = {}) {
-  let running = true;
+  const stopped = new AbortController();
   let answered = 0;
   let cut = 0;
   const clients = times(count).map(async () => {
-    while (running) {
+    while (!stopped.signal.aborted) {
       try {
         const client = await open("app_user", "transaction", change);
         try {
-          while (running) {
+          while (!stopped.signal.aborted) {
             await client.query("select 1");
             answered += 1;
           }
@@ -345,7 +402,7 @@ function load(count: number, change: Change = {}) {
     answered: () => answered,
     cut: () => cut,
     stop: async () => {
-      running = false;
+      stopped.abort();
       await Promise.all(clients);
     },
   };
@@ -368,7 +425,14 @@ test("the pooler killed under load is back within 5 s, its clients come back, an
     const answered = clients.answered();
     await expect.poll(() => clients.answered(), { timeout: 10_000 }).toBeGreaterThan(answered + 200);
     const left = () =>
-      asSuperuser(async (admin) => (await admin.query("select count(*)::int as count from pg_stat_activity where usename = 'app_user' and state like 'idle in transaction%'")).rows[0].count);
+      asSuperuser(
+        async (admin) =>
+          (
+            await admin.query(
+              "select count(*)::int as count from pg_stat_activity where usename = 'app_user' and state like 'idle in transaction%'",
+            )
+          ).rows[0].count,
+      );
     await expect.poll(left, { timeout: 10_000 }).toBe(0);
   } finally {
     await clients.stop();
@@ -390,10 +454,17 @@ test("the server killed while the pooler lives comes back with its data, and the
     const answered = clients.answered();
     await expect.poll(() => clients.answered(), { timeout: 20_000 }).toBeGreaterThan(answered + 100);
     expect(await startedAt("pgbouncer")).toBe(pooler);
-    expect(await asSuperuser(async (admin) => (await admin.query("select i from public.test_survivors")).rows, "ai_workflow_db")).toEqual([{ i: 1 }]);
+    expect(
+      await asSuperuser(
+        async (admin) => (await admin.query("select i from public.test_survivors")).rows,
+        "ai_workflow_db",
+      ),
+    ).toEqual([{ i: 1 }]);
   } finally {
     await clients.stop();
-    await eventually(() => asSuperuser((admin) => admin.query("drop table if exists public.test_survivors"), "ai_workflow_db"));
+    await eventually(() =>
+      asSuperuser((admin) => admin.query("drop table if exists public.test_survivors"), "ai_workflow_db"),
+    );
   }
 });
 

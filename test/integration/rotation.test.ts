@@ -17,9 +17,11 @@ let checkout: Checkout;
 let outputs: StackOutputs;
 
 const up = (env: NodeJS.ProcessEnv = {}): Promise<CommandResult> => checkout.aiwdb(["up", "--stack", NAME], env);
-const settings = (changed: Record<string, unknown> = {}) => checkout.settings(NAME, { ...SETTINGS, rolloutPhase: 1, maintenanceIntervalMin: 0, ...changed });
+const settings = (changed: Record<string, unknown> = {}) =>
+  checkout.settings(NAME, { ...SETTINGS, rolloutPhase: 1, maintenanceIntervalMin: 0, ...changed });
 const started = async () => [await startedAt("postgres", NAME), await startedAt("pgbouncer", NAME)];
-const shown = async (name: string) => (await query<Record<string, string>>("app_user", "direct", `show ${name}`, { outputs }))[0]?.[name];
+const shown = async (name: string) =>
+  (await query<Record<string, string>>("app_user", "direct", `show ${name}`, { outputs }))[0]?.[name];
 
 beforeAll(async () => {
   checkout = await createCheckout(path.join(tmpdir(), `aiwdb-rotation-${NAME}`));
@@ -34,20 +36,36 @@ afterAll(async () => {
 
 test("certificates are renewed under load: no connect fails, sessions stay, both servers offer the new ones, nothing restarts", async () => {
   const before = await started();
-  const connections = { postgres: connectionFor(outputs, "app_user", "direct"), pgbouncer: connectionFor(outputs, "app_user", "transaction") };
-  const serial = async (service: "postgres" | "pgbouncer") => (await offeredCertificate(connections[service].host, connections[service].port)).serialNumber;
+  const connections = {
+    postgres: connectionFor(outputs, "app_user", "direct"),
+    pgbouncer: connectionFor(outputs, "app_user", "transaction"),
+  };
+  const serial = async (service: "postgres" | "pgbouncer") =>
+    (await offeredCertificate(connections[service].host, connections[service].port)).serialNumber;
   const serials = { postgres: await serial("postgres"), pgbouncer: await serial("pgbouncer") };
   const clientSerial = () => new X509Certificate(readFileSync(connections.postgres.sslCert)).serialNumber;
   const oldClient = clientSerial();
 
-  const sessions = await Promise.all([open("app_user", "direct", { outputs }), open("app_user", "session", { outputs })]);
-  const pids = await Promise.all(sessions.map(async (client) => (await client.query("create temporary table kept as select pg_backend_pid() as pid; select pid from kept") as unknown as { rows: { pid: number }[] }[])[1]?.rows[0]?.pid));
+  const sessions = await Promise.all([
+    open("app_user", "direct", { outputs }),
+    open("app_user", "session", { outputs }),
+  ]);
+  const pids = await Promise.all(
+    sessions.map(
+      async (client) =>
+        (
+          (await client.query(
+            "create temporary table kept as select pg_backend_pid() as pid; select pid from kept",
+          )) as unknown as { rows: { pid: number }[] }[]
+        )[1]?.rows[0]?.pid,
+    ),
+  );
 
-  let renewing = true;
+  const renewed = new AbortController();
   let connects = 0;
   const failures: string[] = [];
   const load = (["direct", "transaction", "session"] as const).map(async (mode) => {
-    while (renewing) {
+    while (!renewed.signal.aborted) {
       try {
         await query("app_user", mode, "select 1", { outputs });
         connects += 1;
@@ -57,7 +75,7 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
     }
   });
   const result = await up({ AIWDB_ROTATE_CERTIFICATES: "test" });
-  renewing = false;
+  renewed.abort();
   await Promise.all(load);
   mustSucceed(result);
 
@@ -67,7 +85,9 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
   expect(await serial("pgbouncer")).not.toBe(serials.pgbouncer);
   expect(clientSerial()).not.toBe(oldClient);
   for (const [index, client] of sessions.entries()) {
-    expect((await client.query("select pid, pg_backend_pid() as now from kept")).rows).toEqual([{ pid: pids[index], now: pids[index] }]);
+    expect((await client.query("select pid, pg_backend_pid() as now from kept")).rows).toEqual([
+      { pid: pids[index], now: pids[index] },
+    ]);
     await client.end();
   }
   expect(await started()).toEqual(before);
@@ -98,7 +118,9 @@ test("the pooler's connections to the server are made with its new certificate a
 
 test("a certificate that is due is renewed by the next `up`, and the one after it changes nothing", async () => {
   settings({ certLeafValidityDays: 90, certRenewBeforeDays: 89.9999 });
-  await expect.poll(async () => (await checkout.aiwdb(["preview", "--stack", NAME])).all, { timeout: 60_000 }).toMatch(/Renewal/);
+  await expect
+    .poll(async () => (await checkout.aiwdb(["preview", "--stack", NAME])).all, { timeout: 60_000 })
+    .toMatch(/Renewal/);
   const { port } = connectionFor(outputs, "app_user", "direct");
   const before = (await offeredCertificate("127.0.0.1", port)).serialNumber;
   mustSucceed(await up());
@@ -134,7 +156,10 @@ test("a setting the server reads at any time is applied without a restart", asyn
   settings({ passwordVersion: 2, postgresSettings: { work_mem: "9MB" }, pgbouncerSettings: { stats_period: 61 } });
   mustSucceed(await up());
   await expect.poll(() => shown("work_mem")).toBe("9MB");
-  const rows = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", { outputs, database: "pgbouncer" });
+  const rows = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", {
+    outputs,
+    database: "pgbouncer",
+  });
   expect(rows.find(({ key }) => key === "stats_period")?.value).toBe("61");
   expect(await started()).toEqual(before);
 });
@@ -164,29 +189,41 @@ test.each([
     { listen_backlog: "banana" },
     /invalid value "banana" for parameter listen_backlog/,
   ],
-] as const)("a setting that is %s is refused in each server's own words; the old ones stay in force and in their files", async (_what, forServer, words, forPooler, poolerWords) => {
-  const before = await started();
-  const read = async (service: "postgres" | "pgbouncer") =>
-    (await exec(docker(), containerName(service, NAME), ["cat", `${FOLDER[service]}/${FILE[service]}`])).stdout;
-  const texts = [await read("postgres"), await read("pgbouncer")];
-  const inForce = await shown("work_mem");
-  settings({ passwordVersion: 2, postgresSettings: forServer, pgbouncerSettings: forPooler });
-  const failed = await up();
-  expect(failed.exitCode).toBe(1);
-  for (const service of ["postgres", "pgbouncer"] as const) expect(failed.all).toContain(`${containerName(service, NAME)} refused its new settings; nothing has been changed`);
-  expect(failed.all).toMatch(words);
-  expect(failed.all).toMatch(poolerWords);
-  expect([await read("postgres"), await read("pgbouncer")]).toEqual(texts);
-  expect(await shown("work_mem")).toBe(inForce);
-  expect(await query("app_user", "transaction", "select 1 as one", { outputs })).toEqual([{ one: 1 }]);
-  expect(await started()).toEqual(before);
-});
+] as const)(
+  "a setting that is %s is refused in each server's own words; the old ones stay in force and in their files",
+  async (_what, forServer, words, forPooler, poolerWords) => {
+    const before = await started();
+    const read = async (service: "postgres" | "pgbouncer") =>
+      (await exec(docker(), containerName(service, NAME), ["cat", `${FOLDER[service]}/${FILE[service]}`])).stdout;
+    const texts = [await read("postgres"), await read("pgbouncer")];
+    const inForce = await shown("work_mem");
+    settings({ passwordVersion: 2, postgresSettings: forServer, pgbouncerSettings: forPooler });
+    const failed = await up();
+    expect(failed.exitCode).toBe(1);
+    for (const service of ["postgres", "pgbouncer"] as const)
+      expect(failed.all).toContain(
+        `${containerName(service, NAME)} refused its new settings; nothing has been changed`,
+      );
+    expect(failed.all).toMatch(words);
+    expect(failed.all).toMatch(poolerWords);
+    expect([await read("postgres"), await read("pgbouncer")]).toEqual(texts);
+    expect(await shown("work_mem")).toBe(inForce);
+    expect(await query("app_user", "transaction", "select 1 as one", { outputs })).toEqual([{ one: 1 }]);
+    expect(await started()).toEqual(before);
+  },
+);
 
 test("a setting that is well written but lets the server not start is taken back, and the server runs on with the old ones", async () => {
-  settings({ passwordVersion: 2, postgresSettings: { work_mem: "9MB", shared_buffers: "4TB" }, pgbouncerSettings: { stats_period: 61 } });
+  settings({
+    passwordVersion: 2,
+    postgresSettings: { work_mem: "9MB", shared_buffers: "4TB" },
+    pgbouncerSettings: { stats_period: 61 },
+  });
   const failed = await up();
   expect(failed.exitCode).toBe(1);
-  expect(failed.all).toMatch(/does not start with its new settings; the old ones are back in place\. Its last lines:[^]*could not (map anonymous )?shared memory|Cannot allocate memory/);
+  expect(failed.all).toMatch(
+    /does not start with its new settings; the old ones are back in place\. Its last lines:[^]*could not (map anonymous )?shared memory|Cannot allocate memory/,
+  );
   await eventually(async () => expect(await shown("work_mem")).toBe("9MB"));
 }, 120_000);
 

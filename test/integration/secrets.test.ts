@@ -23,13 +23,15 @@ beforeAll(async () => {
     if (type === "aiwdb:index:Password") add(name, plain("password") ?? "");
     if (type === "tls:index/privateKey:PrivateKey") {
       // The first full line of the key's body: PEM is re-wrapped and escaped in many ways, a line of it is not.
-      for (const property of ["privateKeyPem", "privateKeyPemPkcs8"]) add(`${name} ${property}`, plain(property)?.split("\n")[1] ?? "");
+      for (const property of ["privateKeyPem", "privateKeyPemPkcs8"])
+        add(`${name} ${property}`, plain(property)?.split("\n")[1] ?? "");
     }
   }
 });
 
 /** Names of secrets that stand in a text. */
-const found = (text: string): string[] => [...secrets].filter(([, value]) => text.includes(value)).map(([name]) => name);
+const found = (text: string): string[] =>
+  [...secrets].filter(([, value]) => text.includes(value)).map(([name]) => name);
 
 test("there are secrets to look for: six passwords and nine keys, none of them empty", () => {
   const names = [...secrets.keys()].filter((name) => !name.endsWith("base64"));
@@ -60,8 +62,11 @@ describe("no password and no private key stands in clear in", () => {
 
   test("the checkout the stack was brought up from", () => {
     const checkout = path.join(inject("stack").home, "checkout");
-    const files = readdirSync(checkout, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile() && !entry.parentPath.includes("node_modules"));
-    for (const file of files) expect([file.name, ...found(readFileSync(path.join(file.parentPath, file.name), "utf8"))]).toEqual([file.name]);
+    const files = readdirSync(checkout, { recursive: true, withFileTypes: true }).filter(
+      (entry) => entry.isFile() && !entry.parentPath.includes("node_modules"),
+    );
+    for (const file of files)
+      expect([file.name, ...found(readFileSync(path.join(file.parentPath, file.name), "utf8"))]).toEqual([file.name]);
   });
 
   test("what `up` printed", () => {
@@ -69,21 +74,27 @@ describe("no password and no private key stands in clear in", () => {
     expect(found(inject("stack").log)).toEqual([]);
   });
 
-  test.each(["postgres", "pgbouncer"] as const)("the log of the %s container, after logins that failed and statements with errors", async (service) => {
-    await refusal(open("app_user", "direct", { password: "wrong" }));
-    await refusal(open("app_user", "transaction", { password: "wrong" }));
-    await refusal(query("app_user", "transaction", "select no_such_column"));
-    const text = await log(containerName(service));
-    expect(text.length).toBeGreaterThan(100);
-    expect(found(text)).toEqual([]);
-    expect(text).not.toMatch(/BEGIN (EC |RSA )?PRIVATE KEY|SCRAM-SHA-256\$\d/);
-  });
+  test.each(["postgres", "pgbouncer"] as const)(
+    "the log of the %s container, after logins that failed and statements with errors",
+    async (service) => {
+      await refusal(open("app_user", "direct", { password: "wrong" }));
+      await refusal(open("app_user", "transaction", { password: "wrong" }));
+      await refusal(query("app_user", "transaction", "select no_such_column"));
+      const text = await log(containerName(service));
+      expect(text.length).toBeGreaterThan(100);
+      expect(found(text)).toEqual([]);
+      expect(text).not.toMatch(/BEGIN (EC |RSA )?PRIVATE KEY|SCRAM-SHA-256\$\d/);
+    },
+  );
 
-  test.each(["postgres", "pgbouncer"] as const)("what the engine tells of the %s container: environment, labels, command, mounts", async (service) => {
-    const info = await docker().getContainer(containerName(service)).inspect();
-    expect(found(JSON.stringify(info))).toEqual([]);
-    expect((info.Config.Env ?? []).join("\n")).not.toMatch(/PASSWORD|SECRET|PGPASS/i);
-  });
+  test.each(["postgres", "pgbouncer"] as const)(
+    "what the engine tells of the %s container: environment, labels, command, mounts",
+    async (service) => {
+      const info = await docker().getContainer(containerName(service)).inspect();
+      expect(found(JSON.stringify(info))).toEqual([]);
+      expect((info.Config.Env ?? []).join("\n")).not.toMatch(/PASSWORD|SECRET|PGPASS/i);
+    },
+  );
 
   test.each(["postgres", "pgbouncer"] as const)("the %s image's history and configuration", async (service) => {
     const { Image } = await docker().getContainer(containerName(service)).inspect();
@@ -92,7 +103,12 @@ describe("no password and no private key stands in clear in", () => {
   });
 
   test("the statements the server remembers, and its table of running ones", async () => {
-    const rows = await query("postgres", "direct", "select query from pg_stat_statements union all select query from pg_stat_activity", { database: "ai_workflow_db" });
+    const rows = await query(
+      "postgres",
+      "direct",
+      "select query from pg_stat_statements union all select query from pg_stat_activity",
+      { database: "ai_workflow_db" },
+    );
     expect(rows.length).toBeGreaterThan(10);
     expect(found(JSON.stringify(rows))).toEqual([]);
   });

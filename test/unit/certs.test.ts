@@ -21,7 +21,9 @@ describe("names what is wrong when", () => {
   test("the certificate expired, with the day", async () => {
     const expired = await ca.issue({ commonName: "app_user", fromDays: -30, toDays: -1 });
     const [problem, ...more] = certificateProblems(expired, ca.certPem);
-    expect(problem).toBe(`the certificate expired on ${new X509Certificate(expired.certPem).validToDate.toISOString()}`);
+    expect(problem).toBe(
+      `the certificate expired on ${new X509Certificate(expired.certPem).validToDate.toISOString()}`,
+    );
     expect(more).toEqual([]);
   });
 
@@ -44,7 +46,9 @@ describe("names what is wrong when", () => {
 
   test("the key belongs to another certificate", async () => {
     const second = await ca.issue({ commonName: "app_user" });
-    expect(certificateProblems({ ...good, keyPem: second.keyPem }, ca.certPem)).toEqual(["key and certificate do not belong together"]);
+    expect(certificateProblems({ ...good, keyPem: second.keyPem }, ca.certPem)).toEqual([
+      "key and certificate do not belong together",
+    ]);
   });
 
   test.each([
@@ -56,7 +60,9 @@ describe("names what is wrong when", () => {
   });
 
   test("the authority is cut off", () => {
-    expect(certificateProblems(good, ca.certPem.slice(0, 200))).toEqual(["the authority is no complete PEM certificate"]);
+    expect(certificateProblems(good, ca.certPem.slice(0, 200))).toEqual([
+      "the authority is no complete PEM certificate",
+    ]);
   });
 
   test.each(["certPem", "keyPem"] as const)("%s is empty", (part) => {
@@ -73,7 +79,9 @@ describe("names what is wrong when", () => {
   });
 
   test("the chain stands in the wrong order", () => {
-    expect(certificateProblems({ ...good, certPem: ca.certPem + good.certPem }, ca.certPem)).toContain("key and certificate do not belong together");
+    expect(certificateProblems({ ...good, certPem: ca.certPem + good.certPem }, ca.certPem)).toContain(
+      "key and certificate do not belong together",
+    );
   });
 
   test("several things are wrong at once", async () => {
@@ -84,7 +92,11 @@ describe("names what is wrong when", () => {
 
 test("never repeats a key in what it says", () => {
   const secret = good.keyPem.split("\n")[1] ?? "no key";
-  for (const keyPem of [good.keyPem.slice(0, 150), good.keyPem.replaceAll("\n", "\r\n"), `${good.keyPem.slice(0, 100)}#`]) {
+  for (const keyPem of [
+    good.keyPem.slice(0, 150),
+    good.keyPem.replaceAll("\n", "\r\n"),
+    `${good.keyPem.slice(0, 100)}#`,
+  ]) {
     expect(certificateProblems({ ...good, keyPem }, ca.certPem).join("\n")).not.toContain(secret);
   }
 });

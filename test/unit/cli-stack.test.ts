@@ -13,7 +13,10 @@ import { checkAgreement, readSettingsFile, readStackConfig } from "../../cli/sta
 
 /** A checkout and a home of its own for every test. */
 const root = vi.hoisted(() => `${process.env["TMPDIR"] ?? "/tmp"}/aiwdb-cli-stack-${process.pid}`);
-vi.mock(import("../../toolchain/versions.ts"), async (original) => ({ ...(await original()), PACKAGE_ROOT: path.join(root, "checkout") }));
+vi.mock(import("../../toolchain/versions.ts"), async (original) => ({
+  ...(await original()),
+  PACKAGE_ROOT: path.join(root, "checkout"),
+}));
 
 const checkout = path.join(root, "checkout");
 const home = path.join(root, "home");
@@ -35,7 +38,9 @@ afterAll(() => {
 
 const settingsFile = (stack: string, text: string) => writeFileSync(path.join(checkout, `Pulumi.${stack}.yaml`), text);
 
-function thrown(work: () => unknown): Error & { problems?: readonly { subject: string; problem: string; remedy?: string }[] } {
+function thrown(
+  work: () => unknown,
+): Error & { problems?: readonly { subject: string; problem: string; remedy?: string }[] } {
   try {
     work();
   } catch (error) {
@@ -87,7 +92,11 @@ describe("the state file", () => {
     expect(error.name).toBe("StateError");
     expect(error.message).toMatch(/^The state of stack "dev" cannot be read; nothing has been changed:/);
     expect(error.problems).toEqual([
-      { subject: file, problem: "is cut off or is no JSON", remedy: `Put the last good one back, then run the command again: cp '${file}.bak' '${file}'` },
+      {
+        subject: file,
+        problem: "is cut off or is no JSON",
+        remedy: `Put the last good one back, then run the command again: cp '${file}.bak' '${file}'`,
+      },
     ]);
     expect(readFileSync(file, "utf8")).toBe(whole.slice(0, whole.length / 2));
     execFileSync("sh", ["-c", /cp .*$/m.exec(error.problems?.[0]?.remedy ?? "")?.[0] ?? "false"]);
@@ -101,7 +110,9 @@ describe("the state file", () => {
     write(whole, path.join(backups, "dev.100.json"));
     write(whole, path.join(backups, "dev.200.json"));
     write("{", path.join(backups, "dev.300.json"));
-    expect(thrown(() => readStateFile("dev")).problems?.[0]?.remedy).toContain(`cp '${path.join(backups, "dev.200.json")}' '${file}'`);
+    expect(thrown(() => readStateFile("dev")).problems?.[0]?.remedy).toContain(
+      `cp '${path.join(backups, "dev.200.json")}' '${file}'`,
+    );
   });
 
   test("without any readable backup names the way that keeps the data", () => {
@@ -115,7 +126,10 @@ describe("a lock", () => {
     const folder = path.join(backend, ".pulumi/locks/organization/ai-workflow-database/dev");
     mkdirSync(folder, { recursive: true });
     const file = path.join(folder, "lock.json");
-    writeFileSync(file, JSON.stringify({ pid, username: "somebody", hostname: host, timestamp: "2026-01-01T00:00:00Z" }));
+    writeFileSync(
+      file,
+      JSON.stringify({ pid, username: "somebody", hostname: host, timestamp: "2026-01-01T00:00:00Z" }),
+    );
     writeFileSync(`${file}.attrs`, "{}");
     return file;
   };
@@ -127,7 +141,9 @@ describe("a lock", () => {
     const warnings: string[] = [];
     clearDeadLocks("dev", (line) => warnings.push(line));
     expect([existsSync(file), existsSync(`${file}.attrs`)]).toEqual([false, false]);
-    expect(warnings).toEqual([`the last run on stack "dev" (process ${child.pid}) was cut off; continuing from where it stopped`]);
+    expect(warnings).toEqual([
+      `the last run on stack "dev" (process ${child.pid}) was cut off; continuing from where it stopped`,
+    ]);
   });
 
   test("of a process at work stops the command and names its holder", async () => {
@@ -138,7 +154,9 @@ describe("a lock", () => {
       const file = lock(pulumi.pid ?? 0);
       const error = thrown(() => clearDeadLocks("dev", () => {}));
       expect(error.message).toContain('Stack "dev" is in use; nothing has been changed:');
-      expect(error.message).toContain(`held by process ${pulumi.pid} of somebody on ${hostname()} since 2026-01-01T00:00:00Z`);
+      expect(error.message).toContain(
+        `held by process ${pulumi.pid} of somebody on ${hostname()} since 2026-01-01T00:00:00Z`,
+      );
       expect(existsSync(file)).toBe(true);
     } finally {
       pulumi.stdin.end();
@@ -221,7 +239,9 @@ describe("the passphrase", () => {
 
   test("that is empty is refused for prod and taken for dev", () => {
     vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "");
-    expect(thrown(() => passphraseEnv("prod")).message).toContain("is empty, so the state's secrets would be readable for everybody");
+    expect(thrown(() => passphraseEnv("prod")).message).toContain(
+      "is empty, so the state's secrets would be readable for everybody",
+    );
     expect(passphraseEnv("dev")).toEqual({});
   });
 
@@ -234,13 +254,18 @@ describe("the passphrase", () => {
 
   test("that is given by a file that is not there is refused with its path", () => {
     vi.stubEnv("PULUMI_CONFIG_PASSPHRASE_FILE", "/no/such/file");
-    expect(thrown(() => passphraseEnv("dev")).message).toContain("PULUMI_CONFIG_PASSPHRASE_FILE: there is no file /no/such/file");
+    expect(thrown(() => passphraseEnv("dev")).message).toContain(
+      "PULUMI_CONFIG_PASSPHRASE_FILE: there is no file /no/such/file",
+    );
   });
 });
 
 describe("a settings file", () => {
   test("gives the project's settings without prefix and secrets, and knows how secrets are encrypted", () => {
-    settingsFile("dev", 'config:\n  ai-workflow-database:postgresPort: "25432"\n  other:key: x\n  ai-workflow-database:ownerPassword: { secure: "v1:abc" }\n');
+    settingsFile(
+      "dev",
+      'config:\n  ai-workflow-database:postgresPort: "25432"\n  other:key: x\n  ai-workflow-database:ownerPassword: { secure: "v1:abc" }\n',
+    );
     expect(readSettingsFile("dev")).toMatchObject({ settings: { postgresPort: "25432" }, hasSecretsProvider: false });
     settingsFile("prod", "encryptionsalt: v1:x\nconfig: {}\n");
     expect(readSettingsFile("prod").hasSecretsProvider).toBe(true);
@@ -259,7 +284,10 @@ describe("a settings file", () => {
     ["text", /Pulumi\.dev\.yaml: must be a YAML mapping with the key `config`/],
     ["config: text\n", /Pulumi\.dev\.yaml: `config` must be a mapping/],
     ["config:\n  - a\n", /Pulumi\.dev\.yaml: `config` must be a mapping/],
-    ["config:\n  postgresPort: 1\n  other: 2\n", /postgresPort: has no namespace.*Write ai-workflow-database:postgresPort.*- other: has no namespace/s],
+    [
+      "config:\n  postgresPort: 1\n  other: 2\n",
+      /postgresPort: has no namespace.*Write ai-workflow-database:postgresPort.*- other: has no namespace/s,
+    ],
     ["config:\n  ai-workflow-database:postgresPrt: 1\n", /postgresPrt: there is no such setting/],
   ])("that reads %j is refused, and says why", (text, reason) => {
     settingsFile("dev", text);

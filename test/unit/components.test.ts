@@ -12,18 +12,30 @@ const PASSWORD = "generated-password-mark";
 
 function outputsOf(type: string): Record<string, unknown> {
   if (type === "tls:index/privateKey:PrivateKey") return { privateKeyPem: KEY, privateKeyPemPkcs8: KEY };
-  if (type.startsWith("tls:")) return { certPem: "CERT", certRequestPem: "REQUEST", validityEndTime: new Date(Date.now() + 3_650 * 86_400_000).toISOString() };
+  if (type.startsWith("tls:"))
+    return {
+      certPem: "CERT",
+      certRequestPem: "REQUEST",
+      validityEndTime: new Date(Date.now() + 3_650 * 86_400_000).toISOString(),
+    };
   if (type.endsWith(":Password")) return { password: pulumi.secret(PASSWORD) };
   if (type.endsWith(":Renewal")) return { generation: 1 };
   if (/:(ContainerReady|SuperuserPassword)$/.test(type)) return { readyHost: "127.0.0.1", readyPort: 15_432 };
   return {};
 }
 
-const stackOf = (settings: Record<string, unknown>, stack = "dev", more: Partial<ConstructorParameters<typeof DatabaseStack>[1]> = {}) =>
-  register(() => new DatabaseStack("database", { stack, settings, migrationsFolder, clientDirectory: "/clients", ...more }), {
-    stack,
-    outputs: outputsOf,
-  });
+const stackOf = (
+  settings: Record<string, unknown>,
+  stack = "dev",
+  more: Partial<ConstructorParameters<typeof DatabaseStack>[1]> = {},
+) =>
+  register(
+    () => new DatabaseStack("database", { stack, settings, migrationsFolder, clientDirectory: "/clients", ...more }),
+    {
+      stack,
+      outputs: outputsOf,
+    },
+  );
 
 const PROD = {
   protect: true,
@@ -49,7 +61,8 @@ const named = (resources: readonly Registered[], name: string): Registered => {
   if (!found) throw new Error(`no resource ${name}`);
   return found;
 };
-const ofType = (resources: readonly Registered[], type: string) => resources.filter((each) => each.type.split(":").at(-1) === type);
+const ofType = (resources: readonly Registered[], type: string) =>
+  resources.filter((each) => each.type.split(":").at(-1) === type);
 
 test("registers exactly these resources below these parents; a changed name or parent would recreate what it stands for", () => {
   const lines = dev.map(({ type, name, parent }) => `${parent ?? "(root)"} > ${name}: ${type}`).sort();
@@ -59,7 +72,9 @@ test("registers exactly these resources below these parents; a changed name or p
     `database-certificates-${part} > database-certificates-${part}-request: tls:index/certRequest:CertRequest`,
     `database-certificates-${part} > database-certificates-${part}-cert: tls:index/locallySignedCert:LocallySignedCert`,
   ];
-  const clients = ["app_user", "app_readonly", "app_monitor", "ai_workflow_owner", "postgres"].map((role) => `client-${role}`);
+  const clients = ["app_user", "app_readonly", "app_monitor", "ai_workflow_owner", "postgres"].map(
+    (role) => `client-${role}`,
+  );
   const inDatabase = (name: string, type: string) => `database-database > database-database-${name}: ${type}`;
   expect(lines).toEqual(
     [
@@ -70,7 +85,9 @@ test("registers exactly these resources below these parents; a changed name or p
       "database > database-postgres: aiwdb:index:PostgresServer",
       "database > database-pgbouncer: aiwdb:index:PgBouncer",
       "database > database-database: aiwdb:index:Database",
-      ...["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer"].map((role) => `database > database-password-${role}: aiwdb:index:Password`),
+      ...["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer"].map(
+        (role) => `database > database-password-${role}: aiwdb:index:Password`,
+      ),
       "database-certificates > database-certificates-ca: aiwdb:index:CertificateAuthority",
       "database-certificates-ca > database-certificates-ca-key: tls:index/privateKey:PrivateKey",
       "database-certificates-ca > database-certificates-ca-cert: tls:index/selfSignedCert:SelfSignedCert",
@@ -102,7 +119,9 @@ test("registers exactly these resources below these parents; a changed name or p
       inDatabase("database", "postgresql:index/database:Database"),
       inDatabase("pg-stat-statements", "postgresql:index/extension:Extension"),
       inDatabase("baseline", "aiwdb:index:DatabaseBaseline"),
-      ...["app_user", "app_readonly", "app_monitor", "pgbouncer"].map((role) => inDatabase(`connect-${role}`, "postgresql:index/grant:Grant")),
+      ...["app_user", "app_readonly", "app_monitor", "pgbouncer"].map((role) =>
+        inDatabase(`connect-${role}`, "postgresql:index/grant:Grant"),
+      ),
       ...["app_user-table", "app_user-sequence", "app_readonly-table"].map((part) =>
         inDatabase(`default-${part}`, "postgresql:index/defaultPrivileges:DefaultPrivileges"),
       ),
@@ -112,7 +131,11 @@ test("registers exactly these resources below these parents; a changed name or p
 });
 
 test("registers the same resources in prod as in dev", () => {
-  const shape = (resources: readonly Registered[]) => resources.slice(1).map(({ type, name }) => `${type} ${name}`).sort();
+  const shape = (resources: readonly Registered[]) =>
+    resources
+      .slice(1)
+      .map(({ type, name }) => `${type} ${name}`)
+      .sort();
   expect(shape(prod)).toEqual(shape(dev));
 });
 
@@ -128,7 +151,8 @@ test("puts the stack into every name on the engine", () => {
     "aiwdb-prod-postgres",
     "aiwdb-prod-postgres-config",
   ]);
-  for (const { inputs } of engineObjects) expect(inputs["labels"]).toEqual([{ label: "ai-workflow-database.stack", value: "prod" }]);
+  for (const { inputs } of engineObjects)
+    expect(inputs["labels"]).toEqual([{ label: "ai-workflow-database.stack", value: "prod" }]);
 });
 
 describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
@@ -136,13 +160,20 @@ describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
 
   test("may write nowhere but to its volumes and to memory, with no capability and no way to get one", () => {
     const { inputs } = container(dev);
-    expect(inputs).toMatchObject({ readOnly: true, capabilities: { drops: ["ALL"] }, securityOpts: ["no-new-privileges:true"], init: true });
+    expect(inputs).toMatchObject({
+      readOnly: true,
+      capabilities: { drops: ["ALL"] },
+      securityOpts: ["no-new-privileges:true"],
+      init: true,
+    });
     expect(inputs["capabilities"].adds ?? []).toEqual([]);
     expect(inputs["privileged"] ?? false).toBe(false);
     for (const options of Object.values(inputs["tmpfs"] as Record<string, string>)) {
       expect(options).toMatch(/noexec,nosuid,nodev,size=\d+m,uid=99[89],gid=99[89],mode=0700/);
     }
-    const configuration = (inputs["volumes"] as { containerPath: string; readOnly?: boolean }[]).find(({ containerPath }) => containerPath.startsWith("/etc/"));
+    const configuration = (inputs["volumes"] as { containerPath: string; readOnly?: boolean }[]).find(
+      ({ containerPath }) => containerPath.startsWith("/etc/"),
+    );
     expect(configuration?.readOnly).toBe(true);
   });
 
@@ -181,7 +212,11 @@ describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
 
 test("publishes nothing beyond loopback in dev, and only the pooler in prod", () => {
   const ports = (resources: readonly Registered[]) =>
-    ofType(resources, "Container").flatMap(({ inputs }) => ((inputs["ports"] ?? []) as { internal: number; ip: string }[]).map(({ internal, ip }) => `${ip}:${internal}`)).sort();
+    ofType(resources, "Container")
+      .flatMap(({ inputs }) =>
+        ((inputs["ports"] ?? []) as { internal: number; ip: string }[]).map(({ internal, ip }) => `${ip}:${internal}`),
+      )
+      .sort();
   expect(ports(dev)).toEqual(["127.0.0.1:5432", "127.0.0.1:6432"]);
   expect(ports(prod)).toEqual(["0.0.0.0:6432", "127.0.0.1:5432"]);
 });
@@ -192,7 +227,12 @@ test("stops PostgreSQL by a fast shutdown", () => {
 
 describe("protection", () => {
   test("guards data volume, database and authority in prod", () => {
-    expect(prod.filter(({ protect }) => protect).map(({ name }) => name).sort()).toEqual([
+    expect(
+      prod
+        .filter(({ protect }) => protect)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual([
       "database-certificates-ca-cert",
       "database-certificates-ca-key",
       "database-database-database",
@@ -220,16 +260,24 @@ describe("secrets", () => {
 
   test("are outputs of keys and passwords, so that the state encrypts them", () => {
     for (const { additionalSecretOutputs } of ofType(dev, "PrivateKey")) {
-      expect(additionalSecretOutputs).toEqual(expect.arrayContaining(["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"]));
+      expect(additionalSecretOutputs).toEqual(
+        expect.arrayContaining(["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"]),
+      );
     }
-    for (const { additionalSecretOutputs } of ofType(dev, "Password")) expect(additionalSecretOutputs).toContain("password");
-    for (const { additionalSecretOutputs } of ofType(dev, "Role")) expect(additionalSecretOutputs).toContain("password");
+    for (const { additionalSecretOutputs } of ofType(dev, "Password"))
+      expect(additionalSecretOutputs).toContain("password");
+    for (const { additionalSecretOutputs } of ofType(dev, "Role"))
+      expect(additionalSecretOutputs).toContain("password");
   });
 
   test("that are settings do not reach the state through the component's own inputs", async () => {
     const given = "appuser-password-that-is-given-mark";
-    const resources = await stackOf({ appUserPassword: given }, "dev", { passwords: { app_user: pulumi.secret(given) } });
-    for (const { type, inputs } of resources.filter((each) => each.type.startsWith("aiwdb:index:") && each.parent === "database")) {
+    const resources = await stackOf({ appUserPassword: given }, "dev", {
+      passwords: { app_user: pulumi.secret(given) },
+    });
+    for (const { type, inputs } of resources.filter(
+      (each) => each.type.startsWith("aiwdb:index:") && each.parent === "database",
+    )) {
       expect(JSON.stringify(inputs), type).not.toContain(given);
     }
     const role = named(resources, "database-database-role-app_user");
@@ -242,7 +290,12 @@ describe("secrets", () => {
     let passwordsSecret: boolean | undefined;
     await register(
       async () => {
-        const database = new DatabaseStack("database", { stack: "dev", settings: {}, migrationsFolder, clientDirectory: "/clients" });
+        const database = new DatabaseStack("database", {
+          stack: "dev",
+          settings: {},
+          migrationsFolder,
+          clientDirectory: "/clients",
+        });
         database.connections.apply((value) => {
           connections = value;
         });
@@ -256,7 +309,9 @@ describe("secrets", () => {
       database: "ai_workflow_db",
       direct: { host: "127.0.0.1", port: 15_432, database: "ai_workflow_db" },
       session: { database: "ai_workflow_db_session" },
-      certificates: { app_user: { sslRootCert: "/clients/ca.crt", sslCert: "/clients/app_user.crt", sslKey: "/clients/app_user.key" } },
+      certificates: {
+        app_user: { sslRootCert: "/clients/ca.crt", sslCert: "/clients/app_user.crt", sslKey: "/clients/app_user.key" },
+      },
     });
   });
 });
@@ -268,7 +323,10 @@ describe("certificates", () => {
     for (const role of ["app_user", "app_readonly", "app_monitor", "ai_workflow_owner", "postgres"]) {
       expect(request(`client-${role}`)["subject"].commonName).toBe(role);
       expect(request(`client-${role}`)["dnsNames"]).toBeUndefined();
-      expect(named(dev, `database-certificates-client-${role}-cert`).inputs["allowedUses"]).toEqual(["digital_signature", "client_auth"]);
+      expect(named(dev, `database-certificates-client-${role}-cert`).inputs["allowedUses"]).toEqual([
+        "digital_signature",
+        "client_auth",
+      ]);
     }
     expect(request("pgbouncer-client")["subject"].commonName).toBe("pgbouncer");
   });
@@ -283,14 +341,24 @@ describe("certificates", () => {
       dnsNames: ["aiwdb-dev-pgbouncer", "pgbouncer", "localhost", "db.example.org"],
       ipAddresses: ["127.0.0.1", "::1", "10.218.86.115", "192.0.2.7"],
     });
-    expect(named(dev, "database-certificates-postgres-server-cert").inputs["allowedUses"]).toEqual(["digital_signature", "server_auth"]);
+    expect(named(dev, "database-certificates-postgres-server-cert").inputs["allowedUses"]).toEqual([
+      "digital_signature",
+      "server_auth",
+    ]);
   });
 
   test("live as long as the settings say, below an authority that signs leaves only", async () => {
     const resources = await stackOf({ certLeafValidityDays: 7, certRenewBeforeDays: 1, certCaValidityDays: 100 });
     expect(named(resources, "database-certificates-postgres-server-cert").inputs["validityPeriodHours"]).toBe(168);
-    expect(named(resources, "database-certificates-ca-cert").inputs).toMatchObject({ validityPeriodHours: 2_400, isCaCertificate: true, maxPathLength: 0 });
-    expect(named(resources, "database-certificates-ca-key").inputs).toMatchObject({ algorithm: "ECDSA", ecdsaCurve: "P256" });
+    expect(named(resources, "database-certificates-ca-cert").inputs).toMatchObject({
+      validityPeriodHours: 2_400,
+      isCaCertificate: true,
+      maxPathLength: 0,
+    });
+    expect(named(resources, "database-certificates-ca-key").inputs).toMatchObject({
+      algorithm: "ECDSA",
+      ecdsaCurve: "P256",
+    });
   });
 });
 
@@ -299,7 +367,9 @@ describe("roles", () => {
 
   test("have no attribute beyond login, and the lookup's owner not even that", () => {
     for (const name of ["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer"]) {
-      expect(Object.keys(role(name)).sort()).toEqual(["login", "name", "password", ...(name === "app_monitor" ? ["roles"] : [])].sort());
+      expect(Object.keys(role(name)).sort()).toEqual(
+        ["login", "name", "password", ...(name === "app_monitor" ? ["roles"] : [])].sort(),
+      );
       expect(role(name)["login"]).toBe(true);
     }
     expect(role("pgbouncer_lookup")).toEqual({ name: "pgbouncer_lookup", login: false });
@@ -324,7 +394,12 @@ describe("roles", () => {
 
 test("takes the address of the database provider from the readiness gate, never from the settings", () => {
   const provider = named(dev, "database-database-provider").inputs;
-  expect(provider).toMatchObject({ host: "127.0.0.1", port: "15432", sslmode: "verify-full", expectedVersion: "16.0.0" });
+  expect(provider).toMatchObject({
+    host: "127.0.0.1",
+    port: "15432",
+    sslmode: "verify-full",
+    expectedVersion: "16.0.0",
+  });
   expect(named(dev, "database-database-provider").dependsOn).toContain("database-postgres-superuser");
 });
 
@@ -334,10 +409,22 @@ test("gives migrations their names and checksums, up to the wanted phase", async
   expect(all["migrations"].length).toBeGreaterThan(some["migrations"].length);
   expect(all["migrations"].slice(0, some["migrations"].length)).toEqual(some["migrations"]);
   expect(Object.keys(all["checksums"]).sort()).toEqual([...all["migrations"]].sort());
-  expect(all["connection"]).toMatchObject({ user: "ai_workflow_owner", port: 15_432, sslKey: "/clients/ai_workflow_owner.key" });
+  expect(all["connection"]).toMatchObject({
+    user: "ai_workflow_owner",
+    port: 15_432,
+    sslKey: "/clients/ai_workflow_owner.key",
+  });
 });
 
 test("refuses wrong settings before anything is registered", () => {
-  const build = () => new DatabaseStack("database", { stack: "dev", settings: { pgbouncerPort: "x" }, migrationsFolder, clientDirectory: "/clients" });
-  expect(build).toThrow(/Configuration of stack "dev" is not usable \(1 problem\); nothing has been changed:\n- pgbouncerPort: must be a whole number/);
+  const build = () =>
+    new DatabaseStack("database", {
+      stack: "dev",
+      settings: { pgbouncerPort: "x" },
+      migrationsFolder,
+      clientDirectory: "/clients",
+    });
+  expect(build).toThrow(
+    /Configuration of stack "dev" is not usable \(1 problem\); nothing has been changed:\n- pgbouncerPort: must be a whole number/,
+  );
 });

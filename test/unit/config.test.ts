@@ -72,7 +72,10 @@ const passwords = {
 };
 const overrides = (on: string) => ({
   accepts: [
-    [{ work_mem: "8MB", jit: true, "a.b": 3 }, { work_mem: "8MB", jit: on, "a.b": "3" }],
+    [
+      { work_mem: "8MB", jit: true, "a.b": 3 },
+      { work_mem: "8MB", jit: on, "a.b": "3" },
+    ],
     ['{"work_mem":"8MB"}', { work_mem: "8MB" }],
   ] as [unknown, unknown][],
   refuses: [
@@ -233,7 +236,13 @@ test("describes every setting", () => {
 
 describe("sums", () => {
   const base = { postgresMaxConnections: 100, pgbouncerMaxDbConnections: 50, pgbouncerSessionDbConnections: 10 };
-  const cases: [name: string, fits: Record<string, unknown>, breaks: Record<string, unknown>, subject: string, reason: RegExp][] = [
+  const cases: [
+    name: string,
+    fits: Record<string, unknown>,
+    breaks: Record<string, unknown>,
+    subject: string,
+    reason: RegExp,
+  ][] = [
     [
       "pooler connections against what PostgreSQL leaves it",
       { postgresMaxConnections: 63 },
@@ -322,15 +331,17 @@ test("tells every problem at once, in the user's terms and with the count", () =
     "certServerHostNames.1",
     "postgresMaxConnection",
   ]);
-  expect(error.message).toMatch(/^Configuration of stack "Dev" is not usable \(6 problems\); nothing has been changed:\n/);
+  expect(error.message).toMatch(
+    /^Configuration of stack "Dev" is not usable \(6 problems\); nothing has been changed:\n/,
+  );
 });
 
 test("tells all sums that do not add up at once", () => {
-  expect(problemsOf({ postgresMaxConnections: 20, pgbouncerMaxClientConn: 20_000, certCaValidityDays: 1 }).map(({ subject }) => subject)).toEqual([
-    "pgbouncerMaxDbConnections",
-    "pgbouncerMemoryMiB",
-    "certLeafValidityDays",
-  ]);
+  expect(
+    problemsOf({ postgresMaxConnections: 20, pgbouncerMaxClientConn: 20_000, certCaValidityDays: 1 }).map(
+      ({ subject }) => subject,
+    ),
+  ).toEqual(["pgbouncerMaxDbConnections", "pgbouncerMemoryMiB", "certLeafValidityDays"]);
 });
 
 test.each([
@@ -376,12 +387,18 @@ describe("overrides", () => {
     ["pgbouncerSettings", "max_db_connections", "pgbouncerMaxDbConnections"],
   ])("refuses %s.%s, whose own setting %s is checked against the others", (subject, name, own) => {
     expect(problemsOf({ [subject]: { [name]: "9999" } })).toEqual([
-      { subject: `${subject}.${name}`, problem: `has a setting of its own, ${own}, which is checked against the others`, remedy: `Set ${own} instead.` },
+      {
+        subject: `${subject}.${name}`,
+        problem: `has a setting of its own, ${own}, which is checked against the others`,
+        remedy: `Set ${own} instead.`,
+      },
     ]);
   });
 
   test("takes names that every JavaScript object has for what they are: unknown to us, the server decides", () => {
-    expect(parseConfig("dev", { postgresSettings: { constructor: "x" } }).postgresSettings).toEqual({ constructor: "x" });
+    expect(parseConfig("dev", { postgresSettings: { constructor: "x" } }).postgresSettings).toEqual({
+      constructor: "x",
+    });
   });
 });
 
@@ -429,8 +446,12 @@ describe("defaults", () => {
 });
 
 test.each(["dev", "prod"])("accepts the committed Pulumi.%s.yaml", (stack) => {
-  const file = parse(readFileSync(new URL(`../../Pulumi.${stack}.yaml`, import.meta.url), "utf8")) as { config: Record<string, unknown> };
-  const raw = Object.fromEntries(Object.entries(file.config).map(([key, value]) => [key.replace(`${PROJECT}:`, ""), value]));
+  const file = parse(readFileSync(new URL(`../../Pulumi.${stack}.yaml`, import.meta.url), "utf8")) as {
+    config: Record<string, unknown>;
+  };
+  const raw = Object.fromEntries(
+    Object.entries(file.config).map(([key, value]) => [key.replace(`${PROJECT}:`, ""), value]),
+  );
   expect(parseConfig(stack, raw).databaseName).toBe("ai_workflow_db");
 });
 
@@ -445,7 +466,9 @@ describe("stacks", () => {
   const named = (stack: string, databaseName: string): StackConfig => parseConfig(stack, { databaseName });
 
   test("may differ in everything but the database's name", () => {
-    expect(() => checkStacksAgree([named("dev", "one"), parseConfig("prod", { databaseName: "one", postgresMemoryMiB: 4_096 })])).not.toThrow();
+    expect(() =>
+      checkStacksAgree([named("dev", "one"), parseConfig("prod", { databaseName: "one", postgresMemoryMiB: 4_096 })]),
+    ).not.toThrow();
   });
 
   test("that differ in it are refused, each file named with its name", () => {

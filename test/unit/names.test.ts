@@ -37,5 +37,7 @@ test("neither owner nor superuser nor the pooler's own login may come through th
 });
 
 test("every role that can log in from outside can be asked for, the pooler's cannot", () => {
-  expect(new Set(CLIENT_ROLES)).toEqual(new Set([ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.owner, ROLES.superuser]));
+  expect(new Set(CLIENT_ROLES)).toEqual(
+    new Set([ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.owner, ROLES.superuser]),
+  );
 });

@@ -1,5 +1,15 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
@@ -80,9 +90,15 @@ describe("certificate renewal", () => {
   test("happens at once when certificates are to live shorter, or when it is forced, and then not again", async () => {
     const inputs = { validityDays: 90, renewBeforeDays: 30 };
     const state = { ...inputs, ...(await renewal.create(inputs, quiet)).outputs };
-    expect((await renewal.diff!(state, { ...inputs, validityDays: 30, renewBeforeDays: 10 }, quiet)).changed).toEqual(["validityDays"]);
+    expect((await renewal.diff!(state, { ...inputs, validityDays: 30, renewBeforeDays: 10 }, quiet)).changed).toEqual([
+      "validityDays",
+    ]);
     expect((await renewal.diff!(state, { ...inputs, force: "2" }, quiet)).changed).toEqual(["force"]);
-    const forced = { ...state, force: "2", ...((await renewal.update("renewal", state, { ...inputs, force: "2" }, quiet)) as Properties) };
+    const forced = {
+      ...state,
+      force: "2",
+      ...((await renewal.update("renewal", state, { ...inputs, force: "2" }, quiet)) as Properties),
+    };
     expect(await renewal.diff!(forced, { ...inputs, force: "2" }, quiet)).toEqual({ changed: [] });
   });
 
@@ -133,7 +149,12 @@ describe("client files", () => {
   test("are replaced as a whole: who has the old one open reads the old one to its end", async () => {
     await clientFiles.create(state(), quiet);
     const before = statSync(path.join(directory, "app_user.key")).ino;
-    await clientFiles.update(directory, state(), { directory, files: { ...files, "app_user.key": "new key\n" } }, quiet);
+    await clientFiles.update(
+      directory,
+      state(),
+      { directory, files: { ...files, "app_user.key": "new key\n" } },
+      quiet,
+    );
     expect(statSync(path.join(directory, "app_user.key")).ino).not.toBe(before);
     expect(readFileSync(path.join(directory, "app_user.key"), "utf8")).toBe("new key\n");
     expect(statSync(path.join(directory, "app_user.key")).mode & 0o777).toBe(0o600);
@@ -142,7 +163,14 @@ describe("client files", () => {
   test("keep the old ones, and leave nothing half written, when one cannot be replaced", async () => {
     await clientFiles.create({ directory, files: { "ca.crt": "old\n" } }, quiet);
     mkdirSync(path.join(directory, "app_user.key")); // a rename onto a folder fails
-    await expect(clientFiles.update(directory, { directory, files: { "ca.crt": "old\n" } }, { directory, files: { "app_user.key": "key\n" } }, quiet)).rejects.toThrow();
+    await expect(
+      clientFiles.update(
+        directory,
+        { directory, files: { "ca.crt": "old\n" } },
+        { directory, files: { "app_user.key": "key\n" } },
+        quiet,
+      ),
+    ).rejects.toThrow();
     expect(readdirSync(directory).sort()).toEqual(["app_user.key", "ca.crt"]);
     expect(readFileSync(path.join(directory, "ca.crt"), "utf8")).toBe("old\n");
   });
@@ -187,13 +215,25 @@ describe("client files", () => {
     writeFileSync(path.join(directory, "mine.txt"), "mine");
     await clientFiles.delete!(directory, state(), quiet);
     expect(readdirSync(directory)).toEqual(["mine.txt"]);
-    await clientFiles.delete!(path.join(parent, "never-there"), { directory: path.join(parent, "never-there"), files }, quiet);
+    await clientFiles.delete!(
+      path.join(parent, "never-there"),
+      { directory: path.join(parent, "never-there"), files },
+      quiet,
+    );
   });
 });
 
 describe("migrations as a resource", () => {
-  const olds = { connection: { database: "db" }, migrations: ["0001_a", "0002_b"], checksums: { "0001_a": "aa", "0002_b": "bb" } };
-  const more = { ...olds, migrations: [...olds.migrations, "0003_c"], checksums: { ...olds.checksums, "0003_c": "cc" } };
+  const olds = {
+    connection: { database: "db" },
+    migrations: ["0001_a", "0002_b"],
+    checksums: { "0001_a": "aa", "0002_b": "bb" },
+  };
+  const more = {
+    ...olds,
+    migrations: [...olds.migrations, "0003_c"],
+    checksums: { ...olds.checksums, "0003_c": "cc" },
+  };
 
   test("are unchanged when nothing changed", async () => {
     const report = recorder();
@@ -213,20 +253,31 @@ describe("migrations as a resource", () => {
   test("stop the preview with the name of an applied file whose SQL changed", async () => {
     const edited = { ...more, checksums: { ...more.checksums, "0002_b": "other" } };
     expect(await migrations.check!(edited, olds, quiet)).toEqual([
-      { property: "0002_b", reason: expect.stringMatching(/changed after it had been applied.*Restore the file.*new migration/s) },
+      {
+        property: "0002_b",
+        reason: expect.stringMatching(/changed after it had been applied.*Restore the file.*new migration/s),
+      },
     ]);
   });
 
   test("stop the preview when the phase was lowered or a file vanished, naming what the database already has", async () => {
     const lowered = { ...olds, migrations: ["0001_a"], checksums: { "0001_a": "aa" } };
     expect(await migrations.check!(lowered, more, quiet)).toEqual([
-      { property: "migrations", reason: expect.stringMatching(/already has 0002_b, 0003_c.*rolloutPhase was lowered or files were removed.*aiwdb rollback/s) },
+      {
+        property: "migrations",
+        reason: expect.stringMatching(
+          /already has 0002_b, 0003_c.*rolloutPhase was lowered or files were removed.*aiwdb rollback/s,
+        ),
+      },
     ]);
   });
 
   test("tell of a changed and of a missing file at once", async () => {
     const both = { ...olds, migrations: ["0001_a"], checksums: { "0001_a": "other" } };
-    expect((await migrations.check!(both, olds, quiet)).map(({ property }) => property)).toEqual(["0001_a", "migrations"]);
+    expect((await migrations.check!(both, olds, quiet)).map(({ property }) => property)).toEqual([
+      "0001_a",
+      "migrations",
+    ]);
   });
 
   test("take any files for a stack that has none yet, and wait where the names are not known", async () => {
@@ -267,7 +318,10 @@ describe("files in a volume", () => {
     expect(await volumeFiles.diff!(inputs, { ...inputs, image: "i:2" }, quiet)).toEqual({ changed: [], replaces: [] });
     const changed = { ...inputs, files: { "postgresql.conf": { content: "b", mode: 0o600 } } };
     expect(await volumeFiles.diff!(inputs, changed, quiet)).toEqual({ changed: ["files"], replaces: [] });
-    expect(await volumeFiles.diff!(inputs, { ...inputs, volume: "w" }, quiet)).toEqual({ changed: ["volume"], replaces: ["volume"] });
+    expect(await volumeFiles.diff!(inputs, { ...inputs, volume: "w" }, quiet)).toEqual({
+      changed: ["volume"],
+      replaces: ["volume"],
+    });
   });
 
   test("are refused before anything is touched when key and certificate do not belong together", async () => {
@@ -283,7 +337,8 @@ describe("files in a volume", () => {
     };
     const refusal = expect.objectContaining({
       name: "StateError",
-      message: "Certificates that cannot be used; nothing has been replaced:\n- files.tls/server.key: key and certificate do not belong together",
+      message:
+        "Certificates that cannot be used; nothing has been replaced:\n- files.tls/server.key: key and certificate do not belong together",
     });
     await expect(volumeFiles.update("v", inputs, mixed, quiet)).rejects.toEqual(refusal);
     await expect(volumeFiles.create(mixed, quiet)).rejects.toEqual(refusal);
@@ -295,8 +350,12 @@ describe("the superuser's password", () => {
 
   test("is set again when it changes or when the connection is not known yet", async () => {
     expect(await superuserPassword.diff!(inputs, inputs, quiet)).toEqual({ changed: [] });
-    expect(await superuserPassword.diff!(inputs, { ...inputs, connection: { user: "postgres", password: "two" } }, quiet)).toEqual({ changed: ["connection"] });
-    expect(await superuserPassword.diff!(inputs, { ...inputs, connection: UNKNOWN }, quiet)).toEqual({ changed: ["connection"] });
+    expect(
+      await superuserPassword.diff!(inputs, { ...inputs, connection: { user: "postgres", password: "two" } }, quiet),
+    ).toEqual({ changed: ["connection"] });
+    expect(await superuserPassword.diff!(inputs, { ...inputs, connection: UNKNOWN }, quiet)).toEqual({
+      changed: ["connection"],
+    });
   });
 });
 
@@ -305,9 +364,13 @@ describe("the database baseline", () => {
     const { version } = await databaseBaselineState();
     const inputs = { connection: { password: "one" }, owner: "o", caller: "c", roles: ["a"] };
     const state = { ...inputs, version };
-    expect(await databaseBaseline.diff!(state, { ...inputs, connection: { password: "two" } }, quiet)).toEqual({ changed: [] });
+    expect(await databaseBaseline.diff!(state, { ...inputs, connection: { password: "two" } }, quiet)).toEqual({
+      changed: [],
+    });
     expect((await databaseBaseline.diff!(state, { ...inputs, roles: ["a", "b"] }, quiet)).changed).toEqual(["roles"]);
-    expect((await databaseBaseline.diff!({ ...state, version: version - 1 }, inputs, quiet)).changed).toEqual(["version"]);
+    expect((await databaseBaseline.diff!({ ...state, version: version - 1 }, inputs, quiet)).changed).toEqual([
+      "version",
+    ]);
   });
 });
 
@@ -331,19 +394,27 @@ describe("a SCRAM secret", () => {
     const secret = scramSecret("pencil", 4_096, Buffer.from("W22ZaJ0SNY7soEsUEjb6gQ==", "base64"));
     const authMessage =
       "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-    expect(proves(secret, authMessage, Buffer.from("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "base64"))).toBe(true);
+    expect(proves(secret, authMessage, Buffer.from("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "base64"))).toBe(
+      true,
+    );
     const serverKey = Buffer.from(secret.split(":").at(-1) ?? "", "base64");
-    expect(createHmac("sha256", serverKey).update(authMessage).digest("base64")).toBe("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+    expect(createHmac("sha256", serverKey).update(authMessage).digest("base64")).toBe(
+      "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+    );
   });
 
   test("accepts a client that knows the password and refuses one that does not", () => {
     fc.assert(
-      fc.property(fc.string({ minLength: 1, unit: "grapheme-ascii" }), fc.string({ minLength: 1, unit: "grapheme-ascii" }), (right, guess) => {
-        const salt = randomBytes(16);
-        const secret = scramSecret(right, 64, salt);
-        expect(proves(secret, "message", clientProof(right, salt, 64, "message"))).toBe(true);
-        expect(proves(secret, "message", clientProof(guess, salt, 64, "message"))).toBe(guess === right);
-      }),
+      fc.property(
+        fc.string({ minLength: 1, unit: "grapheme-ascii" }),
+        fc.string({ minLength: 1, unit: "grapheme-ascii" }),
+        (right, guess) => {
+          const salt = randomBytes(16);
+          const secret = scramSecret(right, 64, salt);
+          expect(proves(secret, "message", clientProof(right, salt, 64, "message"))).toBe(true);
+          expect(proves(secret, "message", clientProof(guess, salt, 64, "message"))).toBe(guess === right);
+        },
+      ),
       { numRuns: 50 },
     );
   });
@@ -360,7 +431,9 @@ describe("a SCRAM secret", () => {
 
 /** What a client sends. RFC 5802 section 3 */
 function clientProof(given: string, salt: Buffer, iterations: number, authMessage: string): Buffer {
-  const clientKey = createHmac("sha256", pbkdf2Sync(given, salt, iterations, 32, "sha256")).update("Client Key").digest();
+  const clientKey = createHmac("sha256", pbkdf2Sync(given, salt, iterations, 32, "sha256"))
+    .update("Client Key")
+    .digest();
   const signature = createHmac("sha256", createHash("sha256").update(clientKey).digest()).update(authMessage).digest();
   return Buffer.from(clientKey.map((byte, index) => byte ^ (signature[index] ?? 0)));
 }

@@ -28,14 +28,19 @@ const logged: { message: string; urn: string; ephemeral: boolean }[] = [];
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), "provider-"));
   engine = new grpc.Server();
-  engine.addService(engineGrpc.EngineService as grpc.ServiceDefinition, {
-    log: ({ request }: { request: engineProto.LogRequest }, done: grpc.sendUnaryData<emptyProto.Empty>) => {
-      logged.push({ message: request.getMessage(), urn: request.getUrn(), ephemeral: request.getEphemeral() });
-      done(null, new emptyProto.Empty());
-    },
-  } as unknown as grpc.UntypedServiceImplementation);
+  engine.addService(
+    engineGrpc.EngineService as grpc.ServiceDefinition,
+    {
+      log: ({ request }: { request: engineProto.LogRequest }, done: grpc.sendUnaryData<emptyProto.Empty>) => {
+        logged.push({ message: request.getMessage(), urn: request.getUrn(), ephemeral: request.getEphemeral() });
+        done(null, new emptyProto.Empty());
+      },
+    } as unknown as grpc.UntypedServiceImplementation,
+  );
   const enginePort = await new Promise<number>((resolve, reject) => {
-    engine.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port)));
+    engine.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) =>
+      error ? reject(error) : resolve(port),
+    );
   });
   plugin = spawn(process.execPath, [EXECUTABLE, `127.0.0.1:${enginePort}`], { cwd: folder });
   const [port] = (await once(createInterface(plugin.stdout), "line")) as [string];
@@ -49,12 +54,16 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const urn = (type: string) => `urn:pulumi:dev::ai-workflow-database::aiwdb:index:DatabaseStack$aiwdb:index:${type}::name`;
+const urn = (type: string) =>
+  `urn:pulumi:dev::ai-workflow-database::aiwdb:index:DatabaseStack$aiwdb:index:${type}::name`;
 const struct = (properties: Properties) => structProto.Struct.fromJavaScript(properties as never);
 
 function call<Request, Response>(method: keyof typeof client & string, request: Request): Promise<Response> {
   return new Promise((resolve, reject) => {
-    const send = client[method] as unknown as (request: Request, done: (error: unknown, response: Response) => void) => void;
+    const send = client[method] as unknown as (
+      request: Request,
+      done: (error: unknown, response: Response) => void,
+    ) => void;
     send.call(client, request, (error, response) => (error ? reject(error) : resolve(response)));
   });
 }
@@ -110,7 +119,11 @@ async function read(type: string, id: string, properties: Properties, inputs: Pr
   request.setProperties(struct(properties));
   request.setInputs(struct(inputs));
   const response = await call<proto.ReadRequest, proto.ReadResponse>("read", request);
-  return { id: response.getId(), properties: response.getProperties()?.toJavaScript(), inputs: response.getInputs()?.toJavaScript() };
+  return {
+    id: response.getId(),
+    properties: response.getProperties()?.toJavaScript(),
+    inputs: response.getInputs()?.toJavaScript(),
+  };
 }
 
 async function remove(type: string, id: string, properties: Properties): Promise<void> {
@@ -131,13 +144,21 @@ test("carries a resource through its whole life", async () => {
   expect(await diff("ClientFiles", created.properties, inputs)).toMatchObject({ changes: false, diffs: [] });
 
   const news = { directory, files: { "ca.crt": "two\n" } };
-  expect(await diff("ClientFiles", created.properties, news)).toEqual({ changes: true, diffs: ["files"], replaces: [], deleteBeforeReplace: true });
+  expect(await diff("ClientFiles", created.properties, news)).toEqual({
+    changes: true,
+    diffs: ["files"],
+    replaces: [],
+    deleteBeforeReplace: true,
+  });
   expect(await update("ClientFiles", directory, created.properties, news)).toEqual(news);
   expect(readFileSync(path.join(directory, "ca.crt"), "utf8")).toBe("two\n");
 
   expect(await read("ClientFiles", directory, news, news)).toEqual({ id: directory, properties: news, inputs: news });
   writeFileSync(path.join(directory, "ca.crt"), "edited\n");
-  expect(await read("ClientFiles", directory, news, news)).toMatchObject({ properties: { files: {} }, inputs: { files: {} } });
+  expect(await read("ClientFiles", directory, news, news)).toMatchObject({
+    properties: { files: {} },
+    inputs: { files: {} },
+  });
   await remove("ClientFiles", directory, news);
   expect(() => readFileSync(path.join(directory, "ca.crt"))).toThrow(/ENOENT/);
 });
@@ -145,7 +166,9 @@ test("carries a resource through its whole life", async () => {
 test("keeps outputs of the state beside new inputs, and reads inputs back without outputs", async () => {
   const created = await create("Renewal", { validityDays: 90, renewBeforeDays: 30 });
   expect(created.properties).toMatchObject({ validityDays: 90, generation: 1 });
-  expect(await update("Renewal", created.id, created.properties, { validityDays: 60, renewBeforeDays: 30 })).toMatchObject({ validityDays: 60, generation: 2 });
+  expect(
+    await update("Renewal", created.id, created.properties, { validityDays: 60, renewBeforeDays: 30 }),
+  ).toMatchObject({ validityDays: 60, generation: 2 });
   const found = await read("Renewal", created.id, created.properties, { validityDays: 90, renewBeforeDays: 30 });
   expect(found.inputs).toEqual({ validityDays: 90, renewBeforeDays: 30 });
   expect(found.properties).toEqual(created.properties);
@@ -165,7 +188,9 @@ test("hands check failures over by property", async () => {
 
 test("tells the engine what the user should see, on the resource it is about", async () => {
   logged.length = 0;
-  expect(await diff("Migrations", migrationInputs(["0001_a"]), migrationInputs(["0001_a", "0002_b"]))).toMatchObject({ diffs: ["migrations"] });
+  expect(await diff("Migrations", migrationInputs(["0001_a"]), migrationInputs(["0001_a", "0002_b"]))).toMatchObject({
+    diffs: ["migrations"],
+  });
   await expect.poll(() => logged).toEqual([{ message: "1 pending: 0002_b", urn: urn("Migrations"), ephemeral: false }]);
 });
 
@@ -186,12 +211,16 @@ describe("an error", () => {
       files: { "tls/ca.crt": { content: "x" }, "tls/server.crt": { content: "x" }, "tls/server.key": { content: "x" } },
     };
     const details = await failing(create("VolumeFiles", mixed));
-    expect(details).toMatch(/^Certificates that cannot be used; nothing has been replaced:\n- files\.tls\/server\.key: the certificate is no complete PEM/);
+    expect(details).toMatch(
+      /^Certificates that cannot be used; nothing has been replaced:\n- files\.tls\/server\.key: the certificate is no complete PEM/,
+    );
     expect(details).not.toMatch(/\n\s+at /);
   });
 
   test("that is a bug comes with its stack", async () => {
-    expect(await failing(create("ClientFiles", { directory: 5, files: {} }))).toMatch(/TypeError.*\n\s+at .*client-files/s);
+    expect(await failing(create("ClientFiles", { directory: 5, files: {} }))).toMatch(
+      /TypeError.*\n\s+at .*client-files/s,
+    );
   });
 
   test("names a resource type the provider does not have", async () => {
@@ -208,14 +237,25 @@ test("knows every type the program registers", async () => {
   const source = readFileSync(new URL("../../infra/resources.ts", import.meta.url), "utf8");
   const registered = [...source.matchAll(/super\("(\w+)"/g)].map(([, name]) => name ?? "");
   expect(registered.length).toBeGreaterThan(7);
-  for (const name of registered) expect(await diff(name, {}, {}).then(() => "known", (error: grpc.ServiceError) => error.details)).not.toContain("no resource type");
+  for (const name of registered)
+    expect(
+      await diff(name, {}, {}).then(
+        () => "known",
+        (error: grpc.ServiceError) => error.details,
+      ),
+    ).not.toContain("no resource type");
 });
 
 test("answers what the engine asks of every provider", async () => {
   const info = await call<emptyProto.Empty, { getVersion(): string }>("getPluginInfo", new emptyProto.Empty());
-  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
   expect(info.getVersion()).toBe(manifest.version);
-  const configured = await call<proto.ConfigureRequest, proto.ConfigureResponse>("configure", new proto.ConfigureRequest());
+  const configured = await call<proto.ConfigureRequest, proto.ConfigureResponse>(
+    "configure",
+    new proto.ConfigureRequest(),
+  );
   // The engine opens secrets for a provider that does not accept them, and marks them again in what it returns.
   expect(configured.getAcceptsecrets()).toBe(false);
 });
