@@ -117,10 +117,12 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
 }
 
 async function ensureSchema(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ present: boolean }>("select to_regclass('testdb.clone') is not null as present");
+  // Not to_regclass: behind the lock below it would answer from what this session remembers.
+  const look = "select exists (select from pg_catalog.pg_namespace where nspname = 'testdb') as present";
+  const { rows } = await client.query<{ present: boolean }>(look);
   if (rows[0]?.present) return;
   await client.query("begin; select pg_advisory_xact_lock(7241865, 1)");
-  const again = await client.query<{ present: boolean }>("select to_regclass('testdb.clone') is not null as present");
+  const again = await client.query<{ present: boolean }>(look);
   if (!again.rows[0]?.present) {
     await client.query(readFileSync(new URL("registry-schema.sql", import.meta.url), "utf8"));
   }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type pg from "pg";
 import { stackFolder } from "../infra/local-files.ts";
@@ -106,15 +106,16 @@ export function connectionTo(server: TestServer, database: string, role: ClientR
   return { ...address, database, user: role, ...server.roles[role] };
 }
 
-/** A file that is read once per process: certificates do not change while a suite runs. */
+/** A file's text, read again only when it is another file: a server that was made anew has other certificates. */
 function remembered(file: string): string {
+  const { mtimeMs, ino } = statSync(file);
   const known = contents.get(file);
-  if (known !== undefined) return known;
+  if (known?.mtimeMs === mtimeMs && known.ino === ino) return known.text;
   const text = readFileSync(file, "utf8");
-  contents.set(file, text);
+  contents.set(file, { text, mtimeMs, ino });
   return text;
 }
-const contents = new Map<string, string>();
+const contents = new Map<string, { text: string; mtimeMs: number; ino: number }>();
 
 /** The same connection as node-postgres takes it: host, port, names, password and certificates as text. */
 export function pgConfig(connection: Connection, applicationName: string): pg.ClientConfig {
