@@ -74,10 +74,10 @@ export function mustSucceed(result: CommandResult): CommandResult {
 /** Stacks of runs that were killed. */
 async function removeLeftBehind(): Promise<void> {
   for (const folder of readdirSync(tmpdir())) {
-    const pid = /^aiwdb-stack-ci-t(\d+)$/.exec(folder)?.[1];
-    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    const [, stack, pid] = /^aiwdb-stack-(ci-[tr](\d+))$/.exec(folder) ?? [];
+    if (stack === undefined || existsSync(`/proc/${pid}`)) continue;
     const checkout = await createCheckout(path.join(tmpdir(), folder));
-    mustSucceed(await checkout.aiwdb(["down", "--stack", `ci-t${pid}`]));
+    mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
     checkout.remove();
   }
 }

@@ -2,12 +2,13 @@ import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import tls from "node:tls";
 import pg from "pg";
 import { beforeAll, describe, expect, inject, test } from "vitest";
 import { libpqUrl } from "../../cli/stack/libpq.ts";
 import { connectionFor, type Mode } from "../../cli/stack/status.ts";
 import { authority, createCa, type ThrowAwayCa } from "../helpers/throw-away-ca.ts";
-import { asSuperuser, clientConfig, containerName, log, open, query, refusal } from "../helpers/connect.ts";
+import { asSuperuser, clientConfig, containerName, log, open, query, refusal, shell } from "../helpers/connect.ts";
 import { stackAuthority } from "../helpers/stack-secrets.ts";
 
 const MODES: Mode[] = ["direct", "transaction", "session"];
@@ -294,10 +295,20 @@ describe("roles and databases", () => {
     }
   });
 
-  test("channel binding is asked for by the server and taken by the client, direct", async () => {
+  test("channel binding is offered and works direct, and is not offered by the pooler, which cannot have it", async () => {
     expect(await query("app_user", "direct", "select 1 as one", { enableChannelBinding: true } as object)).toEqual([
       { one: 1 },
     ]);
+    expect(await offeredMechanisms("direct")).toEqual(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+    expect(await offeredMechanisms("transaction")).toEqual(["SCRAM-SHA-256"]);
+  });
+
+  test("the superuser is refused to everybody on the stack's own network", async () => {
+    const { stderr } = await shell(
+      "pgbouncer",
+      "psql 'host=postgres user=postgres dbname=postgres sslmode=require connect_timeout=5' -c 'select 1'",
+    );
+    expect(stderr).toMatch(/pg_hba\.conf rejects connection for host "10\..*", user "postgres"/);
   });
 });
 
@@ -329,3 +340,31 @@ test("client certificates and keys lie outside the checkout, where only this use
   expect(path.resolve(sslKey).startsWith(path.join(inject("stack").home, "checkout"))).toBe(false);
   expect(statSync(sslKey).mode & 0o777).toBe(0o600);
 });
+
+/** Mechanisms of the first SASL message; https://www.postgresql.org/docs/16/protocol-message-formats.html */
+async function offeredMechanisms(mode: Mode): Promise<string[]> {
+  const { host, port, ssl } = clientConfig("app_user", mode) as {
+    host: string;
+    port: number;
+    ssl: tls.ConnectionOptions;
+  };
+  const plain = net.connect({ host, port });
+  await once(plain, "connect");
+  plain.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])); // SSLRequest
+  await once(plain, "data");
+  const socket = tls.connect({ ...ssl, socket: plain });
+  await once(socket, "secureConnect");
+  const parameters = Buffer.from("user\0app_user\0database\0ai_workflow_db\0\0");
+  const head = Buffer.alloc(8);
+  head.writeInt32BE(8 + parameters.length, 0);
+  head.writeInt32BE(196_608, 4); // protocol 3.0
+  socket.write(Buffer.concat([head, parameters]));
+  const [answer] = (await once(socket, "data")) as [Buffer];
+  socket.destroy();
+  // R, length, 10 for SASL, then names that end in NUL
+  expect([answer.toString("latin1", 0, 1), answer.readInt32BE(5)]).toEqual(["R", 10]);
+  return answer
+    .toString("latin1", 9, 1 + answer.readInt32BE(1))
+    .split("\0")
+    .filter((name) => name !== "");
+}
