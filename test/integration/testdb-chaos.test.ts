@@ -34,7 +34,7 @@ afterAll(async () => {
 /** Takes databases for ever; ends with a word as soon as one is not what it must be: as its template is, and nobody else's. */
 const TAKER = `
   const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
-  const insert = (client, name) => client.query("insert into users (username, email, hashed_password) values ($1::text, $1::text, 'x')", [name]).then(() => {});
+  const insert = (client, name) => client.query("insert into users (username, email, hashed_password) values ($1::text, $1::text || '@example.com', 'x')", [name]).then(() => {});
   const seedKey = process.argv[1];
   const seed = seedKey ? { seedKey, seed: (client) => insert(client, seedKey) } : {};
   const expected = JSON.stringify(seedKey ? [seedKey] : []);
@@ -89,7 +89,7 @@ const childrenOf = (pid: number): number[] => {
 };
 
 test(`survives ${ROUNDS} kills of takers, pool, builders and server: nothing wrong is handed out, nothing is left`, { timeout: 600_000 }, async () => {
-  const takers: Taker[] = [startTaker(""), startTaker(""), startTaker("seed 0")];
+  const takers: Taker[] = [startTaker(""), startTaker(""), startTaker("seed0")];
   const ended: Taker[] = [];
   const replace = (index: number, seed: string) => {
     const old = takers[index]!;
@@ -102,7 +102,7 @@ test(`survives ${ROUNDS} kills of takers, pool, builders and server: nothing wro
     const victim = round % 17 === 0 ? "server" : (["taker", "builder", "pool", "supervisor", "backend"] as const)[round % 5];
     if (victim === "taker") replace(randomInt(2), "");
     // Its template is new, so it is killed while that is built, or soon after.
-    else if (victim === "builder") replace(2, `seed ${round}`);
+    else if (victim === "builder") replace(2, `seed${round}`);
     else if (victim === "pool") for (const pid of childrenOf(keeper()?.pid ?? 0)) kill(pid);
     else if (victim === "supervisor") kill(keeper()?.pid ?? (takers[0]!.child.pid as number));
     else if (victim === "backend") kill(randomOf(childrenOf(postmaster())) ?? (takers[0]!.child.pid as number));

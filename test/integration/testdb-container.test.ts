@@ -1,0 +1,82 @@
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { engineNames } from "../../infra/names.ts";
+import { closeHolders } from "../../testing/holders.ts";
+import { adminConfig, readServer, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
+import { closeTestDatabases, testDatabase } from "../../testing/test-database.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
+import { findEngine } from "../../toolchain/docker-engine.ts";
+import { toolEnvironment } from "../helpers/checkout.ts";
+import { aiwdb, mustSucceed, ownHome } from "./testdb-support.ts";
+
+const NAME = `ci-tp${process.pid}`;
+
+let home: { remove(): void };
+let server: TestServer;
+
+beforeAll(async () => {
+  Object.assign(process.env, await toolEnvironment());
+  home = ownHome();
+  process.env[SERVER_VARIABLE] = NAME;
+  mustSucceed(await aiwdb(["testdb", "start", "--engine", "container"]));
+  server = readServer();
+}, 300_000);
+
+afterAll(async () => {
+  await closeHolders();
+  await closeTestDatabases();
+  mustSucceed(await aiwdb(["testdb", "stop"]));
+  home.remove();
+}, 120_000);
+
+/** Everything that a role may do and every object there is, as text. */
+const CONTENTS = `
+  select format('%s.%s %s %s %s', nspname, relname, relkind, pg_get_userbyid(relowner), (select array_agg(acl::text order by acl::text) from unnest(relacl) as acl)) as line
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace where nspname !~ '^pg_' and nspname <> 'information_schema'
+  union all select format('column %s.%s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attacl)
+    from pg_attribute join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace where nspname !~ '^pg_' and nspname <> 'information_schema' and attnum > 0
+  union all select format('function %s %s %s %s', oid::regprocedure, pg_get_userbyid(proowner), proacl, md5(prosrc)) from pg_proc where pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+  union all select format('schema %s %s %s', nspname, pg_get_userbyid(nspowner), nspacl) from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'
+  union all select format('default %s %s %s', pg_get_userbyid(defaclrole), defaclobjtype, (select array_agg(acl::text order by acl::text) from unnest(defaclacl) as acl)) from pg_default_acl
+  union all select format('extension %s %s', extname, extversion) from pg_extension
+  union all select format('database %s %s %s %s', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, (select array_agg(acl::text order by acl::text) from unnest(datacl) as acl)) from pg_database where datname = current_database()
+  order by line`;
+
+async function contents(config: pg.ClientConfig): Promise<string[]> {
+  const client = new pg.Client(config);
+  await client.connect();
+  const { rows } = await client.query<{ line: string }>(CONTENTS);
+  await client.end();
+  return rows.map(({ line }) => line);
+}
+
+test("a test database has the objects and rights of the stack's own, which Pulumi made", async () => {
+  const db = await testDatabase();
+  const own = await contents(adminConfig(server, server.database));
+  expect(own.length).toBeGreaterThan(1_000);
+  expect(await contents(db.as("postgres").config)).toEqual(own);
+  await db.drop();
+});
+
+test("it is reached through the pooler in transaction mode, and nobody else's is", async () => {
+  const [one, two] = await Promise.all([testDatabase({ mode: "transaction", connect: true }), testDatabase({ mode: "transaction", connect: true })]);
+  await one.client!.query("insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')");
+  const count = async (client: pg.Client) => (await client.query("select current_database() as name, count(*)::integer as count from users")).rows;
+  expect(await count(one.client!)).toEqual([{ name: one.name, count: 1 }]);
+  expect(await count(two.client!)).toEqual([{ name: two.name, count: 0 }]);
+  await Promise.all([one.drop(), two.drop()]);
+});
+
+test("a server whose container was killed says so, and start makes a new one", async () => {
+  const engine = engineClient((await findEngine())!);
+  await engine.getContainer(engineNames(NAME).postgres).kill({ signal: "SIGKILL" });
+  const listed = await aiwdb(["testdb", "list"]);
+  expect([listed.exitCode, listed.stderr]).toEqual([1, expect.stringContaining("does not answer")]);
+  const dry = JSON.parse(mustSucceed(await aiwdb(["reap", "--dry-run", "--json"])).stdout) as { due: { stack: string }[]; all: { stack: string }[] };
+  expect(dry.all.map(({ stack }) => stack)).toContain(NAME);
+  expect(dry.due.map(({ stack }) => stack)).not.toContain(NAME);
+  mustSucceed(await aiwdb(["testdb", "start", "--engine", "container"]));
+  const db = await testDatabase({ connect: true });
+  expect((await db.client!.query("select count(*)::integer as count from users")).rows).toEqual([{ count: 0 }]);
+  await db.drop();
+}, 300_000);
