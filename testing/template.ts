@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
+import { QUALIFIED_TABLE } from "../infra/migrations/applied.ts";
 import { readMigrations, type Migration } from "../infra/migrations/files.ts";
 import { type Phase, upToPhase } from "../infra/migrations/phases.ts";
 import { POOLED_ROLES, ROLES, TEMPLATE_DATABASE_PREFIX } from "../infra/names.ts";
@@ -48,7 +49,7 @@ export interface ReadSource {
 }
 
 /** Raise it when a template is made in another way from the same source. */
-const BUILD_VERSION = 1;
+const BUILD_VERSION = 2;
 
 const PACKAGE_MIGRATIONS = fileURLToPath(new URL("../migrations", import.meta.url));
 
@@ -153,6 +154,8 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
     await inDatabase(pgConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"), async (owner) => {
       const { applyMigrations } = await import("../infra/migrations/runner.ts");
       await applyMigrations({ client: owner, folder: source.folder, migrations: source.migrations, direction: "up", report: () => {} });
+      // As the stack's own: what is applied is the migrator's business.
+      await owner.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
       if (source.seed) await seedWith(source.seed, owner);
     });
     // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the catalogue.

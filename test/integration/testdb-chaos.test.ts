@@ -42,8 +42,9 @@ const TAKER = `
     const db = await testDatabase({ ...seed, connect: true }).catch(() => undefined);
     if (!db) { await new Promise((resolve) => setTimeout(resolve, 50)); continue; }
     try {
-      const { rows } = await db.client.query("select array(select username::text from users order by 1) as users, (select count(*)::integer from pgmigrations) as migrations");
-      const [{ users, migrations }] = rows;
+      const { rows: [{ users }] } = await db.client.query("select array(select username::text from users order by 1) as users");
+      const owner = await db.connect("ai_workflow_owner");
+      const { rows: [{ migrations }] } = await owner.query("select count(*)::integer as migrations from pgmigrations");
       if (JSON.stringify(users) !== expected || migrations !== ${readdirSync(MIGRATIONS).filter((file) => file.endsWith(".up.sql")).length}) process.stdout.write("WRONG " + JSON.stringify([db.name, users, migrations]));
       await insert(db.client, "mine");
       const after = await db.client.query("select count(*)::integer as count from users");
