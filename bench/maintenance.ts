@@ -17,7 +17,9 @@ const execute = promisify(execFile);
 
 async function aiwdb(...args: string[]): Promise<{ stdout: string; ms: number }> {
   const start = performance.now();
-  const { stdout } = await execute(path.join(PACKAGE_ROOT, "bin/aiwdb"), [...args, "--stack", STACK], { maxBuffer: 512 * MB });
+  const { stdout } = await execute(path.join(PACKAGE_ROOT, "bin/aiwdb"), [...args, "--stack", STACK], {
+    maxBuffer: 512 * MB,
+  });
   return { stdout, ms: performance.now() - start };
 }
 
@@ -46,7 +48,9 @@ interface Row {
 async function measure(): Promise<Row[]> {
   const fill = await asOwner((client) => timed(() => fillVolume(client, VOLUME)));
   const first = await aiwdb("maintain", "--json");
-  const { durationMs } = JSON.parse(first.stdout) as { durationMs: Record<"partitions" | "retention" | "views", number> };
+  const { durationMs } = JSON.parse(first.stdout) as {
+    durationMs: Record<"partitions" | "retention" | "views", number>;
+  };
   const second = await aiwdb("maintain", "--json");
   const again = (JSON.parse(second.stdout) as { durationMs: Record<string, number> }).durationMs;
   const exported = await aiwdb("privacy", "export", "--user", "42");
@@ -54,13 +58,23 @@ async function measure(): Promise<Row[]> {
   const erased = await aiwdb("privacy", "erase", "--user", "42", "--yes");
   const eraseStatement = await asOwner((client) => timed(() => client.query("select privacy.erase_user(43)")));
   const pseudonymised = await aiwdb("privacy", "pseudonymise", "--user", "44", "--yes");
-  const pseudonymiseStatement = await asOwner((client) => timed(() => client.query("select privacy.pseudonymise_user(45)")));
+  const pseudonymiseStatement = await asOwner((client) =>
+    timed(() => client.query("select privacy.pseudonymise_user(45)")),
+  );
   return [
     { step: "fill: 10,000 users, 1,000,000 log rows", commandMs: undefined, statementMs: fill },
-    { step: "partition rollover, all rows in default partitions before", commandMs: first.ms, statementMs: durationMs.partitions },
+    {
+      step: "partition rollover, all rows in default partitions before",
+      commandMs: first.ms,
+      statementMs: durationMs.partitions,
+    },
     { step: "retention, first time", commandMs: first.ms, statementMs: durationMs.retention },
     { step: "refresh of the materialized views", commandMs: first.ms, statementMs: durationMs.views },
-    { step: "all three at rest", commandMs: second.ms, statementMs: Object.values(again).reduce((sum, ms) => sum + ms, 0) },
+    {
+      step: "all three at rest",
+      commandMs: second.ms,
+      statementMs: Object.values(again).reduce((sum, ms) => sum + ms, 0),
+    },
     { step: "export of one user", commandMs: exported.ms, statementMs: exportStatement },
     { step: "erasure of one user", commandMs: erased.ms, statementMs: eraseStatement },
     { step: "pseudonymisation of one user", commandMs: pseudonymised.ms, statementMs: pseudonymiseStatement },

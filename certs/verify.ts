@@ -13,7 +13,11 @@ export interface KeyPair {
  */
 export function certificateProblems(pair: KeyPair, caPem: string, now = new Date()): string[] {
   const problems: string[] = [];
-  for (const [what, pem] of [["certificate", pair.certPem], ["key", pair.keyPem], ["authority", caPem]] as const) {
+  for (const [what, pem] of [
+    ["certificate", pair.certPem],
+    ["key", pair.keyPem],
+    ["authority", caPem],
+  ] as const) {
     if (pem.includes("\r")) problems.push(`the ${what} has carriage returns`);
   }
   const cert = attempt(() => new X509Certificate(pair.certPem));
@@ -26,7 +30,8 @@ export function certificateProblems(pair: KeyPair, caPem: string, now = new Date
   if (cert && ca && !(cert.checkIssued(ca) && cert.verify(ca.publicKey))) {
     problems.push("the certificate was not signed by the authority");
   }
-  if (cert && now < cert.validFromDate) problems.push(`the certificate is not valid before ${cert.validFromDate.toISOString()}`);
+  if (cert && now < cert.validFromDate)
+    problems.push(`the certificate is not valid before ${cert.validFromDate.toISOString()}`);
   if (cert && now > cert.validToDate) problems.push(`the certificate expired on ${cert.validToDate.toISOString()}`);
   return problems;
 }

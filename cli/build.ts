@@ -30,7 +30,10 @@ export function completeBuild(root: string): void {
   const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as Record<string, unknown>;
   const { scripts: _scripts, devDependencies: _devDependencies, ...published } = manifest;
   const exports = JSON.stringify(published["exports"] ?? {}).replaceAll(/("[^"]*)\.ts"/g, '$1.js"');
-  writeFileSync(path.join(dist, "package.json"), `${JSON.stringify({ ...published, exports: JSON.parse(exports) }, null, 2)}\n`);
+  writeFileSync(
+    path.join(dist, "package.json"),
+    `${JSON.stringify({ ...published, exports: JSON.parse(exports) }, null, 2)}\n`,
+  );
 }
 
 /** Removes an earlier build, so that nothing of a deleted file is published. */

@@ -30,13 +30,20 @@ export const commands: Readonly<Record<string, () => Promise<CommandModule>>> = 
 /** The program itself. */
 export const program: CommandModule = {
   default: defineCommand({
-  meta: {
-    name: "aiwdb",
-    description: "PostgreSQL 16 and PgBouncer with mTLS on every hop, one database name, one migration chain",
-  },
-  subCommands: Object.fromEntries(Object.entries(commands).map(([name, load]) => [name, () => load().then((module) => module.default)])),
+    meta: {
+      name: "aiwdb",
+      description: "PostgreSQL 16 and PgBouncer with mTLS on every hop, one database name, one migration chain",
+    },
+    subCommands: Object.fromEntries(
+      Object.entries(commands).map(([name, load]) => [name, () => load().then((module) => module.default)]),
+    ),
   }),
-  examples: ["aiwdb up", "aiwdb preview --stack prod", 'psql "$(aiwdb url --role app_user --mode transaction)"', "aiwdb status --json"],
+  examples: [
+    "aiwdb up",
+    "aiwdb preview --stack prod",
+    'psql "$(aiwdb url --role app_user --mode transaction)"',
+    "aiwdb status --json",
+  ],
 };
 
 /** What an option, a list of sub-commands or a command may be: a value, or a function that gives it. */
@@ -69,14 +76,18 @@ export async function findCommand(argv: readonly string[]): Promise<FoundCommand
     const found = below[next];
     if (!found) {
       throw new UsageError(`There is no command "${[...path, next].join(" ")}".`, [
-        { subject: "commands", problem: Object.keys(below).join(", "), remedy: `See \`${["aiwdb", ...path].join(" ")} --help\`.` },
+        {
+          subject: "commands",
+          problem: Object.keys(below).join(", "),
+          remedy: `See \`${["aiwdb", ...path].join(" ")} --help\`.`,
+        },
       ]);
     }
     // Examples are a whole module's: those of `migrate` stand for `migrate check` too.
-    module = path.length === 0 ? await commands[next]!() : { ...module, default: (await resolve(found)) as CommandDef<any> };
+    module =
+      path.length === 0 ? await commands[next]!() : { ...module, default: (await resolve(found)) as CommandDef<any> };
     path.push(next);
     rest = rest.slice(1);
   }
   return { module, path, rest, args: ((await resolve(module.default.args)) ?? {}) as ArgsDef };
 }
-

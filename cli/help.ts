@@ -2,10 +2,17 @@ import { defineCommand, renderUsage } from "citty";
 import type { CommandModule } from "./commands.ts";
 
 /** A command's help without colours: usage, options, examples. */
-export async function renderHelp({ default: command, examples = [] }: CommandModule, path: readonly string[]): Promise<string> {
-  const parent = path.length === 0 ? undefined : defineCommand({ meta: { name: ["aiwdb", ...path.slice(0, -1)].join(" ") } });
+export async function renderHelp(
+  { default: command, examples = [] }: CommandModule,
+  path: readonly string[],
+): Promise<string> {
+  const parent =
+    path.length === 0 ? undefined : defineCommand({ meta: { name: ["aiwdb", ...path.slice(0, -1)].join(" ") } });
   const usage = (await renderUsage(command, parent)).replaceAll(/\u001B\[[0-9;]*m/g, "");
   const own = examples.filter((example) => path.length < 2 || example.includes(path.join(" ")));
-  const lines = [usage.trimEnd(), ...(own.length > 0 ? ["", "EXAMPLES", "", ...own.map((example) => `  ${example}`)] : [])];
+  const lines = [
+    usage.trimEnd(),
+    ...(own.length > 0 ? ["", "EXAMPLES", "", ...own.map((example) => `  ${example}`)] : []),
+  ];
   return lines.join("\n").replaceAll(/[ \t]+$/gm, "");
 }

@@ -28,7 +28,8 @@ function beforeDoubleDash(args: readonly string[]): readonly string[] {
 
 /** A misspelt option must not be passed over in silence. */
 function refuseUnknown(args: readonly string[], definition: ArgsDef, command: string): void {
-  const refuse = (summary: string) => new UsageError(summary, [{ subject: "usage", problem: `see \`aiwdb ${command} --help\`` }]);
+  const refuse = (summary: string) =>
+    new UsageError(summary, [{ subject: "usage", problem: `see \`aiwdb ${command} --help\`` }]);
   const types = new Map<string, string>();
   for (const [name, spec] of Object.entries(definition)) {
     const aliases = "alias" in spec && spec.alias ? [spec.alias].flat() : [];

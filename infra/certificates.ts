@@ -32,7 +32,11 @@ export class StackCertificates extends pulumi.ComponentResource {
 
     const authority = new CertificateAuthority(
       `${name}-ca`,
-      { commonName: `ai-workflow-database ${config.stack} CA`, validityDays: config.certCaValidityDays, protect: config.protect },
+      {
+        commonName: `ai-workflow-database ${config.stack} CA`,
+        validityDays: config.certCaValidityDays,
+        protect: config.protect,
+      },
       { parent: this },
     );
     const renewal = new Renewal(
@@ -44,7 +48,12 @@ export class StackCertificates extends pulumi.ComponentResource {
       },
       { parent: this, ignoreChanges: process.env["AIWDB_ROTATE_CERTIFICATES"] === undefined ? ["force"] : [] },
     );
-    const leaf = (part: string, usage: "server" | "client", commonName: string, host?: { dns: string[]; address: string }) =>
+    const leaf = (
+      part: string,
+      usage: "server" | "client",
+      commonName: string,
+      host?: { dns: string[]; address: string },
+    ) =>
       new LeafCertificate(
         `${name}-${part}`,
         {
@@ -64,8 +73,14 @@ export class StackCertificates extends pulumi.ComponentResource {
       );
 
     this.authority = authority;
-    this.postgresServer = leaf("postgres-server", "server", names.postgres, { dns: [names.postgres, "postgres"], address: fixed.postgres });
-    this.pgbouncerServer = leaf("pgbouncer-server", "server", names.pgbouncer, { dns: [names.pgbouncer, "pgbouncer"], address: fixed.pgbouncer });
+    this.postgresServer = leaf("postgres-server", "server", names.postgres, {
+      dns: [names.postgres, "postgres"],
+      address: fixed.postgres,
+    });
+    this.pgbouncerServer = leaf("pgbouncer-server", "server", names.pgbouncer, {
+      dns: [names.pgbouncer, "pgbouncer"],
+      address: fixed.pgbouncer,
+    });
     this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
     this.clients = new Map(CLIENT_ROLES.map((role) => [role, leaf(`client-${role}`, "client", role)]));
 
@@ -74,7 +89,11 @@ export class StackCertificates extends pulumi.ComponentResource {
       files[`${role}.crt`] = certificate.certPem;
       files[`${role}.key`] = certificate.privateKeyPem;
     }
-    const clientFiles = new ClientFiles(`${name}-client-files`, { directory: args.clientDirectory, files }, { parent: this });
+    const clientFiles = new ClientFiles(
+      `${name}-client-files`,
+      { directory: args.clientDirectory, files },
+      { parent: this },
+    );
     this.clientDirectory = clientFiles.directory;
     this.registerOutputs({ clientDirectory: this.clientDirectory });
   }

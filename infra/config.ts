@@ -33,11 +33,35 @@ export const DIRECT_CONNECTIONS = 10;
 // Pulumi hands every value over as text; numbers and booleans are read from it strictly ("" and "12x" are no numbers).
 const integer = (min: number, max: number) =>
   z
-    .union([z.number(), z.string().regex(/^-?\d+$/, "must be a whole number").transform(Number)], "must be a whole number")
-    .pipe(z.number("must be a whole number").int("must be a whole number").min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^-?\d+$/, "must be a whole number")
+          .transform(Number),
+      ],
+      "must be a whole number",
+    )
+    .pipe(
+      z
+        .number("must be a whole number")
+        .int("must be a whole number")
+        .min(min, `must be at least ${min}`)
+        .max(max, `must be at most ${max}`),
+    );
 const decimal = (min: number, max: number) =>
   z
-    .union([z.number(), z.string().regex(/^-?\d+(\.\d+)?$/, "must be a number").transform(Number)], "must be a number")
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^-?\d+(\.\d+)?$/, "must be a number")
+          .transform(Number),
+      ],
+      "must be a number",
+    )
     .pipe(z.number("must be a number").min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
 const flag = () =>
   z.union([z.boolean(), z.enum(["true", "false"], "must be true or false").transform((text) => text === "true")]);
@@ -55,7 +79,16 @@ const overrides = (on: string, off: string) =>
     json,
     z.record(
       z.string().regex(/^[a-z][a-z0-9_.]*$/, "is not a setting's name"),
-      z.union([z.string().regex(/^[^\n\r\0]*$/, "must not contain a line break"), z.number(), z.boolean().transform((value) => (value ? on : off))], "must be text, a number or true/false").transform(String),
+      z
+        .union(
+          [
+            z.string().regex(/^[^\n\r\0]*$/, "must not contain a line break"),
+            z.number(),
+            z.boolean().transform((value) => (value ? on : off)),
+          ],
+          "must be text, a number or true/false",
+        )
+        .transform(String),
       "must be an object of setting names and values",
     ),
   );
@@ -69,7 +102,10 @@ const password = () =>
     .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
 const hostName = z
   .string()
-  .regex(/^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i, "is not a host name");
+  .regex(
+    /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i,
+    "is not a host name",
+  );
 
 /**
  * Every setting of a stack: key, type, unit, limits, default and meaning. The key is what stands in
@@ -79,10 +115,14 @@ export const settings = {
   profile: z
     .enum(["standard", "ci"], 'must be "standard" or "ci"')
     .optional()
-    .describe("standard keeps data; ci is a server for tests: data in memory, no durability, clones of a template beside the database. Default: ci for stacks named ci-…, else standard."),
+    .describe(
+      "standard keeps data; ci is a server for tests: data in memory, no durability, clones of a template beside the database. Default: ci for stacks named ci-…, else standard.",
+    ),
   expiresAfterHours: integer(0, 8_760)
     .optional()
-    .describe("Hours from its creation after which `aiwdb reap` removes a stack named ci-… or pr-…; 0: never. Default: 24 for ci-…, 168 for pr-…, else 0."),
+    .describe(
+      "Hours from its creation after which `aiwdb reap` removes a stack named ci-… or pr-…; 0: never. Default: 24 for ci-…, 168 for pr-…, else 0.",
+    ),
   databaseName: z
     .string()
     // 55: with "_session" behind it, PgBouncer's entry must stay inside PostgreSQL's 63.
@@ -90,41 +130,95 @@ export const settings = {
     .refine((name) => !RESERVED_DATABASE_NAMES.has(name), "is reserved by PostgreSQL or PgBouncer")
     .default(STANDARD_DATABASE_NAME)
     .describe("Name of the database. The same in every stack; stacks that differ are refused."),
-  rolloutPhase: integer(1, 4).default(4).describe("Migrations are applied up to this rollout phase: 1 foundation, 2 authentication, 3 application, 4 optimization."),
+  rolloutPhase: integer(1, 4)
+    .default(4)
+    .describe(
+      "Migrations are applied up to this rollout phase: 1 foundation, 2 authentication, 3 application, 4 optimization.",
+    ),
   protect: flag().default(false).describe("Refuse to delete the data volume and the CA key; they outlive `down`."),
 
-  postgresPort: integer(0, 65535).default(0).describe("Loopback port of PostgreSQL for migrations and administration. 0: one derived from the stack's name."),
-  postgresMemoryMiB: integer(256, 1_048_576).default(512).describe("Memory limit of the PostgreSQL container in MiB; buffers are computed from it."),
-  postgresCpus: decimal(0.1, 256).default(1).describe("CPU limit of the PostgreSQL container; worker processes are computed from it."),
+  postgresPort: integer(0, 65535)
+    .default(0)
+    .describe("Loopback port of PostgreSQL for migrations and administration. 0: one derived from the stack's name."),
+  postgresMemoryMiB: integer(256, 1_048_576)
+    .default(512)
+    .describe("Memory limit of the PostgreSQL container in MiB; buffers are computed from it."),
+  postgresCpus: decimal(0.1, 256)
+    .default(1)
+    .describe("CPU limit of the PostgreSQL container; worker processes are computed from it."),
   postgresMaxConnections: integer(10, 10_000).default(80).describe("PostgreSQL's max_connections."),
-  postgresSettings: overrides("on", "off").default({}).describe("Overrides of the computed PostgreSQL settings, as an object. Settings that carry the package's guarantees are refused."),
+  postgresSettings: overrides("on", "off")
+    .default({})
+    .describe(
+      "Overrides of the computed PostgreSQL settings, as an object. Settings that carry the package's guarantees are refused.",
+    ),
 
-  pgbouncerPort: integer(0, 65535).default(0).describe("Published port of PgBouncer. 0: one derived from the stack's name."),
-  pgbouncerPublishAddress: ipv4.default("127.0.0.1").describe("Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback."),
+  pgbouncerPort: integer(0, 65535)
+    .default(0)
+    .describe("Published port of PgBouncer. 0: one derived from the stack's name."),
+  pgbouncerPublishAddress: ipv4
+    .default("127.0.0.1")
+    .describe("Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback."),
   pgbouncerMemoryMiB: integer(32, 65_536).default(128).describe("Memory limit of the PgBouncer container in MiB."),
-  pgbouncerCpus: decimal(0.1, 16).default(1).describe("CPU limit of the PgBouncer container; one process uses at most one CPU."),
-  pgbouncerMaxClientConn: integer(1, 20_000).default(250).describe("Client connections PgBouncer accepts (max_client_conn)."),
-  pgbouncerDefaultPoolSize: integer(1, 5_000).default(30).describe("Server connections per database and role (default_pool_size)."),
-  pgbouncerReservePoolSize: integer(0, 5_000).default(10).describe("Further server connections for clients that wait too long (reserve_pool_size)."),
-  pgbouncerReservePoolTimeoutSec: integer(1, 3_600).default(5).describe("Seconds a client waits before the reserve is used (reserve_pool_timeout)."),
-  pgbouncerMaxDbConnections: integer(1, 10_000).default(50).describe("Server connections to the database in all, both pool modes together."),
-  pgbouncerSessionDbConnections: integer(1, 10_000).default(10).describe("The part of pgbouncerMaxDbConnections kept for session mode."),
-  pgbouncerServerCheckDelaySec: integer(0, 3_600).default(30).describe("Idle seconds after which a server connection is checked before use (server_check_delay)."),
+  pgbouncerCpus: decimal(0.1, 16)
+    .default(1)
+    .describe("CPU limit of the PgBouncer container; one process uses at most one CPU."),
+  pgbouncerMaxClientConn: integer(1, 20_000)
+    .default(250)
+    .describe("Client connections PgBouncer accepts (max_client_conn)."),
+  pgbouncerDefaultPoolSize: integer(1, 5_000)
+    .default(30)
+    .describe("Server connections per database and role (default_pool_size)."),
+  pgbouncerReservePoolSize: integer(0, 5_000)
+    .default(10)
+    .describe("Further server connections for clients that wait too long (reserve_pool_size)."),
+  pgbouncerReservePoolTimeoutSec: integer(1, 3_600)
+    .default(5)
+    .describe("Seconds a client waits before the reserve is used (reserve_pool_timeout)."),
+  pgbouncerMaxDbConnections: integer(1, 10_000)
+    .default(50)
+    .describe("Server connections to the database in all, both pool modes together."),
+  pgbouncerSessionDbConnections: integer(1, 10_000)
+    .default(10)
+    .describe("The part of pgbouncerMaxDbConnections kept for session mode."),
+  pgbouncerServerCheckDelaySec: integer(0, 3_600)
+    .default(30)
+    .describe("Idle seconds after which a server connection is checked before use (server_check_delay)."),
   pgbouncerServerConnectTimeoutSec: integer(1, 3_600).default(15).describe("server_connect_timeout in seconds."),
   pgbouncerServerLoginRetrySec: integer(1, 3_600).default(3).describe("server_login_retry in seconds."),
   pgbouncerQueryTimeoutSec: integer(0, 86_400).default(120).describe("query_timeout in seconds; 0 switches it off."),
-  pgbouncerQueryWaitTimeoutSec: integer(0, 86_400).default(30).describe("query_wait_timeout in seconds; 0 switches it off."),
+  pgbouncerQueryWaitTimeoutSec: integer(0, 86_400)
+    .default(30)
+    .describe("query_wait_timeout in seconds; 0 switches it off."),
   pgbouncerClientLoginTimeoutSec: integer(1, 3_600).default(60).describe("client_login_timeout in seconds."),
   pgbouncerServerLifetimeSec: integer(0, 604_800).default(3_600).describe("server_lifetime in seconds."),
   pgbouncerServerIdleTimeoutSec: integer(0, 604_800).default(600).describe("server_idle_timeout in seconds."),
-  pgbouncerMaxPreparedStatements: integer(1, 10_000).default(200).describe("Prepared statements kept per server connection, so that they work in transaction mode (max_prepared_statements)."),
-  pgbouncerSettings: overrides("1", "0").default({}).describe("Overrides of further PgBouncer settings, as an object. Settings that carry the package's guarantees are refused."),
+  pgbouncerMaxPreparedStatements: integer(1, 10_000)
+    .default(200)
+    .describe(
+      "Prepared statements kept per server connection, so that they work in transaction mode (max_prepared_statements).",
+    ),
+  pgbouncerSettings: overrides("1", "0")
+    .default({})
+    .describe(
+      "Overrides of further PgBouncer settings, as an object. Settings that carry the package's guarantees are refused.",
+    ),
 
-  maintenanceIntervalMin: integer(0, 10_080).default(60).describe("Minutes between runs of the maintenance container (partitions, retention, materialized views), in stacks whose rolloutPhase is 4. 0: no such container; run `aiwdb maintain` yourself."),
+  maintenanceIntervalMin: integer(0, 10_080)
+    .default(60)
+    .describe(
+      "Minutes between runs of the maintenance container (partitions, retention, materialized views), in stacks whose rolloutPhase is 4. 0: no such container; run `aiwdb maintain` yourself.",
+    ),
 
-  healthCheckIntervalSec: integer(1, 3_600).default(30).describe("Seconds between health checks; every second while starting."),
-  stopTimeoutSec: integer(10, 3_600).default(120).describe("Seconds a container may take to stop before it is killed; a large buffer pool needs time to write."),
-  logMaxSizeMiB: integer(1, 10_240).default(20).describe("Size in MiB at which a container's log file is rotated; three are kept."),
+  healthCheckIntervalSec: integer(1, 3_600)
+    .default(30)
+    .describe("Seconds between health checks; every second while starting."),
+  stopTimeoutSec: integer(10, 3_600)
+    .default(120)
+    .describe("Seconds a container may take to stop before it is killed; a large buffer pool needs time to write."),
+  logMaxSizeMiB: integer(1, 10_240)
+    .default(20)
+    .describe("Size in MiB at which a container's log file is rotated; three are kept."),
   networkSubnet: z
     .string()
     .regex(/^(\d{1,3}\.){3}\d{1,3}\/(2[0-8])$/, "must be an IPv4 network of /20 to /28, such as 10.213.7.0/28")
@@ -133,10 +227,17 @@ export const settings = {
 
   certCaValidityDays: decimal(1, 36_500).default(3_650).describe("Life of the certificate authority in days."),
   certLeafValidityDays: decimal(0.05, 3_650).default(90).describe("Life of server and client certificates in days."),
-  certRenewBeforeDays: decimal(0, 3_650).default(30).describe("Certificates are renewed by the first `up` within this many days of their end."),
-  certServerHostNames: z.preprocess(json, z.array(hostName, "must be a list of host names")).default([]).describe("Further DNS names clients use for the servers; they go into both server certificates."),
+  certRenewBeforeDays: decimal(0, 3_650)
+    .default(30)
+    .describe("Certificates are renewed by the first `up` within this many days of their end."),
+  certServerHostNames: z
+    .preprocess(json, z.array(hostName, "must be a list of host names"))
+    .default([])
+    .describe("Further DNS names clients use for the servers; they go into both server certificates."),
 
-  passwordVersion: integer(1, 1_000_000).default(1).describe("Raise it to replace every generated password at the next `up`."),
+  passwordVersion: integer(1, 1_000_000)
+    .default(1)
+    .describe("Raise it to replace every generated password at the next `up`."),
   ownerPassword: password().optional().describe("Secret. Password of ai_workflow_owner; generated if not given."),
   appUserPassword: password().optional().describe("Secret. Password of app_user; generated if not given."),
   appReadonlyPassword: password().optional().describe("Secret. Password of app_readonly; generated if not given."),
@@ -144,7 +245,12 @@ export const settings = {
 } satisfies Record<string, z.ZodType>;
 
 /** Settings whose value must never be shown. */
-export const SECRET_SETTINGS = ["ownerPassword", "appUserPassword", "appReadonlyPassword", "appMonitorPassword"] as const;
+export const SECRET_SETTINGS = [
+  "ownerPassword",
+  "appUserPassword",
+  "appReadonlyPassword",
+  "appMonitorPassword",
+] as const;
 
 const schema = z.strictObject(settings);
 
@@ -194,7 +300,8 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
   if (!STACK_NAME.test(stack)) {
     problems.push({
       subject: `stack "${stack}"`,
-      problem: "a stack's name becomes part of container names: 1 to 30 characters of a-z, 0-9 and -, beginning with a letter",
+      problem:
+        "a stack's name becomes part of container names: 1 to 30 characters of a-z, 0-9 and -, beginning with a letter",
       remedy: "Choose another name with --stack.",
     });
   }
@@ -216,7 +323,10 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
 
 export function configError(stack: string, problems: readonly Problem[]): ConfigError {
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-  return new ConfigError(`Configuration of stack "${stack}" is not usable (${count}); nothing has been changed:`, problems);
+  return new ConfigError(
+    `Configuration of stack "${stack}" is not usable (${count}); nothing has been changed:`,
+    problems,
+  );
 }
 
 function toProblems(issue: z.core.$ZodIssue): Problem[] {
@@ -229,8 +339,18 @@ function toProblems(issue: z.core.$ZodIssue): Problem[] {
   }
   const subject = issue.path.join(".") || "settings";
   const message =
-    issue.code === "invalid_union" ? unionMessage(issue) : issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-  return [{ subject, problem: message, remedy: `Set it with \`pulumi config set ${PROJECT}:${issue.path[0] as string} <value>\`.` }];
+    issue.code === "invalid_union"
+      ? unionMessage(issue)
+      : issue.code === "invalid_key"
+        ? (issue.issues[0]?.message ?? issue.message)
+        : issue.message;
+  return [
+    {
+      subject,
+      problem: message,
+      remedy: `Set it with \`pulumi config set ${PROJECT}:${issue.path[0] as string} <value>\`.`,
+    },
+  ];
 }
 
 /** The most telling message of a union's branches: the one about the value, not about its type. */
@@ -241,12 +361,16 @@ function unionMessage(issue: Extract<z.core.$ZodIssue, { code: "invalid_union" }
 
 function nearest(key: string): string {
   const simple = (text: string) => text.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
-  const found = Object.keys(settings).find((known) => simple(known).includes(simple(key)) || simple(key).includes(simple(known)));
+  const found = Object.keys(settings).find(
+    (known) => simple(known).includes(simple(key)) || simple(key).includes(simple(known)),
+  );
   return found ? `; did you mean ${found}?` : "";
 }
 
 /** Overrides that would go round the checks of the setting they have. */
-const OWN_SETTING: Readonly<Record<"postgresSettings" | "pgbouncerSettings", Readonly<Record<string, keyof typeof settings>>>> = {
+const OWN_SETTING: Readonly<
+  Record<"postgresSettings" | "pgbouncerSettings", Readonly<Record<string, keyof typeof settings>>>
+> = {
   postgresSettings: { max_connections: "postgresMaxConnections" },
   pgbouncerSettings: {
     max_client_conn: "pgbouncerMaxClientConn",
@@ -281,10 +405,18 @@ function impossible(config: z.output<typeof schema>, stack: string): Problem[] {
     refuse("profile", "ci keeps data in memory only, and protect asks to keep it", "Remove one of the two.");
   }
   if (profileOf(stack, config.profile) === "ci" && stack !== "dev" && !ephemeralKind(stack)) {
-    refuse("profile", `ci throws data away, and "${stack}" is no name of such a stack`, "Name the stack ci-… or pr-…, or use the standard profile.");
+    refuse(
+      "profile",
+      `ci throws data away, and "${stack}" is no name of such a stack`,
+      "Name the stack ci-… or pr-…, or use the standard profile.",
+    );
   }
   if (config.expiresAfterHours && !ephemeralKind(stack)) {
-    refuse("expiresAfterHours", `only stacks named ci-… or pr-… may expire, not "${stack}"`, "Remove it, or rename the stack.");
+    refuse(
+      "expiresAfterHours",
+      `only stacks named ci-… or pr-… may expire, not "${stack}"`,
+      "Remove it, or rename the stack.",
+    );
   }
   const forPooler = config.postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
   if (config.pgbouncerMaxDbConnections > forPooler) {
@@ -345,7 +477,11 @@ function impossible(config: z.output<typeof schema>, stack: string): Problem[] {
     refuse("pgbouncerPort", `${pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
   }
   if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
-    refuse("networkSubnet", `${config.networkSubnet} is not the first address of a private IPv4 network`, "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.");
+    refuse(
+      "networkSubnet",
+      `${config.networkSubnet} is not the first address of a private IPv4 network`,
+      "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.",
+    );
   }
   return problems;
 }

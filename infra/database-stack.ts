@@ -44,11 +44,16 @@ export class DatabaseStack extends pulumi.ComponentResource {
     super("aiwdb:index:DatabaseStack", name, {}, opts);
     const child = { parent: this };
 
-    const certificates = new StackCertificates(`${name}-certificates`, { config, clientDirectory: args.clientDirectory }, child);
+    const certificates = new StackCertificates(
+      `${name}-certificates`,
+      { config, clientDirectory: args.clientDirectory },
+      child,
+    );
     const { networkName } = new DatabaseNetwork(`${name}-network`, { config }, child);
 
     const passwordOf = (role: keyof RolePasswords): pulumi.Input<string> =>
-      args.passwords?.[role] ?? new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
+      args.passwords?.[role] ??
+      new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
     const passwords: RolePasswords = {
       [ROLES.owner]: passwordOf(ROLES.owner),
       [ROLES.app]: passwordOf(ROLES.app),
@@ -69,11 +74,19 @@ export class DatabaseStack extends pulumi.ComponentResource {
       child,
     );
 
-    const hasMaintenance = config.profile === "standard" && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
+    const hasMaintenance =
+      config.profile === "standard" && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
     if (hasMaintenance) {
       new Maintenance(
         `${name}-maintenance`,
-        { config, certificates, networkName, image: server.image, ownerPassword: passwords[ROLES.owner], databaseName: database.databaseName },
+        {
+          config,
+          certificates,
+          networkName,
+          image: server.image,
+          ownerPassword: passwords[ROLES.owner],
+          databaseName: database.databaseName,
+        },
         child,
       );
     }
@@ -87,12 +100,18 @@ export class DatabaseStack extends pulumi.ComponentResource {
         direct: { host: directHost, port: directPort, database: databaseName },
         transaction: { host: poolerHost, port: poolerPort, database: databaseName },
         session: { host: poolerHost, port: poolerPort, database: sessionDatabase(databaseName) },
-        containers: { postgres: names.postgres, pgbouncer: names.pgbouncer, ...(hasMaintenance ? { maintenance: names.maintenance } : {}) },
+        containers: {
+          postgres: names.postgres,
+          pgbouncer: names.pgbouncer,
+          ...(hasMaintenance ? { maintenance: names.maintenance } : {}),
+        },
         roles: [...CLIENT_ROLES],
         certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
       }));
     this.passwords = pulumi.secret(
-      pulumi.all({ ...passwords, [ROLES.superuser]: server.superuser.password }) as pulumi.Output<Record<string, string>>,
+      pulumi.all({ ...passwords, [ROLES.superuser]: server.superuser.password }) as pulumi.Output<
+        Record<string, string>
+      >,
     );
     this.registerOutputs({ connections: this.connections, passwords: this.passwords });
   }

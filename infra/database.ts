@@ -63,7 +63,8 @@ export class Database extends pulumi.ComponentResource {
     );
     // What lives inside the cluster goes with its volume: nothing is dropped role by role before that.
     const inside: pulumi.CustomResourceOptions = { parent: this, provider, deletedWith: server.dataVolume };
-    const adopt = (id: string): pulumi.CustomResourceOptions => (ADOPT.has(id) ? { import: id, ignoreChanges: ["password", "template"] } : {});
+    const adopt = (id: string): pulumi.CustomResourceOptions =>
+      ADOPT.has(id) ? { import: id, ignoreChanges: ["password", "template"] } : {};
 
     const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) =>
       new postgresql.Role(
@@ -80,7 +81,14 @@ export class Database extends pulumi.ComponentResource {
 
     const database = new postgresql.Database(
       `${name}-database`,
-      { name: config.databaseName, owner: owner.name, template: "template0", encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
+      {
+        name: config.databaseName,
+        owner: owner.name,
+        template: "template0",
+        encoding: "UTF8",
+        lcCollate: "C.UTF-8",
+        lcCtype: "C.UTF-8",
+      },
       { ...inside, ...adopt(config.databaseName), protect: config.protect },
     );
     const statements = new postgresql.Extension(
@@ -91,7 +99,13 @@ export class Database extends pulumi.ComponentResource {
     const superuser: ConnectionInput = { ...server.superuser, database: database.name };
     const baseline = new DatabaseBaseline(
       `${name}-baseline`,
-      { connection: superuser, owner: lookupOwner.name, caller: pooler.name, roles: [...POOLED_ROLES], environment: environmentOf(config) },
+      {
+        connection: superuser,
+        owner: lookupOwner.name,
+        caller: pooler.name,
+        roles: [...POOLED_ROLES],
+        environment: environmentOf(config),
+      },
       { parent: this, dependsOn: [app, readonly, monitor], deletedWith: server.dataVolume },
     );
 

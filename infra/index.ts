@@ -13,7 +13,9 @@ const settings = Object.fromEntries(
     .map(([key, value]) => [key.slice(PROJECT.length + 1), value]),
 );
 
-const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_SETTINGS.map((key) => secrets.getSecret(key));
+const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_SETTINGS.map((key) =>
+  secrets.getSecret(key),
+);
 const database = new DatabaseStack("database", {
   stack,
   settings,

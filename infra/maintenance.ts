@@ -47,7 +47,10 @@ export class Maintenance extends pulumi.ComponentResource {
         image: args.image,
         uid: POSTGRES_UID,
         files: {
-          pgpass: { content: pulumi.interpolate`*:*:*:${ROLES.owner}:${pulumi.output(args.ownerPassword).apply(escapePgpass)}\n`, mode: PRIVATE },
+          pgpass: {
+            content: pulumi.interpolate`*:*:*:${ROLES.owner}:${pulumi.output(args.ownerPassword).apply(escapePgpass)}\n`,
+            mode: PRIVATE,
+          },
           "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE },
           "tls/client.crt": { content: client.certPem, mode: PRIVATE },
           "tls/client.key": { content: client.privateKeyPem, mode: PRIVATE },
@@ -64,11 +67,15 @@ export class Maintenance extends pulumi.ComponentResource {
     new docker.Container(
       `${name}-container`,
       {
-        ...hardened(config, { memoryMiB: 64, cpus: 0.5, tmpfs: {
+        ...hardened(config, {
+          memoryMiB: 64,
+          cpus: 0.5,
+          tmpfs: {
             "/tmp": "rw,noexec,nosuid,nodev,size=1m,uid=999,gid=999,mode=0700",
             // Declared by the image; unmounted, the engine would make a nameless volume for it.
             "/var/lib/postgresql/data": "rw,noexec,nosuid,nodev,size=1m,uid=999,gid=999,mode=0700",
-          } }),
+          },
+        }),
         name: names.maintenance,
         hostname: names.maintenance,
         image: args.image,
@@ -89,13 +96,18 @@ export class Maintenance extends pulumi.ComponentResource {
         ],
         healthcheck: {
           // Two turns without a success, and a while for the run itself.
-          tests: ["CMD-SHELL", `test -n "$(find /tmp/last-success -mmin -${config.maintenanceIntervalMin * 2 + 10} 2>/dev/null)"`],
+          tests: [
+            "CMD-SHELL",
+            `test -n "$(find /tmp/last-success -mmin -${config.maintenanceIntervalMin * 2 + 10} 2>/dev/null)"`,
+          ],
           interval: goDuration(config.healthCheckIntervalSec),
           timeout: goDuration(5),
           retries: 3,
           startPeriod: goDuration(120),
         },
-        networksAdvanced: [{ name: args.networkName, ipv4Address: addresses(config).maintenance, aliases: ["maintenance"] }],
+        networksAdvanced: [
+          { name: args.networkName, ipv4Address: addresses(config).maintenance, aliases: ["maintenance"] },
+        ],
         volumes: [{ volumeName: volume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true }],
       },
       { parent: this, dependsOn: files, deleteBeforeReplace: true },

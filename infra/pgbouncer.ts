@@ -6,7 +6,14 @@ import type { StackConfig } from "./config.ts";
 import { hardened, healthcheck } from "./hardening.ts";
 import { engineNames, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
-import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_PORT, pgbouncerRestartKey, renderPgbouncerHba, renderPgbouncerIni, renderUserlist } from "./render/pgbouncer-ini.ts";
+import {
+  PGBOUNCER_CONFIG_DIR,
+  PGBOUNCER_PORT,
+  pgbouncerRestartKey,
+  renderPgbouncerHba,
+  renderPgbouncerIni,
+  renderUserlist,
+} from "./render/pgbouncer-ini.ts";
 import { ContainerReady, Image, VolumeFiles } from "./resources.ts";
 
 /** The image's account; see infra/images/pgbouncer. */
@@ -80,7 +87,9 @@ export class PgBouncer extends pulumi.ComponentResource {
         image: image.tag,
         healthcheck: healthcheck(config),
         ulimits: [{ name: "nofile", soft: descriptors, hard: descriptors }],
-        networksAdvanced: [{ name: args.networkName, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] }],
+        networksAdvanced: [
+          { name: args.networkName, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] },
+        ],
         ports: [{ internal: PGBOUNCER_PORT, external: config.pgbouncerPort, ip: config.pgbouncerPublishAddress }],
         volumes: [{ volumeName: configVolume.name, containerPath: PGBOUNCER_CONFIG_DIR, readOnly: true }],
       },
@@ -88,7 +97,14 @@ export class PgBouncer extends pulumi.ComponentResource {
     );
     const ready = new ContainerReady(
       `${name}-ready`,
-      { container: container.name, containerId: container.id, host: reachable, port: config.pgbouncerPort, pidsLimit: 32, timeoutSec: 60 },
+      {
+        container: container.name,
+        containerId: container.id,
+        host: reachable,
+        port: config.pgbouncerPort,
+        pidsLimit: 32,
+        timeoutSec: 60,
+      },
       { parent: this },
     );
     this.host = ready.readyHost;

@@ -45,7 +45,11 @@ export class PostgresServer extends pulumi.ComponentResource {
       { name: names.dataVolume, labels, ...(config.profile === "ci" ? inMemory(config.postgresMemoryMiB) : {}) },
       { parent: this, protect: config.protect, retainOnDelete: config.protect },
     );
-    const configVolume = new docker.Volume(`${name}-config`, { name: names.postgresConfigVolume, labels }, { parent: this });
+    const configVolume = new docker.Volume(
+      `${name}-config`,
+      { name: names.postgresConfigVolume, labels },
+      { parent: this },
+    );
     const files = new VolumeFiles(
       `${name}-files`,
       {
@@ -97,7 +101,14 @@ export class PostgresServer extends pulumi.ComponentResource {
     );
     const ready = new ContainerReady(
       `${name}-ready`,
-      { container: container.name, containerId: container.id, host: LOOPBACK, port: config.postgresPort, pidsLimit: 64 + config.postgresMaxConnections * 2, timeoutSec: 180 },
+      {
+        container: container.name,
+        containerId: container.id,
+        host: LOOPBACK,
+        port: config.postgresPort,
+        pidsLimit: 64 + config.postgresMaxConnections * 2,
+        timeoutSec: 180,
+      },
       { parent: this },
     );
     const password = new Password(`${name}-superuser-password`, { version: config.passwordVersion }, { parent: this });
@@ -125,7 +136,11 @@ export class PostgresServer extends pulumi.ComponentResource {
 function inMemory(sizeMiB: number): Partial<docker.VolumeArgs> {
   return {
     driver: "local",
-    driverOpts: { type: "tmpfs", device: "tmpfs", o: `size=${sizeMiB}m,uid=${POSTGRES_UID},gid=${POSTGRES_UID},mode=0700` },
+    driverOpts: {
+      type: "tmpfs",
+      device: "tmpfs",
+      o: `size=${sizeMiB}m,uid=${POSTGRES_UID},gid=${POSTGRES_UID},mode=0700`,
+    },
   };
 }
 

@@ -95,7 +95,13 @@ export class SuperuserPassword extends OwnResource {
     args: { container: pulumi.Input<string>; volume: pulumi.Input<string>; connection: ConnectionInput },
     opts?: pulumi.CustomResourceOptions,
   ) {
-    super("SuperuserPassword", name, { ...args, connection: pulumi.secret(args.connection) }, ["readyHost", "readyPort"], opts);
+    super(
+      "SuperuserPassword",
+      name,
+      { ...args, connection: pulumi.secret(args.connection) },
+      ["readyHost", "readyPort"],
+      opts,
+    );
   }
 }
 

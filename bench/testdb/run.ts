@@ -34,9 +34,11 @@ const say = (line = "") => {
   lines.push(line);
   process.stdout.write(`${line}\n`);
 };
-const quantile = (times: readonly number[], q: number) => times.toSorted((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * q))] ?? Number.NaN;
+const quantile = (times: readonly number[], q: number) =>
+  times.toSorted((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * q))] ?? Number.NaN;
 const ms = (time: number) => time.toFixed(time < 10 ? 2 : 1);
-const spread = (times: readonly number[]) => `${ms(quantile(times, 0))} | ${ms(quantile(times, 0.5))} | ${ms(quantile(times, 0.95))} | ${ms(quantile(times, 0.99))}`;
+const spread = (times: readonly number[]) =>
+  `${ms(quantile(times, 0))} | ${ms(quantile(times, 0.5))} | ${ms(quantile(times, 0.95))} | ${ms(quantile(times, 0.99))}`;
 const timed = async (work: () => Promise<unknown>): Promise<number> => {
   const start = performance.now();
   await work();
@@ -49,8 +51,12 @@ const head = (...columns: string[]) => {
 
 say(`# Test databases, ${new Date().toISOString().slice(0, 10)}`);
 say();
-say(`${cpus().length} cores (${cpus()[0]?.model.trim()}), ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}, Node ${process.version}, shared machine, load at the start ${loadavg()[0]?.toFixed(1)}.`);
-say("PostgreSQL 16 with the settings of the profile ci, data in memory, mTLS and SCRAM on every connection, over loopback. Milliseconds.");
+say(
+  `${cpus().length} cores (${cpus()[0]?.model.trim()}), ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}, Node ${process.version}, shared machine, load at the start ${loadavg()[0]?.toFixed(1)}.`,
+);
+say(
+  "PostgreSQL 16 with the settings of the profile ci, data in memory, mTLS and SCRAM on every connection, over loopback. Milliseconds.",
+);
 say("Ratios count; absolute figures move with the machine's load. The server and all takers share the cores.");
 
 // Start of everything.
@@ -59,13 +65,17 @@ say("## Start to the first database");
 say();
 const starts: number[] = [];
 const floors: number[] = [];
-const migrations = readdirSync(path.join(ROOT, "migrations")).filter((file) => file.endsWith(".up.sql")).sort();
+const migrations = readdirSync(path.join(ROOT, "migrations"))
+  .filter((file) => file.endsWith(".up.sql"))
+  .sort();
 for (let round = 0; round < 3; round++) {
   if (round > 0) await aiwdb("testdb", "stop");
-  starts.push(await timed(async () => {
-    await aiwdb("testdb", "start", "--engine", "local");
-    await aiwdb("testdb", "create", "--ttl", "5");
-  }));
+  starts.push(
+    await timed(async () => {
+      await aiwdb("testdb", "start", "--engine", "local");
+      await aiwdb("testdb", "create", "--ttl", "5");
+    }),
+  );
 }
 head("what", "min", "median", "p95", "p99");
 say(`| \`aiwdb testdb start --engine local\` and \`create\`, two processes | ${spread(starts)} |`);
@@ -74,13 +84,27 @@ const server = readServer(NAME);
 const superuser = server.roles.postgres;
 const libpq = {
   ...process.env,
-  PGHOST: server.direct.host, PGPORT: String(server.direct.port), PGUSER: "postgres", PGPASSWORD: superuser.password,
-  PGSSLMODE: "verify-full", PGSSLROOTCERT: superuser.sslRootCert, PGSSLCERT: superuser.sslCert, PGSSLKEY: superuser.sslKey,
+  PGHOST: server.direct.host,
+  PGPORT: String(server.direct.port),
+  PGUSER: "postgres",
+  PGPASSWORD: superuser.password,
+  PGSSLMODE: "verify-full",
+  PGSSLROOTCERT: superuser.sslRootCert,
+  PGSSLCERT: superuser.sslCert,
+  PGSSLKEY: superuser.sslKey,
   MIGRATIONS: path.join(ROOT, "migrations"),
 };
 for (let round = 0; round < 3; round++) {
   await run("psql", ["-qXd", "postgres", "-c", `create database bare${round} template template0`], { env: libpq });
-  floors.push(await timed(() => run("psql", ["-qX1d", `bare${round}`, ...migrations.flatMap((file) => ["-f", path.join(ROOT, "migrations", file)])], { env: libpq, maxBuffer: 1e8 }).catch(() => {})));
+  floors.push(
+    await timed(() =>
+      run(
+        "psql",
+        ["-qX1d", `bare${round}`, ...migrations.flatMap((file) => ["-f", path.join(ROOT, "migrations", file)])],
+        { env: libpq, maxBuffer: 1e8 },
+      ).catch(() => {}),
+    ),
+  );
   await run("psql", ["-qXd", "postgres", "-c", `drop database bare${round}`], { env: libpq });
 }
 say(`| psql of all migrations into an empty database, server running | ${spread(floors)} |`);
@@ -125,7 +149,15 @@ say(`| IntegreSQL, published (not measured here: not to be had from a registry) 
 say();
 say("## Cold clone against the bare statement, alternating, no pool at work");
 say();
-execFileSync("kill", [String((JSON.parse(readFileSync(path.join(home, "data/ai-workflow-database/stacks", NAME, "testdb.pid"), "utf8")) as { pid: number }).pid)]);
+execFileSync("kill", [
+  String(
+    (
+      JSON.parse(readFileSync(path.join(home, "data/ai-workflow-database/stacks", NAME, "testdb.pid"), "utf8")) as {
+        pid: number;
+      }
+    ).pid,
+  ),
+]);
 await wait(1_500);
 const bareClient = new pg.Client(adminConfig(server, "postgres"));
 await bareClient.connect();
@@ -135,12 +167,16 @@ const cold: number[] = [];
 const coldDrop: number[] = [];
 const walLog: number[] = [];
 for (let count = 0; count < 40; count++) {
-  bare.push(await timed(() => bareClient.query(`create database bare template ${template.database} strategy file_copy`)));
+  bare.push(
+    await timed(() => bareClient.query(`create database bare template ${template.database} strategy file_copy`)),
+  );
   bareDrop.push(await timed(() => bareClient.query("drop database bare")));
   let name = "";
   cold.push(await timed(async () => (name = await createClone(registry, template, "taken"))));
   coldDrop.push(await timed(() => dropClone(registry, name)));
-  walLog.push(await timed(() => bareClient.query(`create database bare template ${template.database} strategy wal_log`)));
+  walLog.push(
+    await timed(() => bareClient.query(`create database bare template ${template.database} strategy wal_log`)),
+  );
   await bareClient.query("drop database bare");
 }
 head("what", "min", "median", "p95", "p99");
@@ -158,9 +194,13 @@ say("## Where CREATE DATABASE spends its time");
 say();
 await bareClient.query("create database small template template0");
 const files = async (database: string) =>
-  (await bareClient.query<{ files: number; bytes: number }>(
-    `select count(*)::integer as files, sum((pg_stat_file(folder || '/' || name)).size)::float8 as bytes
-       from (select 'base/' || oid as folder from pg_database where datname = $1) as place, pg_ls_dir(folder) as name`, [database])).rows[0];
+  (
+    await bareClient.query<{ files: number; bytes: number }>(
+      `select count(*)::integer as files, sum((pg_stat_file(folder || '/' || name)).size)::float8 as bytes
+       from (select 'base/' || oid as folder from pg_database where datname = $1) as place, pg_ls_dir(folder) as name`,
+      [database],
+    )
+  ).rows[0];
 const template0: number[] = [];
 const checkpoints: number[] = [];
 for (let count = 0; count < 20; count++) {
@@ -171,8 +211,12 @@ for (let count = 0; count < 20; count++) {
 const [whole, small] = [await files(template.database), await files("small")];
 head("what", "min", "median", "p95", "p99");
 say(`| CHECKPOINT with nothing to write (the statement makes two) | ${spread(checkpoints)} |`);
-say(`| CREATE DATABASE of an empty database: ${small?.files} files, ${((small?.bytes ?? 0) / 1024 ** 2).toFixed(1)} MiB | ${spread(template0)} |`);
-say(`| of the template: ${whole?.files} files, ${((whole?.bytes ?? 0) / 1024 ** 2).toFixed(1)} MiB | ${spread(bare)} |`);
+say(
+  `| CREATE DATABASE of an empty database: ${small?.files} files, ${((small?.bytes ?? 0) / 1024 ** 2).toFixed(1)} MiB | ${spread(template0)} |`,
+);
+say(
+  `| of the template: ${whole?.files} files, ${((whole?.bytes ?? 0) / 1024 ** 2).toFixed(1)} MiB | ${spread(bare)} |`,
+);
 await bareClient.query("drop database small");
 
 // Parallel takers, against pgtestdb.
@@ -182,16 +226,18 @@ say();
 const ours = new Map<string, number[]>();
 const parallel = async (label: string, takers: number, total: number) => {
   const times: number[] = [];
-  await Promise.all(Array.from({ length: takers }, async () => {
-    for (let count = 0; count < Math.max(2, total / takers); count++) {
-      const start = performance.now();
-      const db = await testDatabase();
-      const client = await db.connect();
-      await client.query("select count(*) from users");
-      times.push(performance.now() - start);
-      await db.drop();
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: takers }, async () => {
+      for (let count = 0; count < Math.max(2, total / takers); count++) {
+        const start = performance.now();
+        const db = await testDatabase();
+        const client = await db.connect();
+        await client.query("select count(*) from users");
+        times.push(performance.now() - start);
+        await db.drop();
+      }
+    }),
+  );
   ours.set(`${label} ${takers}`, times);
 };
 for (const takers of [1, 8, 32]) await parallel("cold", takers, 64);
@@ -202,20 +248,39 @@ for (const takers of [1, 8, 32]) {
 }
 const theirs = new Map<number, number[]>();
 try {
-  const { stdout } = await run("go", ["test", "-count=1", "-v", "-run", "TestTimes", "."], { cwd: path.join(import.meta.dirname, "pgtestdb"), env: libpq, maxBuffer: 1e8 });
+  const { stdout } = await run("go", ["test", "-count=1", "-v", "-run", "TestTimes", "."], {
+    cwd: path.join(import.meta.dirname, "pgtestdb"),
+    env: libpq,
+    maxBuffer: 1e8,
+  });
   for (const [, json] of stdout.matchAll(/RESULT (.*)/g)) {
     const { takers, times } = JSON.parse(json ?? "") as { takers: number; times: number[] };
     theirs.set(takers, times);
   }
 } catch (error) {
-  say(`pgtestdb could not be run: ${(error as { stdout?: string; message: string }).stdout?.slice(-500) ?? (error as Error).message}`);
+  say(
+    `pgtestdb could not be run: ${(error as { stdout?: string; message: string }).stdout?.slice(-500) ?? (error as Error).message}`,
+  );
 }
-head("takers", "cold: median, p95", "pool: median, p95", "pgtestdb 0.1.1: median, p95", "cold to pgtestdb", "pool to pgtestdb");
+head(
+  "takers",
+  "cold: median, p95",
+  "pool: median, p95",
+  "pgtestdb 0.1.1: median, p95",
+  "cold to pgtestdb",
+  "pool to pgtestdb",
+);
 for (const takers of [1, 8, 32]) {
-  const [coldTimes, poolTimes, other] = [ours.get(`cold ${takers}`) ?? [], ours.get(`pool ${takers}`) ?? [], theirs.get(takers) ?? []];
+  const [coldTimes, poolTimes, other] = [
+    ours.get(`cold ${takers}`) ?? [],
+    ours.get(`pool ${takers}`) ?? [],
+    theirs.get(takers) ?? [],
+  ];
   const two = (times: number[]) => `${ms(quantile(times, 0.5))}, ${ms(quantile(times, 0.95))}`;
   const ratio = (times: number[]) => (quantile(times, 0.5) / quantile(other, 0.5)).toFixed(2);
-  say(`| ${takers} | ${two(coldTimes)} | ${two(poolTimes)} | ${two(other)} | ${ratio(coldTimes)} | ${ratio(poolTimes)} |`);
+  say(
+    `| ${takers} | ${two(coldTimes)} | ${two(poolTimes)} | ${two(other)} | ${ratio(coldTimes)} | ${ratio(poolTimes)} |`,
+  );
 }
 
 // Throughput.
@@ -226,18 +291,36 @@ const workers = 32;
 const each = async (total: number, work: () => Promise<void>) => {
   let left = total;
   const start = performance.now();
-  await Promise.all(Array.from({ length: workers }, async () => {
-    while (left-- > 0) await work();
-  }));
+  await Promise.all(
+    Array.from({ length: workers }, async () => {
+      while (left-- > 0) await work();
+    }),
+  );
   return total / ((performance.now() - start) / 1_000);
 };
 const settled = async () => {
-  while ((await listDatabases(NAME)).some(({ state }) => state === "returned" || state === "dropping" || state === "creating")) await wait(20);
+  while (
+    (await listDatabases(NAME)).some(
+      ({ state }) => state === "returned" || state === "dropping" || state === "creating",
+    )
+  )
+    await wait(20);
 };
 const memory = () => {
-  const [fs, pid] = [statfsSync("/dev/shm"), Number(readFileSync(path.join("/dev/shm", `aiwdb-${process.getuid?.()}`, NAME, "data/postmaster.pid"), "utf8").split("\n")[0])];
+  const [fs, pid] = [
+    statfsSync("/dev/shm"),
+    Number(
+      readFileSync(path.join("/dev/shm", `aiwdb-${process.getuid?.()}`, NAME, "data/postmaster.pid"), "utf8").split(
+        "\n",
+      )[0],
+    ),
+  ];
   const rss = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return { diskMiB: ((fs.blocks - fs.bfree) * fs.bsize) / 1024 ** 2, serverMiB: Number(rss) / 1024, takerMiB: process.memoryUsage().rss / 1024 ** 2 };
+  return {
+    diskMiB: ((fs.blocks - fs.bfree) * fs.bsize) / 1024 ** 2,
+    serverMiB: Number(rss) / 1024,
+    takerMiB: process.memoryUsage().rss / 1024 ** 2,
+  };
 };
 const takeAndReturn = async () => {
   const db = await testDatabase();
@@ -277,4 +360,8 @@ await closeHolders();
 await closeTestDatabases();
 await aiwdb("testdb", "stop");
 rmSync(home, { recursive: true, force: true });
-if (process.argv.includes("--write")) writeFileSync(path.join(ROOT, `bench/results/${new Date().toISOString().slice(0, 10)}-testdb.md`), `${lines.join("\n")}\n`);
+if (process.argv.includes("--write"))
+  writeFileSync(
+    path.join(ROOT, `bench/results/${new Date().toISOString().slice(0, 10)}-testdb.md`),
+    `${lines.join("\n")}\n`,
+  );

@@ -8,12 +8,22 @@ import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 
-export const examples = ["npm test", "npm test -- --project unit", "npm run lint", "npm run bench -- preview", "npm run docs -- --stack ci-mine"];
+export const examples = [
+  "npm test",
+  "npm test -- --project unit",
+  "npm run lint",
+  "npm run bench -- preview",
+  "npm run docs -- --stack ci-mine",
+];
 
 /** Runs a program of node_modules in the checkout with the terminal's own output. */
 function runNode(script: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, script), ...args], { cwd: PACKAGE_ROOT, env, stdio: "inherit" });
+    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, script), ...args], {
+      cwd: PACKAGE_ROOT,
+      env,
+      stdio: "inherit",
+    });
     child.on("error", reject);
     child.on("close", (code) => resolve(code ?? 1));
   });
@@ -29,7 +39,8 @@ const test = defineCommand({
   async run({ rawArgs }) {
     const output = createOutput({ json: false });
     const { env } = await setUp({ report: output.progress });
-    process.exitCode = (await runNode("node_modules/vitest/vitest.mjs", ["run", ...passedOn(rawArgs)], env)) === 0 ? 0 : 1;
+    process.exitCode =
+      (await runNode("node_modules/vitest/vitest.mjs", ["run", ...passedOn(rawArgs)], env)) === 0 ? 0 : 1;
   },
 });
 
@@ -67,7 +78,8 @@ const build = defineCommand({
   async run() {
     const { cleanBuild, completeBuild } = await import("../build.ts");
     cleanBuild(PACKAGE_ROOT);
-    if ((await runNode("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"], process.env)) !== 0) throw new ToolError("The package does not compile.");
+    if ((await runNode("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"], process.env)) !== 0)
+      throw new ToolError("The package does not compile.");
     completeBuild(PACKAGE_ROOT);
   },
 });

@@ -19,11 +19,23 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: { name: "down", description: "Remove a stack: containers, network, volumes, certificates. Data of stacks other than dev, ci-… and pr-… only with --delete-data" },
+  meta: {
+    name: "down",
+    description:
+      "Remove a stack: containers, network, volumes, certificates. Data of stacks other than dev, ci-… and pr-… only with --delete-data",
+  },
   args: {
     ...stackArguments,
-    "delete-data": { type: "boolean", default: false, description: "Also for a stack that is not disposable: its data volume goes too" },
-    engine: { type: "boolean", default: false, description: "Then stop the Docker Engine that `up` started; never one of the user's own" },
+    "delete-data": {
+      type: "boolean",
+      default: false,
+      description: "Also for a stack that is not disposable: its data volume goes too",
+    },
+    engine: {
+      type: "boolean",
+      default: false,
+      description: "Then stop the Docker Engine that `up` started; never one of the user's own",
+    },
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
@@ -42,12 +54,22 @@ export default defineCommand({
     const isEmpty = objects.containers.length + objects.networks.length + objects.volumes.length === 0;
     if ((exists && (state?.length ?? 2) > 1) || !isEmpty) {
       refuseLoss(stack, config.protect, args["delete-data"], objects.volumes);
-      output.progress(`removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`);
+      output.progress(
+        `removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`,
+      );
       clearDeadLocks(stack, output.warn);
       if (exists) {
         const settings = ["--config-file", effectiveSettings(session)];
-        const { exitCode, stderr } = await display(session, ["destroy", ...session.stackArguments, ...settings, "--yes"], args.json);
-        if (exitCode !== 0) throw explain(session, stderr) ?? new ToolError(`\`pulumi destroy\` failed for stack "${stack}"; run \`down\` again, it goes on from there.`);
+        const { exitCode, stderr } = await display(
+          session,
+          ["destroy", ...session.stackArguments, ...settings, "--yes"],
+          args.json,
+        );
+        if (exitCode !== 0)
+          throw (
+            explain(session, stderr) ??
+            new ToolError(`\`pulumi destroy\` failed for stack "${stack}"; run \`down\` again, it goes on from there.`)
+          );
       }
       await removeOrphans(docker, stack, [], output.progress);
       for (const volume of (await listObjects(docker, stack)).volumes) {
@@ -63,7 +85,11 @@ export default defineCommand({
 
 async function stopEngine(output: { text(line: string): void }): Promise<void> {
   const stopped = await stopPrivateEngine();
-  output.text(stopped === undefined ? "engine: none was started by this package; yours is left alone" : `engine: stopped (${stopped})`);
+  output.text(
+    stopped === undefined
+      ? "engine: none was started by this package; yours is left alone"
+      : `engine: stopped (${stopped})`,
+  );
 }
 
 function refuseLoss(stack: string, isProtected: boolean, deleteData: boolean, volumes: readonly string[]): void {
@@ -78,7 +104,11 @@ function refuseLoss(stack: string, isProtected: boolean, deleteData: boolean, vo
   }
   if (!isDisposable(stack) && !deleteData) {
     throw new StateError(`Stack "${stack}" is not disposable; nothing has been changed:`, [
-      { subject: "--delete-data", problem: `would delete ${volumes.join(", ") || "its volumes"}`, remedy: "Back up, then repeat the command with --delete-data." },
+      {
+        subject: "--delete-data",
+        problem: `would delete ${volumes.join(", ") || "its volumes"}`,
+        remedy: "Back up, then repeat the command with --delete-data.",
+      },
     ]);
   }
 }

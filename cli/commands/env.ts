@@ -11,7 +11,8 @@ export default defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const variables = libpqEnvironment(await requestedConnection(args, output));
-    for (const [name, value] of Object.entries(variables)) output.text(`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
+    for (const [name, value] of Object.entries(variables))
+      output.text(`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
     output.json(variables);
   },
 });

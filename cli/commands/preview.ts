@@ -5,7 +5,15 @@ import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { backendUrl, readStateFile } from "../stack/backend.ts";
 import { isDisposable, passphraseGiven } from "../stack/passphrase.ts";
-import { display, effectiveSettings, ensureStack, explain, openSession, openTemporarySession, type Session } from "../stack/session.ts";
+import {
+  display,
+  effectiveSettings,
+  ensureStack,
+  explain,
+  openSession,
+  openTemporarySession,
+  type Session,
+} from "../stack/session.ts";
 import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
 
 export const examples = ["aiwdb preview", "aiwdb preview --stack prod", "aiwdb preview --expect-no-changes   # in CI"];
@@ -22,12 +30,17 @@ export default defineCommand({
     checkAgreement(readStackConfig(stack));
     const state = readStateFile(stack); // one that cannot be read is named before anything else
     const toolchain = await setUp({ report: output.progress, images: false });
-    const flags = ["--diff", ...(args["expect-no-changes"] ? ["--expect-no-changes"] : []), ...(args.json ? ["--json"] : [])];
+    const flags = [
+      "--diff",
+      ...(args["expect-no-changes"] ? ["--expect-no-changes"] : []),
+      ...(args.json ? ["--json"] : []),
+    ];
     const show = async (session: Session) => {
       await ensureStack(session);
       const settings = ["--config-file", effectiveSettings(session)];
       const result = await display(session, ["preview", ...session.stackArguments, ...settings, ...flags], false);
-      if (result.exitCode !== 0) throw explain(session, result.stderr) ?? new ToolError(`The preview of stack "${stack}" failed.`);
+      if (result.exitCode !== 0)
+        throw explain(session, result.stderr) ?? new ToolError(`The preview of stack "${stack}" failed.`);
     };
     if (state === undefined && backendUrl().startsWith("file://") && !passphraseGiven() && !isDisposable(stack)) {
       output.warn(`stack ${stack} does not exist yet: this is what a first \`up\` would create`);

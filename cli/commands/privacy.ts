@@ -17,7 +17,12 @@ const user = { type: "string", required: true, description: "Id of the user", va
 const yes = { type: "boolean", default: false, description: "Really do it: it cannot be undone" } as const;
 
 /** Calls one of the functions in schema privacy as the owner. */
-async function call(args: { stack: string; json: boolean }, output: Output, sql: string, values: readonly unknown[]): Promise<unknown> {
+async function call(
+  args: { stack: string; json: boolean },
+  output: Output,
+  sql: string,
+  values: readonly unknown[],
+): Promise<unknown> {
   const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
   return withConnection(connection, async (client) => {
     try {
@@ -25,20 +30,28 @@ async function call(args: { stack: string; json: boolean }, output: Output, sql:
     } catch (error) {
       const { code, message, hint } = error as { code?: string; message: string; hint?: string };
       // Raised by the functions themselves, in words made for people.
-      if (code === "P0002" || code === "55000" || code === "0A000" || code === "P0001") throw new StateError(message, hint ? [{ subject: "what to do", problem: hint }] : []);
+      if (code === "P0002" || code === "55000" || code === "0A000" || code === "P0001")
+        throw new StateError(message, hint ? [{ subject: "what to do", problem: hint }] : []);
       throw error;
     }
   });
 }
 
 function userId(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError("Which user?", [{ subject: "--user", problem: `${JSON.stringify(text)} is no id of a user` }]);
+  if (!/^\d{1,9}$/.test(text))
+    throw new UsageError("Which user?", [{ subject: "--user", problem: `${JSON.stringify(text)} is no id of a user` }]);
   return Number(text);
 }
 
 function refuseUnless(confirmed: boolean, what: string): void {
   if (confirmed) return;
-  throw new UsageError(`This would ${what}; nothing has been changed.`, [{ subject: "--yes", problem: "is missing", remedy: "Export first if the data may be wanted, then repeat the command with --yes." }]);
+  throw new UsageError(`This would ${what}; nothing has been changed.`, [
+    {
+      subject: "--yes",
+      problem: "is missing",
+      remedy: "Export first if the data may be wanted, then repeat the command with --yes.",
+    },
+  ]);
 }
 
 const exportUser = defineCommand({
@@ -60,18 +73,25 @@ function removal(name: string, description: string, sql: string, what: string) {
       refuseUnless(args.yes, `${what} user ${id}`);
       const touched = (await call(args, output, sql, [id])) as Record<string, unknown>;
       output.json(touched);
-      for (const [table, rows] of Object.entries(touched)) output.text(`${table}: ${typeof rows === "object" ? JSON.stringify(rows) : String(rows)}`);
+      for (const [table, rows] of Object.entries(touched))
+        output.text(`${table}: ${typeof rows === "object" ? JSON.stringify(rows) : String(rows)}`);
     },
   });
 }
 
 const fulfil = defineCommand({
   meta: { name: "fulfil", description: "Carry out a row of privacy_requests: export or deletion" },
-  args: { ...stackArguments, request: { type: "string", required: true, description: "Id of the request", valueHint: "UUID" }, yes },
+  args: {
+    ...stackArguments,
+    request: { type: "string", required: true, description: "Id of the request", valueHint: "UUID" },
+    yes,
+  },
   async run({ args }) {
     const output = createOutput({ json: true });
     if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(args.request)) {
-      throw new UsageError("Which request?", [{ subject: "--request", problem: `${JSON.stringify(args.request)} is no UUID` }]);
+      throw new UsageError("Which request?", [
+        { subject: "--request", problem: `${JSON.stringify(args.request)} is no UUID` },
+      ]);
     }
     refuseUnless(args.yes, `carry out request ${args.request}, which may erase a user`);
     output.json(await call(args, output, "select privacy.fulfil_request($1) as result", [args.request]));
@@ -82,8 +102,18 @@ export default defineCommand({
   meta: { name: "privacy", description: "Carry out a user's rights: export, erasure, pseudonymisation" },
   subCommands: {
     export: exportUser,
-    erase: removal("erase", "Delete what is about a user; logs that stay as proof are scrubbed", "select privacy.erase_user($1) as result", "erase the data of"),
-    pseudonymise: removal("pseudonymise", "Take names, addresses and credentials away and keep what the user made", "select privacy.pseudonymise_user($1) as result", "pseudonymise"),
+    erase: removal(
+      "erase",
+      "Delete what is about a user; logs that stay as proof are scrubbed",
+      "select privacy.erase_user($1) as result",
+      "erase the data of",
+    ),
+    pseudonymise: removal(
+      "pseudonymise",
+      "Take names, addresses and credentials away and keep what the user made",
+      "select privacy.pseudonymise_user($1) as result",
+      "pseudonymise",
+    ),
     fulfil,
   },
 });

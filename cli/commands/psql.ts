@@ -18,7 +18,19 @@ export default defineCommand({
     process.exitCode = await new Promise<number>((resolve, reject) => {
       const child = spawn("psql", own, { stdio: "inherit", env: { ...process.env, ...variables } });
       child.on("error", (cause) =>
-        reject(new ToolError("psql could not be started.", [{ subject: "psql", problem: "is not on PATH", remedy: "Install PostgreSQL's client programs, or use `aiwdb url` with another client." }], { cause })),
+        reject(
+          new ToolError(
+            "psql could not be started.",
+            [
+              {
+                subject: "psql",
+                problem: "is not on PATH",
+                remedy: "Install PostgreSQL's client programs, or use `aiwdb url` with another client.",
+              },
+            ],
+            { cause },
+          ),
+        ),
       );
       child.on("close", (code) => resolve(code === 0 ? 0 : 1));
     });

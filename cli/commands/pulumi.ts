@@ -4,13 +4,20 @@ import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { display, effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
 
-export const examples = ["aiwdb pulumi -- stack export", "aiwdb pulumi --stack prod -- refresh --yes", "aiwdb pulumi -- cancel"];
+export const examples = [
+  "aiwdb pulumi -- stack export",
+  "aiwdb pulumi --stack prod -- refresh --yes",
+  "aiwdb pulumi -- cancel",
+];
 
 /** Verbs that read the stack's settings file. */
 const WITH_SETTINGS = new Set(["up", "update", "preview", "destroy", "refresh", "import", "watch"]);
 
 export default defineCommand({
-  meta: { name: "pulumi", description: "Run any Pulumi command on the stack, with the programs, state and passphrase `up` uses" },
+  meta: {
+    name: "pulumi",
+    description: "Run any Pulumi command on the stack, with the programs, state and passphrase `up` uses",
+  },
   args: stackArguments,
   async run({ args, rawArgs }) {
     const output = createOutput({ json: false });
@@ -20,7 +27,8 @@ export default defineCommand({
     const dashes = rawArgs.indexOf("--");
     const own = dashes < 0 ? ["--help"] : rawArgs.slice(dashes + 1);
     const settings = WITH_SETTINGS.has(own[0] ?? "") ? ["--config-file", effectiveSettings(session)] : [];
-    const stack = own.includes("--help") || ["version", "whoami", "about"].includes(own[0] ?? "") ? [] : session.stackArguments;
+    const stack =
+      own.includes("--help") || ["version", "whoami", "about"].includes(own[0] ?? "") ? [] : session.stackArguments;
     process.exitCode = (await display(session, [...own, ...stack, ...settings], false)).exitCode === 0 ? 0 : 1;
   },
 });

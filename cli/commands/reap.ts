@@ -28,12 +28,18 @@ export interface Expiry {
  */
 export function expired(stacks: readonly Expiry[], now: Date): Expiry[] {
   return stacks
-    .filter(({ stack, createdAt, expiresAt }) => ephemeralKind(stack) !== undefined && expiresAt > createdAt && expiresAt <= now)
+    .filter(
+      ({ stack, createdAt, expiresAt }) =>
+        ephemeralKind(stack) !== undefined && expiresAt > createdAt && expiresAt <= now,
+    )
     .toSorted((a, b) => a.expiresAt.getTime() - b.expiresAt.getTime());
 }
 
 export default defineCommand({
-  meta: { name: "reap", description: "Remove the stacks named ci-… and pr-… that are past their expiry, and only those" },
+  meta: {
+    name: "reap",
+    description: "Remove the stacks named ci-… and pr-… that are past their expiry, and only those",
+  },
   args: {
     "dry-run": { type: "boolean", default: false, description: "Only say which" },
     json: { type: "boolean", default: false, description: "Print the result as JSON on stdout" },
@@ -50,8 +56,15 @@ export default defineCommand({
       if (failure === undefined) forgetServer(stack);
       else problems.push({ subject: stack, problem: failure });
     }
-    if (due.length === 0) output.text(`nothing to remove; ${all.length} stack${all.length === 1 ? "" : "s"} may expire later`);
-    output.json({ removed: args["dry-run"] ? [] : due.map(({ stack }) => stack).filter((stack) => !problems.some(({ subject }) => subject === stack)), due, all });
+    if (due.length === 0)
+      output.text(`nothing to remove; ${all.length} stack${all.length === 1 ? "" : "s"} may expire later`);
+    output.json({
+      removed: args["dry-run"]
+        ? []
+        : due.map(({ stack }) => stack).filter((stack) => !problems.some(({ subject }) => subject === stack)),
+      due,
+      all,
+    });
     if (problems.length > 0) throw new ToolError("Some stacks could not be removed:", problems);
   },
 });
@@ -100,7 +113,11 @@ function lastUpdate(file: string): Date | undefined {
 /** Removes a stack as `aiwdb down` does; undefined when it is gone, else why not. */
 function remove(stack: string): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filename)}`), "down", "--stack", stack, "--json"], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(
+      process.execPath,
+      [path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filename)}`), "down", "--stack", stack, "--json"],
+      { stdio: ["ignore", "ignore", "pipe"] },
+    );
     let text = "";
     child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
     child.on("error", reject);

@@ -47,13 +47,15 @@ export default defineCommand({
         output.progress(`will take back ${name}${loss === undefined ? "" : `; loses ${loss}`}`);
       }
       const acceptDataLoss = args["accept-data-loss"];
-      if (losses.size > 0 && acceptDataLoss && args["database-url"] === undefined) await backUpStack(args.stack, output);
+      if (losses.size > 0 && acceptDataLoss && args["database-url"] === undefined)
+        await backUpStack(args.stack, output);
       return rollBack({ client, folder, migrations, plan, acceptDataLoss, report: output.progress });
     });
     if (undone.applied.length > 0 && args["database-url"] === undefined) await refreshMigrations(args.stack, output);
     output.json({ undone: undone.applied });
     output.text(undone.applied.length === 0 ? "Nothing to take back." : `Taken back: ${undone.applied.join(", ")}.`);
-    if (undone.applied.length > 0) output.text("The next `up` applies them again, unless rolloutPhase or the files say otherwise.");
+    if (undone.applied.length > 0)
+      output.text("The next `up` applies them again, unless rolloutPhase or the files say otherwise.");
   },
 });
 
@@ -65,9 +67,19 @@ async function backUpStack(stack: string, output: Output): Promise<void> {
 /** Lets Pulumi read what is applied now, so that its next preview is right. */
 async function refreshMigrations(stack: string, output: Output): Promise<void> {
   const session = openSession(stack, await setUp({ report: output.progress, images: false }));
-  const args = ["refresh", ...session.stackArguments, "--config-file", effectiveSettings(session), "--target", "**aiwdb:index:Migrations**"];
+  const args = [
+    "refresh",
+    ...session.stackArguments,
+    "--config-file",
+    effectiveSettings(session),
+    "--target",
+    "**aiwdb:index:Migrations**",
+  ];
   const { exitCode, stdout, stderr } = await capture(session, [...args, "--yes", "--skip-preview"]);
-  if (exitCode !== 0) throw new ToolError(`The database is rolled back, but Pulumi's state could not be refreshed: run \`aiwdb pulumi --stack ${stack} -- refresh\`.\n${stdout}${stderr}`);
+  if (exitCode !== 0)
+    throw new ToolError(
+      `The database is rolled back, but Pulumi's state could not be refreshed: run \`aiwdb pulumi --stack ${stack} -- refresh\`.\n${stdout}${stderr}`,
+    );
 }
 
 function readTarget(args: {

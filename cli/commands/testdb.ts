@@ -9,7 +9,11 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: { name: "testdb", description: "Databases for tests, one per test, in milliseconds: start, run, create, list, drop, psql, serve, stop" },
+  meta: {
+    name: "testdb",
+    description:
+      "Databases for tests, one per test, in milliseconds: start, run, create, list, drop, psql, serve, stop",
+  },
   subCommands: {
     start: () => import("./testdb/start.ts").then((module) => module.default),
     run: () => import("./testdb/run.ts").then((module) => module.default),

@@ -28,13 +28,36 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: { name: "up", description: "Bring a stack up, or to what its settings and migrations say: engine, images, certificates, servers, database" },
+  meta: {
+    name: "up",
+    description:
+      "Bring a stack up, or to what its settings and migrations say: engine, images, certificates, servers, database",
+  },
   args: {
     ...stackArguments,
-    yes: { type: "boolean", alias: "y", default: false, description: "Do not ask before changing a stack that is not disposable" },
-    backup: { type: "boolean", default: true, description: "Back the database up before pending migrations; dev, ci-… and pr-… stacks are not", negativeDescription: "Apply pending migrations without a backup" },
-    "reset-passwords": { type: "boolean", default: false, description: "The state was lost and the data volume kept: give every role a new password and go on with the data" },
-    "rotate-certificates": { type: "boolean", default: false, description: "Replace every leaf certificate now instead of when it is due" },
+    yes: {
+      type: "boolean",
+      alias: "y",
+      default: false,
+      description: "Do not ask before changing a stack that is not disposable",
+    },
+    backup: {
+      type: "boolean",
+      default: true,
+      description: "Back the database up before pending migrations; dev, ci-… and pr-… stacks are not",
+      negativeDescription: "Apply pending migrations without a backup",
+    },
+    "reset-passwords": {
+      type: "boolean",
+      default: false,
+      description:
+        "The state was lost and the data volume kept: give every role a new password and go on with the data",
+    },
+    "rotate-certificates": {
+      type: "boolean",
+      default: false,
+      description: "Replace every leaf certificate now instead of when it is due",
+    },
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
@@ -48,7 +71,9 @@ export default defineCommand({
     const toolchain = await setUp({ report: output.progress });
     const docker = engineClient(toolchain.engine);
     const isLocal = isLocalEngine(toolchain.engine.host);
-    const problems: Problem[] = (await Promise.all([checkMachine({ docker, isLocal }), obstacles(docker, config, isLocal)])).flat();
+    const problems: Problem[] = (
+      await Promise.all([checkMachine({ docker, isLocal }), obstacles(docker, config, isLocal)])
+    ).flat();
     refuse(stack, problems);
 
     const isNew = (state ?? []).length <= 1;
@@ -63,10 +88,21 @@ export default defineCommand({
     if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
     const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
-    if (!isNew && args.backup) await backUpBeforeMigrating(docker, stack, config.databaseName, config.rolloutPhase as Phase, state ?? [], output);
+    if (!isNew && args.backup)
+      await backUpBeforeMigrating(
+        docker,
+        stack,
+        config.databaseName,
+        config.rolloutPhase as Phase,
+        state ?? [],
+        output,
+      );
 
     // A new stack's preview would list everything; one line says as much.
-    if (isNew) output.progress(`creating stack ${stack}: certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`);
+    if (isNew)
+      output.progress(
+        `creating stack ${stack}: certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`,
+      );
     const ask = !isNew && !args.yes && !isDisposable(stack) && process.stdin.isTTY && process.stdout.isTTY;
     const flags = [...(isNew ? ["--skip-preview"] : []), ...(ask ? [] : ["--yes"])];
     await deploy(withEnvironment, flags, output, args.json);
@@ -107,20 +143,29 @@ async function agreeToTakeOver(docker: Docker, stack: string): Promise<boolean> 
   const { dataVolume } = engineNames(stack);
   const { volumes } = await listObjects(docker, stack);
   if (!volumes.includes(dataVolume)) return false;
-  if (await confirm(`Volume ${dataVolume} has data and its state is lost. Keep the data and give every role a new password?`)) return true;
-  throw new StateError(`The state of stack "${stack}" is lost, and its data volume is there; nothing has been changed:`, [
-    {
-      subject: dataVolume,
-      problem: "nobody knows its passwords any more; going on silently would lock every client out",
-      remedy:
-        "Run `npm run up -- --reset-passwords` to keep the data and give every role a new password and certificate, " +
-        "or restore the state, or remove the volume if the data is not needed.",
-    },
-  ]);
+  if (
+    await confirm(
+      `Volume ${dataVolume} has data and its state is lost. Keep the data and give every role a new password?`,
+    )
+  )
+    return true;
+  throw new StateError(
+    `The state of stack "${stack}" is lost, and its data volume is there; nothing has been changed:`,
+    [
+      {
+        subject: dataVolume,
+        problem: "nobody knows its passwords any more; going on silently would lock every client out",
+        remedy:
+          "Run `npm run up -- --reset-passwords` to keep the data and give every role a new password and certificate, " +
+          "or restore the state, or remove the volume if the data is not needed.",
+      },
+    ],
+  );
 }
 
 function refuse(stack: string, problems: readonly Problem[]): void {
-  if (problems.length > 0) throw new StateError(`Stack "${stack}" cannot be brought up; nothing has been changed:`, problems);
+  if (problems.length > 0)
+    throw new StateError(`Stack "${stack}" cannot be brought up; nothing has been changed:`, problems);
 }
 
 const ADOPTED_TYPES = ["postgresql:index/role:Role", "postgresql:index/database:Database"];
@@ -130,7 +175,15 @@ async function deploy(session: Session, flags: readonly string[], output: Output
   const up = (env: NodeJS.ProcessEnv, more: readonly string[] = []) =>
     display(
       { ...session, env },
-      ["up", ...session.stackArguments, "--config-file", effectiveSettings(session), "--suppress-outputs", ...flags, ...more],
+      [
+        "up",
+        ...session.stackArguments,
+        "--config-file",
+        effectiveSettings(session),
+        "--suppress-outputs",
+        ...flags,
+        ...more,
+      ],
       json,
     );
   const first = await up(session.env);
@@ -143,9 +196,13 @@ async function deploy(session: Session, flags: readonly string[], output: Output
   if (adoptable.length > 0) {
     output.warn(`taking over what is in the database without being in the state: ${adoptable.join(", ")}`);
     // Importing compares what is there; the run after it sets what differs, passwords among it.
-    const adopted = await up({ ...session.env, AIWDB_ADOPT: adoptable.join(",") }, ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]));
+    const adopted = await up(
+      { ...session.env, AIWDB_ADOPT: adoptable.join(",") },
+      ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]),
+    );
     if (adopted.exitCode === 0 && (await up(session.env)).exitCode === 0) return;
   }
-  throw new ToolError(`\`pulumi up\` failed for stack "${session.stack}"; what was created before is kept, and the next \`up\` goes on from there.`);
+  throw new ToolError(
+    `\`pulumi up\` failed for stack "${session.stack}"; what was created before is kept, and the next \`up\` goes on from there.`,
+  );
 }
-

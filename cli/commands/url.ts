@@ -3,10 +3,17 @@ import { createOutput } from "../output.ts";
 import { connectionArguments, requestedConnection } from "../stack/connect.ts";
 import { libpqUrl } from "../stack/libpq.ts";
 
-export const examples = ['psql "$(aiwdb url)"', "aiwdb url --role app_readonly --mode session", "aiwdb url --stack prod --role ai_workflow_owner --mode direct"];
+export const examples = [
+  'psql "$(aiwdb url)"',
+  "aiwdb url --role app_readonly --mode session",
+  "aiwdb url --stack prod --role ai_workflow_owner --mode direct",
+];
 
 export default defineCommand({
-  meta: { name: "url", description: "Print a libpq URL, password included, for psql, node-postgres, psycopg and others" },
+  meta: {
+    name: "url",
+    description: "Print a libpq URL, password included, for psql, node-postgres, psycopg and others",
+  },
   args: connectionArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });

@@ -3,7 +3,12 @@ import { renderHelp } from "../help.ts";
 
 /** docs/commands.md: the help of every command, as the program prints it. */
 export async function renderCommands(): Promise<string> {
-  const lines = ["# Commands", "", "<!-- Generated from the program's own help by `npm run docs`; changes are overwritten. -->", ""];
+  const lines = [
+    "# Commands",
+    "",
+    "<!-- Generated from the program's own help by `npm run docs`; changes are overwritten. -->",
+    "",
+  ];
   for (const name of Object.keys(commands)) {
     const { module } = await findCommand([name]);
     const below = typeof module.default.subCommands === "function" ? {} : (module.default.subCommands ?? {});

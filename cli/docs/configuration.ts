@@ -32,7 +32,10 @@ export function renderConfiguration(): string {
 }
 
 function typeOf({ type, minimum, maximum }: Limits): string {
-  const name = type === "integer" || type === "number" || type === "boolean" || type === "object" || type === "array" ? type : "text";
+  const name =
+    type === "integer" || type === "number" || type === "boolean" || type === "object" || type === "array"
+      ? type
+      : "text";
   return minimum !== undefined && maximum !== undefined ? `${name}, ${minimum} to ${maximum}` : name;
 }
 

@@ -25,5 +25,9 @@ export async function findAdoptable(session: Session): Promise<string[]> {
 async function recordedIds(session: Session): Promise<Set<string>> {
   const { stdout } = await capture(session, ["stack", "export", ...session.stackArguments]);
   const { deployment } = JSON.parse(stdout) as { deployment: { resources?: StateResource[] } };
-  return new Set((deployment.resources ?? []).filter(({ type }) => type.startsWith("postgresql:")).flatMap(({ id }) => (id ? [id] : [])));
+  return new Set(
+    (deployment.resources ?? [])
+      .filter(({ type }) => type.startsWith("postgresql:"))
+      .flatMap(({ id }) => (id ? [id] : [])),
+  );
 }

@@ -80,7 +80,13 @@ function newestReadable(stack: string, file: string): string | undefined {
   const backups = path.join(path.dirname(file), "..", "..", "backups", PROJECT, stack);
   const candidates = [
     `${file}.bak`,
-    ...(existsSync(backups) ? readdirSync(backups).filter((name) => name.endsWith(".json")).sort().reverse() : []).map((name) => path.join(backups, name)),
+    ...(existsSync(backups)
+      ? readdirSync(backups)
+          .filter((name) => name.endsWith(".json"))
+          .sort()
+          .toReversed()
+      : []
+    ).map((name) => path.join(backups, name)),
   ];
   return candidates.find(isJson);
 }
@@ -122,7 +128,8 @@ export function clearDeadLocks(stack: string, warn: (line: string) => void): voi
       {
         subject: "lock",
         problem: `held by process ${holder.pid} of ${holder.username} on ${holder.hostname} since ${holder.timestamp}`,
-        remedy: "Wait until it has ended. If it is gone for good (another machine that crashed): `aiwdb pulumi -- cancel`.",
+        remedy:
+          "Wait until it has ended. If it is gone for good (another machine that crashed): `aiwdb pulumi -- cancel`.",
       },
     ]);
   }

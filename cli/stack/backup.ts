@@ -18,7 +18,12 @@ const ARCHIVE_MAGIC = "PGDMP";
  * @returns path of the archive, for pg_restore
  * @throws ToolError if pg_dump fails or the archive cannot be read back; nothing may be changed then
  */
-export async function backUp(docker: Docker, stack: string, database: string, report: (line: string) => void): Promise<string> {
+export async function backUp(
+  docker: Docker,
+  stack: string,
+  database: string,
+  report: (line: string) => void,
+): Promise<string> {
   const container = engineNames(stack).postgres;
   const folder = privateFolder(stackFolder(stack), "backups");
   const file = path.join(folder, `${database}-${new Date().toISOString().replaceAll(":", "")}.dump`);
@@ -26,7 +31,8 @@ export async function backUp(docker: Docker, stack: string, database: string, re
   report(`backing up ${database}`);
   try {
     const begin = await dumpTo(docker, container, database, partial);
-    if (begin !== ARCHIVE_MAGIC) throw new ToolError(`The backup of ${database} is no archive of pg_dump; nothing has been changed.`);
+    if (begin !== ARCHIVE_MAGIC)
+      throw new ToolError(`The backup of ${database} is no archive of pg_dump; nothing has been changed.`);
     renameSync(partial, file);
   } catch (error) {
     rmSync(partial, { force: true });

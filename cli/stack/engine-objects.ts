@@ -20,7 +20,11 @@ export async function listObjects(docker: Docker, stack: string): Promise<Engine
     docker.listVolumes({ filters: JSON.stringify(filters) as never }),
   ]);
   return {
-    containers: containers.map(({ Names, Id, State }) => ({ name: Names[0]?.replace(/^\//, "") ?? Id, id: Id, running: State === "running" })),
+    containers: containers.map(({ Names, Id, State }) => ({
+      name: Names[0]?.replace(/^\//, "") ?? Id,
+      id: Id,
+      running: State === "running",
+    })),
     networks: networks.map(({ Name, Id }) => ({ name: Name, id: Id })),
     volumes: Volumes.map(({ Name }) => Name),
   };
@@ -74,19 +78,31 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
   const isMine = (list: readonly { name: string }[], name: string) => list.some((object) => object.name === name);
   for (const name of [names.postgres, names.pgbouncer, names.maintenance]) {
     const exists = containers.some(({ Names }) => Names.includes(`/${name}`));
-    if (exists && !isMine(mine.containers, name)) taken("container", name, `Rename or remove it, or choose another stack name with --stack.`);
+    if (exists && !isMine(mine.containers, name))
+      taken("container", name, `Rename or remove it, or choose another stack name with --stack.`);
   }
   if (networks.some(({ Name }) => Name === names.network) && !isMine(mine.networks, names.network)) {
     taken("network", names.network, "Remove it, or choose another stack name with --stack.");
   }
-  for (const name of [names.dataVolume, names.postgresConfigVolume, names.pgbouncerConfigVolume, names.maintenanceConfigVolume]) {
+  for (const name of [
+    names.dataVolume,
+    names.postgresConfigVolume,
+    names.pgbouncerConfigVolume,
+    names.maintenanceConfigVolume,
+  ]) {
     if (Volumes.some(({ Name }) => Name === name) && !mine.volumes.includes(name)) {
-      taken("volume", name, "It may hold somebody's data: look into it, then remove it or choose another stack name with --stack.");
+      taken(
+        "volume",
+        name,
+        "It may hold somebody's data: look into it, then remove it or choose another stack name with --stack.",
+      );
     }
   }
   for (const { Name, IPAM } of networks) {
     if (Name === names.network) continue;
-    const overlapping = (IPAM?.Config ?? []).find(({ Subnet }) => Subnet !== undefined && overlaps(Subnet, config.networkSubnet));
+    const overlapping = (IPAM?.Config ?? []).find(
+      ({ Subnet }) => Subnet !== undefined && overlaps(Subnet, config.networkSubnet),
+    );
     if (overlapping) {
       problems.push({
         subject: "networkSubnet",
@@ -102,10 +118,14 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
     ];
     for (const [container, address, port, setting] of published) {
       const holds = containers.some(
-        ({ Names, Ports }) => Names.includes(`/${container}`) && Ports.some(({ PublicPort }) => PublicPort === port) && isMine(mine.containers, container),
+        ({ Names, Ports }) =>
+          Names.includes(`/${container}`) &&
+          Ports.some(({ PublicPort }) => PublicPort === port) &&
+          isMine(mine.containers, container),
       );
       const problem = holds ? undefined : await portProblem(address, port);
-      if (problem) problems.push({ subject: setting, problem, remedy: `Stop what uses it, or set ${setting} to a free port.` });
+      if (problem)
+        problems.push({ subject: setting, problem, remedy: `Stop what uses it, or set ${setting} to a free port.` });
     }
   }
   return problems;

@@ -5,9 +5,16 @@ export function libpqUrl(connection: Connection): string {
   const url = new URL(`postgresql://${connection.host}:${connection.port}/${encodeURIComponent(connection.database)}`);
   url.username = encodeURIComponent(connection.user);
   url.password = encodeURIComponent(connection.password);
-  const parameters = { sslmode: "verify-full", sslrootcert: connection.sslRootCert, sslcert: connection.sslCert, sslkey: connection.sslKey };
+  const parameters = {
+    sslmode: "verify-full",
+    sslrootcert: connection.sslRootCert,
+    sslcert: connection.sslCert,
+    sslkey: connection.sslKey,
+  };
   // Spaces as %20: libpq does not read "+".
-  const query = Object.entries(parameters).map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2F", "/")}`);
+  const query = Object.entries(parameters).map(
+    ([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2F", "/")}`,
+  );
   return `${url.href}?${query.join("&")}`;
 }
 

@@ -23,17 +23,27 @@ export function passphraseGiven(): boolean {
 export function passphraseEnv(stack: string): Record<string, string> {
   const given = process.env["PULUMI_CONFIG_PASSPHRASE_FILE"];
   if (given && !existsSync(given)) {
-    throw new ConfigError("The passphrase cannot be read:", [{ subject: "PULUMI_CONFIG_PASSPHRASE_FILE", problem: `there is no file ${given}` }]);
+    throw new ConfigError("The passphrase cannot be read:", [
+      { subject: "PULUMI_CONFIG_PASSPHRASE_FILE", problem: `there is no file ${given}` },
+    ]);
   }
   if (given && !isDisposable(stack) && readFileSync(given, "utf8").trim() === "") {
     throw new ConfigError("The passphrase cannot be used:", [
-      { subject: "PULUMI_CONFIG_PASSPHRASE_FILE", problem: `${given} is empty, so the state's secrets would be readable for everybody`, remedy: "Put a real one into it." },
+      {
+        subject: "PULUMI_CONFIG_PASSPHRASE_FILE",
+        problem: `${given} is empty, so the state's secrets would be readable for everybody`,
+        remedy: "Put a real one into it.",
+      },
     ]);
   }
   if (passphraseGiven()) {
     if (!given && process.env["PULUMI_CONFIG_PASSPHRASE"] === "" && !isDisposable(stack)) {
       throw new ConfigError("The passphrase cannot be used:", [
-        { subject: "PULUMI_CONFIG_PASSPHRASE", problem: "is empty, so the state's secrets would be readable for everybody", remedy: "Give a real one." },
+        {
+          subject: "PULUMI_CONFIG_PASSPHRASE",
+          problem: "is empty, so the state's secrets would be readable for everybody",
+          remedy: "Give a real one.",
+        },
       ]);
     }
     return {};

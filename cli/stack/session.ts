@@ -50,7 +50,10 @@ export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" |
 }
 
 /** A session on a stack that does not exist yet, with a state that is thrown away: for previews without a passphrase. */
-export function openTemporarySession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session & { remove(): void } {
+export function openTemporarySession(
+  stack: string,
+  toolchain: Pick<Toolchain, "pulumi" | "env">,
+): Session & { remove(): void } {
   const folder = privateFolder(folders().state, `preview-${process.pid}`);
   const env = { ...toolchain.env, PULUMI_BACKEND_URL: `file://${folder}`, PULUMI_CONFIG_PASSPHRASE: "preview" };
   return {
@@ -100,7 +103,12 @@ export function display(session: Session, args: readonly string[], json: boolean
   return run(session, args, PACKAGE_ROOT, json ? "stderr" : "terminal");
 }
 
-function run(session: Session, args: readonly string[], cwd: string, mode: "capture" | "stderr" | "terminal"): Promise<RunResult> {
+function run(
+  session: Session,
+  args: readonly string[],
+  cwd: string,
+  mode: "capture" | "stderr" | "terminal",
+): Promise<RunResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(session.pulumi, [...args], {
       cwd,
@@ -119,7 +127,9 @@ function run(session: Session, args: readonly string[], cwd: string, mode: "capt
     // An interrupt goes to the whole process group; Pulumi ends gracefully and so do we, after it.
     const wait = () => {};
     process.on("SIGINT", wait);
-    child.on("error", (cause) => reject(new ToolError(`Pulumi could not be started (${session.pulumi}).`, [], { cause })));
+    child.on("error", (cause) =>
+      reject(new ToolError(`Pulumi could not be started (${session.pulumi}).`, [], { cause })),
+    );
     child.on("close", (code, signal) => {
       process.off("SIGINT", wait);
       resolve({ exitCode: code ?? (signal ? 1 : 0), ...output });
@@ -132,7 +142,10 @@ export async function stackExists(session: Session): Promise<boolean> {
   const url = session.env["PULUMI_BACKEND_URL"] ?? backendUrl();
   if (url.startsWith("file://")) return readStateFile(session.stack, url) !== undefined;
   const { exitCode, stdout } = await capture(session, ["stack", "ls", "--json"]);
-  return exitCode === 0 && (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name.split("/").at(-1) === session.stack);
+  return (
+    exitCode === 0 &&
+    (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name.split("/").at(-1) === session.stack)
+  );
 }
 
 /** Makes the stack's state if there is none. */
@@ -143,8 +156,15 @@ export async function ensureStack(session: Session): Promise<void> {
   const folder = settings.hasSecretsProvider ? PACKAGE_ROOT : projectFolder(session);
   const copy = path.join(folder, `Pulumi.${session.stack}.yaml`);
   if (folder !== PACKAGE_ROOT) rmSync(copy, { force: true }); // the salt of a stack that is gone
-  const { exitCode, stderr } = await capture(session, ["stack", "init", session.stack, "--non-interactive", "--no-select"], folder);
-  if (exitCode !== 0) throw new ToolError(`The state of stack "${session.stack}" could not be created in ${backendUrl()}: ${stderr.trim()}`);
+  const { exitCode, stderr } = await capture(
+    session,
+    ["stack", "init", session.stack, "--non-interactive", "--no-select"],
+    folder,
+  );
+  if (exitCode !== 0)
+    throw new ToolError(
+      `The state of stack "${session.stack}" could not be created in ${backendUrl()}: ${stderr.trim()}`,
+    );
 }
 
 /** Stack outputs with their secrets. */
@@ -156,11 +176,25 @@ export interface StackOutputs {
 /** @throws StateError when there is no such stack, or it was never brought up */
 export async function readOutputs(session: Session): Promise<StackOutputs> {
   const missing = new StateError(`Stack "${session.stack}" is not up.`, [
-    { subject: session.stack, problem: "it has no outputs yet", remedy: `Run \`npm run up -- --stack ${session.stack}\`.` },
+    {
+      subject: session.stack,
+      problem: "it has no outputs yet",
+      remedy: `Run \`npm run up -- --stack ${session.stack}\`.`,
+    },
   ]);
   if (!(await stackExists(session))) throw missing;
-  const { exitCode, stdout, stderr } = await capture(session, ["stack", "output", "--json", "--show-secrets", ...session.stackArguments]);
-  if (exitCode !== 0) throw explain(session, stderr) ?? new ToolError(`The outputs of stack "${session.stack}" cannot be read: ${stderr.trim()}`);
+  const { exitCode, stdout, stderr } = await capture(session, [
+    "stack",
+    "output",
+    "--json",
+    "--show-secrets",
+    ...session.stackArguments,
+  ]);
+  if (exitCode !== 0)
+    throw (
+      explain(session, stderr) ??
+      new ToolError(`The outputs of stack "${session.stack}" cannot be read: ${stderr.trim()}`)
+    );
   const outputs = JSON.parse(stdout) as Partial<StackOutputs>;
   if (!outputs.connections || !outputs.passwords) throw missing;
   return outputs as StackOutputs;
@@ -169,13 +203,19 @@ export async function readOutputs(session: Session): Promise<StackOutputs> {
 /** What Pulumi's own message means here, where it does not say so itself. */
 export function explain(session: Session, output: string): StateError | undefined {
   if (/incorrect passphrase/i.test(output)) {
-    return new StateError(`The passphrase is not the one stack "${session.stack}" was made with; nothing has been changed:`, [
-      {
-        subject: process.env["PULUMI_CONFIG_PASSPHRASE"] === undefined ? "PULUMI_CONFIG_PASSPHRASE_FILE" : "PULUMI_CONFIG_PASSPHRASE",
-        problem: "does not open the secrets in the state",
-        remedy: "Set the one the stack was created with.",
-      },
-    ]);
+    return new StateError(
+      `The passphrase is not the one stack "${session.stack}" was made with; nothing has been changed:`,
+      [
+        {
+          subject:
+            process.env["PULUMI_CONFIG_PASSPHRASE"] === undefined
+              ? "PULUMI_CONFIG_PASSPHRASE_FILE"
+              : "PULUMI_CONFIG_PASSPHRASE",
+          problem: "does not open the secrets in the state",
+          remedy: "Set the one the stack was created with.",
+        },
+      ],
+    );
   }
   return undefined;
 }

@@ -31,11 +31,15 @@ export function readSettingsFile(stack: string): SettingsFile {
     throw configError(stack, [{ subject: path.basename(file), problem: `is no YAML: ${messageOf(error)}` }]);
   }
   if (typeof document !== "object" || Array.isArray(document)) {
-    throw configError(stack, [{ subject: path.basename(file), problem: "must be a YAML mapping with the key `config`" }]);
+    throw configError(stack, [
+      { subject: path.basename(file), problem: "must be a YAML mapping with the key `config`" },
+    ]);
   }
   const config = (document["config"] ?? {}) as Record<string, unknown>;
   if (typeof config !== "object" || Array.isArray(config)) {
-    throw configError(stack, [{ subject: path.basename(file), problem: "`config` must be a mapping of settings and values" }]);
+    throw configError(stack, [
+      { subject: path.basename(file), problem: "`config` must be a mapping of settings and values" },
+    ]);
   }
   const foreign = Object.keys(config).filter((key) => !key.includes(":"));
   const settings = Object.fromEntries(
@@ -46,7 +50,11 @@ export function readSettingsFile(stack: string): SettingsFile {
   if (foreign.length > 0) {
     throw configError(
       stack,
-      foreign.map((key) => ({ subject: key, problem: "has no namespace", remedy: `Write ${PROJECT}:${key} in ${path.basename(file)}.` })),
+      foreign.map((key) => ({
+        subject: key,
+        problem: "has no namespace",
+        remedy: `Write ${PROJECT}:${key} in ${path.basename(file)}.`,
+      })),
     );
   }
   const hasSecretsProvider = ["encryptionsalt", "secretsprovider", "encryptedkey"].some((key) => key in document);

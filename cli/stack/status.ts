@@ -63,7 +63,12 @@ export interface StackStatus {
   readonly migrations: {
     readonly applied: number;
     readonly pending: readonly string[];
-    readonly phases: readonly { readonly phase: number; readonly name: string; readonly applied: number; readonly total: number }[];
+    readonly phases: readonly {
+      readonly phase: number;
+      readonly name: string;
+      readonly applied: number;
+      readonly total: number;
+    }[];
   };
   readonly certificates: readonly CertificateStatus[];
 }
@@ -156,13 +161,21 @@ async function migrationStatus(stack: string, outputs: StackOutputs): Promise<St
     pending: wanted.filter(({ name }) => !applied.has(name)).map(({ name }) => name),
     phases: PHASES.map((phase) => {
       const files = all.filter((migration) => migration.phase === phase);
-      return { phase, name: PHASE_NAMES[phase], applied: files.filter(({ name }) => applied.has(name)).length, total: files.length };
+      return {
+        phase,
+        name: PHASE_NAMES[phase],
+        applied: files.filter(({ name }) => applied.has(name)).length,
+        total: files.length,
+      };
     }),
   };
 }
 
 async function serverCertificates(connections: ConnectionInfo): Promise<CertificateStatus[]> {
-  const servers: [string, { host: string; port: number }][] = [["postgres server", connections.direct], ["pgbouncer server", connections.transaction]];
+  const servers: [string, { host: string; port: number }][] = [
+    ["postgres server", connections.direct],
+    ["pgbouncer server", connections.transaction],
+  ];
   const found = await Promise.all(
     servers.map(async ([name, { host, port }]) => {
       const certificate = await offeredCertificate(host, port).catch(() => undefined);
@@ -173,7 +186,10 @@ async function serverCertificates(connections: ConnectionInfo): Promise<Certific
 }
 
 function clientCertificates(connections: ConnectionInfo): CertificateStatus[] {
-  const files: [string, string][] = Object.entries(connections.certificates).map(([role, { sslCert }]) => [`client ${role}`, sslCert]);
+  const files: [string, string][] = Object.entries(connections.certificates).map(([role, { sslCert }]) => [
+    `client ${role}`,
+    sslCert,
+  ]);
   const authority = Object.values(connections.certificates)[0]?.sslRootCert;
   if (authority) files.push(["certificate authority", authority]);
   return files
@@ -190,8 +206,14 @@ function certificateStatus(name: string, validTo: string): CertificateStatus {
 export function statusText(status: StackStatus): string {
   const rows: [string, string][] = [
     ["stack", `${status.stack}: ${status.healthy ? "healthy" : "NOT HEALTHY"}`],
-    ...status.containers.map(({ name, state, health }): [string, string] => ["container", `${name}  ${state}${health === "none" ? "" : `, ${health}`}`]),
-    ...status.connections.map(({ mode, address, tls, error }): [string, string] => [mode, `${address}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`]),
+    ...status.containers.map(({ name, state, health }): [string, string] => [
+      "container",
+      `${name}  ${state}${health === "none" ? "" : `, ${health}`}`,
+    ]),
+    ...status.connections.map(({ mode, address, tls, error }): [string, string] => [
+      mode,
+      `${address}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`,
+    ]),
     ...status.pools.map((pool): [string, string] => [
       "pool",
       `${pool.database} ${pool.role}: clients ${pool.clientsActive} active, ${pool.clientsWaiting} waiting; servers ${pool.serversActive} active, ${pool.serversIdle} idle`,
@@ -201,7 +223,10 @@ export function statusText(status: StackStatus): string {
       `${name}: ${applied} of ${total} migrations${applied === total ? "" : " applied"}`,
     ]),
     ["pending", status.migrations.pending.length === 0 ? "none" : status.migrations.pending.join(", ")],
-    ...status.certificates.map(({ name, daysLeft }): [string, string] => ["certificate", `${name}: ${daysLeft} days left`]),
+    ...status.certificates.map(({ name, daysLeft }): [string, string] => [
+      "certificate",
+      `${name}: ${daysLeft} days left`,
+    ]),
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
   return rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join("\n");

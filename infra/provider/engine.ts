@@ -37,7 +37,7 @@ export async function lastLines(docker: Docker, container: string, lines = 15): 
 /** Output of a command without a terminal comes in frames of 8 bytes of header and the bytes themselves. */
 function stripFrames(raw: Buffer): string {
   let text = "";
-  for (let at = 0; at + 8 <= raw.length; ) {
+  for (let at = 0; at + 8 <= raw.length;) {
     const size = raw.readUInt32BE(at + 4);
     text += raw.toString("utf8", at + 8, at + 8 + size);
     at += 8 + size;
@@ -54,7 +54,12 @@ export interface ExecResult {
 /**
  * Runs a command in a running container; `stdin`, if given, is handed over there, never on the command line.
  */
-export async function exec(docker: Docker, container: string, command: readonly string[], stdin?: string): Promise<ExecResult> {
+export async function exec(
+  docker: Docker,
+  container: string,
+  command: readonly string[],
+  stdin?: string,
+): Promise<ExecResult> {
   const handle = await docker.getContainer(container).exec({
     Cmd: [...command],
     AttachStdin: stdin !== undefined,
@@ -123,7 +128,8 @@ export async function readArchive(docker: Docker, container: string, folder: str
     const chunks: Buffer[] = [];
     entry.on("data", (chunk: Buffer) => chunks.push(chunk));
     entry.on("end", () => {
-      if (header.type === "file") files[header.name.split("/").slice(1).join("/")] = Buffer.concat(chunks).toString("utf8");
+      if (header.type === "file")
+        files[header.name.split("/").slice(1).join("/")] = Buffer.concat(chunks).toString("utf8");
       next();
     });
   });

@@ -25,9 +25,15 @@ const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_me
  * @param engineAddress where progress goes to, as given by the engine on the command line
  * @param types loaders by type name, so that a preview loads only what it needs
  */
-export function serve(engineAddress: string | undefined, version: string, types: Readonly<Record<string, Loader>>): void {
+export function serve(
+  engineAddress: string | undefined,
+  version: string,
+  types: Readonly<Record<string, Loader>>,
+): void {
   const engine =
-    engineAddress === undefined ? undefined : new engineGrpc.EngineClient(engineAddress, grpc.credentials.createInsecure(), MESSAGE_LIMIT);
+    engineAddress === undefined
+      ? undefined
+      : new engineGrpc.EngineClient(engineAddress, grpc.credentials.createInsecure(), MESSAGE_LIMIT);
 
   const reporterFor = (urn: string): Reporter => {
     const log = (message: string, severity: number, ephemeral: boolean) => {
@@ -57,11 +63,17 @@ export function serve(engineAddress: string | undefined, version: string, types:
       callback(null, await work());
     } catch (error) {
       // A UserError's message is made for people; the stack of anything else is what a bug report needs.
-      const details = error instanceof UserError ? error.message : error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+      const details =
+        error instanceof UserError
+          ? error.message
+          : error instanceof Error
+            ? (error.stack ?? error.message)
+            : messageOf(error);
       callback({ code: grpc.status.UNKNOWN, details }, null);
     }
   };
-  const done = (_call: unknown, callback: grpc.sendUnaryData<emptyProto.Empty>) => callback(null, new emptyProto.Empty());
+  const done = (_call: unknown, callback: grpc.sendUnaryData<emptyProto.Empty>) =>
+    callback(null, new emptyProto.Empty());
 
   const server = new grpc.Server(MESSAGE_LIMIT);
   server.addService(providerGrpc.ResourceProviderService, {
@@ -85,7 +97,8 @@ export function serve(engineAddress: string | undefined, version: string, types:
       respond(callback, async () => {
         const type = await typeOf(request.getUrn());
         const news = toProperties(request.getNews());
-        const failures = (await type.check?.(news, toProperties(request.getOlds()), reporterFor(request.getUrn()))) ?? [];
+        const failures =
+          (await type.check?.(news, toProperties(request.getOlds()), reporterFor(request.getUrn()))) ?? [];
         const response = new proto.CheckResponse();
         response.setInputs(toStruct(news));
         response.setFailuresList(
@@ -107,7 +120,9 @@ export function serve(engineAddress: string | undefined, version: string, types:
           ? await type.diff(olds, news, reporterFor(request.getUrn()))
           : { changed: changedProperties(olds, news) };
         const response = new proto.DiffResponse();
-        response.setChanges(changed.length > 0 ? proto.DiffResponse.DiffChanges.DIFF_SOME : proto.DiffResponse.DiffChanges.DIFF_NONE);
+        response.setChanges(
+          changed.length > 0 ? proto.DiffResponse.DiffChanges.DIFF_SOME : proto.DiffResponse.DiffChanges.DIFF_NONE,
+        );
         response.setDiffsList([...changed]);
         response.setReplacesList([...replaces]);
         // All of them own something with a fixed name, which two resources cannot own at once.

@@ -25,11 +25,23 @@ export function renderPgHba(config: StackConfig): string {
   const direct = [ROLES.owner, ...POOLED_ROLES].join(",");
   const lines: [why: string, line: string][] = [
     ["The container's own postgres account: bootstrap and repair, no network.", "local all postgres peer"],
-    ["The pooler's own login, by its certificate and password.", `hostssl ${database} ${ROLES.pooler} ${pgbouncer}/32 scram-sha-256 clientcert=verify-full`],
-    ["Roles it speaks for: its certificate has its own name, so the name cannot be the role's.", `hostssl ${database} ${pooled} ${pgbouncer}/32 scram-sha-256 clientcert=verify-ca`],
+    [
+      "The pooler's own login, by its certificate and password.",
+      `hostssl ${database} ${ROLES.pooler} ${pgbouncer}/32 scram-sha-256 clientcert=verify-full`,
+    ],
+    [
+      "Roles it speaks for: its certificate has its own name, so the name cannot be the role's.",
+      `hostssl ${database} ${pooled} ${pgbouncer}/32 scram-sha-256 clientcert=verify-ca`,
+    ],
     ["Nobody else through the pooler.", `host all all ${pgbouncer}/32 reject`],
-    ["Direct connections: the certificate's common name is the role.", `hostssl ${database} ${direct} all scram-sha-256 clientcert=verify-full`],
-    ["The superuser: from the host only, by certificate and password.", `hostssl all ${ROLES.superuser} ${gateway}/32 scram-sha-256 clientcert=verify-full`],
+    [
+      "Direct connections: the certificate's common name is the role.",
+      `hostssl ${database} ${direct} all scram-sha-256 clientcert=verify-full`,
+    ],
+    [
+      "The superuser: from the host only, by certificate and password.",
+      `hostssl all ${ROLES.superuser} ${gateway}/32 scram-sha-256 clientcert=verify-full`,
+    ],
     ["Everything else, plain text included.", "host all all all reject"],
   ];
   return [`# ${GENERATED}`, ...lines.flatMap(([why, line]) => [`# ${why}`, line]), ""].join("\n");

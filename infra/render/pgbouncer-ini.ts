@@ -14,13 +14,20 @@ const LOOKUP_CONNECTIONS = 2;
 export const PGBOUNCER_MANDATORY: Settings = {
   listen_addr: { value: "*", why: "clients reach the pooler through the container's network", restart: true },
   listen_port: { value: PGBOUNCER_PORT, why: "the published port is mapped to it", restart: true },
-  unix_socket_dir: { value: PGBOUNCER_SOCKET_DIR, why: "health check and reload go over the local socket", restart: true },
+  unix_socket_dir: {
+    value: PGBOUNCER_SOCKET_DIR,
+    why: "health check and reload go over the local socket",
+    restart: true,
+  },
   auth_type: { value: "hba", why: "who may log in where is in pgbouncer_hba.conf" },
   auth_hba_file: { value: `${PGBOUNCER_CONFIG_DIR}/pgbouncer_hba.conf`, why: "who may log in where" },
   auth_file: { value: `${PGBOUNCER_CONFIG_DIR}/userlist.txt`, why: "only the pooler's own login" },
   auth_user: { value: ROLES.pooler, why: "looks up the other roles' SCRAM secrets" },
   // Schema-qualified, and the function has a fixed search_path of its own (CVE-2025-12819).
-  auth_query: { value: "select rolname, rolpassword from pgbouncer.lookup($1)", why: "secrets live in the server only" },
+  auth_query: {
+    value: "select rolname, rolpassword from pgbouncer.lookup($1)",
+    why: "secrets live in the server only",
+  },
   stats_users: { value: ROLES.monitor, why: "statistics for monitoring, no commands" },
   admin_users: { value: "", why: "commands over the local socket only" },
   client_tls_sslmode: { value: "verify-full", why: "every client shows a certificate" },
@@ -44,7 +51,10 @@ export function pgbouncerDefaults(config: StackConfig): Settings {
     reserve_pool_size: { value: config.pgbouncerReservePoolSize, why: "pgbouncerReservePoolSize" },
     reserve_pool_timeout: { value: config.pgbouncerReservePoolTimeoutSec, why: "pgbouncerReservePoolTimeoutSec" },
     max_db_connections: { value: config.pgbouncerMaxDbConnections, why: "pgbouncerMaxDbConnections" },
-    max_prepared_statements: { value: config.pgbouncerMaxPreparedStatements, why: "prepared statements work in transaction mode" },
+    max_prepared_statements: {
+      value: config.pgbouncerMaxPreparedStatements,
+      why: "prepared statements work in transaction mode",
+    },
     server_check_delay: { value: config.pgbouncerServerCheckDelaySec, why: "pgbouncerServerCheckDelaySec" },
     server_check_query: { value: "select 1", why: "a query, not only a socket" },
     server_connect_timeout: { value: config.pgbouncerServerConnectTimeoutSec, why: "pgbouncerServerConnectTimeoutSec" },
@@ -63,7 +73,9 @@ export function pgbouncerDefaults(config: StackConfig): Settings {
     tcp_keepidle: { value: 600, why: "the application's figure, seconds" },
     tcp_keepintvl: { value: 30, why: "the application's figure, seconds" },
     listen_backlog: { value: 4096, why: "the application's figure: connection storms queue", restart: true },
-    ...(config.profile === "ci" ? { autodb_idle_timeout: { value: 30, why: "entries of dropped test databases are forgotten" } } : {}),
+    ...(config.profile === "ci"
+      ? { autodb_idle_timeout: { value: 30, why: "entries of dropped test databases are forgotten" } }
+      : {}),
     stats_period: { value: 60, why: "the application's figure, seconds" },
     log_connections: { value: 0, why: "one line for every short connection drowns the log" },
     log_disconnections: { value: 0, why: "one line for every short connection drowns the log" },
@@ -93,7 +105,9 @@ export function renderPgbouncerIni(config: StackConfig, host: string): string {
     // pgbouncer_hba.conf lets no client in here.
     entry(lookup, "transaction", LOOKUP_CONNECTIONS),
     // Test databases come and go without a reload; the lookup function of the stack's own database serves them all.
-    ...(config.profile === "ci" ? [entry("*", "transaction", transaction).replace(` dbname=${config.databaseName}`, "")] : []),
+    ...(config.profile === "ci"
+      ? [entry("*", "transaction", transaction).replace(` dbname=${config.databaseName}`, "")]
+      : []),
     "",
     "[pgbouncer]",
     ...settings.map(([name, value]) => `${name} = ${value}`),
@@ -113,7 +127,8 @@ export function pgbouncerRestartKey(config: StackConfig): string {
 
 /** pgbouncer_hba.conf: the pooled roles over TLS, statistics for the monitoring role, nobody else. */
 export function renderPgbouncerHba(config: StackConfig): string {
-  const databases = config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
+  const databases =
+    config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
   return [
     `# ${GENERATED}`,
     "# Health check and reload: the process' own account over the local socket.",

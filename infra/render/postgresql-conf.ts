@@ -8,18 +8,39 @@ export const POSTGRES_CONFIG_DIR = "/etc/postgresql";
 export const POSTGRES_MANDATORY: Settings = {
   listen_addresses: { value: "*", why: "clients reach the server through the container's network", restart: true },
   port: { value: 5432, why: "the published port is mapped to it", restart: true },
-  unix_socket_directories: { value: "/run/postgresql", why: "health check and repair go over the local socket", restart: true },
-  hba_file: { value: `${POSTGRES_CONFIG_DIR}/pg_hba.conf`, why: "authentication rules are the package's", restart: true },
+  unix_socket_directories: {
+    value: "/run/postgresql",
+    why: "health check and repair go over the local socket",
+    restart: true,
+  },
+  hba_file: {
+    value: `${POSTGRES_CONFIG_DIR}/pg_hba.conf`,
+    why: "authentication rules are the package's",
+    restart: true,
+  },
   // https://www.postgresql.org/docs/16/runtime-config-connection.html#RUNTIME-CONFIG-CONNECTION-SSL
   ssl: { value: "on", why: "every hop is encrypted" },
-  ssl_ca_file: { value: `${POSTGRES_CONFIG_DIR}/tls/ca.crt`, why: "clients are known by certificates of the stack's own authority" },
+  ssl_ca_file: {
+    value: `${POSTGRES_CONFIG_DIR}/tls/ca.crt`,
+    why: "clients are known by certificates of the stack's own authority",
+  },
   ssl_cert_file: { value: `${POSTGRES_CONFIG_DIR}/tls/server.crt`, why: "the certificate with the server's names" },
   ssl_key_file: { value: `${POSTGRES_CONFIG_DIR}/tls/server.key`, why: "its key" },
-  ssl_min_protocol_version: { value: "TLSv1.2", why: "older versions are broken; 1.3 is taken where both sides know it" },
+  ssl_min_protocol_version: {
+    value: "TLSv1.2",
+    why: "older versions are broken; 1.3 is taken where both sides know it",
+  },
   ssl_prefer_server_ciphers: { value: "on", why: "the server's order wins, so a client cannot choose a weaker cipher" },
-  ssl_ciphers: { value: "ECDHE+AESGCM:ECDHE+CHACHA20", why: "TLS 1.2 with forward secrecy and authenticated encryption only" },
+  ssl_ciphers: {
+    value: "ECDHE+AESGCM:ECDHE+CHACHA20",
+    why: "TLS 1.2 with forward secrecy and authenticated encryption only",
+  },
   password_encryption: { value: "scram-sha-256", why: "md5 secrets can be replayed" },
-  shared_preload_libraries: { value: "pg_stat_statements", why: "statement statistics must be loaded at start", restart: true },
+  shared_preload_libraries: {
+    value: "pg_stat_statements",
+    why: "statement statistics must be loaded at start",
+    restart: true,
+  },
 };
 
 const clamp = (value: number, min: number, max: number) => Math.round(Math.min(max, Math.max(min, value)));
@@ -33,9 +54,20 @@ export function postgresDefaults(config: StackConfig): Settings {
   const workMem = clamp((memory / 4 / config.postgresMaxConnections) * 2, 2, 256);
   const parallel = Math.max(1, Math.ceil(cpus / 2));
   return {
-    max_connections: { value: config.postgresMaxConnections, why: "pooler, direct and reserved connections together", restart: true },
-    shared_buffers: { value: `${sharedBuffers}MB`, why: "a quarter of the container's memory; the page cache does the rest", restart: true },
-    effective_cache_size: { value: `${clamp(memory * 0.7, 128, 1_000_000)}MB`, why: "what buffers and page cache hold together" },
+    max_connections: {
+      value: config.postgresMaxConnections,
+      why: "pooler, direct and reserved connections together",
+      restart: true,
+    },
+    shared_buffers: {
+      value: `${sharedBuffers}MB`,
+      why: "a quarter of the container's memory; the page cache does the rest",
+      restart: true,
+    },
+    effective_cache_size: {
+      value: `${clamp(memory * 0.7, 128, 1_000_000)}MB`,
+      why: "what buffers and page cache hold together",
+    },
     work_mem: { value: `${workMem}MB`, why: "memory per sort, so that all connections together stay inside the limit" },
     maintenance_work_mem: { value: `${clamp(memory / 16, 16, 2_048)}MB`, why: "index builds and vacuum; few at once" },
     huge_pages: { value: "off", why: "containers rarely have any, and the attempt only logs", restart: true },

@@ -38,14 +38,27 @@ afterAll(async () => {
 
 test("status says healthy, TLS everywhere and nothing pending", async () => {
   const status = await readStatus();
-  expect(status).toMatchObject({ stack: STACK, healthy: true, tls: true, database: "ai_workflow_db", migrations: { pending: [] } });
+  expect(status).toMatchObject({
+    stack: STACK,
+    healthy: true,
+    tls: true,
+    database: "ai_workflow_db",
+    migrations: { pending: [] },
+  });
   expect(status.connections.map(({ mode, tls }) => [mode, tls])).toEqual([
     ["transaction", "TLSv1.3"],
     ["session", "TLSv1.3"],
     ["direct", "TLSv1.3"],
   ]);
-  expect(status.migrations.phases.map(({ applied, total }) => applied === total && total > 0)).toEqual([true, true, true, true]);
-  expect(status.containers.map(({ name }) => name).sort()).toEqual(["maintenance", "pgbouncer", "postgres"].map((part) => `aiwdb-${STACK}-${part}`));
+  expect(status.migrations.phases.map(({ applied, total }) => applied === total && total > 0)).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
+  expect(status.containers.map(({ name }) => name).sort()).toEqual(
+    ["maintenance", "pgbouncer", "postgres"].map((part) => `aiwdb-${STACK}-${part}`),
+  );
 });
 
 describe("url", () => {
@@ -73,7 +86,9 @@ describe("url", () => {
 test("env exports what libpq reads, and nothing but exports", async () => {
   const lines = (await aiwdb("env")).stdout.trim().split("\n");
   expect(lines.every((line) => /^export [A-Z_]+='[^']*'$/.test(line))).toBe(true);
-  expect(lines.map((line) => line.split(/[ =]/)[1])).toEqual(expect.arrayContaining(["PGHOST", "PGPASSWORD", "PGSSLMODE", "DATABASE_URL"]));
+  expect(lines.map((line) => line.split(/[ =]/)[1])).toEqual(
+    expect.arrayContaining(["PGHOST", "PGPASSWORD", "PGSSLMODE", "DATABASE_URL"]),
+  );
 });
 
 test("a second up changes nothing", async () => {
@@ -82,7 +97,10 @@ test("a second up changes nothing", async () => {
 });
 
 test("preview names a migration that was added, plan shows its SQL, up applies it and rollback takes it back", async () => {
-  const last = readdirSync(path.join(checkout.root, "migrations")).filter((file) => file.endsWith(".up.sql")).sort().at(-1) as string;
+  const last = readdirSync(path.join(checkout.root, "migrations"))
+    .filter((file) => file.endsWith(".up.sql"))
+    .sort()
+    .at(-1) as string;
   const name = `${String(Number(last.slice(0, 4)) + 1).padStart(4, "0")}_create_probe`;
   const file = (direction: string) => path.join(checkout.root, "migrations", `${name}.${direction}.sql`);
   const header = "-- Phase: 4\n-- Why: a test.\n-- Lock: none.\n";
@@ -113,27 +131,40 @@ test("preview names a migration that was added, plan shows its SQL, up applies i
   await aiwdb("rollback", "--steps", "1", "--accept-data-loss");
   const backups = path.join(checkout.env["XDG_DATA_HOME"] as string, "ai-workflow-database/stacks", STACK, "backups");
   const [backup] = readdirSync(backups);
-  expect(readFileSync(path.join(backups, backup as string)).toString("latin1", 0, 5), "a backup was made first").toBe("PGDMP");
+  expect(readFileSync(path.join(backups, backup as string)).toString("latin1", 0, 5), "a backup was made first").toBe(
+    "PGDMP",
+  );
   expect(statSync(path.join(backups, backup as string)).mode & 0o777).toBe(0o600);
   expect((await readStatus()).migrations.pending).toEqual([name]);
   expect((await aiwdb("preview")).all, "Pulumi knows that it is pending again").toContain(`1 pending: ${name}`);
 });
 
 test("the application cannot write the record of applied migrations", async () => {
-  await expect(rows(await urlOf("app_user", "direct"), "delete from public.pgmigrations")).rejects.toThrow(/permission denied/);
+  await expect(rows(await urlOf("app_user", "direct"), "delete from public.pgmigrations")).rejects.toThrow(
+    /permission denied/,
+  );
 });
 
 test("maintain makes partitions, applies retention and refreshes every view", async () => {
-  const report = JSON.parse((await aiwdb("maintain", "--json")).stdout) as { views: unknown[]; durationMs: Record<string, number> };
+  const report = JSON.parse((await aiwdb("maintain", "--json")).stdout) as {
+    views: unknown[];
+    durationMs: Record<string, number>;
+  };
   expect(report.views.length).toBeGreaterThan(0);
   expect(Object.keys(report.durationMs)).toEqual(["partitions", "retention", "views"]);
-  const [partitions] = await rows(await urlOf("app_readonly", "direct"), "select count(*)::int as made from maintenance.partitions where starts_at > now()");
+  const [partitions] = await rows(
+    await urlOf("app_readonly", "direct"),
+    "select count(*)::int as made from maintenance.partitions where starts_at > now()",
+  );
   expect(partitions?.["made"]).toBeGreaterThan(0);
 });
 
 test("privacy exports a user, and erases only when told twice", async () => {
   const url = await urlOf("app_user", "transaction");
-  const [user] = await rows(url, "insert into users (username, email, hashed_password) values ('mia', 'mia@example.org', 'x') returning id");
+  const [user] = await rows(
+    url,
+    "insert into users (username, email, hashed_password) values ('mia', 'mia@example.org', 'x') returning id",
+  );
   const id = String(user?.["id"]);
   expect((await aiwdb("privacy", "export", "--user", id)).stdout).toContain("mia@example.org");
 

@@ -31,7 +31,10 @@ async function expectHealthy(stack: string): Promise<void> {
   const status = JSON.parse(mustSucceed(await checkout.aiwdb(["status", "--stack", stack, "--json"])).stdout);
   expect(status).toMatchObject({ healthy: true, tls: true, migrations: { pending: [] } });
   const objects = await listObjects(docker, stack);
-  expect(objects.containers.map(({ name }) => name).sort()).toEqual([engineNames(stack).pgbouncer, engineNames(stack).postgres]);
+  expect(objects.containers.map(({ name }) => name).sort()).toEqual([
+    engineNames(stack).pgbouncer,
+    engineNames(stack).postgres,
+  ]);
   expect(objects.networks).toHaveLength(1);
   expect(objects.volumes).toHaveLength(3);
 }
@@ -76,7 +79,10 @@ describe("an up that is killed", () => {
   ])("%s is continued by the next, and leaves no orphan", async (_when, line) => {
     const stack = newStack("killed");
     const running = checkout.start(["up", "--stack", stack]);
-    const seen = await until(async () => running.output().includes(line) || undefined, { deadlineMs: 120_000, everyMs: 5 });
+    const seen = await until(async () => running.output().includes(line) || undefined, {
+      deadlineMs: 120_000,
+      everyMs: 5,
+    });
     running.kill();
     const { stdout, stderr } = await running.result;
     expect(seen, stdout + stderr).toBe(true);
@@ -113,7 +119,12 @@ describe("what is in the way is named before anything is created", () => {
     const names = engineNames(stack);
     const container = await docker.createContainer({ name: names.postgres, Image: imageTag("pgbouncer") });
     foreign.push({ remove: () => container.remove({ force: true, v: true }) });
-    foreign.push(await docker.createNetwork({ Name: names.network, IPAM: { Driver: "default", Config: [{ Subnet: "10.99.77.0/28" }] } }));
+    foreign.push(
+      await docker.createNetwork({
+        Name: names.network,
+        IPAM: { Driver: "default", Config: [{ Subnet: "10.99.77.0/28" }] },
+      }),
+    );
     await docker.createVolume({ Name: names.dataVolume });
     foreign.push(docker.getVolume(names.dataVolume));
 
@@ -128,7 +139,12 @@ describe("what is in the way is named before anything is created", () => {
   test("a subnet that another network has", async () => {
     const stack = newStack("subnet");
     const { networkSubnet } = parseConfig(stack, {});
-    foreign.push(await docker.createNetwork({ Name: `other-${process.pid}`, IPAM: { Driver: "default", Config: [{ Subnet: networkSubnet }] } }));
+    foreign.push(
+      await docker.createNetwork({
+        Name: `other-${process.pid}`,
+        IPAM: { Driver: "default", Config: [{ Subnet: networkSubnet }] },
+      }),
+    );
     const result = await up(stack);
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain("networkSubnet");
@@ -137,10 +153,16 @@ describe("what is in the way is named before anything is created", () => {
   });
 
   test("every wrong setting, in one message", async () => {
-    const stack = newStack("settings", { databaseName: "Bad Name", pgbouncerDefaultPoolSize: -1, poolSize: 3, postgresMemoryMiB: "much" });
+    const stack = newStack("settings", {
+      databaseName: "Bad Name",
+      pgbouncerDefaultPoolSize: -1,
+      poolSize: 3,
+      postgresMemoryMiB: "much",
+    });
     const result = await up(stack);
     expect(result.exitCode).toBe(1);
-    for (const subject of ["databaseName", "pgbouncerDefaultPoolSize", "poolSize", "postgresMemoryMiB", "4 problems"]) expect(result.stderr).toContain(subject);
+    for (const subject of ["databaseName", "pgbouncerDefaultPoolSize", "poolSize", "postgresMemoryMiB", "4 problems"])
+      expect(result.stderr).toContain(subject);
     await expectNothingMade(stack);
     checkout.settings(stack, {});
   });
@@ -159,7 +181,9 @@ describe("on a stack that is up", () => {
     stack = newStack("faults");
     stacks.delete(stack); // shared by the tests of this group
     mustSucceed(await up(stack));
-    await asOwner(stack, (client) => client.query("insert into users (username, email, hashed_password) values ('kept', 'kept@example.org', 'x')"));
+    await asOwner(stack, (client) =>
+      client.query("insert into users (username, email, hashed_password) values ('kept', 'kept@example.org', 'x')"),
+    );
   });
   afterAll(async () => {
     mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
@@ -204,13 +228,18 @@ describe("on a stack that is up", () => {
     for (const name of later) rmSync(path.join(migrations, name));
     const header = "-- Phase: 1\n-- Why: a test.\n-- Lock: none.\n";
     writeFileSync(file("down"), `-- Data loss: public.broken.\n${header}drop table public.broken;\n`);
-    writeFileSync(file("up"), `${header}create table public.broken (id integer);\ninsert into public.broken values ('no number');\n`);
+    writeFileSync(
+      file("up"),
+      `${header}create table public.broken (id integer);\ninsert into public.broken values ('no number');\n`,
+    );
 
     const failed = await up(stack);
     expect(failed.exitCode).toBe(1);
     expect(failed.all).toContain("0008_create_broken");
     expect(failed.all).toContain("no number");
-    expect(await asOwner(stack, async (client) => (await client.query("select to_regclass('public.broken') as found")).rows)).toEqual([{ found: null }]);
+    expect(
+      await asOwner(stack, async (client) => (await client.query("select to_regclass('public.broken') as found")).rows),
+    ).toEqual([{ found: null }]);
 
     writeFileSync(file("up"), `${header}create table public.broken (id integer);\n`);
     mustSucceed(await up(stack));
@@ -239,7 +268,9 @@ describe("on a stack that is up", () => {
     const refused = await up(stack);
     expect(refused.exitCode).toBe(1);
     expect(refused.stderr).toContain("--reset-passwords");
-    expect((await docker.getContainer(engineNames(stack).postgres).inspect()).Id, "the server still runs").toBe(before.Id);
+    expect((await docker.getContainer(engineNames(stack).postgres).inspect()).Id, "the server still runs").toBe(
+      before.Id,
+    );
 
     mustSucceed(await up(stack, "--reset-passwords"));
     await expectHealthy(stack);

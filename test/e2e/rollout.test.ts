@@ -31,7 +31,8 @@ async function asOwner<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
 /** Rows of each of the tables that were filled. */
 async function countRows(client: pg.Client, filled: Filled): Promise<Filled> {
   const counts: Filled = new Map();
-  for (const table of filled.keys()) counts.set(table, Number((await client.query(`select count(*) from ${table}`)).rows[0].count));
+  for (const table of filled.keys())
+    counts.set(table, Number((await client.query(`select count(*) from ${table}`)).rows[0].count));
   return counts;
 }
 
@@ -43,13 +44,18 @@ test("goes from phase 1 to 4 one at a time on a stack with rows in every table, 
     checkout.settings(STACK, { rolloutPhase: phase, maintenanceIntervalMin: 0 });
     mustSucceed(await checkout.aiwdb(["up", "--stack", STACK]));
 
-    const status = JSON.parse(mustSucceed(await checkout.aiwdb(["status", "--stack", STACK, "--json"])).stdout) as StackStatus;
+    const status = JSON.parse(
+      mustSucceed(await checkout.aiwdb(["status", "--stack", STACK, "--json"])).stdout,
+    ) as StackStatus;
     expect(status.migrations.pending).toEqual([]);
-    expect(status.migrations.phases.map(({ applied, total }) => (applied === total ? "complete" : applied === 0 ? "none" : "partly"))).toEqual(
-      [1, 2, 3, 4].map((each) => (each <= phase ? "complete" : "none")),
-    );
+    expect(
+      status.migrations.phases.map(({ applied, total }) =>
+        applied === total ? "complete" : applied === 0 ? "none" : "partly",
+      ),
+    ).toEqual([1, 2, 3, 4].map((each) => (each <= phase ? "complete" : "none")));
     await asOwner(async (client) => {
-      for (const [table, rows] of await countRows(client, filled)) expect(rows, `${table} after phase ${phase}`).toBeGreaterThanOrEqual(filled.get(table) ?? 0);
+      for (const [table, rows] of await countRows(client, filled))
+        expect(rows, `${table} after phase ${phase}`).toBeGreaterThanOrEqual(filled.get(table) ?? 0);
       tablesByPhase.push((await readTables(client)).length);
       filled = await fillTables(client);
     });

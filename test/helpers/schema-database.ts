@@ -89,7 +89,7 @@ export async function createSchemaDatabase(label: string): Promise<SchemaDatabas
       const undo = applied
         .slice(-steps)
         .map(({ name: migration }) => migration)
-        .reverse();
+        .toReversed();
       await applyMigrations({ ...common, direction: "down", migrations, undo });
     },
     close: async (failed = false) => {

@@ -42,7 +42,10 @@ export async function withDatabase<T>(
 ): Promise<T> {
   const url = args["database-url"];
   if (url === undefined) {
-    return withConnection(await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output), use);
+    return withConnection(
+      await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output),
+      use,
+    );
   }
   const client = new Client({ connectionString: url, application_name: "aiwdb", connectionTimeoutMillis: 10_000 });
   try {

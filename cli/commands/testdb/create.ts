@@ -6,7 +6,10 @@ import { parseRole } from "../../stack/connect.ts";
 import { databaseArguments, parseTestMode, phaseOf, secondsOf, serverArguments } from "./arguments.ts";
 
 export default defineCommand({
-  meta: { name: "create", description: "Take a test database and print its URL; it goes when its time is over or its process ends" },
+  meta: {
+    name: "create",
+    description: "Take a test database and print its URL; it goes when its time is over or its process ends",
+  },
   args: {
     ...serverArguments,
     ...databaseArguments,

@@ -17,11 +17,18 @@ export default defineCommand({
       throw new UsageError("Which one?", [{ subject: "drop", problem: "takes the name of one database, or --kept" }]);
     }
     try {
-      const kept = async () => (await listDatabases(args.name)).filter(({ state }) => state === "kept").map(({ name }) => name);
+      const kept = async () =>
+        (await listDatabases(args.name)).filter(({ state }) => state === "kept").map(({ name }) => name);
       const names = args.database === undefined ? await kept() : [args.database];
       for (const name of names) {
         if (!(await dropByName(args.name, name)) && !args.kept) {
-          throw new StateError(`There is no test database ${name} to drop.`, [{ subject: args.name, problem: "nobody holds or keeps one of that name", remedy: "See `npx aiwdb testdb list`." }]);
+          throw new StateError(`There is no test database ${name} to drop.`, [
+            {
+              subject: args.name,
+              problem: "nobody holds or keeps one of that name",
+              remedy: "See `npx aiwdb testdb list`.",
+            },
+          ]);
         }
         output.text(`${name}: dropped`);
       }

@@ -11,8 +11,18 @@ export default defineCommand({
     try {
       const databases = await listDatabases(args.name);
       const ready = databases.filter(({ state }) => state === "ready").length;
-      for (const { name, state, holder, label, ageSec, expiresInSec, sessions } of databases.filter((database) => database.state !== "ready")) {
-        const parts = [name, state.padEnd(8), `${ageSec} s`, `${sessions} session${sessions === 1 ? "" : "s"}`, holder, label, expiresInSec === null ? "" : `${expiresInSec} s left`];
+      for (const { name, state, holder, label, ageSec, expiresInSec, sessions } of databases.filter(
+        (database) => database.state !== "ready",
+      )) {
+        const parts = [
+          name,
+          state.padEnd(8),
+          `${ageSec} s`,
+          `${sessions} session${sessions === 1 ? "" : "s"}`,
+          holder,
+          label,
+          expiresInSec === null ? "" : `${expiresInSec} s left`,
+        ];
         output.text(parts.filter((part) => part !== "").join("  "));
       }
       output.text(`${ready} ready`);

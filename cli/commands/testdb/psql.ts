@@ -8,15 +8,34 @@ import { databaseArguments, parseTestMode, serverArguments } from "./arguments.t
 const { role, mode } = databaseArguments;
 
 export default defineCommand({
-  meta: { name: "psql", description: "Open psql on a test database that is taken or kept; what follows -- goes to psql" },
-  args: { name: serverArguments.name, role, mode, database: { type: "positional", required: true, description: "Its name" } },
+  meta: {
+    name: "psql",
+    description: "Open psql on a test database that is taken or kept; what follows -- goes to psql",
+  },
+  args: {
+    name: serverArguments.name,
+    role,
+    mode,
+    database: { type: "positional", required: true, description: "Its name" },
+  },
   async run({ args, rawArgs }) {
-    const { env } = await addressOf(args.name, args.database, parseRole(args.role), parseTestMode(args.mode)).finally(closeHolders);
+    const { env } = await addressOf(args.name, args.database, parseRole(args.role), parseTestMode(args.mode)).finally(
+      closeHolders,
+    );
     const dashes = rawArgs.indexOf("--");
     process.exitCode = await new Promise<number>((resolve, reject) => {
-      const child = spawn("psql", dashes < 0 ? [] : rawArgs.slice(dashes + 1), { stdio: "inherit", env: { ...process.env, ...env } });
+      const child = spawn("psql", dashes < 0 ? [] : rawArgs.slice(dashes + 1), {
+        stdio: "inherit",
+        env: { ...process.env, ...env },
+      });
       child.on("error", (cause) =>
-        reject(new ToolError("psql could not be started.", [{ subject: "psql", problem: "is not on PATH", remedy: "Install PostgreSQL's client programs." }], { cause })),
+        reject(
+          new ToolError(
+            "psql could not be started.",
+            [{ subject: "psql", problem: "is not on PATH", remedy: "Install PostgreSQL's client programs." }],
+            { cause },
+          ),
+        ),
       );
       child.on("close", (code) => resolve(code === 0 ? 0 : 1));
     });

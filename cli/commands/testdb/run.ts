@@ -12,23 +12,41 @@ import { databaseArguments, parseTestMode, phaseOf, serverArguments } from "./ar
 import { startServer } from "./server-process.ts";
 
 export default defineCommand({
-  meta: { name: "run", description: "Run a command with a database of its own in DATABASE_URL and PG*; starts the server if there is none. The exit code is the command's" },
+  meta: {
+    name: "run",
+    description:
+      "Run a command with a database of its own in DATABASE_URL and PG*; starts the server if there is none. The exit code is the command's",
+  },
   args: {
     name: serverArguments.name,
     ...databaseArguments,
-    "keep-on-failure": { type: "boolean", default: false, description: "Keep the database for half an hour when the command fails" },
+    "keep-on-failure": {
+      type: "boolean",
+      default: false,
+      description: "Keep the database for half an hour when the command fails",
+    },
   },
   async run({ args, rawArgs }) {
     const output = createOutput({ json: false });
     const dashes = rawArgs.indexOf("--");
     const [command, ...rest] = dashes < 0 ? [] : rawArgs.slice(dashes + 1);
-    if (command === undefined) throw new UsageError("Which command?", [{ subject: "run", problem: "takes it behind --", remedy: "aiwdb testdb run -- npx vitest run" }]);
+    if (command === undefined)
+      throw new UsageError("Which command?", [
+        { subject: "run", problem: "takes it behind --", remedy: "aiwdb testdb run -- npx vitest run" },
+      ]);
     const role = parseRole(args.role);
     const mode = parseTestMode(args.mode);
     const run = newRun();
     await startServer(args.name, output);
     process.env[RUN_VARIABLE] = run;
-    const database = await testDatabase({ server: args.name, role, mode, phase: phaseOf(args.phase), seed: args.seed || undefined, label: [command, ...rest].join(" ") });
+    const database = await testDatabase({
+      server: args.name,
+      role,
+      mode,
+      phase: phaseOf(args.phase),
+      seed: args.seed || undefined,
+      label: [command, ...rest].join(" "),
+    });
     try {
       const env = { ...process.env, ...database.env, [SERVER_VARIABLE]: args.name, [RUN_VARIABLE]: run };
       const code = await runCommand(command, rest, env);
@@ -50,7 +68,11 @@ function runCommand(command: string, args: readonly string[], env: NodeJS.Proces
     const forward = (signal: NodeJS.Signals) => void child.kill(signal);
     process.on("SIGINT", () => {});
     process.on("SIGTERM", forward);
-    child.on("error", (cause) => reject(new ToolError(`${command} could not be started.`, [{ subject: command, problem: cause.message }], { cause })));
+    child.on("error", (cause) =>
+      reject(
+        new ToolError(`${command} could not be started.`, [{ subject: command, problem: cause.message }], { cause }),
+      ),
+    );
     child.on("close", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
   });
 }

@@ -9,7 +9,11 @@ import { serverArguments } from "./arguments.ts";
 import { recordKeeper, startKeeper } from "./server-process.ts";
 
 export default defineCommand({
-  meta: { name: "serve", description: "Keep the pool of a running server and answer the HTTP API, in the foreground; `start` does it in the background" },
+  meta: {
+    name: "serve",
+    description:
+      "Keep the pool of a running server and answer the HTTP API, in the foreground; `start` does it in the background",
+  },
   args: {
     ...serverArguments,
     port: { type: "string", default: "", description: "Also on this loopback port; 0: a free one", valueHint: "PORT" },
@@ -18,14 +22,21 @@ export default defineCommand({
   },
   async run({ args, rawArgs }) {
     const output = createOutput({ json: args.json });
-    for (const [option, text] of [["--port", args.port], ["--max", args.max]] as const) {
+    for (const [option, text] of [
+      ["--port", args.port],
+      ["--max", args.max],
+    ] as const) {
       if (text !== "" && !/^\d{1,5}$/.test(text)) throw new UsageError(`${option} ${text} is no number.`);
     }
     const stopping = new AbortController();
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
     if (args.supervise) {
       recordKeeper(args.name);
-      await supervise(rawArgs.filter((arg) => arg !== "--supervise"), stopping.signal, output.progress);
+      await supervise(
+        rawArgs.filter((arg) => arg !== "--supervise"),
+        stopping.signal,
+        output.progress,
+      );
       return;
     }
     const port = args.port === "" ? undefined : Number(args.port);
@@ -51,7 +62,9 @@ export default defineCommand({
 /** Ends when the child ended well: it was told to, or its server is gone. */
 async function supervise(args: readonly string[], signal: AbortSignal, report: (line: string) => void): Promise<void> {
   while (!signal.aborted) {
-    const child = spawn(process.execPath, [process.argv[1] as string, "testdb", "serve", ...args], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const child = spawn(process.execPath, [process.argv[1] as string, "testdb", "serve", ...args], {
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
     const stop = () => void child.kill("SIGTERM");
     signal.addEventListener("abort", stop, { once: true });
     const code = await new Promise<number | null>((resolve) => child.once("close", resolve));

@@ -23,7 +23,11 @@ const MAIN = path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filenam
 export function refuseLastingStack(name: string): void {
   if (ephemeralKind(name) === "ci") return;
   throw new UsageError(`"${name}" is no name of a server for tests.`, [
-    { subject: "--name", problem: "its data is in memory and is thrown away, so its stack must be named ci-…", remedy: `Use --name ci-${name}.` },
+    {
+      subject: "--name",
+      problem: "its data is in memory and is thrown away, so its stack must be named ci-…",
+      remedy: `Use --name ci-${name}.`,
+    },
   ]);
 }
 
@@ -39,7 +43,8 @@ function runOwn(args: readonly string[], report: (line: string) => void): Promis
     child.on("error", reject);
     child.on("close", (code) => {
       if (code === 0) resolve();
-      else reject(new ToolError(`\`aiwdb ${args.join(" ")}\` failed:\n${text.trim().split("\n").slice(-30).join("\n")}`));
+      else
+        reject(new ToolError(`\`aiwdb ${args.join(" ")}\` failed:\n${text.trim().split("\n").slice(-30).join("\n")}`));
     });
   });
 }
@@ -57,7 +62,10 @@ async function bringUp(name: string, output: Output): Promise<TestServer> {
     direct: { host, port },
     transaction: { host: connections.transaction.host, port: connections.transaction.port },
     roles: Object.fromEntries(
-      Object.entries(connections.certificates).map(([role, certificate]) => [role, { password: passwords[role] ?? "", ...certificate }]),
+      Object.entries(connections.certificates).map(([role, certificate]) => [
+        role,
+        { password: passwords[role] ?? "", ...certificate },
+      ]),
     ) as unknown as TestServer["roles"],
     images: [imageTag("postgres"), imageTag("pgbouncer")],
   };
@@ -91,13 +99,21 @@ export interface StartOptions {
  *
  * @throws StateError with the error of the migration that fails
  */
-export async function startServer(name: string, output: Output, options: StartOptions = {}): Promise<{ server: TestServer; created: boolean }> {
+export async function startServer(
+  name: string,
+  output: Output,
+  options: StartOptions = {},
+): Promise<{ server: TestServer; created: boolean }> {
   refuseLastingStack(name);
   let registry = await reachable(name);
   if (registry && options.engine && registry.server.engine !== options.engine) {
     await registry.close();
     throw new StateError(`Server "${name}" runs with engine ${registry.server.engine}; nothing has been changed.`, [
-      { subject: "--engine", problem: `${options.engine} would need another server`, remedy: `Stop it first: \`npx aiwdb testdb stop --name ${name}\`, or use another --name.` },
+      {
+        subject: "--engine",
+        problem: `${options.engine} would need another server`,
+        remedy: `Stop it first: \`npx aiwdb testdb stop --name ${name}\`, or use another --name.`,
+      },
     ]);
   }
   const created = registry === undefined;
@@ -106,7 +122,8 @@ export async function startServer(name: string, output: Output, options: StartOp
       output.progress(`server ${name} is gone, and what was in it; making it anew`);
       await stopServer(name, output);
     }
-    const server = options.engine === "local" ? await startLocalServer(name, output.progress) : await bringUp(name, output);
+    const server =
+      options.engine === "local" ? await startLocalServer(name, output.progress) : await bringUp(name, output);
     registry = await openRegistry(server);
   }
   try {
@@ -140,16 +157,22 @@ function runningKeeper(name: string): Keeper | undefined {
 
 /** Writes down which process looks after the server, so that `stop` ends that one and no other. */
 export function recordKeeper(name: string): void {
-  writeFileSync(keeperFile(name), JSON.stringify({ pid: process.pid, start: processStart(process.pid) }), { mode: 0o600 });
+  writeFileSync(keeperFile(name), JSON.stringify({ pid: process.pid, start: processStart(process.pid) }), {
+    mode: 0o600,
+  });
 }
 
 /** Starts the pool's keeper in the background, with one that restarts it, unless it runs. */
 export function startKeeper(name: string, port: number | undefined): void {
   const log = openSync(serverFiles(name).log, "a", 0o600);
-  const child = spawn(process.execPath, [MAIN, "testdb", "serve", "--name", name, "--supervise", ...(port === undefined ? [] : ["--port", String(port)])], {
-    detached: true,
-    stdio: ["ignore", log, log],
-  });
+  const child = spawn(
+    process.execPath,
+    [MAIN, "testdb", "serve", "--name", name, "--supervise", ...(port === undefined ? [] : ["--port", String(port)])],
+    {
+      detached: true,
+      stdio: ["ignore", log, log],
+    },
+  );
   child.unref();
 }
 
@@ -161,7 +184,8 @@ async function ensureKeeper(name: string, port: number | undefined): Promise<voi
   startKeeper(name, port);
   const deadline = Date.now() + KEEPER_STARTS_MS;
   while (!(await answers(socket))) {
-    if (Date.now() > deadline) throw new ToolError("The pool of test databases did not start.", [{ subject: log, problem: "says why" }]);
+    if (Date.now() > deadline)
+      throw new ToolError("The pool of test databases did not start.", [{ subject: log, problem: "says why" }]);
     await wait(20);
   }
 }
@@ -187,7 +211,8 @@ export async function stopServer(name: string, output: Output): Promise<void> {
     process.kill(keeper.pid, "SIGTERM");
     const deadline = Date.now() + KEEPER_STOPS_MS;
     while (processStart(keeper.pid) === keeper.start) {
-      if (Date.now() > deadline) throw new ToolError(`Process ${keeper.pid}, which keeps the pool of ${name}, does not end.`);
+      if (Date.now() > deadline)
+        throw new ToolError(`Process ${keeper.pid}, which keeps the pool of ${name}, does not end.`);
       await wait(20);
     }
   }

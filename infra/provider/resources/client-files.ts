@@ -53,11 +53,14 @@ export const clientFiles: ResourceType = {
   },
   async update(_id, olds, news) {
     await write(news["directory"], news["files"]);
-    const gone = Object.keys(olds["files"] ?? {}).filter((name) => !(name in news["files"]) || olds["directory"] !== news["directory"]);
+    const gone = Object.keys(olds["files"] ?? {}).filter(
+      (name) => !(name in news["files"]) || olds["directory"] !== news["directory"],
+    );
     for (const name of gone) await rm(path.join(olds["directory"], name), { force: true });
   },
   async delete(_id, state) {
-    for (const name of Object.keys(state["files"] ?? {})) await rm(path.join(state["directory"], name), { force: true });
+    for (const name of Object.keys(state["files"] ?? {}))
+      await rm(path.join(state["directory"], name), { force: true });
     // Only when nothing of the user's own is left in it.
     await rmdir(state["directory"]).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOTEMPTY" && error.code !== "ENOENT") throw error;

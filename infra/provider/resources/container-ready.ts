@@ -43,7 +43,11 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
 
   async function refuseDead(container: string): Promise<void> {
     const info = await inspect(docker, container);
-    const dead = !info || info.State.Status === "exited" || info.State.Status === "dead" || info.RestartCount >= RESTARTS_MEAN_FAILURE;
+    const dead =
+      !info ||
+      info.State.Status === "exited" ||
+      info.State.Status === "dead" ||
+      info.RestartCount >= RESTARTS_MEAN_FAILURE;
     if (!dead) return;
     const log = info ? await lastLines(docker, container) : "(it is gone)";
     throw new StateError(`Container ${container} does not stay up. Its last lines:\n${log}`);

@@ -46,7 +46,9 @@ async function apply({ connection, owner, caller, roles, environment }: Properti
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
     await client.query(baselineStatements(connection.database, owner, caller, roles));
-    await client.query(`alter database ${identifier(connection.database)} set ${ENVIRONMENT_SETTING} = ${literal(environment)}`);
+    await client.query(
+      `alter database ${identifier(connection.database)} set ${ENVIRONMENT_SETTING} = ${literal(environment)}`,
+    );
     await client.query("commit");
   });
 }

@@ -46,7 +46,13 @@ async function apply(news: Properties, report: Reporter): Promise<void> {
   const wanted = new Set<string>(news["migrations"]);
   const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
   await withConnection(news["connection"] as Connection, async (client) => {
-    await applyMigrations({ client, folder, migrations, direction: "up", report: (line: string) => report.status(line) });
+    await applyMigrations({
+      client,
+      folder,
+      migrations,
+      direction: "up",
+      report: (line: string) => report.status(line),
+    });
     // Default privileges let the application write to every table of the owner's; this one is not the application's.
     await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
   });
@@ -67,7 +73,10 @@ export const migrations: ResourceType = {
     const names = pending(olds, news);
     if (names.length > 0) report.info(`${names.length} pending: ${names.join(", ")}`);
     const moved = olds["connection"]?.database !== news["connection"]?.database && news["connection"] !== UNKNOWN;
-    return { changed: [...(names.length > 0 ? ["migrations"] : []), ...(moved ? ["connection"] : [])], replaces: moved ? ["connection"] : [] };
+    return {
+      changed: [...(names.length > 0 ? ["migrations"] : []), ...(moved ? ["connection"] : [])],
+      replaces: moved ? ["connection"] : [],
+    };
   },
   async create(inputs, report) {
     await apply(inputs, report);

@@ -20,7 +20,11 @@ async function hasPassword(container: string): Promise<boolean> {
   const answer = await until(
     async () => {
       try {
-        return await localSql(engine(), container, "select rolpassword is not null from pg_authid where rolname = 'postgres'");
+        return await localSql(
+          engine(),
+          container,
+          "select rolpassword is not null from pg_authid where rolname = 'postgres'",
+        );
       } catch (error) {
         // psql says which: starting up, recovering after a crash, no socket yet.
         last = messageOf(error);
@@ -29,7 +33,10 @@ async function hasPassword(container: string): Promise<boolean> {
     },
     { deadlineMs: 60_000, everyMs: 200 },
   );
-  if (answer === undefined) throw new StateError(`PostgreSQL in container ${container} does not answer on its local socket after 60 s; run \`up\` again. ${last}`);
+  if (answer === undefined)
+    throw new StateError(
+      `PostgreSQL in container ${container} does not answer on its local socket after 60 s; run \`up\` again. ${last}`,
+    );
   return answer === "t";
 }
 
@@ -66,7 +73,8 @@ async function establish(inputs: Properties): Promise<Properties> {
     }
     await setPassword(inputs);
   }
-  if (!(await accepted(connection))) throw new StateError(`PostgreSQL refuses the password just set for ${connection.user}.`);
+  if (!(await accepted(connection)))
+    throw new StateError(`PostgreSQL refuses the password just set for ${connection.user}.`);
   return { readyHost: connection.host, readyPort: connection.port };
 }
 

@@ -3,9 +3,26 @@ import { certificateProblems, serialOf } from "../../../certs/verify.ts";
 import { StateError } from "../../../toolchain/errors.ts";
 import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_PORT, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
 import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
-import { archive, engine, exec, inspect, isNotFound, lastLines, localSql, readArchive, type FileSpec } from "../engine.ts";
+import {
+  archive,
+  engine,
+  exec,
+  inspect,
+  isNotFound,
+  lastLines,
+  localSql,
+  readArchive,
+  type FileSpec,
+} from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
-import { changedProperties, UNKNOWN, type Failure, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+import {
+  changedProperties,
+  UNKNOWN,
+  type Failure,
+  type Properties,
+  type Reporter,
+  type ResourceType,
+} from "../resource.ts";
 import { until } from "../retry.ts";
 
 type Files = Record<string, FileSpec>;
@@ -34,7 +51,11 @@ interface Inputs {
 }
 
 /** A container of the service's own image that has the volume and is never started as a server. */
-async function withHelper<T>(inputs: Inputs, command: string[], work: (helper: Docker.Container, docker: Docker) => Promise<T>): Promise<T> {
+async function withHelper<T>(
+  inputs: Inputs,
+  command: string[],
+  work: (helper: Docker.Container, docker: Docker) => Promise<T>,
+): Promise<T> {
   const docker = engine();
   const name = `${inputs.volume}-files`;
   await removeHelper(docker, name); // of a run that was killed
@@ -45,7 +66,12 @@ async function withHelper<T>(inputs: Inputs, command: string[], work: (helper: D
     Cmd: [],
     User: `${inputs.uid}:${inputs.uid}`,
     Labels: { "ai-workflow-database.helper": inputs.volume },
-    HostConfig: { Binds: [`${inputs.volume}:${MOUNT[inputs.service]}`], NetworkMode: "none", CapDrop: ["ALL"], SecurityOpt: ["no-new-privileges"] },
+    HostConfig: {
+      Binds: [`${inputs.volume}:${MOUNT[inputs.service]}`],
+      NetworkMode: "none",
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges"],
+    },
   });
   try {
     return await work(helper, docker);
@@ -107,15 +133,35 @@ async function replace(inputs: Inputs): Promise<void> {
     await helper.start();
     const { StatusCode } = await helper.wait();
     if (StatusCode === REFUSED) {
-      throw new StateError(`${inputs.container} refused its new settings; nothing has been changed:\n${await lastLines(docker, helper.id)}`);
+      throw new StateError(
+        `${inputs.container} refused its new settings; nothing has been changed:\n${await lastLines(docker, helper.id)}`,
+      );
     }
     if (StatusCode !== 0) {
-      throw new StateError(`The files of volume ${inputs.volume} could not be replaced: ${await lastLines(docker, helper.id)}`);
+      throw new StateError(
+        `The files of volume ${inputs.volume} could not be replaced: ${await lastLines(docker, helper.id)}`,
+      );
     }
   });
 }
 
-const PGBOUNCER_CONSOLE = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "/run/pgbouncer", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer", "-c"];
+const PGBOUNCER_CONSOLE = [
+  "psql",
+  "-X",
+  "-A",
+  "-t",
+  "-v",
+  "ON_ERROR_STOP=1",
+  "-h",
+  "/run/pgbouncer",
+  "-p",
+  "6432",
+  "-U",
+  "pgbouncer",
+  "-d",
+  "pgbouncer",
+  "-c",
+];
 
 interface Service {
   /** What the server would refuse in its files, before anything depends on it. */
@@ -140,7 +186,11 @@ const SERVICES: Record<Inputs["service"], Service> = {
       ),
     // The files have been tried, so that nothing but a start can be in the way.
     needsRestart: async (docker, container) =>
-      (await localSql(docker, container, "select count(*) > 0 from pg_file_settings where error = 'setting could not be applied'")) === "t",
+      (await localSql(
+        docker,
+        container,
+        "select count(*) > 0 from pg_file_settings where error = 'setting could not be applied'",
+      )) === "t",
     async reload(docker, container) {
       await localSql(docker, container, "select pg_reload_conf();");
       return "";
@@ -165,7 +215,12 @@ const RESTARTS_MEAN_FAILURE = 3;
 
 async function isCrashing(container: string): Promise<boolean> {
   const info = await inspect(engine(), container);
-  return !info || info.State.Status === "exited" || info.State.Status === "dead" || info.RestartCount >= RESTARTS_MEAN_FAILURE;
+  return (
+    !info ||
+    info.State.Status === "exited" ||
+    info.State.Status === "dead" ||
+    info.RestartCount >= RESTARTS_MEAN_FAILURE
+  );
 }
 
 /** The reply to a reload says nothing about certificates: only a handshake does. */
@@ -195,18 +250,25 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
   if (refused !== "") {
     await replace({ ...news, files: olds.files });
     await service.reload(docker, news.container); // a refused reload may have taken a part of the new ones
-    throw new StateError(`${news.container} refused its new settings; the old ones are in force and back in place:\n${refused}`);
+    throw new StateError(
+      `${news.container} refused its new settings; the old ones are in force and back in place:\n${refused}`,
+    );
   }
   if (restart) {
     report.info(`restarting ${news.container}: a setting changed that it reads only at start`);
     await docker.getContainer(news.container).restart();
   }
   if (await offersItsCertificate(news, restart ? 60_000 : 15_000)) return;
-  if (!restart) throw new StateError(`${news.container} still offers its old certificate on ${news.host}:${news.port}; see its log.`);
+  if (!restart)
+    throw new StateError(
+      `${news.container} still offers its old certificate on ${news.host}:${news.port}; see its log.`,
+    );
   const log = await lastLines(docker, news.container);
   await replace({ ...news, files: olds.files });
   await docker.getContainer(news.container).restart();
-  throw new StateError(`${news.container} does not start with its new settings; the old ones are back in place. Its last lines:\n${log}`);
+  throw new StateError(
+    `${news.container} does not start with its new settings; the old ones are back in place. Its last lines:\n${log}`,
+  );
 }
 
 /** Pairs of certificate and key among the files that could not be used together. */
@@ -218,7 +280,10 @@ function pairProblems(files: Files): Failure[] {
       const keyPem = files[name]?.content ?? "";
       const certPem = files[name.replace(/\.key$/, ".crt")]?.content ?? "";
       if ([ca, keyPem, certPem].includes(UNKNOWN)) return [];
-      return certificateProblems({ certPem, keyPem }, ca ?? "").map((reason) => ({ property: `files.${name}`, reason }));
+      return certificateProblems({ certPem, keyPem }, ca ?? "").map((reason) => ({
+        property: `files.${name}`,
+        reason,
+      }));
     });
 }
 
@@ -251,7 +316,9 @@ export const volumeFiles: ResourceType = {
   async read(_id, state) {
     const inputs = state as Inputs;
     try {
-      const found = await withHelper(inputs, ["true"], (helper, docker) => readArchive(docker, helper.id, MOUNT[inputs.service]));
+      const found = await withHelper(inputs, ["true"], (helper, docker) =>
+        readArchive(docker, helper.id, MOUNT[inputs.service]),
+      );
       const files = Object.fromEntries(
         Object.entries(inputs.files).map(([name, spec]) => [name, { ...spec, content: found[name] ?? "" }]),
       );
