@@ -13,7 +13,9 @@ export default defineConfig({
           include: ["test/unit/**/*.test.ts"],
           sequence: { groupOrder: 0 },
           maxWorkers: 2,
-          testTimeout: 20_000,
+          // A guard against hanging only: a machine that is busy with other stacks is many times slower.
+          testTimeout: MINUTE,
+          hookTimeout: MINUTE,
         },
       },
       {
