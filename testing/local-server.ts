@@ -98,7 +98,7 @@ export async function startLocalServer(name: string, report: (line: string) => v
   mkdirSync(folder, { mode: 0o700 });
   if (owner) chownSync(folder, owner.uid, owner.gid);
   const bin = path.join(postgres, "bin");
-  const as = { ...(owner ?? {}), env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C.UTF-8", TZ: "UTC" }, cwd: folder };
+  const as = { ...owner, env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C.UTF-8", TZ: "UTC" }, cwd: folder };
 
   const data = path.join(folder, "data");
   const passwords = Object.fromEntries([...CLIENT_ROLES, ROLES.pooler].map((role) => [role, randomBytes(24).toString("base64url")]));

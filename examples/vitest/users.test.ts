@@ -1,10 +1,9 @@
 import { Client } from "pg";
-import { expect } from "vitest";
 import { test } from "ai-workflow-database/testing/vitest";
 
 // Each test has a database of its own with the whole schema, so both may insert the same user.
 for (const name of ["first", "second"]) {
-  test(`the ${name} test starts with an empty table`, async ({ db }) => {
+  test(`the ${name} test starts with an empty table`, async ({ db, expect }) => {
     const client = await db.connect();
     const before = await client.query("select count(*)::integer as count from users");
     expect(before.rows).toEqual([{ count: 0 }]);
@@ -14,7 +13,7 @@ for (const name of ["first", "second"]) {
   });
 }
 
-test("any driver connects with db.config, under the roles of production", async ({ db }) => {
+test("any driver connects with db.config, under the roles of production", async ({ db, expect }) => {
   const client = new Client(db.config);
   await client.connect();
   const { rows } = await client.query("select current_user as role, ssl from pg_stat_ssl where pid = pg_backend_pid()");

@@ -1,8 +1,12 @@
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
 
 export const MAIN = path.join(import.meta.dirname, "../../cli/main.ts");
 
@@ -27,8 +31,12 @@ export function aiwdb(args: readonly string[], env: NodeJS.ProcessEnv = {}): Pro
 
 /** Runs a script in a process of its own. */
 export function node(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Result> {
+  return program(process.execPath, args, env);
+}
+
+export function program(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...args], { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(name, [...args], { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")));
@@ -41,6 +49,21 @@ export function node(args: readonly string[], env: NodeJS.ProcessEnv = {}): Prom
 export function mustSucceed(result: Result): Result {
   if (result.exitCode !== 0) throw new Error(`ended with ${result.exitCode}:\n${result.stdout}${result.stderr}`);
   return result;
+}
+
+/** pytest with what examples/pytest/requirements.txt names, in the user's cache folder; made by the first test that asks. */
+export async function pytest(): Promise<string> {
+  const requirements = path.join(import.meta.dirname, "../../examples/pytest/requirements.txt");
+  const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16);
+  const folder = path.join(process.env["XDG_CACHE_HOME"] || path.join(homedir(), ".cache"), "ai-workflow-database", `pytest-${hash}`);
+  if (!existsSync(folder)) {
+    // Under another name until it is whole; Python finds its packages from where it lies, so it may be moved.
+    const half = `${folder}.${process.pid}`;
+    await run("python3", ["-m", "venv", half]);
+    await run(path.join(half, "bin/python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]);
+    if (!existsSync(folder)) renameSync(half, folder);
+  }
+  return path.join(folder, "bin/python");
 }
 
 /** Waits until a condition holds, and says what it saw last if it never does. */

@@ -11,7 +11,7 @@ import { takeFingerprint } from "../../testing/reset.ts";
 import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
 import { sweep } from "../../testing/sweep.ts";
 import { closeTestDatabases, testDatabase, type TestDatabase, type TestDatabaseOptions } from "../../testing/test-database.ts";
-import { aiwdb, MAIN, mustSucceed, node, ownHome, until } from "./testdb-support.ts";
+import { aiwdb, MAIN, mustSucceed, node, ownHome, program, pytest, until } from "./testdb-support.ts";
 
 const NAME = `ci-td${process.pid}`;
 const LIBRARY = path.join(import.meta.dirname, "../../testing/test-database.ts");
@@ -120,7 +120,7 @@ describe("a test database", () => {
     await forgotten.connect();
     await db.drop();
     await ended;
-    await until(existing, (names) => !names.includes(db.name));
+    expect(await until(existing, (names) => !names.includes(db.name))).not.toContain(db.name);
   });
 
   test("given back twice is given back once", async () => {
@@ -241,7 +241,7 @@ describe("a failed test", () => {
   test("keeps it no longer than it may", async () => {
     const db = await take();
     await db.keep("short", 1);
-    await until(existing, (names) => !names.includes(db.name));
+    expect(await until(existing, (names) => !names.includes(db.name))).not.toContain(db.name);
   });
 });
 
@@ -457,5 +457,37 @@ describe("the HTTP API", () => {
     expect((await call("POST", "/v1/databases", "{")).status).toBe(400);
     expect((await call("POST", "/v1/databases", { colour: "red" })).status).toBe(400);
     expect((await call("POST", "/v1/databases", { pid: 2 ** 22 + 1 })).status).toBe(409);
+  });
+});
+
+describe("the examples", () => {
+  const EXAMPLES = path.join(import.meta.dirname, "../../examples");
+
+  test("run with vitest", async () => {
+    const vitest = path.join(EXAMPLES, "../node_modules/vitest/vitest.mjs");
+    const result = mustSucceed(await aiwdb(["testdb", "run", "--", process.execPath, vitest, "run", "--project", "examples", "--no-color"]));
+    expect(result.stdout).toMatch(/Tests +3 passed/);
+    expect(result.stderr).not.toContain("not given back");
+  });
+
+  test("run with pytest, and a failed test's database is kept", async () => {
+    const python = await pytest();
+    const folder = mkdtempSync(path.join(tmpdir(), "aiwdb-pytest-"));
+    cpSync(path.join(EXAMPLES, "pytest"), folder, { recursive: true });
+    const runPytest = () => program(python, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder, folder], { PYTHONDONTWRITEBYTECODE: "1" });
+    expect(mustSucceed(await runPytest()).stdout).toMatch(/^3 passed/m);
+    writeFileSync(path.join(folder, "test_fails.py"), "def test_fails(connection):\n    assert connection.execute('select 1').fetchone() == (2,)\n");
+    const failed = await runPytest();
+    expect(failed.stdout).toMatch(/1 failed, 3 passed/);
+    const kept = (await held()).filter(({ state }) => state === "kept");
+    expect(failed.stdout).toContain(`kept: npx aiwdb testdb psql ${kept[0]?.name}`);
+    expect(kept).toHaveLength(1);
+    expect(await dropByName(NAME, kept[0]!.name)).toBe(true);
+    rmSync(folder, { recursive: true });
+  });
+
+  test("run with node:test", async () => {
+    const result = mustSucceed(await node(["--test", path.join(EXAMPLES, "node-test/users.test.mjs")]));
+    expect(result.stdout).toMatch(/pass 1/);
   });
 });
