@@ -28,7 +28,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           // Files that kill servers or renew certificates would cut off the others.
           fileParallelism: false,
-          testTimeout: MINUTE,
+          testTimeout: 3 * MINUTE,
           hookTimeout: 5 * MINUTE,
         },
       },
