@@ -36,6 +36,10 @@ export const POSTGRES_MANDATORY: Settings = {
     why: "TLS 1.2 with forward secrecy and authenticated encryption only",
   },
   password_encryption: { value: "scram-sha-256", why: "md5 secrets can be replayed" },
+  "pg_stat_statements.track_utility": {
+    value: "off",
+    why: "statements that set a role's password would be kept in clear, for everybody in pg_monitor to read",
+  },
   shared_preload_libraries: {
     value: "pg_stat_statements",
     why: "statement statistics must be loaded at start",

@@ -49,6 +49,15 @@ describe("no password and no private key stands in clear in", () => {
     expect(text).toContain("ciphertext");
   });
 
+  test("the statement statistics, which the monitoring role may read", async () => {
+    const rows = await query<{ query: string }>("app_monitor", "direct", "select query from pg_stat_statements");
+    expect(rows.length).toBeGreaterThan(0);
+    expect(found(rows.map((row) => row.query).join("\n"))).toEqual([]);
+    expect(await query("app_monitor", "direct", "show pg_stat_statements.track_utility")).toEqual([
+      { "pg_stat_statements.track_utility": "off" },
+    ]);
+  });
+
   test("any file of the state on disk, backups and history included", () => {
     const backend = path.join(inject("stack").home, "backend");
     const files = readdirSync(backend, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());

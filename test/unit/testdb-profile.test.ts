@@ -35,17 +35,19 @@ describe("the profile ci", () => {
       .filter((line) => !durable.includes(line))
       .map((line) => line.split(" ")[0]);
     expect(changed).toEqual([
-      ...[
-        "archive_mode",
-        "autovacuum",
-        "checkpoint_timeout",
-        "fsync",
-        "full_page_writes",
-        "log_checkpoints",
-        "max_wal_senders",
-        "max_wal_size",
-      ],
-      ...["min_wal_size", "shared_buffers", "synchronous_commit", "wal_compression", "wal_level"],
+      "archive_mode",
+      "autovacuum",
+      "checkpoint_timeout",
+      "fsync",
+      "full_page_writes",
+      "log_checkpoints",
+      "max_wal_senders",
+      "max_wal_size",
+      "min_wal_size",
+      "shared_buffers",
+      "synchronous_commit",
+      "wal_compression",
+      "wal_level",
     ]);
   });
 

@@ -11,7 +11,15 @@ const RESET_VARIABLE = "AIWDB_RESET_PASSWORDS";
 const INVALID_PASSWORD = "28P01";
 
 async function setPassword({ container, connection }: Properties): Promise<void> {
-  await localSql(engine(), container, `alter role postgres with password '${scramSecret(connection.password)}';`);
+  // The PostgreSQL provider sends the other roles' passwords as literals: neither a statement of its that fails nor one that
+  // is slow may stand in the log.
+  await localSql(
+    engine(),
+    container,
+    `alter role postgres with password '${scramSecret(connection.password)}';
+     alter role postgres set log_min_error_statement = panic;
+     alter role postgres set log_min_duration_statement = -1;`,
+  );
 }
 
 /** Whether the role has a password yet; waits for a server that is still starting or recovering. */
