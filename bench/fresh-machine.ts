@@ -124,12 +124,14 @@ try {
     `${text}\n`,
   );
 } finally {
-  const down = spawn("bin/aiwdb", ["down", "--stack", STACK], {
-    cwd: clone,
-    env: freshEnvironment(engineHost),
-    stdio: "ignore",
-  });
-  await new Promise((resolve) => down.on("close", resolve));
+  if (lines.some((line) => line.includes("## The stack"))) {
+    const down = spawn("bin/aiwdb", ["down", "--stack", STACK], {
+      cwd: clone,
+      env: freshEnvironment(engineHost),
+      stdio: "ignore",
+    });
+    await new Promise((resolve) => down.on("close", resolve));
+  }
   dockerd.kill("SIGTERM");
   await new Promise((resolve) => dockerd.on("close", resolve));
   execFileSync("chmod", ["-R", "u+w", home]); // Go writes its module cache read-only
