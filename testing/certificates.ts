@@ -66,14 +66,20 @@ export async function createTestAuthority(name: string): Promise<TestAuthority> 
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-        new x509.ExtendedKeyUsageExtension([usage === "client" ? x509.ExtendedKeyUsage.clientAuth : x509.ExtendedKeyUsage.serverAuth]),
+        new x509.ExtendedKeyUsageExtension([
+          usage === "client" ? x509.ExtendedKeyUsage.clientAuth : x509.ExtendedKeyUsage.serverAuth,
+        ]),
         await x509.AuthorityKeyIdentifierExtension.create(authority),
         ...(usage === "server" ? [new x509.SubjectAlternativeNameExtension([...names])] : []),
       ],
     });
     return { certPem: pem(certificate), keyPem: await toPem(own.privateKey) };
   };
-  return { certPem: pem(authority), client: (role) => issue(role, "client"), server: (commonName) => issue(commonName, "server") };
+  return {
+    certPem: pem(authority),
+    client: (role) => issue(role, "client"),
+    server: (commonName) => issue(commonName, "server"),
+  };
 }
 
 function pem(certificate: x509.X509Certificate): string {

@@ -29,58 +29,64 @@ export function databaseRights(name: string): string {
 /** Makes a database anew under its name: for one that can not be brought back. Nobody may be connected. */
 export async function recreateClone({ workers }: Registry, name: string, template: Template): Promise<void> {
   await workers.query(`drop database ${identifier(name)}`);
-  await workers.query(`create database ${identifier(name)} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`);
+  await workers.query(
+    `create database ${identifier(name)} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`,
+  );
   await workers.query(databaseRights(name));
 }
 
 /** What a process could not bring to its end is the next sweep's. */
 export async function disclaim({ query }: Registry, name: string): Promise<void> {
-  await query("update testdb.clone set lease = null where name = $1 and state in ('creating', 'dropping')", [name]).catch(() => {});
+  await query("update testdb.clone set lease = null where name = $1 and state in ('creating', 'dropping')", [
+    name,
+  ]).catch(() => {});
 }
 
 const IN_USE = "55006";
 
 /**
  * Makes a returned database ready again, where that is possible: under a name nobody knows, so that whoever had it finds
- * nothing there, and as its template is. One that nobody connected to is as it was.
+ * nothing there, and as its template is.
  *
  * @returns the new name; not ready if objects, rights or the template's rows were changed: then it must be dropped
  */
-export async function recycleClone(registry: Registry, name: string, template: Template): Promise<{ name: string; ready: boolean }> {
+export async function recycleClone(
+  registry: Registry,
+  name: string,
+  template: Template,
+): Promise<{ name: string; ready: boolean }> {
   const { workers, server } = registry;
   const fresh = newCloneName();
   for (let attempt = 1; ; attempt++) {
     await endSessions(registry, name);
     try {
-      await workers.query(`alter database ${name} rename to ${fresh}; update testdb.clone set name = '${fresh}' where name = '${name}'`);
+      await workers.query(
+        `alter database ${name} rename to ${fresh}; update testdb.clone set name = '${fresh}' where name = '${name}'`,
+      );
       break;
     } catch (error) {
       // A pool of the one who had it has connected again in between.
       if ((error as { code?: string }).code !== IN_USE || attempt > 5) throw error;
     }
   }
-  // Counted by a session when it ends, before it is gone; a server that crashed loses the count, but every lease with it.
-  const { rows } = await workers.query<{ untouched: boolean; fingerprint: Fingerprint }>(
-    `select fingerprint,
-            (select pg_catalog.pg_stat_get_db_sessions(copy.oid) = 0 and copy.datacl::text = original.datacl::text and copy.datdba = original.datdba
-                and not exists (select from pg_catalog.pg_db_role_setting where setdatabase = copy.oid)
-               from pg_catalog.pg_database copy, pg_catalog.pg_database original where copy.datname = $1 and original.datname = database) as untouched
-       from testdb.template where key = $2`,
-    [fresh, template.key],
+  const { rows } = await workers.query<{ fingerprint: Fingerprint }>(
+    "select fingerprint from testdb.template where key = $1",
+    [template.key],
   );
-  const [seen] = rows;
-  if (!seen) return { name: fresh, ready: false };
-  if (!seen.untouched) {
-    const admin = new pg.Client(adminConfig(server, fresh));
-    admin.on("error", () => {}); // shows at the statement that runs
-    try {
-      await admin.connect();
-      if (!(await resetDatabase(admin, seen.fingerprint))) return { name: fresh, ready: false };
-    } finally {
-      await admin.end();
-    }
+  if (!rows[0]) return { name: fresh, ready: false };
+  // Looked at in any case: the server's own count of sessions says nothing, as a crash sets it to zero.
+  const admin = new pg.Client(adminConfig(server, fresh));
+  admin.on("error", () => {}); // shows at the statement that runs
+  try {
+    await admin.connect();
+    if (!(await resetDatabase(admin, rows[0].fingerprint))) return { name: fresh, ready: false };
+  } finally {
+    await admin.end();
   }
-  await workers.query("update testdb.clone set state = 'ready', lease = null, label = '', run = '', taken_at = null, created_at = now() where name = $1", [fresh]);
+  await workers.query(
+    "update testdb.clone set state = 'ready', lease = null, label = '', run = '', taken_at = null, created_at = now() where name = $1",
+    [fresh],
+  );
   return { name: fresh, ready: true };
 }
 
@@ -101,15 +107,14 @@ export async function createClone(
   const { query, workers, lease } = registry;
   const name = newCloneName();
   // Written down before it exists: whatever happens in between, somebody will find and remove it.
-  await query("insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)", [
-    name,
-    template.key,
-    lease,
-    holder.label,
-    holder.run,
-  ]);
+  await query(
+    "insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)",
+    [name, template.key, lease, holder.label, holder.run],
+  );
   try {
-    await workers.query(`create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`);
+    await workers.query(
+      `create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`,
+    );
     await workers.query(
       `${databaseRights(name)}
       update testdb.clone
@@ -129,7 +134,11 @@ export async function createClone(
  * @param except process numbers of sessions that stay
  * @returns sessions that were open
  */
-export async function endSessions({ workers }: Registry, name: string, except: readonly number[] = []): Promise<number> {
+export async function endSessions(
+  { workers }: Registry,
+  name: string,
+  except: readonly number[] = [],
+): Promise<number> {
   const deadline = Date.now() + SESSIONS_END_MS;
   let open = 0;
   for (let first = true; ; first = false) {
@@ -153,7 +162,9 @@ export async function dropClone(registry: Registry, name: string): Promise<{ ope
   );
   let openSessions = 0;
   if (rows[0]) {
-    await workers.query(`alter database ${identifier(name)} allow_connections false${rows[0].is_template ? " is_template false" : ""}`);
+    await workers.query(
+      `alter database ${identifier(name)} allow_connections false${rows[0].is_template ? " is_template false" : ""}`,
+    );
     openSessions = await endSessions(registry, name);
     await workers.query(`drop database if exists ${identifier(name)}`);
   }

@@ -66,7 +66,9 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
   const registry = await registryOf(name);
   const start = options.pid === undefined ? undefined : processStart(options.pid);
   if (options.pid !== undefined && start === undefined) {
-    throw new UsageError(`There is no process ${options.pid}.`, [{ subject: "pid", problem: "the database would be dropped at once" }]);
+    throw new UsageError(`There is no process ${options.pid}.`, [
+      { subject: "pid", problem: "the database would be dropped at once" },
+    ]);
   }
   const role = options.role ?? ROLES.app;
   const mode = options.mode ?? "direct";
@@ -75,13 +77,24 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
   const template = await ensureTemplate(registry, source);
   const label = options.label ?? "";
   const run = options.run ?? "";
-  const { rows } = await registry.query<{ name: string | null }>("select testdb.take($1, $2, $3, $4) as name", [template.key, registry.lease, label, run]);
+  const { rows } = await registry.query<{ name: string | null }>("select testdb.take($1, $2, $3, $4) as name", [
+    template.key,
+    registry.lease,
+    label,
+    run,
+  ]);
   const database = rows[0]?.name ?? (await createClone(registry, template, "taken", { label, run }));
   // From here on it is theirs, not this process'.
   await registry.query(
     `update testdb.clone set lease = null, holder_pid = $2, holder_start = $3, holder_host = $4, expires_at = now() + make_interval(secs => $5)
       where name = $1`,
-    [database, options.pid ?? null, start ?? null, options.pid === undefined ? null : hostname(), options.ttlSec ?? null],
+    [
+      database,
+      options.pid ?? null,
+      start ?? null,
+      options.pid === undefined ? null : hostname(),
+      options.ttlSec ?? null,
+    ],
   );
   const connection = describe(connectionTo(registry.server, database, role, mode));
   return { name: database, url: connection.url, env: connection.env };
@@ -121,9 +134,16 @@ export async function keepByName(name: string, database: string, why: string): P
 }
 
 /** How to connect to a database that is taken or kept. */
-export async function addressOf(name: string, database: string, role: ClientRole, mode: TestMode): Promise<HeldDatabase> {
+export async function addressOf(
+  name: string,
+  database: string,
+  role: ClientRole,
+  mode: TestMode,
+): Promise<HeldDatabase> {
   const registry = await registryOf(name);
-  const { rows } = await registry.query("select from testdb.clone where name = $1 and state in ('taken', 'kept')", [database]);
+  const { rows } = await registry.query("select from testdb.clone where name = $1 and state in ('taken', 'kept')", [
+    database,
+  ]);
   if (rows.length === 0) {
     throw new StateError(`There is no test database ${database}.`, [
       { subject: name, problem: "nobody has one of that name now", remedy: "See `npx aiwdb testdb list`." },

@@ -31,7 +31,15 @@ export interface HttpApi {
  * The API for programs in other languages: a Unix socket that only this user may open and, if asked for, a loopback port.
  * Both want the token of the token file. See docs/test-databases.md for the paths.
  */
-export async function serveHttp({ name, port, report }: { name: string; port?: number | undefined; report: (line: string) => void }): Promise<HttpApi> {
+export async function serveHttp({
+  name,
+  port,
+  report,
+}: {
+  name: string;
+  port?: number | undefined;
+  report: (line: string) => void;
+}): Promise<HttpApi> {
   const files = serverFiles(name);
   const token = randomBytes(32).toString("base64url");
   writeFileSync(files.token, token, { mode: 0o600 });
@@ -40,9 +48,18 @@ export async function serveHttp({ name, port, report }: { name: string; port?: n
     handle(name, token, request)
       .catch((error: unknown): Answer => {
         if (error instanceof z.ZodError) {
-          return { status: 400, body: { error: { message: "The request is not usable.", problems: error.issues.map(({ path, message }) => ({ subject: path.join("."), problem: message })) } } };
+          return {
+            status: 400,
+            body: {
+              error: {
+                message: "The request is not usable.",
+                problems: error.issues.map(({ path, message }) => ({ subject: path.join("."), problem: message })),
+              },
+            },
+          };
         }
-        if (error instanceof UserError) return { status: 409, body: { error: { message: error.message, problems: error.problems } } };
+        if (error instanceof UserError)
+          return { status: 409, body: { error: { message: error.message, problems: error.problems } } };
         report(`request failed: ${messageOf(error)}`);
         return { status: 500, body: { error: { message: messageOf(error), problems: [] } } };
       })
@@ -93,7 +110,17 @@ interface Answer {
 async function handle(name: string, token: string, request: IncomingMessage): Promise<Answer> {
   const { pathname } = new URL(request.url ?? "/", "http://localhost");
   if (!allowed(token, request.headers.authorization)) {
-    return { status: 401, body: { error: { message: "The token is missing or wrong.", problems: [{ subject: "Authorization", problem: `must be "Bearer" and the content of ${serverFiles(name).token}` }] } } };
+    return {
+      status: 401,
+      body: {
+        error: {
+          message: "The token is missing or wrong.",
+          problems: [
+            { subject: "Authorization", problem: `must be "Bearer" and the content of ${serverFiles(name).token}` },
+          ],
+        },
+      },
+    };
   }
   const [, version, collection, database, action] = pathname.split("/");
   if (version === "v1" && collection === "databases") {
@@ -104,14 +131,18 @@ async function handle(name: string, token: string, request: IncomingMessage): Pr
       return { status: 201, body: await createHeld(name, { ...options, ttlSec }) };
     }
     if (database && action === undefined && request.method === "DELETE") return found(await dropByName(name, database));
-    if (database && action === "renew" && request.method === "POST") return found(await renewByName(name, database, HTTP_TTL_SEC));
-    if (database && action === "keep" && request.method === "POST") return found(await keepByName(name, database, "kept by HTTP"));
+    if (database && action === "renew" && request.method === "POST")
+      return found(await renewByName(name, database, HTTP_TTL_SEC));
+    if (database && action === "keep" && request.method === "POST")
+      return found(await keepByName(name, database, "kept by HTTP"));
   }
   return { status: 404, body: { error: { message: `There is no ${request.method} ${pathname}.`, problems: [] } } };
 }
 
 function found(exists: boolean): Answer {
-  return exists ? { status: 204 } : { status: 404, body: { error: { message: "There is no such test database.", problems: [] } } };
+  return exists
+    ? { status: 204 }
+    : { status: 404, body: { error: { message: "There is no such test database.", problems: [] } } };
 }
 
 function allowed(token: string, header: string | undefined): boolean {
@@ -124,7 +155,8 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = "";
   for await (const chunk of request as AsyncIterable<Buffer>) {
     text += chunk.toString("utf8");
-    if (text.length > 65_536) throw new z.ZodError([{ code: "custom", path: [], message: "is longer than 64 KiB", input: undefined }]);
+    if (text.length > 65_536)
+      throw new z.ZodError([{ code: "custom", path: [], message: "is longer than 64 KiB", input: undefined }]);
   }
   if (text === "") return {};
   try {

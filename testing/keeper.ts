@@ -36,7 +36,11 @@ interface Demand {
  *
  * Ends when `signal` is aborted or the registry's connection is lost.
  */
-export async function keep(registry: Registry, { max = POOL_MAX, report }: KeeperOptions, signal: AbortSignal): Promise<void> {
+export async function keep(
+  registry: Registry,
+  { max = POOL_MAX, report }: KeeperOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const { client, query } = registry;
   while (!signal.aborted) {
     const { rows } = await query<{ locked: boolean }>("select pg_try_advisory_lock($1, 0) as locked", [LOCK.keeper]);
@@ -74,14 +78,18 @@ export async function keep(registry: Registry, { max = POOL_MAX, report }: Keepe
       changes += done;
       if (changes >= VACUUM_AFTER_CHANGES) {
         changes = 0;
-        await registry.workers.query("vacuum pg_catalog.pg_database, pg_catalog.pg_shdepend, pg_catalog.pg_db_role_setting, testdb.clone, testdb.template");
+        await registry.workers.query(
+          "vacuum pg_catalog.pg_database, pg_catalog.pg_shdepend, pg_catalog.pg_db_role_setting, testdb.clone, testdb.template",
+        );
       }
       if (done > 0) continue;
     } catch (error) {
       if (!registry.isOpen()) break;
       report(`failed, going on: ${messageOf(error)}`);
       // What it was at is the next sweep's.
-      await query("update testdb.clone set lease = null where state = 'dropping' and lease = $1", [registry.lease]).catch(() => {});
+      await query("update testdb.clone set lease = null where state = 'dropping' and lease = $1", [
+        registry.lease,
+      ]).catch(() => {});
       await wait(500, undefined, { signal }).catch(() => {});
     }
     if (!woken && !signal.aborted) {
@@ -132,7 +140,8 @@ async function turn(registry: Registry, peaks: Map<string, number>, decay: numbe
     }
   }
   for (const { demand, missing } of wanted.values()) {
-    for (let count = 0; count < missing && work.length < WORKERS; count++) work.push(createClone(registry, demand, "ready"));
+    for (let count = 0; count < missing && work.length < WORKERS; count++)
+      work.push(createClone(registry, demand, "ready"));
   }
   const results = await Promise.allSettled(work);
   const failed = results.find((result) => result.status === "rejected");

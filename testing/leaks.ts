@@ -2,10 +2,15 @@ import type { ListedDatabase } from "./holders.ts";
 
 /** What a run took and did not give back; kept databases are meant to stay. */
 export function leakReport(databases: readonly ListedDatabase[], run: string): string[] {
-  const left = databases.filter((database) => database.run === run && database.state === "taken" && database.name !== process.env["PGDATABASE"]);
+  const left = databases.filter(
+    (database) => database.run === run && database.state === "taken" && database.name !== process.env["PGDATABASE"],
+  );
   if (left.length === 0) return [];
   return [
     `${left.length} test database${left.length === 1 ? " was" : "s were"} not given back, and will be dropped with the process that holds ${left.length === 1 ? "it" : "them"}:`,
-    ...left.map(({ name, holder, label, sessions }) => `  ${[name, holder, label, `${sessions} session${sessions === 1 ? "" : "s"}`].filter((part) => part !== "").join(", ")}`),
+    ...left.map(
+      ({ name, holder, label, sessions }) =>
+        `  ${[name, holder, label, `${sessions} session${sessions === 1 ? "" : "s"}`].filter((part) => part !== "").join(", ")}`,
+    ),
   ];
 }

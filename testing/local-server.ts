@@ -1,6 +1,17 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, chownSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { cp, mkdir, rename, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
@@ -101,16 +112,38 @@ export async function startLocalServer(name: string, report: (line: string) => v
   const as = { ...owner, env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C.UTF-8", TZ: "UTC" }, cwd: folder };
 
   const data = path.join(folder, "data");
-  const passwords = Object.fromEntries([...CLIENT_ROLES, ROLES.pooler].map((role) => [role, randomBytes(24).toString("base64url")]));
+  const passwords = Object.fromEntries(
+    [...CLIENT_ROLES, ROLES.pooler].map((role) => [role, randomBytes(24).toString("base64url")]),
+  );
   report(`server ${name}: making a cluster in ${folder}`);
   const [credentials] = await Promise.all([
     writeCertificates(name, folder, passwords, owner),
-    execute(path.join(bin, "initdb"), ["--pgdata", data, "--username=postgres", "--auth-local=peer", "--auth-host=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync"], as),
+    execute(
+      path.join(bin, "initdb"),
+      [
+        "--pgdata",
+        data,
+        "--username=postgres",
+        "--auth-local=peer",
+        "--auth-host=scram-sha-256",
+        "--data-checksums",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--no-instructions",
+        "--no-sync",
+      ],
+      as,
+    ),
   ]);
   writeFileSync(path.join(folder, "postgresql.conf"), renderPostgresqlConf(config), { mode: 0o644 });
   writeFileSync(path.join(folder, "pg_hba.conf"), renderPgHba(config), { mode: 0o644 });
   // Before it listens anywhere, as in the image's entrypoint: nobody can log in without what is set here.
-  await execute(path.join(bin, "postgres"), ["--single", "-D", data, "-c", "exit_on_error=on", "-c", "log_checkpoints=off", "-c", "fsync=off", "postgres"], as, bootstrap(config, passwords));
+  await execute(
+    path.join(bin, "postgres"),
+    ["--single", "-D", data, "-c", "exit_on_error=on", "-c", "log_checkpoints=off", "-c", "fsync=off", "postgres"],
+    as,
+    bootstrap(config, passwords),
+  );
 
   const port = await freePort(config.postgresPort);
   const log = openSync(path.join(folder, "log"), "a", 0o600);
@@ -124,11 +157,15 @@ export async function startLocalServer(name: string, report: (line: string) => v
     ssl_cert_file: path.join(folder, "tls/server.crt"),
     ssl_key_file: path.join(folder, "tls/server.key"),
   };
-  const child = spawn(path.join(bin, "postgres"), ["-D", data, ...Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`])], {
-    ...as,
-    detached: true,
-    stdio: ["ignore", log, log],
-  });
+  const child = spawn(
+    path.join(bin, "postgres"),
+    ["-D", data, ...Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
+    {
+      ...as,
+      detached: true,
+      stdio: ["ignore", log, log],
+    },
+  );
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
     child.once("error", reject);
@@ -154,7 +191,9 @@ async function accepting(data: string, pid: number, log: string): Promise<void> 
     const file = path.join(data, "postmaster.pid");
     if (existsSync(file) && readFileSync(file, "utf8").split("\n")[7]?.trim() === "ready") return;
     if (processStart(pid) === undefined || Date.now() > deadline) {
-      throw new ToolError("PostgreSQL did not start.", [{ subject: log, problem: readFileSync(log, "utf8").trim().split("\n").slice(-10).join("\n") }]);
+      throw new ToolError("PostgreSQL did not start.", [
+        { subject: log, problem: readFileSync(log, "utf8").trim().split("\n").slice(-10).join("\n") },
+      ]);
     }
     await wait(5);
   }
@@ -166,7 +205,9 @@ function bootstrap(config: StackConfig, passwords: Readonly<Record<string, strin
   return [
     "revoke connect on database postgres, template1 from public",
     `alter role ${ROLES.superuser} ${secret(ROLES.superuser)}`,
-    ...[ROLES.owner, ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map((role) => `create role ${role} login ${secret(role)}`),
+    ...[ROLES.owner, ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map(
+      (role) => `create role ${role} login ${secret(role)}`,
+    ),
     `create role ${ROLES.lookupOwner}`,
     `grant pg_monitor to ${ROLES.monitor}`,
     `create database ${config.databaseName} owner ${ROLES.owner} template template0 strategy file_copy`,
@@ -186,7 +227,11 @@ async function writeCertificates(
   const tls = path.join(folder, "tls");
   mkdirSync(tls, { mode: 0o700 });
   const server = await authority.server(`aiwdb-${name}-postgres`);
-  for (const [file, text] of [["ca.crt", authority.certPem], ["server.crt", server.certPem], ["server.key", server.keyPem]] as const) {
+  for (const [file, text] of [
+    ["ca.crt", authority.certPem],
+    ["server.crt", server.certPem],
+    ["server.key", server.keyPem],
+  ] as const) {
     writeFileSync(path.join(tls, file), text, { mode: 0o600 });
     if (owner) chownSync(path.join(tls, file), owner.uid, owner.gid);
   }
@@ -202,7 +247,15 @@ async function writeCertificates(
   const roles = await Promise.all(
     CLIENT_ROLES.map(async (role) => {
       const pair = await authority.client(role);
-      return [role, { password: passwords[role] ?? "", sslRootCert, sslCert: write(`${role}.crt`, pair.certPem), sslKey: write(`${role}.key`, pair.keyPem) }] as const;
+      return [
+        role,
+        {
+          password: passwords[role] ?? "",
+          sslRootCert,
+          sslCert: write(`${role}.crt`, pair.certPem),
+          sslKey: write(`${role}.key`, pair.keyPem),
+        },
+      ] as const;
     }),
   );
   return Object.fromEntries(roles) as Record<ClientRole, (typeof roles)[number][1]>;
@@ -213,8 +266,11 @@ function execute(program: string, args: readonly string[], options: object, inpu
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...args], { ...options, stdio: ["pipe", "pipe", "pipe"] });
     let text = "";
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
-    child.on("error", (cause) => reject(new ToolError(`${path.basename(program)} could not be started.`, [], { cause })));
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
+    child.on("error", (cause) =>
+      reject(new ToolError(`${path.basename(program)} could not be started.`, [], { cause })),
+    );
     child.on("close", (code) => {
       if (code === 0) resolve();
       else reject(new ToolError(`${path.basename(program)} failed:\n${text.trim().split("\n").slice(-10).join("\n")}`));

@@ -22,7 +22,10 @@ export interface Registry {
   /** Holds the lease. Use `query`, which keeps callers apart. */
   readonly client: pg.Client;
   /** One short statement on the lease's connection, after those that were asked for before. */
-  query<Row extends pg.QueryResultRow>(statement: string | pg.QueryConfig, values?: unknown[]): Promise<pg.QueryResult<Row>>;
+  query<Row extends pg.QueryResultRow>(
+    statement: string | pg.QueryConfig,
+    values?: unknown[],
+  ): Promise<pg.QueryResult<Row>>;
   /** For CREATE and DROP DATABASE, so that nobody's take waits behind them. */
   readonly workers: pg.Pool;
   /** False once the connection that holds the lease is lost, and with it every claim of this process. */
@@ -67,7 +70,10 @@ async function refuseForeign(client: pg.Client, server: TestServer): Promise<voi
 
 async function connectAdmin(server: TestServer, database: string): Promise<pg.Client> {
   // `aiwdb testdb list` shows it as the holder.
-  const client = new pg.Client({ ...adminConfig(server, database), application_name: `process ${process.pid} on ${hostname()}` });
+  const client = new pg.Client({
+    ...adminConfig(server, database),
+    application_name: `process ${process.pid} on ${hostname()}`,
+  });
   client.on("error", () => {}); // a lost connection shows at the next statement
   try {
     await client.connect();
@@ -141,7 +147,12 @@ export async function openRegistry(server: TestServer): Promise<Registry> {
     await ensureSchema(client);
     const { rows } = await client.query<{ lease: number }>("select testdb.open_lease() as lease");
     client.on("end", () => (open = false));
-    const workers = new pg.Pool({ ...adminConfig(server, REGISTRY_DATABASE), max: 4, idleTimeoutMillis: 10_000, allowExitOnIdle: true });
+    const workers = new pg.Pool({
+      ...adminConfig(server, REGISTRY_DATABASE),
+      max: 4,
+      idleTimeoutMillis: 10_000,
+      allowExitOnIdle: true,
+    });
     workers.on("error", () => {});
     let last: Promise<unknown> = Promise.resolve();
     return {

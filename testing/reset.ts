@@ -60,7 +60,10 @@ const PREPARE = "set search_path = ''";
 async function catalogueHash(client: pg.Client, xid: string): Promise<string> {
   const written = await client.query<{ sql: string }>(CATALOGUE_SQL);
   const { rows } = await client.query<{ part: string }>(`${written.rows[0]?.sql} union all ${RELATIONS_SQL}`, [xid]);
-  return rows.map(({ part }) => part).sort().join("\n");
+  return rows
+    .map(({ part }) => part)
+    .sort()
+    .join("\n");
 }
 
 interface RowHash {
@@ -98,7 +101,11 @@ export async function takeFingerprint(client: pg.Client): Promise<Fingerprint> {
   const { rows } = await client.query<{ xid: string }>("select pg_current_xact_id()::xid::text as xid");
   const xid = rows[0]?.xid ?? "";
   const { rows: tables } = await client.query<TableRow>(TABLES_SQL);
-  const hashes = await rowHashes(client, tables.map(({ name }) => name), xid);
+  const hashes = await rowHashes(
+    client,
+    tables.map(({ name }) => name),
+    xid,
+  );
   return {
     xid,
     catalogue: await catalogueHash(client, xid),
@@ -127,13 +134,17 @@ export async function resetDatabase(client: pg.Client, fingerprint: Fingerprint)
   if (filled.reduce((sum, { bytes }) => sum + bytes, 0) > RESET_MAX_BYTES) return false;
 
   const values = await sequenceValues(client);
-  const moved = Object.entries(fingerprint.sequences).filter(([name, [value, called]]) => values[name]?.[0] !== value || values[name]?.[1] !== called);
+  const moved = Object.entries(fingerprint.sequences).filter(
+    ([name, [value, called]]) => values[name]?.[0] !== value || values[name]?.[1] !== called,
+  );
   if (filled.length > 0 || moved.length > 0) {
     // No trigger and no foreign key has a say: TRUNCATE would want every table that refers to one of these, empty or not.
     await client.query(
       [
         "begin; set local session_replication_role = replica",
-        ...filled.map(({ name }) => `delete from ${name}${grown.has(name) ? ` where ${isNew(name, `${literal(xid)}::xid`)}` : ""}`),
+        ...filled.map(
+          ({ name }) => `delete from ${name}${grown.has(name) ? ` where ${isNew(name, `${literal(xid)}::xid`)}` : ""}`,
+        ),
         ...moved.map(([name, [value, called]]) => `select pg_catalog.setval(${literal(name)}, ${value}, ${called})`),
         "commit",
       ].join(";\n"),

@@ -83,6 +83,9 @@ async function endDeadHolders({ query }: Registry): Promise<void> {
   );
   const dead = rows.filter(({ pid, start }) => processStart(pid) !== start).map(({ name }) => name);
   if (dead.length > 0) {
-    await query("update testdb.clone set expires_at = now() - interval '1 second' where name = any ($1) and state = 'taken'", [dead]);
+    await query(
+      "update testdb.clone set expires_at = now() - interval '1 second' where name = any ($1) and state = 'taken'",
+      [dead],
+    );
   }
 }

@@ -82,7 +82,11 @@ export function readSource(server: TestServer, source: TemplateSource): ReadSour
       baselineStatements("", ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES),
     ]),
   );
-  const parts = [`${migrations.length} migrations`, ...(phase < 4 ? [`phase ${phase}`] : []), ...(seed ? ["seed"] : [])];
+  const parts = [
+    `${migrations.length} migrations`,
+    ...(phase < 4 ? [`phase ${phase}`] : []),
+    ...(seed ? ["seed"] : []),
+  ];
   return { key: hash.digest("hex").slice(0, 16), label: parts.join(", "), folder, migrations, seed: run };
 }
 
@@ -100,7 +104,11 @@ async function findTemplate({ query }: Registry, key: string): Promise<Template 
  *
  * @throws StateError with the error of the migration or seed that failed; the next call tries again
  */
-export function ensureTemplate(registry: Registry, source: ReadSource, report: (line: string) => void = () => {}): Promise<Template> {
+export function ensureTemplate(
+  registry: Registry,
+  source: ReadSource,
+  report: (line: string) => void = () => {},
+): Promise<Template> {
   // The lock below is the session's, so it does not keep two callers of one process apart.
   const waiting = underWay.get(registry) ?? new Map<string, Promise<Template>>();
   underWay.set(registry, waiting);
@@ -117,7 +125,10 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
     const found = await findTemplate(registry, source.key);
     if (found) return found;
     const lock = Number.parseInt(source.key.slice(0, 8), 16) | 0;
-    const { rows } = await registry.query<{ locked: boolean }>("select pg_try_advisory_lock($1, $2) as locked", [LOCK.build, lock]);
+    const { rows } = await registry.query<{ locked: boolean }>("select pg_try_advisory_lock($1, $2) as locked", [
+      LOCK.build,
+      lock,
+    ]);
     if (!rows[0]?.locked) {
       await wait(50);
       continue;
@@ -139,7 +150,11 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
   const name = `${TEMPLATE_DATABASE_PREFIX}${source.key}`;
   const draft = `${name}_${randomBytes(4).toString("hex")}`;
   report(`building a template: ${source.label}`);
-  await query("insert into testdb.clone (name, template, state, lease) values ($1, $2, 'building', $3)", [draft, source.key, lease]);
+  await query("insert into testdb.clone (name, template, state, lease) values ($1, $2, 'building', $3)", [
+    draft,
+    source.key,
+    lease,
+  ]);
   try {
     await workers.query(
       `create database ${draft} owner ${ROLES.owner} template template0 encoding 'UTF8' lc_collate 'C.UTF-8' lc_ctype 'C.UTF-8' strategy file_copy`,
@@ -151,16 +166,27 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
         ${databaseRights(draft)}
         ${DEFAULT_PRIVILEGES}`);
     });
-    await inDatabase(pgConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"), async (owner) => {
-      const { applyMigrations } = await import("../infra/migrations/runner.ts");
-      await applyMigrations({ client: owner, folder: source.folder, migrations: source.migrations, direction: "up", report: () => {} });
-      // As the stack's own: what is applied is the migrator's business.
-      await owner.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
-      if (source.seed) await seedWith(source.seed, owner);
-    });
+    await inDatabase(
+      pgConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"),
+      async (owner) => {
+        const { applyMigrations } = await import("../infra/migrations/runner.ts");
+        await applyMigrations({
+          client: owner,
+          folder: source.folder,
+          migrations: source.migrations,
+          direction: "up",
+          report: () => {},
+        });
+        // As the stack's own: what is applied is the migrator's business.
+        await owner.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
+        if (source.seed) await seedWith(source.seed, owner);
+      },
+    );
     // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the catalogue.
     await inDatabase(adminConfig(server, draft), (admin) => admin.query("vacuum (freeze, analyze)"));
-    await inDatabase(pgConfig(connectionTo(server, draft, ROLES.app, "direct"), "aiwdb testdb template"), (app) => app.query("select 1"));
+    await inDatabase(pgConfig(connectionTo(server, draft, ROLES.app, "direct"), "aiwdb testdb template"), (app) =>
+      app.query("select 1"),
+    );
     const fingerprint = await inDatabase(adminConfig(server, draft), takeFingerprint);
     // RENAME would look only every 100 ms whether the sessions above have left.
     await endSessions(registry, draft);
@@ -200,7 +226,11 @@ async function seedWith(seed: SeedFunction, owner: pg.Client): Promise<void> {
       [
         ...(position ? [{ subject: "position", problem: `character ${position}` }] : []),
         ...(detail ? [{ subject: "detail", problem: detail }] : []),
-        { subject: "template", problem: "was not built, and no test gets a database.", remedy: "Correct the seed and run the tests again." },
+        {
+          subject: "template",
+          problem: "was not built, and no test gets a database.",
+          remedy: "Correct the seed and run the tests again.",
+        },
       ],
       { cause: error },
     );

@@ -8,7 +8,14 @@ import { createClone, dropClone, endSessions, recreateClone } from "./clones.ts"
 import { openRegistry, type Registry } from "./registry.ts";
 import { type Fingerprint, resetDatabase } from "./reset.ts";
 import { adminConfig, connectionTo, pgConfig, readServer, type TestMode } from "./server.ts";
-import { ensureTemplate, readSource, type ReadSource, type SeedFunction, type Template, type TemplateSource } from "./template.ts";
+import {
+  ensureTemplate,
+  readSource,
+  type ReadSource,
+  type SeedFunction,
+  type Template,
+  type TemplateSource,
+} from "./template.ts";
 
 export type { ClientRole, SeedFunction, TestMode };
 
@@ -230,7 +237,10 @@ class Taken implements TestDatabase {
     if (this.#gone) throw new StateError(`Test database ${this.name} was given back and cannot be reset.`);
     const { registry } = this.#owner;
     const template = await templateOf(registry, this.#source);
-    const { rows } = await registry.query<{ fingerprint: Fingerprint }>("select fingerprint from testdb.template where key = $1", [template.key]);
+    const { rows } = await registry.query<{ fingerprint: Fingerprint }>(
+      "select fingerprint from testdb.template where key = $1",
+      [template.key],
+    );
     await Promise.all(this.#clients.map((client) => forgetSession(client)));
     this.#admin ??= await this.#connectAdmin();
     // Others may hold locks, or write while this looks.
@@ -302,12 +312,19 @@ async function forgetSession(client: pg.Client): Promise<void> {
   await client.query("rollback").catch(() => {});
   await client.query("discard all").catch(() => {});
   // node-postgres would go on using its named statements.
-  Object.assign((client as unknown as { connection: object }).connection, { parsedStatements: {}, submittedNamedStatements: {} });
+  Object.assign((client as unknown as { connection: object }).connection, {
+    parsedStatements: {},
+    submittedNamedStatements: {},
+  });
 }
 
 function lost(name: string): StateError {
   return new StateError(`Test database ${name} was lost.`, [
-    { subject: "server", problem: "ended this process' session or was stopped", remedy: "See `npx aiwdb testdb list` and the server's log." },
+    {
+      subject: "server",
+      problem: "ended this process' session or was stopped",
+      remedy: "See `npx aiwdb testdb list` and the server's log.",
+    },
   ]);
 }
 

@@ -60,7 +60,9 @@ interface Taker {
 }
 
 function startTaker(seed: string): Taker {
-  const child = spawn(process.execPath, ["--input-type=module", "-e", TAKER, seed], { stdio: ["ignore", "pipe", "ignore"] });
+  const child = spawn(process.execPath, ["--input-type=module", "-e", TAKER, seed], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   const taker: Taker = { child, output: "" };
   child.stdout?.on("data", (chunk: Buffer) => (taker.output += chunk.toString("utf8")));
   return taker;
@@ -89,57 +91,72 @@ const childrenOf = (pid: number): number[] => {
   }
 };
 
-test(`survives ${ROUNDS} kills of takers, pool, builders and server: nothing wrong is handed out, nothing is left`, { timeout: 600_000 }, async () => {
-  const takers: Taker[] = [startTaker(""), startTaker(""), startTaker("seed0")];
-  const ended: Taker[] = [];
-  const replace = (index: number, seed: string) => {
-    const old = takers[index]!;
-    kill(old.child.pid!);
-    ended.push(old);
-    takers[index] = startTaker(seed);
-  };
-  for (let round = 1; round <= ROUNDS; round++) {
-    await wait(randomInt(20, 600)); // at a random moment
-    const victim = round % 17 === 0 ? "server" : (["taker", "builder", "pool", "supervisor", "backend"] as const)[round % 5];
-    if (victim === "taker") replace(randomInt(2), "");
-    // Its template is new, so it is killed while that is built, or soon after.
-    else if (victim === "builder") replace(2, `seed${round}`);
-    else if (victim === "pool") for (const pid of childrenOf(keeper()?.pid ?? 0)) kill(pid);
-    else if (victim === "supervisor") kill(keeper()?.pid ?? (takers[0]!.child.pid as number));
-    else if (victim === "backend") kill(randomOf(childrenOf(postmaster())) ?? (takers[0]!.child.pid as number));
-    else {
-      kill(postmaster());
-      mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+test(
+  `survives ${ROUNDS} kills of takers, pool, builders and server: nothing wrong is handed out, nothing is left`,
+  { timeout: 600_000 },
+  async () => {
+    const takers: Taker[] = [startTaker(""), startTaker(""), startTaker("seed0")];
+    const ended: Taker[] = [];
+    const replace = (index: number, seed: string) => {
+      const old = takers[index]!;
+      kill(old.child.pid!);
+      ended.push(old);
+      takers[index] = startTaker(seed);
+    };
+    for (let round = 1; round <= ROUNDS; round++) {
+      await wait(randomInt(20, 600)); // at a random moment
+      const victim =
+        round % 17 === 0 ? "server" : (["taker", "builder", "pool", "supervisor", "backend"] as const)[round % 5];
+      if (victim === "taker") replace(randomInt(2), "");
+      // Its template is new, so it is killed while that is built, or soon after.
+      else if (victim === "builder") replace(2, `seed${round}`);
+      else if (victim === "pool") for (const pid of childrenOf(keeper()?.pid ?? 0)) kill(pid);
+      else if (victim === "supervisor") kill(keeper()?.pid ?? (takers[0]!.child.pid as number));
+      else if (victim === "backend") kill(randomOf(childrenOf(postmaster())) ?? (takers[0]!.child.pid as number));
+      else {
+        kill(postmaster());
+        mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+      }
     }
-  }
-  const progress = () => [...ended, ...takers].map(({ output }) => output).join("");
-  // The takers that are left get through again.
-  const before = progress().length;
-  await until(async () => progress().length, (length) => length > before + 10);
-  for (const { child } of takers) kill(child.pid!);
-  const start = Date.now();
-  mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
-  await until(() => listDatabases(NAME), (databases) => databases.every(({ state }) => state === "ready" || state === "creating"));
-  expect(Date.now() - start).toBeLessThan(60_000);
-  const registry = await openRegistry(readServer(NAME));
-  await until(
-    async () => {
-      const { rows } = await registry.client.query<{ name: string }>(
-        `select datname as name from pg_database where datname ~ '^aiwdb_(test|tmpl)_'
+    const progress = () => [...ended, ...takers].map(({ output }) => output).join("");
+    // The takers that are left get through again.
+    const before = progress().length;
+    await until(
+      async () => progress().length,
+      (length) => length > before + 10,
+    );
+    for (const { child } of takers) kill(child.pid!);
+    const start = Date.now();
+    mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+    await until(
+      () => listDatabases(NAME),
+      (databases) => databases.every(({ state }) => state === "ready" || state === "creating"),
+    );
+    expect(Date.now() - start).toBeLessThan(60_000);
+    const registry = await openRegistry(readServer(NAME));
+    await until(
+      async () => {
+        const { rows } = await registry.client.query<{ name: string }>(
+          `select datname as name from pg_database where datname ~ '^aiwdb_(test|tmpl)_'
           and datname not in (select name from testdb.clone) and datname not in (select database from testdb.template)`,
-      );
-      return rows;
-    },
-    (unknown) => unknown.length === 0,
-  );
-  await registry.close();
-  const all = progress();
-  expect(all.replaceAll("+", "")).toBe("");
-  expect(all.length).toBeGreaterThan(ROUNDS);
-});
+        );
+        return rows;
+      },
+      (unknown) => unknown.length === 0,
+    );
+    await registry.close();
+    const all = progress();
+    expect(all.replaceAll("+", "")).toBe("");
+    expect(all.length).toBeGreaterThan(ROUNDS);
+  },
+);
 
 function postmaster(): number {
-  return Number(readFileSync(path.join("/dev/shm", `aiwdb-${process.getuid?.()}`, NAME, "data/postmaster.pid"), "utf8").split("\n")[0]);
+  return Number(
+    readFileSync(path.join("/dev/shm", `aiwdb-${process.getuid?.()}`, NAME, "data/postmaster.pid"), "utf8").split(
+      "\n",
+    )[0],
+  );
 }
 
 function randomOf<T>(items: readonly T[]): T | undefined {

@@ -59,9 +59,15 @@ test("a test database has the objects and rights of the stack's own, which Pulum
 });
 
 test("it is reached through the pooler in transaction mode, and nobody else's is", async () => {
-  const [one, two] = await Promise.all([testDatabase({ mode: "transaction", connect: true }), testDatabase({ mode: "transaction", connect: true })]);
-  await one.client!.query("insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')");
-  const count = async (client: pg.Client) => (await client.query("select current_database() as name, count(*)::integer as count from users")).rows;
+  const [one, two] = await Promise.all([
+    testDatabase({ mode: "transaction", connect: true }),
+    testDatabase({ mode: "transaction", connect: true }),
+  ]);
+  await one.client!.query(
+    "insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')",
+  );
+  const count = async (client: pg.Client) =>
+    (await client.query("select current_database() as name, count(*)::integer as count from users")).rows;
   expect(await count(one.client!)).toEqual([{ name: one.name, count: 1 }]);
   expect(await count(two.client!)).toEqual([{ name: two.name, count: 0 }]);
   await Promise.all([one.drop(), two.drop()]);
@@ -72,7 +78,10 @@ test("a server whose container was killed says so, and start makes a new one", a
   await engine.getContainer(engineNames(NAME).postgres).kill({ signal: "SIGKILL" });
   const listed = await aiwdb(["testdb", "list"]);
   expect([listed.exitCode, listed.stderr]).toEqual([1, expect.stringContaining("does not answer")]);
-  const dry = JSON.parse(mustSucceed(await aiwdb(["reap", "--dry-run", "--json"])).stdout) as { due: { stack: string }[]; all: { stack: string }[] };
+  const dry = JSON.parse(mustSucceed(await aiwdb(["reap", "--dry-run", "--json"])).stdout) as {
+    due: { stack: string }[];
+    all: { stack: string }[];
+  };
   expect(dry.all.map(({ stack }) => stack)).toContain(NAME);
   expect(dry.due.map(({ stack }) => stack)).not.toContain(NAME);
   mustSucceed(await aiwdb(["testdb", "start", "--engine", "container"]));

@@ -55,12 +55,24 @@ export function mustSucceed(result: Result): Result {
 export async function pytest(): Promise<string> {
   const requirements = path.join(import.meta.dirname, "../../examples/pytest/requirements.txt");
   const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16);
-  const folder = path.join(process.env["XDG_CACHE_HOME"] || path.join(homedir(), ".cache"), "ai-workflow-database", `pytest-${hash}`);
+  const folder = path.join(
+    process.env["XDG_CACHE_HOME"] || path.join(homedir(), ".cache"),
+    "ai-workflow-database",
+    `pytest-${hash}`,
+  );
   if (!existsSync(folder)) {
     // Under another name until it is whole; Python finds its packages from where it lies, so it may be moved.
     const half = `${folder}.${process.pid}`;
     await run("python3", ["-m", "venv", half]);
-    await run(path.join(half, "bin/python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]);
+    await run(path.join(half, "bin/python"), [
+      "-m",
+      "pip",
+      "install",
+      "--quiet",
+      "--disable-pip-version-check",
+      "-r",
+      requirements,
+    ]);
     if (!existsSync(folder)) renameSync(half, folder);
   }
   return path.join(folder, "bin/python");

@@ -10,7 +10,12 @@ import { openRegistry, REGISTRY_DATABASE, type Registry } from "../../testing/re
 import { takeFingerprint } from "../../testing/reset.ts";
 import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
 import { sweep } from "../../testing/sweep.ts";
-import { closeTestDatabases, testDatabase, type TestDatabase, type TestDatabaseOptions } from "../../testing/test-database.ts";
+import {
+  closeTestDatabases,
+  testDatabase,
+  type TestDatabase,
+  type TestDatabaseOptions,
+} from "../../testing/test-database.ts";
 import { aiwdb, MAIN, mustSucceed, node, ownHome, program, pytest, until } from "./testdb-support.ts";
 
 const NAME = `ci-td${process.pid}`;
@@ -38,7 +43,8 @@ afterAll(async () => {
 });
 
 // What the keeper makes ready in the background is nobody's.
-const held = async (): Promise<ListedDatabase[]> => (await listDatabases(NAME)).filter(({ state }) => state !== "ready" && state !== "creating");
+const held = async (): Promise<ListedDatabase[]> =>
+  (await listDatabases(NAME)).filter(({ state }) => state !== "ready" && state !== "creating");
 /** Nothing is held, nothing half done: what every test must leave behind. */
 const nothingHeld = () => until(held, (databases) => databases.length === 0);
 /** Taken for one test, which gives it back itself; a test that fails does not spoil the next one. */
@@ -51,14 +57,21 @@ const take = async (options: TestDatabaseOptions = {}): Promise<TestDatabase> =>
   return db;
 };
 const existing = async (): Promise<string[]> => {
-  const { rows } = await registry.client.query<{ datname: string }>("select datname from pg_database where starts_with(datname, 'aiwdb_test_')");
+  const { rows } = await registry.client.query<{ datname: string }>(
+    "select datname from pg_database where starts_with(datname, 'aiwdb_test_')",
+  );
   return rows.map(({ datname }) => datname);
 };
 
 const addUser = (client: pg.Client, name = "ada") =>
-  client.query("insert into users (username, email, hashed_password) values ($1::text, $1::text || '@example.com', 'x')", [name]);
+  client.query(
+    "insert into users (username, email, hashed_password) values ($1::text, $1::text || '@example.com', 'x')",
+    [name],
+  );
 const users = async (client: pg.Client): Promise<string[]> =>
-  (await client.query<{ username: string }>("select username from users order by username")).rows.map(({ username }) => username);
+  (await client.query<{ username: string }>("select username from users order by username")).rows.map(
+    ({ username }) => username,
+  );
 
 beforeEach(nothingHeld);
 
@@ -71,7 +84,9 @@ describe("a test database", () => {
     );
     expect(rows).toEqual([{ role: "app_user", tls: true, users: 0 }]);
     const owner = await db.connect("ai_workflow_owner");
-    expect((await owner.query("select count(*)::integer as migrations from pgmigrations")).rows).toEqual([{ migrations: readMigrationCount() }]);
+    expect((await owner.query("select count(*)::integer as migrations from pgmigrations")).rows).toEqual([
+      { migrations: readMigrationCount() },
+    ]);
     await expect(db.client!.query("create table x ()")).rejects.toThrow(/permission denied/);
     await db.drop();
   });
@@ -85,11 +100,19 @@ describe("a test database", () => {
 
   test("is equal to one that was made without a template: objects, rights, rows", async () => {
     const db = await take({ role: "postgres", connect: true });
-    const rights = await db.client!.query("select datacl::text[] as acl, pg_get_userbyid(datdba) as owner from pg_database where datname = current_database()");
+    const rights = await db.client!.query(
+      "select datacl::text[] as acl, pg_get_userbyid(datdba) as owner from pg_database where datname = current_database()",
+    );
     expect(rights.rows).toEqual([
       {
         owner: "ai_workflow_owner",
-        acl: ["ai_workflow_owner=CTc/ai_workflow_owner", "app_user=Tc/ai_workflow_owner", "app_readonly=c/ai_workflow_owner", "app_monitor=c/ai_workflow_owner", "pgbouncer=c/ai_workflow_owner"],
+        acl: [
+          "ai_workflow_owner=CTc/ai_workflow_owner",
+          "app_user=Tc/ai_workflow_owner",
+          "app_readonly=c/ai_workflow_owner",
+          "app_monitor=c/ai_workflow_owner",
+          "pgbouncer=c/ai_workflow_owner",
+        ],
       },
     ]);
     const lookup = await db.client!.query("select count(*)::integer as count from pgbouncer.lookup('app_user')");
@@ -146,7 +169,9 @@ describe("a test database", () => {
     const all = await Promise.all(Array.from({ length: 200 }, (_, index) => isolated(index)));
     expect(new Set(all).size).toBe(200);
     await nothingHeld();
-    const { rows } = await registry.client.query("select count(*)::integer as count from pg_roles where rolname !~ '^pg_'");
+    const { rows } = await registry.client.query(
+      "select count(*)::integer as count from pg_roles where rolname !~ '^pg_'",
+    );
     expect(rows).toEqual([{ count: 7 }]);
   });
 
@@ -196,7 +221,10 @@ describe("reset", () => {
     const db = await take({ connect: true });
     const { client } = db;
     for (let turn = 0; turn < 3; turn++) {
-      await client!.query({ name: "insert", text: "insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')" });
+      await client!.query({
+        name: "insert",
+        text: "insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')",
+      });
       expect((await client!.query("select id from users")).rows).toEqual([{ id: 1 }]);
       await db.reset();
       expect(db.client).toBe(client);
@@ -211,7 +239,10 @@ describe("reset", () => {
     ["another right", "grant select on public.users to app_monitor"],
     ["a changed row of the template", "update public.pgmigrations set run_on = run_on where id = 1"],
     ["a deleted row of the template", "delete from public.data_retention_policies"],
-    ["a setting of the database", "do $$ begin execute format('alter database %I set work_mem = ''1MB''', current_database()); end $$"],
+    [
+      "a setting of the database",
+      "do $$ begin execute format('alter database %I set work_mem = ''1MB''', current_database()); end $$",
+    ],
   ])("makes the database anew after %s", async (_what, sql) => {
     const db = await take();
     const before = await fingerprintOf(db);
@@ -233,7 +264,9 @@ describe("a failed test", () => {
     const [kept] = await held();
     expect(kept).toMatchObject({ name: db.name, state: "kept", label: "failed: adds a user" });
     expect(kept!.expiresInSec).toBeGreaterThan(1_700);
-    const { stdout } = mustSucceed(await aiwdb(["testdb", "psql", db.name, "--", "-Atc", "select username from users"]));
+    const { stdout } = mustSucceed(
+      await aiwdb(["testdb", "psql", db.name, "--", "-Atc", "select username from users"]),
+    );
     expect(stdout.trim()).toBe("ada");
     mustSucceed(await aiwdb(["testdb", "drop", db.name]));
   });
@@ -254,9 +287,15 @@ describe("a killed process", () => {
     setInterval(() => {}, 1000);`;
 
   test("loses its databases within 60 s", async () => {
-    const child = spawn(process.execPath, ["--input-type=module", "-e", TAKER], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["--input-type=module", "-e", TAKER], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     await new Promise((resolve) => child.stdout.once("data", resolve));
-    expect((await held()).filter(({ label, holder }) => label === "to be killed" && holder.startsWith(`process ${child.pid} `))).toHaveLength(5);
+    expect(
+      (await held()).filter(
+        ({ label, holder }) => label === "to be killed" && holder.startsWith(`process ${child.pid} `),
+      ),
+    ).toHaveLength(5);
     const start = Date.now();
     child.kill("SIGKILL");
     await nothingHeld();
@@ -265,7 +304,10 @@ describe("a killed process", () => {
 
   test("that took one by command line loses it as well, and one with a time when that is over", async () => {
     const child = spawn("sleep", ["600"], { stdio: "ignore" });
-    const [own, timed] = [await createHeld(NAME, { pid: child.pid, label: "own" }), await createHeld(NAME, { ttlSec: 1, label: "timed" })];
+    const [own, timed] = [
+      await createHeld(NAME, { pid: child.pid, label: "own" }),
+      await createHeld(NAME, { ttlSec: 1, label: "timed" }),
+    ];
     await until(existing, (names) => !names.includes(timed.name));
     expect(await existing()).toContain(own.name);
     child.kill("SIGKILL");
@@ -306,7 +348,9 @@ describe("the template", () => {
 
   test("stops at a phase if asked, and is filled by a seed, which it follows too", async () => {
     const early = await take({ phase: 1, role: "ai_workflow_owner", connect: true });
-    const tables = await early.client!.query("select to_regclass('public.users') is not null as users, to_regclass('public.tasks') is not null as tasks");
+    const tables = await early.client!.query(
+      "select to_regclass('public.users') is not null as users, to_regclass('public.tasks') is not null as tasks",
+    );
     expect(tables.rows).toEqual([{ users: true, tasks: false }]);
     await early.drop();
     const seeded = async (name: string) => {
@@ -320,18 +364,26 @@ describe("the template", () => {
     };
     expect(await seeded("first")).toEqual(["first"]);
     expect(await seeded("second")).toEqual(["second"]);
-    await expect(take({ seed: (client) => client.query("insert into nowhere values (1)").then(() => {}) })).rejects.toThrow(/The seed failed: relation "nowhere" does not exist/);
+    await expect(
+      take({ seed: (client) => client.query("insert into nowhere values (1)").then(() => {}) }),
+    ).rejects.toThrow(/The seed failed: relation "nowhere" does not exist/);
   });
 
   test("whose builder is killed is never used, and its remains go", async () => {
     const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
       await testDatabase({ seed: async (client) => { process.stdout.write("building"); await client.query("select pg_sleep(600)"); }, seedKey: "killed" });`;
-    const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     await new Promise((resolve) => child.stdout.once("data", resolve));
     expect((await held()).map(({ state }) => state)).toEqual(["building"]);
     child.kill("SIGKILL");
     await nothingHeld();
-    const db = await take({ seed: (client) => addUser(client, "whole").then(() => {}), seedKey: "killed", connect: true });
+    const db = await take({
+      seed: (client) => addUser(client, "whole").then(() => {}),
+      seedKey: "killed",
+      connect: true,
+    });
     expect(await users(db.client!)).toEqual(["whole"]);
     await db.drop();
   });
@@ -343,9 +395,14 @@ describe("the registry", () => {
     await registry.workers.query("create database aiwdb_test_stray");
     await registry.workers.query("create database aiwdb_tmpl_stray");
     await registry.workers.query("create database somebodys_own");
-    const swept = await until(() => sweep(registry).then(existing), (names) => !names.includes("aiwdb_test_stray"));
+    const swept = await until(
+      () => sweep(registry).then(existing),
+      (names) => !names.includes("aiwdb_test_stray"),
+    );
     expect(swept).toContain(db.name);
-    const { rows } = await registry.client.query("select datname from pg_database where datname in ('aiwdb_tmpl_stray', 'somebodys_own')");
+    const { rows } = await registry.client.query(
+      "select datname from pg_database where datname in ('aiwdb_tmpl_stray', 'somebodys_own')",
+    );
     expect(rows).toEqual([{ datname: "somebodys_own" }]);
     await registry.workers.query("drop database somebodys_own");
     await db.drop();
@@ -388,7 +445,14 @@ describe("the registry", () => {
 
 describe("the command line", () => {
   test("runs a command with a database of its own, gives its exit code back and drops the database", async () => {
-    const result = await aiwdb(["testdb", "run", "--", "sh", "-c", 'echo "$PGDATABASE $PGUSER"; psql "$DATABASE_URL" -Atc "select current_database()"; exit 3']);
+    const result = await aiwdb([
+      "testdb",
+      "run",
+      "--",
+      "sh",
+      "-c",
+      'echo "$PGDATABASE $PGUSER"; psql "$DATABASE_URL" -Atc "select current_database()"; exit 3',
+    ]);
     expect(result.exitCode).toBe(3);
     const [, name] = /^(aiwdb_test_\w+) app_user\n\1\n$/.exec(result.stdout) ?? [];
     expect(result.stdout).toMatch(/^(aiwdb_test_\w+) app_user\n\1\n$/);
@@ -396,14 +460,18 @@ describe("the command line", () => {
   });
 
   test("reports what a run did not give back", async () => {
-    const result = mustSucceed(await aiwdb(["testdb", "run", "--", process.execPath, MAIN, "testdb", "create", "--label", "forgotten"]));
+    const result = mustSucceed(
+      await aiwdb(["testdb", "run", "--", process.execPath, MAIN, "testdb", "create", "--label", "forgotten"]),
+    );
     expect(result.stderr).toMatch(/1 test database was not given back[^]*aiwdb_test_\w+, forgotten, 0 sessions/);
     const [left] = await held();
     mustSucceed(await aiwdb(["testdb", "drop", left!.name]));
   });
 
   test("creates, lists and drops, and refuses what is wrong", async () => {
-    const created = JSON.parse(mustSucceed(await aiwdb(["testdb", "create", "--json", "--label", "by hand"])).stdout) as { name: string; env: Record<string, string> };
+    const created = JSON.parse(
+      mustSucceed(await aiwdb(["testdb", "create", "--json", "--label", "by hand"])).stdout,
+    ) as { name: string; env: Record<string, string> };
     expect(created.env["PGDATABASE"]).toBe(created.name);
     const listed = JSON.parse(mustSucceed(await aiwdb(["testdb", "list", "--json"])).stdout) as ListedDatabase[];
     expect(listed.find(({ name }) => name === created.name)).toMatchObject({ state: "taken", label: "by hand" });
@@ -428,23 +496,33 @@ describe("the command line", () => {
 describe("the HTTP API", () => {
   const call = (method: string, where: string, body?: unknown, token = readFileSync(serverFiles(NAME).token, "utf8")) =>
     new Promise<{ status: number; body: any }>((resolve, reject) => {
-      const message = request({ socketPath: serverFiles(NAME).socket, method, path: where, headers: { authorization: `Bearer ${token}` } }, (response) => {
-        let text = "";
-        response.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) }));
-      });
+      const message = request(
+        { socketPath: serverFiles(NAME).socket, method, path: where, headers: { authorization: `Bearer ${token}` } },
+        (response) => {
+          let text = "";
+          response.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
+          response.on("end", () =>
+            resolve({ status: response.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) }),
+          );
+        },
+      );
       message.on("error", reject);
       message.end(body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body));
     });
 
   test("takes, lists, renews, keeps and drops", async () => {
     const taken = await call("POST", "/v1/databases", { label: "by http" });
-    expect(taken).toMatchObject({ status: 201, body: { name: expect.stringMatching(/^aiwdb_test_/), env: { PGUSER: "app_user" } } });
+    expect(taken).toMatchObject({
+      status: 201,
+      body: { name: expect.stringMatching(/^aiwdb_test_/), env: { PGUSER: "app_user" } },
+    });
     const { name, url } = taken.body as { name: string; url: string };
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     await client.end();
-    expect((await call("GET", "/v1/databases")).body).toContainEqual(expect.objectContaining({ name, state: "taken", label: "by http" }));
+    expect((await call("GET", "/v1/databases")).body).toContainEqual(
+      expect.objectContaining({ name, state: "taken", label: "by http" }),
+    );
     expect((await call("POST", `/v1/databases/${name}/renew`)).status).toBe(204);
     expect((await call("POST", `/v1/databases/${name}/keep`)).status).toBe(204);
     expect((await call("DELETE", `/v1/databases/${name}`)).status).toBe(204);
@@ -465,7 +543,9 @@ describe("the examples", () => {
 
   test("run with vitest", async () => {
     const vitest = path.join(EXAMPLES, "../node_modules/vitest/vitest.mjs");
-    const result = mustSucceed(await aiwdb(["testdb", "run", "--", process.execPath, vitest, "run", "--project", "examples", "--no-color"]));
+    const result = mustSucceed(
+      await aiwdb(["testdb", "run", "--", process.execPath, vitest, "run", "--project", "examples", "--no-color"]),
+    );
     expect(result.stdout).toMatch(/Tests +3 passed/);
     expect(result.stderr).not.toContain("not given back");
   });
@@ -474,9 +554,15 @@ describe("the examples", () => {
     const python = await pytest();
     const folder = mkdtempSync(path.join(tmpdir(), "aiwdb-pytest-"));
     cpSync(path.join(EXAMPLES, "pytest"), folder, { recursive: true });
-    const runPytest = () => program(python, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder, folder], { PYTHONDONTWRITEBYTECODE: "1" });
+    const runPytest = () =>
+      program(python, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder, folder], {
+        PYTHONDONTWRITEBYTECODE: "1",
+      });
     expect(mustSucceed(await runPytest()).stdout).toMatch(/^3 passed/m);
-    writeFileSync(path.join(folder, "test_fails.py"), "def test_fails(connection):\n    assert connection.execute('select 1').fetchone() == (2,)\n");
+    writeFileSync(
+      path.join(folder, "test_fails.py"),
+      "def test_fails(connection):\n    assert connection.execute('select 1').fetchone() == (2,)\n",
+    );
     const failed = await runPytest();
     expect(failed.stdout).toMatch(/1 failed, 3 passed/);
     const kept = (await held()).filter(({ state }) => state === "kept");
