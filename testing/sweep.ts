@@ -35,7 +35,8 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
         end as why
         from testdb.clone
        where (state in ('building', 'creating', 'dropping') and not testdb.is_held(1, lease))
-          or (state = 'taken' and lease is not null and not testdb.is_held(1, lease))
+          -- A holder that meant to drop it itself, since there was no keeper then, may have been killed at it.
+          or (state in ('taken', 'returned') and lease is not null and not testdb.is_held(1, lease))
           or (state in ('kept', 'taken') and expires_at < now())
           or (state = 'taken' and lease is null and expires_at is null and holder_pid is null)
           -- A keeper empties these or drops them itself.
