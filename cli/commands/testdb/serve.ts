@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { defineCommand } from "citty";
 import { serve } from "../../../testing/daemon.ts";
 import { closeHolders } from "../../../testing/holders.ts";
+import { serverFiles } from "../../../testing/server.ts";
 import { UsageError } from "../../../toolchain/errors.ts";
 import { createOutput } from "../../output.ts";
 import { serverArguments } from "./arguments.ts";
@@ -33,6 +35,7 @@ export default defineCommand({
     if (args.supervise) {
       recordKeeper(args.name);
       await supervise(
+        args.name,
         rawArgs.filter((arg) => arg !== "--supervise"),
         stopping.signal,
         output.progress,
@@ -60,7 +63,12 @@ export default defineCommand({
 });
 
 /** Ends when the child ended well: it was told to, or its server is gone. */
-async function supervise(args: readonly string[], signal: AbortSignal, report: (line: string) => void): Promise<void> {
+async function supervise(
+  name: string,
+  args: readonly string[],
+  signal: AbortSignal,
+  report: (line: string) => void,
+): Promise<void> {
   while (!signal.aborted) {
     const child = spawn(process.execPath, [process.argv[1] as string, "testdb", "serve", ...args], {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
@@ -69,7 +77,8 @@ async function supervise(args: readonly string[], signal: AbortSignal, report: (
     signal.addEventListener("abort", stop, { once: true });
     const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
     signal.removeEventListener("abort", stop);
-    if (code === 0) return;
+    // Stopped and forgotten meanwhile: there is nothing to keep.
+    if (code === 0 || !existsSync(serverFiles(name).description)) return;
     report(`${new Date().toISOString()} the pool's keeper died; starting it again`);
     await wait(200);
   }
