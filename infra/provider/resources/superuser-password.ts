@@ -28,11 +28,12 @@ async function hasPassword(container: string): Promise<boolean> {
   const answer = await until(
     async () => {
       try {
-        return await localSql(
+        const value = await localSql(
           engine(),
           container,
           "select rolpassword is not null from pg_authid where rolname = 'postgres'",
         );
+        return value === "t" || value === "f" ? value : undefined; // anything else is no answer to act on
       } catch (error) {
         // psql says which: starting up, recovering after a crash, no socket yet.
         last = messageOf(error);
