@@ -91,6 +91,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+/** A machine npm has a Node for, whatever the tests run on. */
+const linux = () => program(join(folder, "path/uname"), '[ "$1" = -s ] && echo Linux || echo x86_64');
 
 test("runs on a Node on PATH that is new enough, passing the arguments on", () => {
   program(join(folder, "path/node"), node(versions.node.minimum));
@@ -152,6 +154,7 @@ test("says what to do without Node and npm", () => {
 });
 
 test("fetches the pinned Node once where PATH has an older one, and installs with it", () => {
+  linux();
   program(join(folder, "path/node"), node("20.20.2"));
   program(join(folder, "path/npm"), npm());
   const first = launch(["x"]);
@@ -165,6 +168,7 @@ test.each([
   ["empty", ""],
   ["of another version", `#!/bin/sh\n${node("22.0.0")}\n`],
 ])("fetches the pinned Node again when the cached one is %s", (_what, content) => {
+  linux();
   program(join(folder, "path/npm"), npm());
   program(join(folder, "path/node"), node("18.0.0"));
   launch();
@@ -173,6 +177,7 @@ test.each([
 });
 
 test("leaves nothing in the cache when the pinned Node can't be fetched", () => {
+  linux();
   program(join(folder, "path/npm"), npm(1));
   program(join(folder, "path/node"), node("18.0.0"));
   expect(launch().stderr).toMatch(/npm could not fetch node-linux-\w+ 22\.23\.3\. Install Node/);
