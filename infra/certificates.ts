@@ -97,6 +97,13 @@ export class StackCertificates extends pulumi.ComponentResource {
     this.clientDirectory = clientFiles.directory;
     this.registerOutputs({ clientDirectory: this.clientDirectory });
   }
+
+  /** Paths of a role's files, known once they are written. */
+  pathsFor(role: ClientRole) {
+    const at = (part: keyof ReturnType<typeof clientPaths>) =>
+      this.clientDirectory.apply((directory) => clientPaths(directory, role)[part]);
+    return { sslRootCert: at("sslRootCert"), sslCert: at("sslCert"), sslKey: at("sslKey") };
+  }
 }
 
 /** Where a role's files are; the names libpq's connection parameters want. */

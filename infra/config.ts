@@ -530,6 +530,17 @@ function toNumber(address: string): number {
   return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
 }
 
+/** Whether two IPv4 subnets have addresses in common; never for IPv6, which no stack uses. */
+export function subnetsOverlap(a: string, b: string): boolean {
+  if (a.includes(":") || b.includes(":")) return false;
+  const range = (subnet: string) => {
+    const [address = "", bits] = subnet.split("/");
+    return { start: toNumber(address), end: toNumber(address) + 2 ** (32 - Number(bits)) };
+  };
+  const [one, two] = [range(a), range(b)];
+  return one.start < two.end && two.start < one.end;
+}
+
 function isNetworkAddress(subnet: string): boolean {
   const [address = "", bits = ""] = subnet.split("/");
   if (address.split(".").some((part) => Number(part) > 255)) return false;

@@ -1,10 +1,10 @@
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
-import { clientPaths, type StackCertificates } from "./certificates.ts";
+import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
 import { upToPhase, type Phase } from "./migrations/phases.ts";
 import type { Migration } from "./migrations/files.ts";
-import { POOLED_ROLES, ROLES, type ClientRole, type Environment } from "./names.ts";
+import { POOLED_ROLES, ROLES, type Environment } from "./names.ts";
 import type { PostgresServer } from "./postgres-server.ts";
 import { DatabaseBaseline, Migrations, type ConnectionInput } from "./resources.ts";
 
@@ -143,7 +143,7 @@ export class Database extends pulumi.ComponentResource {
           ...superuser,
           user: owner.name,
           password: passwords[ROLES.owner],
-          ...ownerPaths(args.certificates),
+          ...args.certificates.pathsFor(ROLES.owner),
         },
         folder: args.migrationsFolder,
         migrations: wanted.map((migration) => migration.name),
@@ -160,10 +160,4 @@ export class Database extends pulumi.ComponentResource {
 function environmentOf({ protect, profile }: StackConfig): Environment {
   if (protect) return "production";
   return profile === "ci" ? "test" : "development";
-}
-
-function ownerPaths(certificates: StackCertificates) {
-  const at = (part: keyof ReturnType<typeof clientPaths>) =>
-    certificates.clientDirectory.apply((directory) => clientPaths(directory, ROLES.owner as ClientRole)[part]);
-  return { sslRootCert: at("sslRootCert"), sslCert: at("sslCert"), sslKey: at("sslKey") };
 }

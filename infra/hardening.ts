@@ -2,6 +2,12 @@ import type * as docker from "@pulumi/docker";
 import { STACK_LABEL } from "./names.ts";
 import type { StackConfig } from "./config.ts";
 
+/** Accounts of the images; see infra/images. */
+export const POSTGRES_UID = 999;
+export const PGBOUNCER_UID = 998;
+/** Mode of files that only their server may read. */
+export const PRIVATE_FILE = 0o600;
+
 /** What a container of the stack may use. */
 export interface ContainerLimits {
   readonly memoryMiB: number;

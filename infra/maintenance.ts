@@ -2,14 +2,12 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
-import { goDuration, hardened } from "./hardening.ts";
+import { goDuration, hardened, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
 import { engineNames, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import { POSTGRES_CONFIG_DIR } from "./render/postgresql-conf.ts";
 import { VolumeFiles } from "./resources.ts";
 
-const POSTGRES_UID = 999;
-const PRIVATE = 0o600;
 const SECONDS_PER_MINUTE = 60;
 
 export interface MaintenanceArgs {
@@ -49,11 +47,11 @@ export class Maintenance extends pulumi.ComponentResource {
         files: {
           pgpass: {
             content: pulumi.interpolate`*:*:*:${ROLES.owner}:${pulumi.output(args.ownerPassword).apply(escapePgpass)}\n`,
-            mode: PRIVATE,
+            mode: PRIVATE_FILE,
           },
-          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE },
-          "tls/client.crt": { content: client.certPem, mode: PRIVATE },
-          "tls/client.key": { content: client.privateKeyPem, mode: PRIVATE },
+          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE_FILE },
+          "tls/client.crt": { content: client.certPem, mode: PRIVATE_FILE },
+          "tls/client.key": { content: client.privateKeyPem, mode: PRIVATE_FILE },
         },
         service: "maintenance",
         container: names.maintenance,

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { imageTag } from "../toolchain/image-tag.ts";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
-import { hardened, healthcheck } from "./hardening.ts";
+import { hardened, healthcheck, PGBOUNCER_UID, PRIVATE_FILE } from "./hardening.ts";
 import { engineNames, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import {
@@ -15,10 +15,6 @@ import {
   renderUserlist,
 } from "./render/pgbouncer-ini.ts";
 import { ContainerReady, Image, VolumeFiles } from "./resources.ts";
-
-/** The image's account; see infra/images/pgbouncer. */
-const PGBOUNCER_UID = 998;
-const PRIVATE = 0o600;
 
 export interface PgBouncerArgs {
   readonly config: StackConfig;
@@ -53,14 +49,14 @@ export class PgBouncer extends pulumi.ComponentResource {
         image: image.tag,
         uid: PGBOUNCER_UID,
         files: {
-          "pgbouncer.ini": { content: renderPgbouncerIni(config, names.postgres), mode: PRIVATE },
-          "pgbouncer_hba.conf": { content: renderPgbouncerHba(config), mode: PRIVATE },
-          "userlist.txt": { content: pulumi.output(args.poolerPassword).apply(renderUserlist), mode: PRIVATE },
-          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE },
-          "tls/server.crt": { content: certificates.pgbouncerServer.certPem, mode: PRIVATE },
-          "tls/server.key": { content: certificates.pgbouncerServer.privateKeyPem, mode: PRIVATE },
-          "tls/client.crt": { content: certificates.pgbouncerClient.certPem, mode: PRIVATE },
-          "tls/client.key": { content: certificates.pgbouncerClient.privateKeyPem, mode: PRIVATE },
+          "pgbouncer.ini": { content: renderPgbouncerIni(config, names.postgres), mode: PRIVATE_FILE },
+          "pgbouncer_hba.conf": { content: renderPgbouncerHba(config), mode: PRIVATE_FILE },
+          "userlist.txt": { content: pulumi.output(args.poolerPassword).apply(renderUserlist), mode: PRIVATE_FILE },
+          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE_FILE },
+          "tls/server.crt": { content: certificates.pgbouncerServer.certPem, mode: PRIVATE_FILE },
+          "tls/server.key": { content: certificates.pgbouncerServer.privateKeyPem, mode: PRIVATE_FILE },
+          "tls/client.crt": { content: certificates.pgbouncerClient.certPem, mode: PRIVATE_FILE },
+          "tls/client.key": { content: certificates.pgbouncerClient.privateKeyPem, mode: PRIVATE_FILE },
         },
         service: "pgbouncer",
         container: names.pgbouncer,

@@ -1,18 +1,15 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { imageTag } from "../toolchain/image-tag.ts";
-import { clientPaths, type StackCertificates } from "./certificates.ts";
+import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
-import { hardened, healthcheck } from "./hardening.ts";
+import { hardened, healthcheck, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
 import { engineNames, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses, renderPgHba } from "./render/pg-hba.ts";
 import { POSTGRES_CONFIG_DIR, postgresRestartKey, renderPostgresqlConf } from "./render/postgresql-conf.ts";
 import { ContainerReady, Image, Password, SuperuserPassword, VolumeFiles, type ConnectionInput } from "./resources.ts";
 
-/** The image's account; see infra/images/postgres. */
-const POSTGRES_UID = 999;
 const LOOPBACK = "127.0.0.1";
-const PRIVATE = 0o600;
 
 export interface PostgresServerArgs {
   readonly config: StackConfig;
@@ -57,11 +54,11 @@ export class PostgresServer extends pulumi.ComponentResource {
         image: image.tag,
         uid: POSTGRES_UID,
         files: {
-          "postgresql.conf": { content: renderPostgresqlConf(config), mode: PRIVATE },
-          "pg_hba.conf": { content: renderPgHba(config), mode: PRIVATE },
-          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE },
-          "tls/server.crt": { content: certificates.postgresServer.certPem, mode: PRIVATE },
-          "tls/server.key": { content: certificates.postgresServer.privateKeyPem, mode: PRIVATE },
+          "postgresql.conf": { content: renderPostgresqlConf(config), mode: PRIVATE_FILE },
+          "pg_hba.conf": { content: renderPgHba(config), mode: PRIVATE_FILE },
+          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE_FILE },
+          "tls/server.crt": { content: certificates.postgresServer.certPem, mode: PRIVATE_FILE },
+          "tls/server.key": { content: certificates.postgresServer.privateKeyPem, mode: PRIVATE_FILE },
         },
         service: "postgres",
         container: names.postgres,
@@ -118,7 +115,7 @@ export class PostgresServer extends pulumi.ComponentResource {
       database: "postgres",
       user: ROLES.superuser,
       password: password.password,
-      ...pathsOf(certificates),
+      ...certificates.pathsFor(ROLES.superuser),
     };
     const superuser = new SuperuserPassword(
       `${name}-superuser`,
@@ -142,10 +139,4 @@ function inMemory(sizeMiB: number): Partial<docker.VolumeArgs> {
       o: `size=${sizeMiB}m,uid=${POSTGRES_UID},gid=${POSTGRES_UID},mode=0700`,
     },
   };
-}
-
-function pathsOf(certificates: StackCertificates) {
-  const at = (part: keyof ReturnType<typeof clientPaths>) =>
-    certificates.clientDirectory.apply((directory) => clientPaths(directory, ROLES.superuser)[part]);
-  return { sslRootCert: at("sslRootCert"), sslCert: at("sslCert"), sslKey: at("sslKey") };
 }

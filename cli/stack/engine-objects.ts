@@ -1,6 +1,6 @@
 import net from "node:net";
 import type Docker from "dockerode";
-import { addressIn, type StackConfig } from "../../infra/config.ts";
+import { subnetsOverlap, type StackConfig } from "../../infra/config.ts";
 import { engineNames, STACK_LABEL } from "../../infra/names.ts";
 import type { Problem } from "../../toolchain/errors.ts";
 import type { StateResource } from "./backend.ts";
@@ -101,7 +101,7 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
   for (const { Name, IPAM } of networks) {
     if (Name === names.network) continue;
     const overlapping = (IPAM?.Config ?? []).find(
-      ({ Subnet }) => Subnet !== undefined && overlaps(Subnet, config.networkSubnet),
+      ({ Subnet }) => Subnet !== undefined && subnetsOverlap(Subnet, config.networkSubnet),
     );
     if (overlapping) {
       problems.push({
@@ -142,13 +142,4 @@ function portProblem(address: string, port: number): Promise<string | undefined>
     });
     server.listen({ host: address, port, exclusive: true }, () => server.close(() => resolve(undefined)));
   });
-}
-
-function overlaps(a: string, b: string): boolean {
-  const range = (subnet: string): [string, number] => [addressIn(subnet, 0), 2 ** (32 - Number(subnet.split("/")[1]))];
-  if (a.includes(":") || b.includes(":")) return false;
-  const number = (address: string) => address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-  const [startA, sizeA] = range(a);
-  const [startB, sizeB] = range(b);
-  return number(startA) < number(startB) + sizeB && number(startB) < number(startA) + sizeA;
 }
