@@ -156,15 +156,19 @@ export async function endSessions(
 /** Removes a database this process has a claim on, and its line in the registry. */
 export async function dropClone(registry: Registry, name: string): Promise<{ openSessions: number }> {
   const { workers } = registry;
-  const { rows } = await workers.query<{ is_template: boolean }>(
-    "select datistemplate as is_template from pg_catalog.pg_database where datname = $1",
+  const { rows } = await workers.query<{ is_template: boolean; is_invalid: boolean }>(
+    "select datistemplate as is_template, datconnlimit = -2 as is_invalid from pg_catalog.pg_database where datname = $1",
     [name],
   );
   let openSessions = 0;
   if (rows[0]) {
-    await workers.query(
-      `alter database ${identifier(name)} allow_connections false${rows[0].is_template ? " is_template false" : ""}`,
-    );
+    // A removal that was killed inside the server leaves it invalid: it takes no connection and may only be dropped.
+    // https://www.postgresql.org/docs/16/catalog-pg-database.html
+    if (!rows[0].is_invalid) {
+      await workers.query(
+        `alter database ${identifier(name)} allow_connections false${rows[0].is_template ? " is_template false" : ""}`,
+      );
+    }
     openSessions = await endSessions(registry, name);
     await workers.query(`drop database if exists ${identifier(name)}`);
   }

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../infra/names.ts";
 import { processStart } from "../toolchain/lock.ts";
-import { dropClone } from "./clones.ts";
+import { disclaim, dropClone } from "./clones.ts";
 import type { Registry } from "./registry.ts";
 
 /** What a sweep removed. */
@@ -22,6 +22,17 @@ const READY_UNUSED = "5 minutes";
 export async function sweep(registry: Registry): Promise<Swept[]> {
   const { query, lease } = registry;
   const swept: Swept[] = [];
+  const failures: unknown[] = [];
+  // One that cannot be removed keeps no other from it; the next sweep tries it again.
+  const remove = async (name: string, why: string) => {
+    try {
+      await dropClone(registry, name);
+      swept.push({ name, why });
+    } catch (error) {
+      failures.push(error);
+      await disclaim(registry, name);
+    }
+  };
 
   await endDeadHolders(registry);
   // What is claimed here under a living lease is not claimed by another sweep.
@@ -49,18 +60,12 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
     returning clone.name, gone.why`,
     [lease],
   );
-  for (const { name, why } of claimed) {
-    await dropClone(registry, name);
-    swept.push({ name, why });
-  }
+  for (const { name, why } of claimed) await remove(name, why);
 
   const { rows: templates } = await query<{ key: string; database: string }>(
     `delete from testdb.template where used_at < now() - interval '${TEMPLATE_UNUSED}' returning key, database`,
   );
-  for (const { database } of templates) {
-    await dropClone(registry, database);
-    swept.push({ name: database, why: "has not been used for long" });
-  }
+  for (const { database } of templates) await remove(database, "has not been used for long");
 
   // One statement, one snapshot: a line is written before its database is made and deleted after it is dropped.
   const { rows: unknown } = await query<{ name: string }>(
@@ -69,10 +74,8 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
         and not exists (select from testdb.clone where name = datname)
         and not exists (select from testdb.template where database = datname)`,
   );
-  for (const { name } of unknown) {
-    await dropClone(registry, name);
-    swept.push({ name, why: "nobody knows it" });
-  }
+  for (const { name } of unknown) await remove(name, "nobody knows it");
+  if (failures.length > 0) throw failures[0];
   return swept;
 }
 

@@ -390,6 +390,17 @@ describe("the template", () => {
 });
 
 describe("the registry", () => {
+  test("a database whose removal was cut off inside the server is removed, and does not keep the others from it", async () => {
+    // What a DROP DATABASE leaves that was killed: the server takes no ALTER DATABASE on it any more.
+    const names = ["aiwdb_test_cut_off", "aiwdb_test_unknown"];
+    for (const name of names) await registry.client.query(`create database ${name}`);
+    await registry.client.query("update pg_database set datconnlimit = -2 where datname = $1", [names[0]]);
+    await until(
+      () => sweep(registry).then(existing),
+      (found) => !names.some((name) => found.includes(name)),
+    );
+  });
+
   test("removes databases it does not know and forgets none it knows", async () => {
     const db = await take();
     await registry.workers.query("create database aiwdb_test_stray");
