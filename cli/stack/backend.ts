@@ -147,7 +147,7 @@ function isAtWork(pid: number): boolean {
 
 /**
  * Removes attribute files that a killed run left half-written: Pulumi's file backend keeps one beside each of its files, does
- * without it, but reads no stack of the folder while one is broken.
+ * without it, but reads no stack of the folder while one is broken. Waits for one that may be being written at this moment.
  */
 export function repairAttributes(): void {
   const folder = backendFolder(backendUrl());
@@ -155,9 +155,10 @@ export function repairAttributes(): void {
   if (!stacks || !existsSync(stacks)) return;
   for (const name of readdirSync(stacks).filter((entry) => entry.endsWith(".attrs"))) {
     const file = path.join(stacks, name);
-    if (isJson(file)) continue;
-    // A run that is writing it at this moment is done with it in milliseconds.
-    const changed = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-    if (Date.now() - changed > HALF_WRITTEN_MS) rmSync(file, { force: true });
+    while (existsSync(file) && !isJson(file)) {
+      const changed = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+      if (Date.now() - changed > HALF_WRITTEN_MS) rmSync(file, { force: true });
+      else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20); // milliseconds; nothing else is at work yet
+    }
   }
 }

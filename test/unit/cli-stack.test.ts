@@ -6,7 +6,7 @@ import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { passphraseFile } from "../../infra/local-files.ts";
 import { parseConfig } from "../../infra/config.ts";
-import { backendUrl, clearDeadLocks, readStateFile, stateFile } from "../../cli/stack/backend.ts";
+import { backendUrl, clearDeadLocks, readStateFile, repairAttributes, stateFile } from "../../cli/stack/backend.ts";
 import { isDisposable, passphraseEnv } from "../../cli/stack/passphrase.ts";
 import { effectiveSettings, openSession, openTemporarySession } from "../../cli/stack/session.ts";
 import { checkAgreement, readSettingsFile, readStackConfig } from "../../cli/stack/settings-file.ts";
@@ -118,6 +118,30 @@ describe("the state file", () => {
   test("without any readable backup names the way that keeps the data", () => {
     write("");
     expect(thrown(() => readStateFile("dev")).problems?.[0]?.remedy).toContain("--reset-passwords");
+  });
+});
+
+describe("an attribute file that is no JSON", () => {
+  const write = (text: string) => {
+    const file = `${stateFile("other")}.attrs`;
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, text);
+    return file;
+  };
+
+  test("is removed, also when the run that wrote it was killed only now", () => {
+    const file = write("");
+    repairAttributes();
+    expect(existsSync(file)).toBe(false);
+  });
+
+  test("is waited for while another run writes it", async () => {
+    const file = write("");
+    const writer = spawn("sh", ["-c", 'sleep 0.1; [ -e "$1" ] && printf "{}" > "$1"', "sh", file]);
+    const ended = once(writer, "exit");
+    repairAttributes();
+    await ended;
+    expect(readFileSync(file, "utf8")).toBe("{}");
   });
 });
 
