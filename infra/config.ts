@@ -139,7 +139,9 @@ export const settings = {
 
   postgresPort: integer(0, 65535)
     .default(0)
-    .describe("Loopback port of PostgreSQL for migrations and administration. 0: one derived from the stack's name."),
+    .describe(
+      "Loopback port of PostgreSQL for migrations and administration. 0: one derived from the stack's name; `up` takes the next one if that is taken.",
+    ),
   postgresMemoryMiB: integer(256, 1_048_576)
     .default(512)
     .describe("Memory limit of the PostgreSQL container in MiB; buffers are computed from it."),
@@ -155,7 +157,9 @@ export const settings = {
 
   pgbouncerPort: integer(0, 65535)
     .default(0)
-    .describe("Published port of PgBouncer. 0: one derived from the stack's name."),
+    .describe(
+      "Published port of PgBouncer. 0: one derived from the stack's name; `up` takes the next one if that is taken.",
+    ),
   pgbouncerPublishAddress: ipv4
     .default("127.0.0.1")
     .describe("Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback."),
@@ -223,7 +227,9 @@ export const settings = {
     .string()
     .regex(/^(\d{1,3}\.){3}\d{1,3}\/(2[0-8])$/, "must be an IPv4 network of /20 to /28, such as 10.213.7.0/28")
     .optional()
-    .describe("Subnet of the stack's network. Default: one derived from the stack's name in 10.208.0.0/12."),
+    .describe(
+      "Subnet of the stack's network. Default: one derived from the stack's name in 10.208.0.0/12; `up` takes the next one if that is taken.",
+    ),
 
   certCaValidityDays: decimal(1, 36_500).default(3_650).describe("Life of the certificate authority in days."),
   certLeafValidityDays: decimal(0.05, 3_650).default(90).describe("Life of server and client certificates in days."),
@@ -316,8 +322,7 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
     stack,
     profile: profile as StackConfig["profile"],
     expiresAfterHours: config.expiresAfterHours ?? EPHEMERAL_LIFE_HOURS[ephemeralKind(stack) ?? ""] ?? 0,
-    ...portsOf(config, stack),
-    networkSubnet: config.networkSubnet ?? derivedSubnet(stack),
+    ...addressesOf(config, stack),
   };
 }
 
@@ -472,7 +477,7 @@ function impossible(config: z.output<typeof schema>, stack: string): Problem[] {
       "Lower it, or raise certCaValidityDays.",
     );
   }
-  const { postgresPort, pgbouncerPort } = portsOf(config, stack);
+  const { postgresPort, pgbouncerPort } = addressesOf(config, stack);
   if (postgresPort === pgbouncerPort) {
     refuse("pgbouncerPort", `${pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
   }
@@ -508,22 +513,43 @@ function hash(stack: string): number {
   return createHash("sha256").update(stack).digest().readUInt32BE(0);
 }
 
-/** An even port of 20000 to 29998; the pooler takes the next one. The same on every machine, so that URLs stay valid. */
-function derivedPort(stack: string): number {
-  return 20_000 + (hash(stack) % 5_000) * 2;
+/** Settings that are derived from the stack's name where they are not given. */
+export const ADDRESS_SETTINGS = ["postgresPort", "pgbouncerPort", "networkSubnet"] as const;
+export type Addresses = Pick<StackConfig, (typeof ADDRESS_SETTINGS)[number]>;
+
+/** True for a setting that is not given, or given as "derive it". */
+export function isDerived(setting: unknown): boolean {
+  return setting === undefined || String(setting) === "0";
 }
 
-function portsOf(config: z.output<typeof schema>, stack: string): { postgresPort: number; pgbouncerPort: number } {
+/** Pairs of ports from 20000 on, which end below the ports of the dev stack's file. */
+const PORT_PAIRS = 2_700;
+/** The /28 networks in 10.208.0.0/12, which engines do not hand out by themselves. */
+const SUBNETS = 65_536;
+
+/**
+ * Ports and subnet from the stack's name: an even port and the next one for the pooler, and a /28 network. The same on
+ * every machine, so that URLs stay valid.
+ *
+ * @param attempt further choices, for names whose first one is taken
+ */
+export function derivedAddresses(stack: string, attempt = 0): Addresses {
+  const postgresPort = 20_000 + ((hash(stack) + attempt) % PORT_PAIRS) * 2;
+  const block = (hash(`subnet ${stack}`) + attempt) % SUBNETS;
   return {
-    postgresPort: config.postgresPort || derivedPort(stack),
-    pgbouncerPort: config.pgbouncerPort || derivedPort(stack) + 1,
+    postgresPort,
+    pgbouncerPort: postgresPort + 1,
+    networkSubnet: `10.${208 + (block >> 12)}.${(block >> 4) & 255}.${(block & 15) * 16}/28`,
   };
 }
 
-/** One of the 65,536 /28 networks in 10.208.0.0/12, which engines do not hand out by themselves. */
-function derivedSubnet(stack: string): string {
-  const block = hash(`subnet ${stack}`) % 65_536;
-  return `10.${208 + (block >> 12)}.${(block >> 4) & 255}.${(block & 15) * 16}/28`;
+function addressesOf(config: z.output<typeof schema>, stack: string): Addresses {
+  const derived = derivedAddresses(stack);
+  return {
+    postgresPort: config.postgresPort || derived.postgresPort,
+    pgbouncerPort: config.pgbouncerPort || derived.pgbouncerPort,
+    networkSubnet: config.networkSubnet ?? derived.networkSubnet,
+  };
 }
 
 function toNumber(address: string): number {

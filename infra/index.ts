@@ -1,6 +1,6 @@
 import "./quiet-sdk.ts";
 import * as pulumi from "@pulumi/pulumi";
-import { clientCertificateFolder } from "./local-files.ts";
+import { clientCertificateFolder, withChosenAddresses } from "./local-files.ts";
 import { PROJECT, SECRET_SETTINGS } from "./config.ts";
 import { DatabaseStack } from "./database-stack.ts";
 import { ROLES } from "./names.ts";
@@ -18,7 +18,7 @@ const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_S
 );
 const database = new DatabaseStack("database", {
   stack,
-  settings,
+  settings: withChosenAddresses(stack, settings),
   passwords: {
     ...(ownerPassword ? { [ROLES.owner]: ownerPassword } : {}),
     ...(appPassword ? { [ROLES.app]: appPassword } : {}),

@@ -6,6 +6,7 @@ import { stopPrivateEngine } from "../../toolchain/private-engine.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
+import { forgetAddresses } from "../stack/addresses.ts";
 import { clearDeadLocks, readStateFile } from "../stack/backend.ts";
 import { listObjects, removeOrphans } from "../stack/engine-objects.ts";
 import { isDisposable } from "../stack/passphrase.ts";
@@ -77,6 +78,7 @@ export default defineCommand({
         await docker.getVolume(volume).remove();
       }
     }
+    forgetAddresses(stack);
     output.text(`stack ${stack}: removed`);
     if (args.engine) await stopEngine(output);
     output.json({ stack, removed: true, engineStopped: args.engine });

@@ -7,6 +7,7 @@ import { StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
 import { stackArguments } from "../arguments.ts";
 import { confirm } from "../confirm.ts";
 import { createOutput, type Output } from "../output.ts";
+import { settleAddresses } from "../stack/addresses.ts";
 import { clearDeadLocks, readStateFile, type StateResource } from "../stack/backend.ts";
 import { backUp } from "../stack/backup.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
@@ -62,21 +63,22 @@ export default defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const { stack } = args;
-    const config = readStackConfig(stack);
+    let config = readStackConfig(stack);
     checkAgreement(config);
     const state = readStateFile(stack);
+    const isNew = (state ?? []).length <= 1;
     clearDeadLocks(stack, output.warn);
 
     refuse(stack, await checkMachine({})); // before anything is built on a disk that is full
     const toolchain = await setUp({ report: output.progress });
     const docker = engineClient(toolchain.engine);
     const isLocal = isLocalEngine(toolchain.engine.host);
+    if (isNew) config = await settleAddresses(docker, stack, isLocal, output.progress);
     const problems: Problem[] = (
       await Promise.all([checkMachine({ docker, isLocal }), obstacles(docker, config, isLocal)])
     ).flat();
     refuse(stack, problems);
 
-    const isNew = (state ?? []).length <= 1;
     const resetPasswords = args["reset-passwords"] || (isNew && (await agreeToTakeOver(docker, stack)));
 
     const session = openSession(stack, toolchain);

@@ -1,6 +1,6 @@
 import net from "node:net";
 import type Docker from "dockerode";
-import { subnetsOverlap, type StackConfig } from "../../infra/config.ts";
+import { subnetsOverlap, type ADDRESS_SETTINGS, type StackConfig } from "../../infra/config.ts";
 import { engineNames, STACK_LABEL } from "../../infra/names.ts";
 import type { Problem } from "../../toolchain/errors.ts";
 import type { StateResource } from "./backend.ts";
@@ -98,6 +98,23 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
       );
     }
   }
+  return [...problems, ...(await addressProblems(docker, config, engineIsLocal))];
+}
+
+/** An address setting that something else holds. */
+export interface AddressProblem extends Problem {
+  readonly subject: (typeof ADDRESS_SETTINGS)[number];
+}
+
+/** Which of a stack's ports and subnet somebody else has. */
+export async function addressProblems(
+  docker: Docker,
+  config: StackConfig,
+  engineIsLocal: boolean,
+): Promise<AddressProblem[]> {
+  const names = engineNames(config.stack);
+  const problems: AddressProblem[] = [];
+  const [containers, networks] = await Promise.all([docker.listContainers({ all: true }), docker.listNetworks()]);
   for (const { Name, IPAM } of networks) {
     if (Name === names.network) continue;
     const overlapping = (IPAM?.Config ?? []).find(
@@ -111,22 +128,21 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
       });
     }
   }
-  if (engineIsLocal) {
-    const published: [string, string, number, string][] = [
-      [names.postgres, "127.0.0.1", config.postgresPort, "postgresPort"],
-      [names.pgbouncer, config.pgbouncerPublishAddress, config.pgbouncerPort, "pgbouncerPort"],
-    ];
-    for (const [container, address, port, setting] of published) {
-      const holds = containers.some(
-        ({ Names, Ports }) =>
-          Names.includes(`/${container}`) &&
-          Ports.some(({ PublicPort }) => PublicPort === port) &&
-          isMine(mine.containers, container),
-      );
-      const problem = holds ? undefined : await portProblem(address, port);
-      if (problem)
-        problems.push({ subject: setting, problem, remedy: `Stop what uses it, or set ${setting} to a free port.` });
-    }
+  if (!engineIsLocal) return problems;
+  const published = [
+    [names.postgres, "127.0.0.1", config.postgresPort, "postgresPort"],
+    [names.pgbouncer, config.pgbouncerPublishAddress, config.pgbouncerPort, "pgbouncerPort"],
+  ] as const;
+  for (const [container, address, port, setting] of published) {
+    const holds = containers.some(
+      ({ Names, Ports, Labels }) =>
+        Names.includes(`/${container}`) &&
+        Labels[STACK_LABEL] === config.stack &&
+        Ports.some(({ PublicPort }) => PublicPort === port),
+    );
+    const problem = holds ? undefined : await portProblem(address, port);
+    if (problem)
+      problems.push({ subject: setting, problem, remedy: `Stop what uses it, or set ${setting} to a free port.` });
   }
   return problems;
 }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { parse } from "yaml";
 import { checkStacksAgree, configError, parseConfig, PROJECT, type StackConfig } from "../../infra/config.ts";
+import { withChosenAddresses } from "../../infra/local-files.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 import { ConfigError, messageOf } from "../../toolchain/errors.ts";
 
@@ -67,7 +68,7 @@ function isSecret(value: unknown): boolean {
 
 /** @throws ConfigError listing every problem of the stack's settings */
 export function readStackConfig(stack: string): StackConfig {
-  return parseConfig(stack, readSettingsFile(stack).settings);
+  return parseConfig(stack, withChosenAddresses(stack, readSettingsFile(stack).settings));
 }
 
 /**

@@ -4,7 +4,7 @@ import path from "node:path";
 import Docker from "dockerode";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { parseConfig } from "../../infra/config.ts";
+import { derivedAddresses } from "../../infra/config.ts";
 import { engineNames } from "../../infra/names.ts";
 import { until } from "../../infra/provider/retry.ts";
 import { imageTag } from "../../toolchain/image-tag.ts";
@@ -137,8 +137,8 @@ describe("what is in the way is named before anything is created", () => {
   });
 
   test("a subnet that another network has", async () => {
-    const stack = newStack("subnet");
-    const { networkSubnet } = parseConfig(stack, {});
+    const networkSubnet = "10.99.78.0/28";
+    const stack = newStack("subnet", { networkSubnet });
     foreign.push(
       await docker.createNetwork({
         Name: `other-${process.pid}`,
@@ -150,6 +150,31 @@ describe("what is in the way is named before anything is created", () => {
     expect(result.stderr).toContain("networkSubnet");
     expect(result.stderr).toContain(`other-${process.pid}`);
     await expectNothingMade(stack);
+  });
+
+  test("but derived addresses that others have are replaced by the next free ones, for good", async () => {
+    const stack = newStack("derived");
+    const [first, second] = [derivedAddresses(stack), derivedAddresses(stack, 1)];
+    foreign.push(
+      await docker.createNetwork({
+        Name: `other-${process.pid}`,
+        IPAM: { Driver: "default", Config: [{ Subnet: first.networkSubnet }] },
+      }),
+    );
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(first.postgresPort, "127.0.0.1", resolve));
+    try {
+      const { stderr } = mustSucceed(await up(stack));
+      expect(stderr).toContain(`postgresPort ${second.postgresPort}, networkSubnet ${second.networkSubnet}`);
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+    for (const object of foreign.splice(0)) await object.remove();
+    const { stdout } = mustSucceed(await checkout.aiwdb(["url", "--stack", stack, "--mode", "direct"]));
+    expect(new URL(stdout.trim()).port).toBe(String(second.postgresPort));
+    // The first ones are free again, and a running stack does not move.
+    mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+    await expectHealthy(stack);
   });
 
   test("every wrong setting, in one message", async () => {
@@ -287,4 +312,5 @@ test("two stacks live side by side, and removing one leaves the other whole", as
   mustSucceed(await checkout.aiwdb(["down", "--stack", one]));
   await expectNothingMade(one);
   await expectHealthy(two);
+  expect((await listObjects(docker, two)).containers.every(({ running }) => running)).toBe(true);
 });

@@ -9,6 +9,7 @@ import {
   PROJECT,
   SECRET_SETTINGS,
   settings,
+  derivedAddresses,
   type StackConfig,
 } from "../../infra/config.ts";
 import { ConfigError, type Problem } from "../../toolchain/errors.ts";
@@ -425,8 +426,24 @@ describe("defaults", () => {
   });
 
   test("derive ports and subnet from the stack's name, the same on every machine", () => {
-    expect([dev.postgresPort, dev.pgbouncerPort, dev.networkSubnet]).toEqual([27_460, 27_461, "10.218.86.112/28"]);
+    expect([dev.postgresPort, dev.pgbouncerPort, dev.networkSubnet]).toEqual([20_260, 20_261, "10.218.86.112/28"]);
     expect(parseConfig("prod", {}).postgresPort).not.toBe(dev.postgresPort);
+  });
+
+  test("derive no port of the dev and prod stacks' files for any other stack", () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-z][a-z0-9-]{0,29}$/), fc.nat(10_000), (stack, attempt) => {
+        const { postgresPort, pgbouncerPort } = derivedAddresses(stack, attempt);
+        expect([15_432, 6_432, 25_432, 26_432]).not.toContain(postgresPort);
+        expect([15_432, 6_432, 25_432, 26_432]).not.toContain(pgbouncerPort);
+      }),
+    );
+  });
+
+  test("derive other addresses at every further attempt", () => {
+    const choices = [0, 1, 2, 2_699].map((attempt) => derivedAddresses("ci-1", attempt));
+    for (const key of ["postgresPort", "pgbouncerPort", "networkSubnet"] as const)
+      expect(new Set(choices.map((choice) => choice[key])).size).toBe(choices.length);
   });
 
   test("derive ports above 20000 that differ and a network address inside 10.208.0.0/12 for any stack", () => {

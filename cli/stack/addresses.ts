@@ -1,0 +1,64 @@
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type Docker from "dockerode";
+import {
+  ADDRESS_SETTINGS,
+  derivedAddresses,
+  isDerived,
+  parseConfig,
+  type Addresses,
+  type StackConfig,
+} from "../../infra/config.ts";
+import { addressFile } from "../../infra/local-files.ts";
+import { privateFolder } from "../../toolchain/paths.ts";
+import { addressProblems } from "./engine-objects.ts";
+import { readSettingsFile } from "./settings-file.ts";
+
+/** After so many taken ones something else is wrong, and the last problem is reported. */
+const MAX_ATTEMPTS = 100;
+
+/**
+ * Settles the ports and the subnet of a stack that is about to be made. Two names may derive the same ones, and another
+ * program may have them; then the next free ones are taken and remembered on this machine. What the settings file gives is
+ * left alone.
+ */
+export async function settleAddresses(
+  docker: Docker,
+  stack: string,
+  engineIsLocal: boolean,
+  report: (line: string) => void,
+): Promise<StackConfig> {
+  forgetAddresses(stack);
+  const { settings } = readSettingsFile(stack);
+  let chosen: Partial<Addresses> = {};
+  let config = parseConfig(stack, settings);
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
+    const taken = new Set((await addressProblems(docker, config, engineIsLocal)).map(({ subject }) => subject));
+    const next = derivedAddresses(stack, attempt);
+    const moved = ADDRESS_SETTINGS.filter((key) => taken.has(key) && isDerived(settings[key]));
+    if (moved.length === 0) break;
+    chosen = { ...chosen, ...Object.fromEntries(moved.map((key) => [key, next[key]])) };
+    config = parseConfig(stack, { ...settings, ...chosen });
+  }
+  if (Object.keys(chosen).length > 0) {
+    report(
+      `the addresses derived from the stack's name are taken; using ${Object.entries(chosen)
+        .map(([key, value]) => `${key} ${value}`)
+        .join(", ")}`,
+    );
+    remember(stack, chosen);
+  }
+  return config;
+}
+
+function remember(stack: string, chosen: Partial<Addresses>): void {
+  const file = addressFile(stack);
+  privateFolder(path.dirname(file));
+  writeFileSync(`${file}.tmp`, `${JSON.stringify(chosen)}\n`, { mode: 0o600 });
+  renameSync(`${file}.tmp`, file);
+}
+
+/** For a stack that is gone. */
+export function forgetAddresses(stack: string): void {
+  rmSync(addressFile(stack), { force: true });
+}
