@@ -2,6 +2,12 @@ import { defineConfig } from "vitest/config";
 
 const MINUTE = 60_000;
 
+/** Tests of migrations and schema need a server and databases, but no stack. */
+const ON_TEST_DATABASES = [
+  "test/integration/migration-*.test.ts",
+  "test/integration/schema-{audit,dictionary,maintenance,privacy,rights,roundtrip}.test.ts",
+];
+
 // One group after the other: what the quick tests find need not wait for a stack, and a stack under test has the
 // machine to itself.
 export default defineConfig({
@@ -20,12 +26,26 @@ export default defineConfig({
       },
       {
         test: {
+          name: "schema",
+          include: ON_TEST_DATABASES,
+          // The package's own server for tests: each file has a database of its own in milliseconds, side by side.
+          globalSetup: ["test/helpers/test-server.ts"],
+          setupFiles: ["test/helpers/test-server-environment.ts"],
+          sequence: { groupOrder: 1 },
+          maxWorkers: 2,
+          testTimeout: 3 * MINUTE,
+          hookTimeout: 5 * MINUTE,
+        },
+      },
+      {
+        test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          exclude: ON_TEST_DATABASES,
           // Brings one real stack up for all files; each makes its own databases, sessions and load in it.
           globalSetup: ["test/helpers/real-stack.ts"],
           setupFiles: ["test/helpers/real-stack-environment.ts"],
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
           // Files that kill servers or renew certificates would cut off the others.
           fileParallelism: false,
           testTimeout: 3 * MINUTE,
@@ -36,7 +56,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
           fileParallelism: false,
           testTimeout: 10 * MINUTE,
           hookTimeout: 10 * MINUTE,
@@ -48,7 +68,7 @@ export default defineConfig({
           include: ["examples/**/*.test.ts"],
           // Starts a server for tests where none runs, and stops what it started.
           globalSetup: ["testing/vitest-setup.ts"],
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
         },
       },
     ],

@@ -178,7 +178,8 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
           report: () => {},
         });
         // As the stack's own: what is applied is the migrator's business.
-        await owner.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
+        if (source.migrations.length > 0)
+          await owner.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
         if (source.seed) await seedWith(source.seed, owner);
       },
     );

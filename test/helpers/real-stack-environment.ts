@@ -1,14 +1,7 @@
 import { afterEach, inject } from "vitest";
-import { libpqUrl } from "../../cli/stack/libpq.ts";
 import { connectionFor } from "../../cli/stack/status.ts";
 
 const { outputs, name } = inject("stack");
-
-// A superuser's URL of the real server, for tests that make databases of their own.
-process.env["AIWDB_TEST_ADMIN_URL"] = libpqUrl({
-  ...connectionFor(outputs, "postgres", "direct"),
-  database: "postgres",
-});
 
 afterEach(({ task }) => {
   if (task.result?.state !== "fail") return;

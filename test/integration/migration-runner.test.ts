@@ -112,7 +112,10 @@ async function roundTripsOfUp(): Promise<number> {
 }
 
 async function heldAdvisoryLocks(): Promise<number> {
-  const { rows } = await client.query("select from pg_locks where locktype = 'advisory'");
+  const { rows } = await client.query(
+    `select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+      where locktype = 'advisory' and datname = current_database()`,
+  );
   return rows.length;
 }
 

@@ -9,7 +9,7 @@ let owner: Client;
 let failed = false;
 
 beforeAll(async () => {
-  database = await createSchemaDatabase("roundtrip");
+  database = await createSchemaDatabase("roundtrip", { empty: true });
   owner = await database.connect("ai_workflow_owner");
 });
 afterEach(({ task }) => {

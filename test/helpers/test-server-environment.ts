@@ -1,0 +1,9 @@
+import { inject } from "vitest";
+import { libpqUrl } from "../../cli/stack/libpq.ts";
+import { ROLES } from "../../infra/names.ts";
+import { connectionTo, readServer, SERVER_VARIABLE } from "../../testing/server.ts";
+
+const name = inject("testServer");
+process.env[SERVER_VARIABLE] = name;
+// For tests that make databases of their own, with nothing in them.
+process.env["AIWDB_TEST_ADMIN_URL"] = libpqUrl(connectionTo(readServer(name), "postgres", ROLES.superuser, "direct"));

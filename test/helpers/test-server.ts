@@ -1,0 +1,36 @@
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import type { TestProject } from "vitest/node";
+import { startServer, stopServer } from "../../cli/commands/testdb/server-process.ts";
+import { createOutput } from "../../cli/output.ts";
+import { stackFolder } from "../../infra/local-files.ts";
+import { processStart } from "../../toolchain/lock.ts";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    /** Name of the server for tests. */
+    testServer: string;
+  }
+}
+
+/** One server for the tests of migrations and schema, as a process of this machine. Removed when they have ended. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const output = createOutput({ json: false });
+  const name = `ci-s${process.pid}`;
+  for (const left of leftBehind()) await stopServer(left, output);
+  await startServer(name, output, { engine: "local" });
+  project.provide("testServer", name);
+  return () => stopServer(name, output);
+}
+
+/** Servers of runs that were killed. */
+function leftBehind(): string[] {
+  const stacks = path.dirname(stackFolder("ci-s0"));
+  if (!existsSync(stacks)) return [];
+  return readdirSync(stacks).filter((name) => {
+    const pid = /^ci-s(\d+)$/.exec(name)?.[1];
+    return (
+      pid !== undefined && processStart(Number(pid)) === undefined && existsSync(path.join(stacks, name, "testdb.json"))
+    );
+  });
+}
