@@ -47,7 +47,24 @@ declare
   v_row jsonb;
   v_changed varchar[];
   v_user text := current_setting('app.user_id', true);
+  v_table text := tg_table_name;
+  -- Set by the functions of schema maintenance; believed of the owner only, or the application could hide a change.
+  v_maintenance text := case
+    when current_setting('aiwdb.maintenance', true) <> ''
+      and pg_has_role(
+        case current_setting('role') when 'none' then session_user else current_setting('role')::name end, current_user, 'member'
+      )
+      then current_setting('aiwdb.maintenance', true)
+  end;
 begin
+  -- A row moved into its month's partition is the same row.
+  if v_maintenance = 'move' then
+    return null;
+  end if;
+  if tg_table_schema = 'partitions' then
+    select class.relname into v_table from pg_catalog.pg_class as class where class.oid = pg_partition_root(tg_relid);
+  end if;
+
   if tg_op in ('UPDATE', 'DELETE') then
     v_old := to_jsonb(old);
   end if;
@@ -74,12 +91,18 @@ begin
     from unnest(v_changed) as key;
   end if;
 
+  -- What retention removes must not live on in the trail for another two years.
+  if v_maintenance = 'retention' then
+    v_old := null;
+    v_new := null;
+  end if;
+
   insert into audit.audit_log (
     table_name, operation, user_id, session_id, row_id, old_values, new_values, changed_fields, ip_address, user_agent,
     application_name, transaction_id, security_context
   )
   values (
-    tg_table_name,
+    v_table,
     tg_op::public.auditoperation,
     -- A setting that is no number must not stop the change that is to be recorded.
     case when v_user ~ '^[0-9]{1,9}$' then v_user::integer end,
@@ -94,7 +117,8 @@ begin
     pg_current_xact_id()::text::bigint,
     jsonb_strip_nulls(jsonb_build_object(
       'db_role', session_user,
-      'subject_user_id', case when tg_table_name = 'users' then v_row -> 'id' else v_row -> 'user_id' end
+      'subject_user_id', case when v_table = 'users' then v_row -> 'id' else v_row -> 'user_id' end,
+      'maintenance', v_maintenance
     ))
   );
   return null;

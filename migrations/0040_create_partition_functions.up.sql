@@ -1,7 +1,7 @@
 -- Phase: 4
 -- Why: partitions are made ahead and dropped by age by two functions, which `aiwdb maintain` calls. The migrations make
 --   default partitions only, so that the schema does not depend on the day it was made; rows that land there before
---   their month exists are moved into it.
+--   their month exists are moved into it. Readers queue behind a lock that waits, so each waits half a second at most.
 -- Lock: none that anyone waits for: what is made here is new.
 
 create schema maintenance;
@@ -49,12 +49,13 @@ returns table (partition_name text, starts_at timestamptz, moved_rows bigint)
 language plpgsql
 set search_path = ''
 set timezone = 'UTC'
--- Rather give up and come again at the next run than make every login wait behind a waiting lock.
-set lock_timeout = '2s'
+set lock_timeout = '500ms'
 as $$
 declare
   v_parent record;
+  v_months timestamptz[];
   v_month timestamptz;
+  v_key record;
   v_last timestamptz := date_trunc('month', now()) + make_interval(months => p_months_ahead);
 begin
   if p_months_ahead not between 0 and 120 then
@@ -62,8 +63,12 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  -- One at a time; a second run waits and then finds nothing to do.
+  -- One at a time; a second run waits and then finds nothing to do. Nobody queues behind this lock.
+  perform set_config('lock_timeout', '10s', true);
   perform pg_advisory_xact_lock(hashtext('ai-workflow-database maintenance.make_partitions'));
+  perform set_config('lock_timeout', '500ms', true);
+  -- For the audit trail, to which a row that is moved is the same row.
+  perform set_config('aiwdb.maintenance', 'move', true);
 
   for v_parent in
     select
@@ -84,75 +89,102 @@ begin
       and (p_parent is null or class.oid = p_parent)
     order by 2, 3
   loop
-    -- From the oldest row that waits in the default partition, or from this month.
+    -- This month, those ahead, and the months of rows that wait in the default partition. What a wrong clock dated
+    -- before 1970, infinity, or further ahead stays there, where retention finds it row by row.
     execute format(
-      'select date_trunc(''month'', least(min(%1$I), now())) from partitions.%2$I',
+      'select array_agg(month order by month) from ('
+      'select date_trunc(''month'', %1$I) from partitions.%2$I where %1$I >= $1 and %1$I < $3 + interval ''1 month'' '
+      'union select generate_series($2, $3, interval ''1 month'')) as needed (month)',
       v_parent.key_column, v_parent.default_table
     )
-    into v_month;
-    v_month := coalesce(v_month, date_trunc('month', now()));
+    into v_months
+    using '1970-01-01'::timestamptz, date_trunc('month', now()), v_last;
 
-    while v_month <= v_last loop
+    foreach v_month in array v_months loop
       partition_name := format('%s_%s', v_parent.parent_table, to_char(v_month, '"y"YYYY"m"MM'));
       starts_at := v_month;
+      continue when to_regclass(format('partitions.%I', partition_name)) is not null;
 
-      -- A gap of old months without rows needs no partitions.
-      if to_regclass(format('partitions.%I', partition_name)) is null
-        and (v_month >= date_trunc('month', now()) or maintenance.has_rows(v_parent.parent_id, v_month)) then
-        -- Attaching would fail on a row of this month in the default partition, so none may arrive in the meantime.
-        execute format('lock table partitions.%I in access exclusive mode', v_parent.default_table);
-        execute format(
-          'create table partitions.%I (like %I.%I including defaults including constraints)',
-          partition_name, v_parent.parent_schema, v_parent.parent_table
-        );
-        execute format(
-          'with moved as (delete from partitions.%1$I where %2$I >= $1 and %2$I < $2 returning *) '
-          'insert into partitions.%3$I select * from moved',
-          v_parent.default_table, v_parent.key_column, partition_name
-        )
-        using v_month, v_month + interval '1 month';
-        get diagnostics moved_rows = row_count;
-        execute format(
-          'alter table %I.%I attach partition partitions.%I for values from (%L) to (%L)',
-          v_parent.parent_schema, v_parent.parent_table, partition_name, v_month, v_month + interval '1 month'
-        );
-        return next;
-      end if;
-
-      v_month := v_month + interval '1 month';
+      -- Attaching would fail on a row of this month in the default partition, so none may arrive in the meantime. Rows
+      -- are moved, indexed and checked beforehand, and readers see them in the default partition: they wait only while
+      -- the partition is attached, which has nothing left to look at.
+      execute format('lock table partitions.%I in share row exclusive mode', v_parent.default_table);
+      execute format(
+        'create table partitions.%1$I ('
+        'like %2$I.%3$I including defaults including constraints including indexes, '
+        'constraint month check (%4$I >= %5$L and %4$I < %6$L))',
+        partition_name, v_parent.parent_schema, v_parent.parent_table,
+        v_parent.key_column, v_month, v_month + interval '1 month'
+      );
+      execute format(
+        'with moved as (delete from partitions.%1$I where %2$I >= $1 and %2$I < $2 returning *) '
+        'insert into partitions.%3$I select * from moved',
+        v_parent.default_table, v_parent.key_column, partition_name
+      )
+      using v_month, v_month + interval '1 month';
+      get diagnostics moved_rows = row_count;
+      for v_key in
+        select conname, pg_get_constraintdef(oid) as definition
+        from pg_catalog.pg_constraint
+        where conrelid = v_parent.parent_id and contype = 'f'
+      loop
+        execute format('alter table partitions.%I add constraint %I %s', partition_name, v_key.conname, v_key.definition);
+      end loop;
+      execute format(
+        'alter table %I.%I attach partition partitions.%I for values from (%L) to (%L)',
+        v_parent.parent_schema, v_parent.parent_table, partition_name, v_month, v_month + interval '1 month'
+      );
+      execute format('alter table partitions.%I drop constraint month', partition_name);
+      return next;
     end loop;
   end loop;
-end
-$$;
-
-create function maintenance.has_rows(p_parent regclass, p_month timestamptz) returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_found boolean;
-begin
-  execute format(
-    'select exists (select from %1$s where %2$I >= $1 and %2$I < $2)', p_parent, maintenance.partition_key(p_parent)
-  )
-  into v_found
-  using p_month, p_month + interval '1 month';
-  return v_found;
+  perform set_config('aiwdb.maintenance', '', true);
 end
 $$;
 
 comment on function maintenance.make_partitions(integer, regclass) is
-  'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: a default partition is locked until the end of the transaction.';
-comment on function maintenance.has_rows(regclass, timestamptz) is 'Whether a log table has a row in the month that begins then.';
+  'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: writes to a default partition wait until the end of the transaction.';
 revoke execute on function maintenance.make_partitions(integer, regclass) from public;
-revoke execute on function maintenance.has_rows(regclass, timestamptz) from public;
 
-create function maintenance.drop_partitions(p_parent regclass, p_older_than timestamptz)
+create function maintenance.try_partitions(p_months_ahead integer, p_parent regclass)
+returns table (partition_name text, starts_at timestamptz, moved_rows bigint, problem text)
+language plpgsql
+set search_path = ''
+as $$
+begin
+  for v_try in 1..3 loop
+    begin
+      return query
+      select made.partition_name, made.starts_at, made.moved_rows, null::text
+      from maintenance.make_partitions(p_months_ahead, p_parent) as made;
+      return;
+    exception
+      when invalid_parameter_value then
+        raise;
+      when lock_not_available or deadlock_detected then
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+      when others then
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+        exit;
+    end;
+    -- Nothing is held meanwhile: what failed was undone.
+    if v_try < 3 then
+      perform pg_sleep(0.2 * v_try);
+    end if;
+  end loop;
+  return next;
+end
+$$;
+
+comment on function maintenance.try_partitions(integer, regclass) is
+  'Like maintenance.make_partitions for one log table, but tries three times to get its locks; what stopped it is then a row with a problem, so that one busy table does not end the maintenance of the others.';
+revoke execute on function maintenance.try_partitions(integer, regclass) from public;
+
+create function maintenance.drop_partitions(p_parent regclass, p_older_than timestamptz, p_limit integer default null)
 returns table (partition_name text, estimated_rows bigint)
 language plpgsql
 set search_path = ''
-set lock_timeout = '2s'
+set lock_timeout = '500ms'
 as $$
 begin
   -- A partition goes when all of its month is past the limit; until then its rows stay.
@@ -162,13 +194,20 @@ begin
     where format('%I.%I', part.parent_schema, part.parent_table)::regclass = p_parent
       and part.ends_at <= p_older_than
     order by part.ends_at
+    limit p_limit
   loop
-    execute format('drop table partitions.%I', partition_name);
-    return next;
+    -- Who reads the log waits for this lock and the next, for foreign keys, so both together have to be short.
+    execute format('lock table only %s in access exclusive mode', p_parent);
+    perform set_config('lock_timeout', '300ms', true);
+    -- Another run may have been faster.
+    if to_regclass(format('partitions.%I', partition_name)) is not null then
+      execute format('drop table partitions.%I', partition_name);
+      return next;
+    end if;
   end loop;
 end
 $$;
 
-comment on function maintenance.drop_partitions(regclass, timestamptz) is
-  'Drops the partitions of a log table whose month ended before a limit. Returns them with their estimated rows.';
-revoke execute on function maintenance.drop_partitions(regclass, timestamptz) from public;
+comment on function maintenance.drop_partitions(regclass, timestamptz, integer) is
+  'Drops the partitions of a log table whose month ended before a limit, the oldest first and at most p_limit. Returns them with their estimated rows.';
+revoke execute on function maintenance.drop_partitions(regclass, timestamptz, integer) from public;

@@ -1,6 +1,7 @@
 -- Phase: 4
 -- Why: the retention policies are rows of public.data_retention_policies; one procedure carries them out, in batches with
---   a commit after each, so that no lock is held for longer than a batch.
+--   a commit after each, so that no lock is held for longer than a batch. A table that somebody else has locked is
+--   tried three times, then logged as a failure, and the others go on.
 -- Lock: none that anyone waits for: what is made here is new.
 
 create function maintenance.resolve_table(p_table_name text) returns regclass
@@ -15,91 +16,143 @@ return (
 
 comment on function maintenance.resolve_table(text) is 'A table of the application by the name a policy gives, without schema; null if there is none.';
 
+create function maintenance.goes_by_partition(p_policy public.data_retention_policies) returns boolean
+language sql
+stable
+-- Only rows of one age are alike for the policy then; by another column or with a restriction, some of a month may stay.
+return coalesce(
+  p_policy.policy_type = 'DELETE'
+  and p_policy.conditions ->> 'column' = maintenance.partition_key(maintenance.resolve_table(p_policy.table_name))
+  and coalesce(nullif(p_policy.conditions -> 'match', 'null'), '{}') = '{}',
+  false
+);
+
+comment on function maintenance.goes_by_partition(public.data_retention_policies) is
+  'Whether a policy deletes all rows past an age by the column that decides the partition, so that whole months can be dropped.';
+revoke execute on function maintenance.goes_by_partition(public.data_retention_policies) from public;
+
 create function maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamptz, p_batch_size integer)
 returns table (affected integer, problem text)
 language plpgsql
 set search_path = ''
-set lock_timeout = '2s'
+set lock_timeout = '500ms'
 as $$
 declare
   v_policy public.data_retention_policies;
   v_table regclass;
-  v_source text;
+  v_leaf regclass;
+  v_rows integer;
   v_column text;
   v_where text;
   v_set text;
 begin
-  select * into strict v_policy from public.data_retention_policies where id = p_policy_id;
-  v_table := maintenance.resolve_table(v_policy.table_name);
-  v_column := v_policy.conditions ->> 'column';
-  affected := 0;
+  -- The audit trail says which rows went and whose they were, but keeps no copy of what is to be forgotten.
+  perform set_config('aiwdb.maintenance', 'retention', true);
+  for v_try in 1..3 loop
+    affected := 0;
+    problem := null;
+    begin
+      select * into v_policy from public.data_retention_policies where id = p_policy_id;
+      v_table := maintenance.resolve_table(v_policy.table_name);
+      v_column := v_policy.conditions ->> 'column';
 
-  if v_table is null then
-    problem := format('There is no table %s.', v_policy.table_name);
-  elsif v_column is null then
-    problem := 'conditions has no key column, so the age of a row is unknown.';
-  elsif v_policy.policy_type = 'ARCHIVE' then
-    problem := 'ARCHIVE has no archive to write to here; nothing was deleted.';
-  elsif v_policy.policy_type = 'ANONYMIZE' and coalesce(v_policy.conditions -> 'set', '{}') = '{}' then
-    problem := 'conditions has no key set, so there is nothing to anonymize.';
-  end if;
-  if problem is not null then
-    return next;
-    return;
-  end if;
+      if v_table is null then
+        problem := format('There is no table %s.', v_policy.table_name);
+      elsif v_column is null then
+        problem := 'conditions has no key column, so the age of a row is unknown.';
+      elsif v_policy.policy_type = 'ARCHIVE' then
+        problem := 'ARCHIVE has no archive to write to here; nothing was deleted.';
+      elsif v_policy.policy_type = 'ANONYMIZE' and coalesce(v_policy.conditions -> 'set', '{}') = '{}' then
+        problem := 'conditions has no key set, so there is nothing to anonymize.';
+      end if;
+      exit when problem is not null;
 
-  v_where := format('%I < $1', v_column);
-  if v_policy.conditions ? 'match' then
-    select v_where || string_agg(
-      case when value is null then format(' and %I is null', key) else format(' and %I = %L', key, value) end, ''
-    )
-    into v_where
-    from jsonb_each_text(v_policy.conditions -> 'match');
-  end if;
+      select format('%I < $1', v_column) || coalesce(string_agg(
+        case when value is null then format(' and %I is null', key) else format(' and %I = %L', key, value) end, ''
+      ), '')
+      into v_where
+      from jsonb_each_text(coalesce(nullif(v_policy.conditions -> 'match', 'null'), '{}'));
 
-  -- Months are dropped whole; row by row goes only what never got a month.
-  v_source := v_table::text;
-  if v_policy.policy_type = 'DELETE' and maintenance.partition_key(v_table) is not null then
-    select format('partitions.%I', partition_name)
-    into v_source
-    from maintenance.partitions
-    where is_default and format('%I.%I', parent_schema, parent_table)::regclass = v_table;
-  end if;
+      if v_policy.policy_type = 'ANONYMIZE' then
+        select
+          string_agg(format('%I = %L', key, value), ', '),
+          v_where || ' and (' || string_agg(format('%I::text is distinct from %L', key, value), ' or ') || ')'
+        into v_set, v_where
+        from jsonb_each_text(v_policy.conditions -> 'set');
+      end if;
 
-  begin
-    if v_policy.policy_type = 'DELETE' then
-      execute format(
-        'delete from %1$s where ctid = any (array(select ctid from %1$s where %2$s limit $2 for update skip locked))',
-        v_source, v_where
-      )
-      using p_cutoff, p_batch_size;
-    else
-      select
-        string_agg(format('%I = %L', key, value), ', '),
-        v_where || ' and (' || string_agg(format('%I::text is distinct from %L', key, value), ' or ') || ')'
-      into v_set, v_where
-      from jsonb_each_text(v_policy.conditions -> 'set');
-
-      -- tableoid as well, since ctid alone is not unique over partitions.
-      execute format(
-        'with due as (select tableoid as part, ctid as place from %1$s where %2$s limit $2 for update skip locked) '
-        'update %1$s as target set %3$s from due where target.tableoid = due.part and target.ctid = due.place',
-        v_source, v_where, v_set
-      )
-      using p_cutoff, p_batch_size;
+      -- Partition by partition, since ctid is unique in one only. Months that are dropped whole need no look: row by row
+      -- goes only what never got a month.
+      for v_leaf in
+        select class.oid
+        from pg_catalog.pg_class as class
+        where class.oid = v_table and class.relkind = 'r'
+          or class.oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = v_table)
+          and (
+            not maintenance.goes_by_partition(v_policy) or pg_get_expr(class.relpartbound, class.oid) = 'DEFAULT'
+          )
+        order by class.relname
+      loop
+        execute format(
+          case v_policy.policy_type when 'DELETE' then 'delete from %1$s' else 'update %1$s set %3$s' end
+          || ' where ctid = any (array(select ctid from %1$s where %2$s limit $2 for update skip locked))',
+          v_leaf, v_where, v_set
+        )
+        using p_cutoff, p_batch_size - affected;
+        get diagnostics v_rows = row_count;
+        affected := affected + v_rows;
+        exit when affected >= p_batch_size;
+      end loop;
+      exit;
+    exception
+      when lock_not_available or deadlock_detected then
+        affected := 0;
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+      when others then
+        affected := 0;
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+        exit;
+    end;
+    if v_try < 3 then
+      perform pg_sleep(0.2 * v_try);
     end if;
-    get diagnostics affected = row_count;
-  exception
-    when others then
-      affected := 0;
-      problem := format('%s (%s)', sqlerrm, sqlstate);
-  end;
+  end loop;
+  perform set_config('aiwdb.maintenance', '', true);
   return next;
 end
 $$;
 
 comment on function maintenance.retention_batch(uuid, timestamptz, integer) is
   'Deletes or anonymizes at most p_batch_size rows that a policy covers and that are older than p_cutoff. Returns their number, and the problem if there was one.';
+
+create function maintenance.log_retention(
+  p_policy_id uuid, p_action text, p_rows bigint, p_criteria jsonb, p_started timestamptz, p_status text, p_problem text
+) returns void
+language plpgsql
+set search_path = ''
+set lock_timeout = '500ms'
+as $$
+begin
+  insert into audit.data_retention_logs (
+    policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
+    execution_duration_seconds, execution_status, error_message, compliance_reason, legal_basis
+  )
+  select
+    id, table_name, p_action, least(p_rows, 2147483647), p_criteria, p_started,
+    ceil(extract(epoch from clock_timestamp() - p_started)), p_status, p_problem,
+    left(coalesce(conditions ->> 'reason', 'The retention period is over.'), 100),
+    left(conditions ->> 'legal_basis', 100)
+  from public.data_retention_policies
+  where id = p_policy_id;
+exception
+  -- What was done is done; that it can't be written down must not stop the rest.
+  when others then
+    raise warning 'Retention: % by policy % of % rows could not be logged: %', p_action, p_policy_id, p_rows, sqlerrm;
+end
+$$;
+
+comment on function maintenance.log_retention(uuid, text, bigint, jsonb, timestamptz, text, text) is
+  'Writes what a policy did into audit.data_retention_logs.';
 
 -- No set clause and no security definer: a procedure with either may not commit, hence every name carries its schema.
 create procedure maintenance.apply_retention(p_batch_size integer default 5000)
@@ -109,9 +162,10 @@ declare
   v_policy record;
   v_started timestamptz;
   v_cutoff timestamptz;
-  v_rows integer;
+  v_rows bigint;
   v_problem text;
   v_batch record;
+  v_gone record;
   v_dropped text[];
   v_purged bigint;
 begin
@@ -122,71 +176,87 @@ begin
 
   for v_policy in
     select
-      policy.*,
+      policy.id,
+      policy.policy_type,
+      policy.conditions,
+      policy.retention_period_days,
       maintenance.resolve_table(policy.table_name) as target,
-      maintenance.partition_key(maintenance.resolve_table(policy.table_name)) as key_column
+      maintenance.goes_by_partition(policy) as by_partition
     from public.data_retention_policies as policy
     where policy.is_active
     order by policy.table_name, policy.id
   loop
     v_started := pg_catalog.clock_timestamp();
     v_cutoff := v_started - pg_catalog.make_interval(days => v_policy.retention_period_days);
-    v_rows := 0;
-    v_problem := null;
+
     v_dropped := null;
     v_purged := 0;
-
-    if v_policy.policy_type = 'DELETE' and v_policy.key_column = v_policy.conditions ->> 'column' then
-      select pg_catalog.array_agg(gone.partition_name), coalesce(pg_catalog.sum(gone.estimated_rows), 0)
-      into v_dropped, v_purged
-      from maintenance.drop_partitions(v_policy.target, v_cutoff) as gone;
-      commit;
+    v_problem := null;
+    if v_policy.by_partition then
+      -- One month and one transaction each, so that readers of the log get in between.
+      for v_try in 1..3 loop
+        loop
+          begin
+            select gone.partition_name, gone.estimated_rows
+            into v_gone
+            from maintenance.drop_partitions(v_policy.target, v_cutoff, 1) as gone;
+            v_problem := null;
+          exception
+            when others then
+              v_problem := pg_catalog.format('%s (%s)', sqlerrm, sqlstate);
+          end;
+          commit;
+          exit when v_problem is not null or v_gone.partition_name is null;
+          v_dropped := v_dropped || v_gone.partition_name;
+          v_purged := v_purged + v_gone.estimated_rows;
+        end loop;
+        exit when v_problem is null or v_try = 3;
+        perform pg_catalog.pg_sleep(0.2 * v_try);
+      end loop;
+      -- last_run_at says that a policy ran; the log says what it did.
+      if v_dropped is not null or v_problem is not null then
+        perform maintenance.log_retention(
+          v_policy.id, 'PURGE', v_purged,
+          pg_catalog.jsonb_build_object('before', v_cutoff, 'partitions', pg_catalog.to_jsonb(coalesce(v_dropped, '{}'))),
+          v_started,
+          case when v_problem is null then 'SUCCESS' when v_dropped is null then 'FAILURE' else 'PARTIAL' end,
+          v_problem
+        );
+        commit;
+      end if;
     end if;
 
+    v_rows := 0;
     loop
-      select * into v_batch from maintenance.retention_batch(v_policy.id, v_cutoff, p_batch_size);
+      select batch.affected, batch.problem
+      into v_batch
+      from maintenance.retention_batch(v_policy.id, v_cutoff, p_batch_size) as batch;
       v_rows := v_rows + v_batch.affected;
       v_problem := v_batch.problem;
       commit;
       exit when v_problem is not null or v_batch.affected < p_batch_size;
     end loop;
-
-    update public.data_retention_policies set last_run_at = v_started where id = v_policy.id;
-
-    -- last_run_at says that a policy ran; the log says what it did.
-    if v_dropped is not null then
-      insert into audit.data_retention_logs (
-        policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
-        execution_duration_seconds, compliance_reason, legal_basis
-      )
-      values (
-        v_policy.id, v_policy.table_name, 'PURGE', v_purged,
-        pg_catalog.jsonb_build_object('before', v_cutoff, 'partitions', pg_catalog.to_jsonb(v_dropped)),
-        v_started, pg_catalog.ceil(extract(epoch from pg_catalog.clock_timestamp() - v_started)),
-        pg_catalog.left(coalesce(v_policy.conditions ->> 'reason', 'The retention period is over.'), 100),
-        pg_catalog.left(v_policy.conditions ->> 'legal_basis', 100)
-      );
-    end if;
     if v_rows > 0 or v_problem is not null then
-      insert into audit.data_retention_logs (
-        policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
-        execution_duration_seconds, execution_status, error_message, compliance_reason, legal_basis
-      )
-      values (
-        v_policy.id, v_policy.table_name, v_policy.policy_type, v_rows,
+      perform maintenance.log_retention(
+        v_policy.id, v_policy.policy_type::text, v_rows,
         pg_catalog.jsonb_build_object('before', v_cutoff) || coalesce(v_policy.conditions, '{}'),
-        v_started, pg_catalog.ceil(extract(epoch from pg_catalog.clock_timestamp() - v_started)),
+        v_started,
         case
           when v_problem is null then 'SUCCESS'
           when v_policy.policy_type = 'ARCHIVE' then 'SKIPPED'
           when v_rows > 0 then 'PARTIAL'
           else 'FAILURE'
         end,
-        v_problem,
-        pg_catalog.left(coalesce(v_policy.conditions ->> 'reason', 'The retention period is over.'), 100),
-        pg_catalog.left(v_policy.conditions ->> 'legal_basis', 100)
+        v_problem
       );
     end if;
+    begin
+      perform pg_catalog.set_config('lock_timeout', '500ms', true);
+      update public.data_retention_policies set last_run_at = v_started where id = v_policy.id;
+    exception
+      when lock_not_available then
+        raise warning 'Retention: policy % ran, but its last_run_at could not be written: %', v_policy.id, sqlerrm;
+    end;
     commit;
   end loop;
 end
@@ -197,4 +267,5 @@ comment on procedure maintenance.apply_retention(integer) is
 
 revoke execute on function maintenance.resolve_table(text) from public;
 revoke execute on function maintenance.retention_batch(uuid, timestamptz, integer) from public;
+revoke execute on function maintenance.log_retention(uuid, text, bigint, jsonb, timestamptz, text, text) from public;
 revoke execute on procedure maintenance.apply_retention(integer) from public;

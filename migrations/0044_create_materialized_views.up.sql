@@ -205,33 +205,55 @@ where matview.schemaname = 'public';
 comment on view maintenance.view_freshness is 'Age of every materialized view; null before its first refresh.';
 grant select on maintenance.view_freshness to app_user, app_readonly, app_monitor;
 
-create function maintenance.refresh_views() returns table (view_name text, duration_ms double precision)
+create function maintenance.refresh_views() returns table (view_name text, duration_ms double precision, problem text)
 language plpgsql
 set search_path = ''
+-- Only whoever locks a table or a view as a whole is in the way; then that view keeps its age.
+set lock_timeout = '500ms'
 as $$
 declare
   v_started timestamptz;
 begin
   -- One at a time; a second run waits, and refreshes what has changed since.
+  perform set_config('lock_timeout', '0', true);
   perform pg_advisory_xact_lock(hashtext('ai-workflow-database maintenance.refresh_views'));
+  perform set_config('lock_timeout', '500ms', true);
 
   for view_name in
     select matview.matviewname from pg_catalog.pg_matviews as matview where matview.schemaname = 'public' order by 1
   loop
-    v_started := clock_timestamp();
-    -- Readers go on with the old rows meanwhile; this is what each view's unique index is for.
-    execute format('refresh materialized view concurrently public.%I', view_name);
-    duration_ms := extract(epoch from clock_timestamp() - v_started) * 1000;
+    for v_try in 1..3 loop
+      v_started := clock_timestamp();
+      duration_ms := null;
+      problem := null;
+      begin
+        -- Readers go on with the old rows meanwhile; this is what each view's unique index is for.
+        execute format('refresh materialized view concurrently public.%I', view_name);
+        duration_ms := extract(epoch from clock_timestamp() - v_started) * 1000;
 
-    insert into maintenance.view_refreshes as refresh (view_name, refreshed_at, duration_ms)
-    values (refresh_views.view_name, v_started, refresh_views.duration_ms)
-    on conflict on constraint view_refreshes_pkey
-    do update set refreshed_at = excluded.refreshed_at, duration_ms = excluded.duration_ms;
+        insert into maintenance.view_refreshes as refresh (view_name, refreshed_at, duration_ms)
+        values (refresh_views.view_name, v_started, refresh_views.duration_ms)
+        on conflict on constraint view_refreshes_pkey
+        do update set refreshed_at = excluded.refreshed_at, duration_ms = excluded.duration_ms;
+        exit;
+      exception
+        when lock_not_available or deadlock_detected then
+          duration_ms := null;
+          problem := format('%s (%s)', sqlerrm, sqlstate);
+        when others then
+          duration_ms := null;
+          problem := format('%s (%s)', sqlerrm, sqlstate);
+          exit;
+      end;
+      if v_try < 3 then
+        perform pg_sleep(0.2 * v_try);
+      end if;
+    end loop;
     return next;
   end loop;
 end
 $$;
 
 comment on function maintenance.refresh_views() is
-  'Refreshes every materialized view of schema public without blocking its readers. Returns the duration of each.';
+  'Refreshes every materialized view of schema public without blocking its readers. Returns the duration of each, or the problem; a view that is locked is tried three times.';
 revoke execute on function maintenance.refresh_views() from public;

@@ -8,18 +8,28 @@ language plpgsql
 as $$
 declare
   v_parent record;
+  v_problem record;
 begin
-  -- Table by table, so that no default partition stays locked while another is emptied.
+  -- Table by table, so that no default partition stays locked while another is emptied. What one table or view stands
+  -- in the way of is told as a warning and done at the next run; the others don't wait for it.
   for v_parent in
     select distinct pg_catalog.format('%I.%I', parent_schema, parent_table)::pg_catalog.regclass as relation
     from maintenance.partitions
     order by 1
   loop
-    perform maintenance.make_partitions(p_months_ahead, v_parent.relation);
+    for v_problem in
+      select made.problem from maintenance.try_partitions(p_months_ahead, v_parent.relation) as made where made.problem is not null
+    loop
+      raise warning 'Partitions of % were not made: %', v_parent.relation, v_problem.problem;
+    end loop;
     commit;
   end loop;
   call maintenance.apply_retention(p_batch_size);
-  perform maintenance.refresh_views();
+  for v_problem in
+    select refreshed.view_name, refreshed.problem from maintenance.refresh_views() as refreshed where refreshed.problem is not null
+  loop
+    raise warning 'View % was not refreshed: %', v_problem.view_name, v_problem.problem;
+  end loop;
   commit;
 end
 $$;
