@@ -1,6 +1,6 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
-import { StateError } from "../../toolchain/errors.ts";
+import { type Problem, StateError, UsageError } from "../../toolchain/errors.ts";
 import { ROLES } from "../../infra/names.ts";
 import { withConnection } from "../../infra/provider/connection.ts";
 import { stackArguments } from "../arguments.ts";
@@ -13,8 +13,14 @@ export const examples = [
   "aiwdb maintain --stack prod --json",
 ];
 
+interface MadePartition {
+  partition_name: string;
+  starts_at: Date;
+  moved_rows: string;
+}
+
 interface Report {
-  readonly partitions: readonly { partition_name: string; starts_at: Date; moved_rows: string }[];
+  readonly partitions: readonly MadePartition[];
   readonly retention: readonly {
     table_name: string;
     retention_action: string;
@@ -22,9 +28,14 @@ interface Report {
     execution_status: string;
     error_message: string | null;
   }[];
-  readonly views: readonly { view_name: string; duration_ms: number }[];
+  readonly views: readonly { view_name: string; duration_ms: number | null; problem: string | null }[];
   readonly durationMs: { readonly partitions: number; readonly retention: number; readonly views: number };
+  /** What was not done, or not wholly. */
+  readonly problems: readonly Problem[];
 }
+
+/** Somebody else holds a lock: https://www.postgresql.org/docs/16/errcodes-appendix.html */
+const LOCK_NOT_AVAILABLE = "55P03";
 
 export default defineCommand({
   meta: {
@@ -49,16 +60,48 @@ export default defineCommand({
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
+    const monthsAhead = integer("--months-ahead", args["months-ahead"], 0, 120);
+    const batchSize = integer("--batch-size", args["batch-size"], 1, 100_000);
     const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
     await withConnection(connection, async (client) => {
       await refuseEarlierPhase(client, args.stack);
       if (args.checks) return validateChecks(client, output);
-      const report = await maintain(client, Number(args["months-ahead"]), Number(args["batch-size"]), output);
-      output.json(report);
+      const report = await maintain(client, monthsAhead, batchSize, output).catch(explainLock);
       output.text(describe(report));
+      if (report.problems.length > 0) {
+        throw new StateError(
+          "Not all of the maintenance was done; the rest was, and the next run tries again:",
+          report.problems,
+          { result: report },
+        );
+      }
+      output.json(report);
     });
   },
 });
+
+function integer(subject: string, text: string, min: number, max: number): number {
+  const value = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new UsageError("The maintenance was not started:", [
+    { subject, problem: `${JSON.stringify(text)} is no whole number from ${min} to ${max}.` },
+  ]);
+}
+
+function explainLock(error: unknown): never {
+  if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+  throw new StateError(
+    "The maintenance came to a table that somebody else has locked; what was done before stays done:",
+    [
+      {
+        subject: "lock",
+        problem: (error as Error).message,
+        remedy: "Run the command again later; `select * from pg_locks where not granted` shows who waits for whom.",
+      },
+    ],
+    { cause: error },
+  );
+}
 
 async function refuseEarlierPhase(client: Client, stack: string): Promise<void> {
   const { rows } = await client.query(
@@ -81,28 +124,54 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
     const value = await work();
     return [value, Math.round(performance.now() - start)];
   };
-  const [partitions, partitionsMs] = await timed("partitions", () =>
-    client.query("select partition_name, starts_at, moved_rows from maintenance.make_partitions($1)", [monthsAhead]),
-  );
+  const problems: Problem[] = [];
+  const [partitions, partitionsMs] = await timed("partitions", () => makePartitions(client, monthsAhead, problems));
   const { rows: clock } = await client.query("select clock_timestamp() as started");
   // A procedure that commits per batch, so it cannot stand in a query with parameters of its own transaction.
   const [, retentionMs] = await timed("retention", () =>
-    client.query(`call maintenance.apply_retention(${Math.trunc(batchSize)})`),
+    client.query(`call maintenance.apply_retention(${batchSize})`),
   );
-  const retention = await client.query(
+  const retention = await client.query<Report["retention"][number]>(
     `select table_name, retention_action, records_affected, execution_status, error_message
        from audit.data_retention_logs where executed_at >= $1 order by executed_at`,
     [clock[0].started],
   );
   const [views, viewsMs] = await timed("materialized views", () =>
-    client.query("select view_name, duration_ms from maintenance.refresh_views()"),
+    client.query<Report["views"][number]>("select view_name, duration_ms, problem from maintenance.refresh_views()"),
   );
+  for (const { table_name, execution_status, error_message } of retention.rows) {
+    if (execution_status === "FAILURE" || execution_status === "PARTIAL")
+      problems.push({ subject: table_name, problem: `retention: ${execution_status}: ${error_message ?? ""}` });
+  }
+  for (const { view_name, problem } of views.rows) {
+    if (problem !== null) problems.push({ subject: view_name, problem: `was not refreshed: ${problem}` });
+  }
   return {
-    partitions: partitions.rows,
+    partitions,
     retention: retention.rows,
     views: views.rows,
     durationMs: { partitions: partitionsMs, retention: retentionMs, views: viewsMs },
+    problems,
   };
+}
+
+/** Log by log, a transaction each, so that none is locked while another is worked on, nor undone with it. */
+async function makePartitions(client: Client, monthsAhead: number, problems: Problem[]): Promise<MadePartition[]> {
+  const { rows: logs } = await client.query<{ log: string }>(
+    "select distinct format('%I.%I', parent_schema, parent_table) as log from maintenance.partitions order by 1",
+  );
+  const made: MadePartition[] = [];
+  for (const { log } of logs) {
+    const { rows } = await client.query<MadePartition & { problem: string | null }>(
+      "select partition_name, starts_at, moved_rows, problem from maintenance.try_partitions($1, $2::regclass)",
+      [monthsAhead, log],
+    );
+    for (const { problem, ...partition } of rows) {
+      if (problem === null) made.push(partition);
+      else problems.push({ subject: log, problem: `partitions were not made: ${problem}` });
+    }
+  }
+  return made;
 }
 
 function describe({ partitions, retention, views, durationMs }: Report): string {
@@ -115,7 +184,7 @@ function describe({ partitions, retention, views, durationMs }: Report): string 
       ({ table_name, execution_status, error_message }) =>
         `            ${table_name}: ${execution_status} ${error_message ?? ""}`,
     ),
-    `views       ${views.length} refreshed (${durationMs.views} ms)`,
+    `views       ${views.filter(({ problem }) => problem === null).length} refreshed (${durationMs.views} ms)`,
   ].join("\n");
 }
 

@@ -16,6 +16,9 @@ export const examples = [
 const user = { type: "string", required: true, description: "Id of the user", valueHint: "ID" } as const;
 const yes = { type: "boolean", default: false, description: "Really do it: it cannot be undone" } as const;
 
+/** What the functions raise themselves, in words made for people; 55006 is a legal hold. */
+const FOR_PEOPLE = new Set(["P0001", "P0002", "0A000", "55000", "55006"]);
+
 /** Calls one of the functions in schema privacy as the owner. */
 async function call(
   args: { stack: string; json: boolean },
@@ -28,11 +31,17 @@ async function call(
     try {
       return (await client.query(sql, [...values])).rows[0]?.result;
     } catch (error) {
-      const { code, message, hint } = error as { code?: string; message: string; hint?: string };
-      // Raised by the functions themselves, in words made for people.
-      if (code === "P0002" || code === "55000" || code === "0A000" || code === "P0001")
-        throw new StateError(message, hint ? [{ subject: "what to do", problem: hint }] : []);
-      throw error;
+      const { code, message, detail, hint } = error as {
+        code?: string;
+        message: string;
+        detail?: string;
+        hint?: string;
+      };
+      if (code === undefined || !FOR_PEOPLE.has(code)) throw error;
+      throw new StateError(message, [
+        ...(detail ? [{ subject: "why", problem: detail }] : []),
+        ...(hint ? [{ subject: "what to do", problem: hint }] : []),
+      ]);
     }
   });
 }
