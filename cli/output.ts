@@ -9,7 +9,7 @@ export interface Output {
   progress(line: string): void;
   /** A result for people; not printed with `--json`. */
   text(line: string): void;
-  /** The same result for machines; printed only with `--json`. */
+  /** The same result for machines; printed only with `--json`, once, and not by a command that fails after it. */
   json(value: unknown): void;
   /** Something the user should know that does not stop the command. */
   warn(line: string): void;
@@ -39,8 +39,8 @@ export function createOutput(options: { json: boolean }): Output {
       const message = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
       toStderr(paint("red", known ? message : `Unexpected failure (a bug, please report it):\n${message}`));
       if (options.json) {
-        const problems = known ? error.problems : [];
-        process.stdout.write(`${JSON.stringify({ error: { message, problems } }, null, 2)}\n`);
+        const { problems, result } = known ? error : { problems: [], result: undefined };
+        process.stdout.write(`${JSON.stringify({ ...result, error: { message, problems } }, null, 2)}\n`);
       }
     },
   };

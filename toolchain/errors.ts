@@ -15,13 +15,20 @@ export interface Problem {
  */
 export class UserError extends Error {
   readonly problems: readonly Problem[];
+  /** What the command has found all the same; with `--json` it stands beside the error, in one document. */
+  readonly result: object | undefined;
   /** Process exit code: 1 failed, 2 wrong usage. */
   readonly exitCode: 1 | 2 = 1;
 
-  constructor(summary: string, problems: readonly Problem[] = [], options?: ErrorOptions) {
+  constructor(
+    summary: string,
+    problems: readonly Problem[] = [],
+    { result, ...options }: ErrorOptions & { readonly result?: object | undefined } = {},
+  ) {
     super([summary, ...problems.map(formatProblem)].join("\n"), options);
     this.name = new.target.name;
     this.problems = problems;
+    this.result = result;
   }
 }
 

@@ -16,7 +16,8 @@ export default defineCommand({
     const toolchain = await setUp({ report: output.progress, images: false });
     const status = await readStatus(openSession(args.stack, toolchain), toolchain);
     output.text(statusText(status));
+    if (!status.healthy)
+      throw new StateError(`Stack "${args.stack}" is not healthy; see above.`, [], { result: status });
     output.json(status);
-    if (!status.healthy) throw new StateError(`Stack "${args.stack}" is not healthy; see above.`);
   },
 });
