@@ -302,6 +302,19 @@ function profileOf(stack: string, given: unknown): unknown {
  * @throws ConfigError listing every problem: unknown keys, wrong types and impossible sums
  */
 export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>>): StackConfig {
+  const { config, problems } = checkConfig(stack, raw);
+  if (problems.length > 0) throw configError(stack, problems);
+  return config;
+}
+
+/** A stack's settings, with defaults in place of those that can't be used, and everything that is wrong with them. */
+export interface CheckedConfig {
+  readonly config: StackConfig;
+  readonly problems: readonly Problem[];
+}
+
+/** Checks a stack's raw settings like `parseConfig`, for who looks for further problems before giving up. */
+export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>>): CheckedConfig {
   const problems: Problem[] = [];
   if (!STACK_NAME.test(stack)) {
     problems.push({
@@ -312,11 +325,17 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
     });
   }
   const profile = profileOf(stack, raw["profile"]);
-  const parsed = schema.safeParse(profile === "ci" ? { ...CI_DEFAULTS, ...raw } : raw);
-  if (!parsed.success) problems.push(...parsed.error.issues.flatMap(toProblems));
-  else problems.push(...impossible(parsed.data, stack), ...refusedSettings(parsed.data));
-  if (problems.length > 0 || !parsed.success) throw configError(stack, problems);
-  const config = parsed.data;
+  const all = profile === "ci" ? { ...CI_DEFAULTS, ...raw } : raw;
+  const parsed = schema.safeParse(all);
+  const issues = parsed.error?.issues ?? [];
+  problems.push(...issues.flatMap(toProblems));
+  // The sums are done with what can be read, so that a typing error hides no other mistake.
+  const unusable = new Set(issues.flatMap(({ path }) => (path[0] === undefined ? [] : [String(path[0])])));
+  const usable = Object.fromEntries(
+    Object.entries(all).filter(([key]) => Object.hasOwn(settings, key) && !unusable.has(key)),
+  );
+  const config = parsed.data ?? schema.parse(usable);
+  problems.push(...impossible(config, stack, unusable), ...refusedSettings(config));
   return {
     ...config,
     stack,
@@ -401,10 +420,21 @@ function refusedSettings(config: z.output<typeof schema>): Problem[] {
   ];
 }
 
-/** Settings that are each fine, but not together. */
-function impossible(config: z.output<typeof schema>, stack: string): Problem[] {
+/**
+ * Settings that are each fine, but not together.
+ *
+ * @param unusable settings that have a default here in place of a value; every sum names the settings it is about
+ */
+function impossible(
+  config: z.output<typeof schema>,
+  stack: string,
+  unusable: ReadonlySet<string> = new Set(),
+): Problem[] {
   const problems: Problem[] = [];
-  const refuse = (subject: string, problem: string, remedy: string) => problems.push({ subject, problem, remedy });
+  const refuse = (subject: string, problem: string, remedy: string) => {
+    const text = [subject, problem, remedy].join(" ");
+    if (![...unusable].some((setting) => text.includes(setting))) problems.push({ subject, problem, remedy });
+  };
 
   if (profileOf(stack, config.profile) === "ci" && config.protect) {
     refuse("profile", "ci keeps data in memory only, and protect asks to keep it", "Remove one of the two.");
@@ -496,7 +526,7 @@ function impossible(config: z.output<typeof schema>, stack: string): Problem[] {
  *
  * @throws ConfigError when two stacks have different database names
  */
-export function checkStacksAgree(configs: readonly StackConfig[]): void {
+export function checkStacksAgree(configs: readonly Pick<StackConfig, "stack" | "databaseName">[]): void {
   const names = new Set(configs.map((config) => config.databaseName));
   if (names.size <= 1) return;
   throw new ConfigError(

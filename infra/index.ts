@@ -1,7 +1,7 @@
 import "./quiet-sdk.ts";
 import * as pulumi from "@pulumi/pulumi";
-import { clientCertificateFolder, withChosenAddresses } from "./local-files.ts";
-import { PROJECT, SECRET_SETTINGS } from "./config.ts";
+import { clientCertificateFolder, otherDatabaseNames, withChosenAddresses } from "./local-files.ts";
+import { checkStacksAgree, PROJECT, SECRET_SETTINGS, STANDARD_DATABASE_NAME } from "./config.ts";
 import { DatabaseStack } from "./database-stack.ts";
 import { ROLES } from "./names.ts";
 
@@ -12,6 +12,9 @@ const settings = Object.fromEntries(
     .filter(([key]) => key.startsWith(`${PROJECT}:`))
     .map(([key, value]) => [key.slice(PROJECT.length + 1), value]),
 );
+
+const databaseName = settings["databaseName"] ?? STANDARD_DATABASE_NAME;
+checkStacksAgree([{ stack, databaseName }, ...otherDatabaseNames(stack)]);
 
 const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_SETTINGS.map((key) =>
   secrets.getSecret(key),

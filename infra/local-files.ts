@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { folders } from "../toolchain/paths.ts";
-import { ADDRESS_SETTINGS, isDerived, type Addresses } from "./config.ts";
+import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { ADDRESS_SETTINGS, isDerived, PROJECT, STANDARD_DATABASE_NAME, type Addresses } from "./config.ts";
 
 /** What belongs to a stack on this machine, outside the checkout: found again from any clone of it. */
 export function stackFolder(stack: string): string {
@@ -34,3 +35,19 @@ export function withChosenAddresses(
   const free = ADDRESS_SETTINGS.filter((key) => isDerived(settings[key]) && chosen[key] !== undefined);
   return { ...settings, ...Object.fromEntries(free.map((key) => [key, chosen[key]])) };
 }
+
+/**
+ * Database names of the other stacks with a settings file in the checkout. A file or a name that is not usable is left out: that
+ * stack's own commands say so. Found without a YAML parser, whose loading every preview would pay for.
+ */
+export function otherDatabaseNames(stack: string): { stack: string; databaseName: string }[] {
+  return readdirSync(PACKAGE_ROOT).flatMap((file) => {
+    const other = /^Pulumi\.([^.]+)\.yaml$/.exec(file)?.[1];
+    if (other === undefined || other === stack) return [];
+    const lines = readFileSync(path.join(PACKAGE_ROOT, file), "utf8").replaceAll(/^\s*#.*$/gm, "");
+    const value = DATABASE_NAME.exec(lines)?.[1]?.trim() ?? STANDARD_DATABASE_NAME;
+    return /^[a-z_][a-z0-9_]*$/.test(value) ? [{ stack: other, databaseName: value }] : [];
+  });
+}
+
+const DATABASE_NAME = new RegExp(`${PROJECT}:databaseName["']?\\s*:\\s*["']?([^"'},#\\n]*)`);

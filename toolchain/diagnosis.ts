@@ -62,11 +62,6 @@ async function pulumiParts(): Promise<Part[]> {
   return [cliPart, ...pluginParts];
 }
 
-/** Whether the engine runs on this machine. */
-export function isLocalEngine(host: string): boolean {
-  return host.startsWith("unix://");
-}
-
 /** Looks at every part and at the machine; changes nothing. Compares every checksum of the cache, which takes a second. */
 export async function diagnose(): Promise<Diagnosis> {
   const record = readRecord<ToolchainRecord>("toolchain");
@@ -98,7 +93,7 @@ export async function diagnose(): Promise<Diagnosis> {
   const [pulumi, images, machine] = await Promise.all([
     pulumiParts(),
     engine === undefined ? [] : engineParts(engine),
-    checkMachine(engine === undefined ? {} : { docker: engineClient(engine), isLocal: isLocalEngine(engine.host) }),
+    checkMachine(engine === undefined ? {} : { docker: engineClient(engine) }),
   ]);
   return { engine, parts: [node, enginePart, ...pulumi, ...images], problems: [...problems, ...machine] };
 }

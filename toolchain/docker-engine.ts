@@ -1,7 +1,14 @@
 import { userInfo } from "node:os";
 import { canInstallPackages, installPackages } from "./debian-packages.ts";
 import { currentContext } from "./docker-context.ts";
-import { askEngine, ENGINE_ANSWER_MS, engineFromEnv, type Answer, type EngineAddress } from "./engine-client.ts";
+import {
+  askEngine,
+  ENGINE_ANSWER_MS,
+  engineFromEnv,
+  isLocalEngine,
+  type Answer,
+  type EngineAddress,
+} from "./engine-client.ts";
 import { ToolError, type Problem } from "./errors.ts";
 import { findDockerd, isOurs, privateHost, recordedEngine, startPrivateEngine } from "./private-engine.ts";
 import { step, type Report, type Way } from "./progress.ts";
@@ -28,6 +35,8 @@ export interface FindEngineOptions {
   /** Sockets that are tried when the user chose none. */
   readonly sockets?: readonly string[];
   readonly timeoutMs?: number;
+  /** @default this machine */
+  readonly starter?: Starter;
 }
 
 const SUMMARY = "No Docker Engine can be used.";
@@ -87,10 +96,26 @@ interface Search {
   problems: Problem[];
 }
 
+/** Certificates name, and clients and checks reach, this machine: a stack on another one's engine would look dead. */
+function refuseRemote({ address, origin }: Candidate): void {
+  if (isLocalEngine(address.host)) return;
+  const other = origin.startsWith("docker") ? "`docker context use default`" : "unset DOCKER_HOST";
+  throw new ToolError(SUMMARY, [
+    {
+      subject: `${origin} (${address.host})`,
+      problem:
+        "is on another machine, and the servers would be published there on 127.0.0.1, where nobody reaches them",
+      remedy: `Run the command on that machine, or choose this one's engine: ${other}.`,
+    },
+  ]);
+}
+
 async function search(options: FindEngineOptions): Promise<Search> {
   const timeoutMs = options.timeoutMs ?? ENGINE_ANSWER_MS;
+  const possible = candidates(options);
+  possible.forEach(refuseRemote);
   const asked = await Promise.all(
-    candidates(options).map(async (candidate) => ({
+    possible.map(async (candidate) => ({
       candidate,
       answer: await askEngine(candidate.address, timeoutMs),
     })),
@@ -143,11 +168,33 @@ function obstacle(problem: string): Problem {
   return { subject: "Docker Engine", problem, remedy: INSTALL_REMEDY };
 }
 
+/** What decides whether an engine can be started here. */
+export interface Starter {
+  readonly platform: NodeJS.Platform;
+  readonly uid: number;
+  readonly hasDockerd: () => boolean;
+  readonly canInstall: () => boolean;
+}
+
+const THIS_MACHINE: Starter = {
+  platform: process.platform,
+  uid: userInfo().uid,
+  hasDockerd: () => findDockerd() !== undefined,
+  canInstall: canInstallPackages,
+};
+
 /** Why no engine can be started on this machine, or undefined if one can. */
-export function startObstacle(): Problem | undefined {
-  if (process.platform !== "linux") return obstacle("none is running");
-  if (userInfo().uid !== 0) return obstacle("none is running, and only root can start one");
-  if (findDockerd() !== undefined || canInstallPackages()) return undefined;
+export function startObstacle({ platform, uid, hasDockerd, canInstall }: Starter = THIS_MACHINE): Problem | undefined {
+  if (platform !== "linux") {
+    return {
+      subject: "Docker Engine",
+      problem: "none is running",
+      remedy:
+        "Start Docker Desktop (https://docs.docker.com/desktop/) or another engine, or set DOCKER_HOST to its socket.",
+    };
+  }
+  if (uid !== 0) return obstacle("none is running, and only root can start one");
+  if (hasDockerd() || canInstall()) return undefined;
   return obstacle(
     "none is running, dockerd and iptables are not both installed, and only Debian's and Ubuntu's packages are known here",
   );
@@ -161,7 +208,7 @@ export function startObstacle(): Problem | undefined {
 export async function ensureEngine(report: Report, options: FindEngineOptions = {}): Promise<Engine> {
   const { engine, problems } = await search(options);
   if (engine !== undefined) return engine;
-  const reason = startObstacle();
+  const reason = startObstacle(options.starter);
   if (reason !== undefined) throw new ToolError(SUMMARY, [...problems, reason]);
 
   let way: Way = "started";

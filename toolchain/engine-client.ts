@@ -14,6 +14,48 @@ export interface EngineAddress {
 /** An engine that is asked for a sign of life has this long. */
 export const ENGINE_ANSWER_MS = 5_000;
 
+/** A question about what is there is answered within this, also on a busy machine; an engine that takes longer hangs. */
+const ENGINE_QUESTION_MS = 30_000;
+
+/** Whether the engine runs on this machine, which is where the servers are published and reached. */
+export function isLocalEngine(host: string): boolean {
+  if (host.startsWith("unix://")) return true;
+  const name = URL.parse(host.includes("://") ? host : `tcp://${host}`)?.hostname ?? "";
+  return name === "localhost" || name === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(name);
+}
+
+/**
+ * Asks the engine something that it only has to look up, waiting no longer than the limit.
+ *
+ * @throws ToolError when it does not answer
+ */
+export async function askWithin<T>(
+  question: (options: { abortSignal: AbortSignal }) => Promise<T>,
+  timeoutMs: number = ENGINE_QUESTION_MS,
+): Promise<T> {
+  const abort = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new ToolError("The Docker Engine cannot be used; nothing has been changed:", [
+          {
+            subject: "Docker Engine",
+            problem: `tells its version, but did not answer a question within ${timeoutMs / 1000} s`,
+            remedy: "Restart it.",
+          },
+        ]),
+      );
+    }, timeoutMs);
+  });
+  try {
+    return await Promise.race([question({ abortSignal: abort.signal }), limit]);
+  } finally {
+    clearTimeout(timer);
+    abort.abort();
+  }
+}
+
 /** The variables by which Docker's own programs and Pulumi's provider find the engine. */
 export function engineEnv(address: EngineAddress): Record<string, string> {
   return {

@@ -34,6 +34,8 @@ export function processStart(pid: number): string | undefined {
 interface Holder {
   pid: number;
   start: string;
+  /** For people. */
+  since?: string;
 }
 
 async function readHolder(path: string): Promise<Holder | "none" | "unreadable"> {
@@ -86,17 +88,26 @@ async function removeStale(path: string): Promise<void> {
 /**
  * Runs an action while this process alone holds the lock file; a lock whose process is dead is taken over.
  *
- * @param onWait called once, with the holder's process number, if the lock is held by another process
+ * @param onWait called once, with the holder's process number and the time it took the lock, if the lock is held by another
+ *   process; what it throws ends the wait
  */
-export async function withLock<T>(path: string, action: () => Promise<T>, onWait?: (pid: number) => void): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  action: () => Promise<T>,
+  onWait?: (pid: number, since: string) => void,
+): Promise<T> {
   privateFolder(dirname(path));
-  const mine = JSON.stringify({ pid: process.pid, start: processStart(process.pid) ?? "unknown" } satisfies Holder);
+  const mine = JSON.stringify({
+    pid: process.pid,
+    start: processStart(process.pid) ?? "unknown",
+    since: new Date().toISOString(),
+  } satisfies Holder);
   let told = false;
   while (!(await createExclusively(path, mine))) {
     const holder = await readHolder(path);
     if (holder === "none") continue;
     if (holder !== "unreadable" && isAlive(holder)) {
-      if (!told) onWait?.(holder.pid);
+      if (!told) onWait?.(holder.pid, holder.since ?? "some time ago");
       told = true;
     } else {
       await removeStale(path);

@@ -1,6 +1,7 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import type Docker from "dockerode";
+import { askWithin } from "./engine-client.ts";
 import type { Problem } from "./errors.ts";
 import { folders } from "./paths.ts";
 import { atLeast, versions } from "./versions.ts";
@@ -53,6 +54,7 @@ export interface EngineInfo {
   readonly SystemTime: string;
   readonly DockerRootDir: string;
   readonly OSType: string;
+  readonly NCPU: number;
 }
 
 /** An engine whose clock differs from this machine's. */
@@ -92,22 +94,38 @@ export function checkNode(version: string = process.versions.node): Problem[] {
   ];
 }
 
+/** CPU limits above what the engine has, which it refuses when it creates the container. */
+export function checkCpus({ NCPU }: Pick<EngineInfo, "NCPU">, limits: Readonly<Record<string, number>>): Problem[] {
+  return Object.entries(limits)
+    .filter(([, cpus]) => cpus > NCPU)
+    .map(([setting, cpus]) => ({
+      subject: setting,
+      problem: `${cpus} is above the ${NCPU === 1 ? "1 CPU" : `${NCPU} CPUs`} the Docker Engine has`,
+      remedy: "Lower it, or give the engine more (Docker Desktop: Settings, Resources).",
+    }));
+}
+
 interface MachineNeeds {
   readonly docker?: Docker;
-  /** Whether the engine runs on this machine, so that its disk can be looked at. @default true */
-  readonly isLocal?: boolean;
+  /** CPU limits of the stack's containers, by the setting they come from. */
+  readonly cpuLimits?: Readonly<Record<string, number>>;
+  /** For one question to the engine. */
+  readonly timeoutMs?: number;
 }
 
 /** Everything about this machine and its engine that would keep a stack from coming up, at once. Changes nothing. */
-export async function checkMachine({ docker, isLocal = true }: MachineNeeds): Promise<Problem[]> {
-  const info = (await docker?.info()) as EngineInfo | undefined;
+export async function checkMachine({ docker, cpuLimits = {}, timeoutMs }: MachineNeeds): Promise<Problem[]> {
+  // The library's types do not know the option yet.
+  const ask = docker?.info.bind(docker) as ((options: { abortSignal: AbortSignal }) => Promise<EngineInfo>) | undefined;
+  const info = ask && (await askWithin(ask, timeoutMs));
   const { cache, state, data } = folders();
   const disks: DiskNeed[] = [
     { subject: "cache folder", path: cache },
     { subject: "state folder", path: state },
     { subject: "data folder", path: data },
-    ...(isLocal && info !== undefined ? [{ subject: "Docker Engine's data folder", path: info.DockerRootDir }] : []),
+    ...(info !== undefined ? [{ subject: "Docker Engine's data folder", path: info.DockerRootDir }] : []),
   ];
-  const engineProblems = info === undefined ? [] : [...checkEngineVersion(info), ...checkClock(info)];
+  const engineProblems =
+    info === undefined ? [] : [...checkEngineVersion(info), ...checkClock(info), ...checkCpus(info, cpuLimits)];
   return [...checkNode(), ...engineProblems, ...(await checkDisk(disks))];
 }

@@ -1,18 +1,18 @@
 import { defineCommand } from "citty";
-import { diagnose, isLocalEngine, type Part } from "../../toolchain/diagnosis.ts";
+import { diagnose, type Part } from "../../toolchain/diagnosis.ts";
 import type { Engine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { ToolError, UserError, type Problem } from "../../toolchain/errors.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { obstacles } from "../stack/engine-objects.ts";
-import { readStackConfig } from "../stack/settings-file.ts";
+import { checkStackConfig } from "../stack/settings-file.ts";
 
 /** What is in the way of the stack: its settings, and names and ports that something else holds. */
 async function stackProblems(stack: string, engine: Engine | undefined): Promise<readonly Problem[]> {
   try {
-    const config = readStackConfig(stack);
-    return engine === undefined ? [] : await obstacles(engineClient(engine), config, isLocalEngine(engine.host));
+    const { config, problems } = checkStackConfig(stack);
+    return [...problems, ...(engine === undefined ? [] : await obstacles(engineClient(engine), config))];
   } catch (error) {
     // One more finding; the tools are shown all the same.
     if (error instanceof UserError && error.problems.length > 0) return error.problems;
@@ -42,9 +42,11 @@ export default defineCommand({
     const { engine, parts, problems } = await diagnose();
     const all = [...problems, ...(await stackProblems(args.stack, engine))];
     for (const line of table(parts)) output.text(line);
-    if (all.length > 0) throw new ToolError(`${all.length === 1 ? "1 problem" : `${all.length} problems`} found:`, all);
+    const result = { parts, problems: all };
+    if (all.length > 0)
+      throw new ToolError(`${all.length === 1 ? "1 problem" : `${all.length} problems`} found:`, all, { result });
     output.text("No problems found.");
-    output.json({ parts, problems: all });
+    output.json(result);
   },
 });
 

@@ -1,17 +1,20 @@
 import { defineCommand } from "citty";
-import { engineClient } from "../../toolchain/engine-client.ts";
+import type Docker from "dockerode";
+import type { StackConfig } from "../../infra/config.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
 import { stopPrivateEngine } from "../../toolchain/private-engine.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../output.ts";
+import { createOutput, type Output } from "../output.ts";
 import { forgetAddresses } from "../stack/addresses.ts";
-import { clearDeadLocks, readStateFile } from "../stack/backend.ts";
+import { clearDeadLocks, isNew, readStateFile } from "../stack/backend.ts";
 import { listObjects, removeOrphans } from "../stack/engine-objects.ts";
 import { isDisposable } from "../stack/passphrase.ts";
-import { display, effectiveSettings, explain, openSession, stackExists } from "../stack/session.ts";
+import { display, effectiveSettings, explain, openSession, readState, type Session } from "../stack/session.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
+import { withStackLock } from "../stack/stack-lock.ts";
 
 export const examples = [
   "aiwdb down                          # dev, with its data",
@@ -42,48 +45,61 @@ export default defineCommand({
     const output = createOutput({ json: args.json });
     const { stack } = args;
     const config = readStackConfig(stack);
-    const state = readStateFile(stack);
-    if (args.engine && state === undefined && !(await findEngine())) {
+    const inFolder = readStateFile(stack);
+    if (args.engine && inFolder.kind === "none" && !(await findEngine())) {
       await stopEngine(output);
       return;
     }
     const toolchain = await setUp({ report: output.progress, images: false });
-    const docker = engineClient(toolchain.engine);
     const session = openSession(stack, toolchain);
-    const objects = await listObjects(docker, stack);
-    const exists = await stackExists(session);
-    const isEmpty = objects.containers.length + objects.networks.length + objects.volumes.length === 0;
-    if ((exists && (state?.length ?? 2) > 1) || !isEmpty) {
-      refuseLoss(stack, config.protect, args["delete-data"], objects.volumes);
-      output.progress(
-        `removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`,
-      );
-      clearDeadLocks(stack, output.warn);
-      if (exists) {
-        const settings = ["--config-file", effectiveSettings(session)];
-        const { exitCode, stderr } = await display(
-          session,
-          ["destroy", ...session.stackArguments, ...settings, "--yes"],
-          args.json,
-        );
-        if (exitCode !== 0)
-          throw (
-            explain(session, stderr) ??
-            new ToolError(`\`pulumi destroy\` failed for stack "${stack}"; run \`down\` again, it goes on from there.`)
-          );
-      }
-      await removeOrphans(docker, stack, [], output.progress);
-      for (const volume of (await listObjects(docker, stack)).volumes) {
-        output.progress(`removing volume ${volume}`);
-        await docker.getVolume(volume).remove();
-      }
-    }
-    forgetAddresses(stack);
+    await withStackLock(stack, () => tearDown(session, engineClient(toolchain.engine), config, args, output));
     output.text(`stack ${stack}: removed`);
     if (args.engine) await stopEngine(output);
     output.json({ stack, removed: true, engineStopped: args.engine });
   },
 });
+
+/** Removes everything of the stack, while nobody else changes it. */
+async function tearDown(
+  session: Session,
+  docker: Docker,
+  config: StackConfig,
+  args: { readonly "delete-data": boolean; readonly json: boolean },
+  output: Output,
+): Promise<void> {
+  const { stack } = session;
+  const state = await readState(session);
+  const objects = await listObjects(docker, stack);
+  const isEmpty = objects.containers.length + objects.networks.length + objects.volumes.length === 0;
+  if (!isNew(state) || !isEmpty) {
+    refuseLoss(stack, config.protect, args["delete-data"], objects.volumes);
+    output.progress(
+      `removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`,
+    );
+    clearDeadLocks(stack, output.warn);
+    // First: one that a cut-off run left would hold on to a volume or network that is to be destroyed.
+    await removeOrphans(docker, stack, state, output.progress);
+    if (state.kind === "recorded") {
+      const settings = ["--config-file", effectiveSettings(session)];
+      const { exitCode, stderr } = await display(
+        session,
+        ["destroy", ...session.stackArguments, ...settings, "--yes"],
+        args.json,
+      );
+      if (exitCode !== 0)
+        throw (
+          explain(session, stderr) ??
+          new ToolError(`\`pulumi destroy\` failed for stack "${stack}"; run \`down\` again, it goes on from there.`)
+        );
+    }
+    await removeOrphans(docker, stack, { kind: "none" }, output.progress);
+    for (const volume of (await listObjects(docker, stack)).volumes) {
+      output.progress(`removing volume ${volume}`);
+      await docker.getVolume(volume).remove();
+    }
+  }
+  forgetAddresses(stack);
+}
 
 async function stopEngine(output: { text(line: string): void }): Promise<void> {
   const stopped = await stopPrivateEngine();

@@ -3,9 +3,10 @@ import { ToolError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
-import { backendUrl, readStateFile } from "../stack/backend.ts";
+import { readStateFile } from "../stack/backend.ts";
 import { isDisposable, passphraseGiven } from "../stack/passphrase.ts";
 import {
+  capture,
   display,
   effectiveSettings,
   ensureStack,
@@ -38,11 +39,19 @@ export default defineCommand({
     const show = async (session: Session) => {
       await ensureStack(session);
       const settings = ["--config-file", effectiveSettings(session)];
-      const result = await display(session, ["preview", ...session.stackArguments, ...settings, ...flags], false);
-      if (result.exitCode !== 0)
-        throw explain(session, result.stderr) ?? new ToolError(`The preview of stack "${stack}" failed.`);
+      const preview = ["preview", ...session.stackArguments, ...settings, ...flags];
+      const result = await (args.json ? capture(session, preview) : display(session, preview, false));
+      const plan = args.json ? parsePlan(result.stdout) : undefined;
+      if (result.exitCode !== 0) {
+        const problem = args.json ? `\n${result.stderr.trim()}` : "";
+        throw (
+          explain(session, result.stderr) ??
+          new ToolError(`The preview of stack "${stack}" failed.${problem}`, [], { result: plan })
+        );
+      }
+      output.json(plan);
     };
-    if (state === undefined && backendUrl().startsWith("file://") && !passphraseGiven() && !isDisposable(stack)) {
+    if (state.kind === "none" && !passphraseGiven() && !isDisposable(stack)) {
       output.warn(`stack ${stack} does not exist yet: this is what a first \`up\` would create`);
       const session = openTemporarySession(stack, toolchain);
       try {
@@ -55,3 +64,12 @@ export default defineCommand({
     }
   },
 });
+
+/** What Pulumi printed as JSON; undefined where it failed before it had a plan. */
+function parsePlan(text: string): object | undefined {
+  try {
+    return JSON.parse(text) as object;
+  } catch {
+    return undefined;
+  }
+}

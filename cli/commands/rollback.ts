@@ -10,6 +10,7 @@ import { createOutput, type Output } from "../output.ts";
 import { backUp } from "../stack/backup.ts";
 import { capture, effectiveSettings, openSession } from "../stack/session.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
+import { withStackLock } from "../stack/stack-lock.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./migrate/arguments.ts";
 
 /** Shown below the help. */
@@ -39,19 +40,26 @@ export default defineCommand({
     const target = readTarget(args);
     const folder = migrationsFolder(args);
     const migrations = readMigrations(folder);
-    const undone = await withDatabase(args, output, async (client) => {
-      const plan = await planRollback(client, migrations, target);
-      const losses = new Map(plan.losses.map(({ name, loss }) => [name, loss]));
-      for (const { name } of plan.migrations) {
-        const loss = losses.get(name);
-        output.progress(`will take back ${name}${loss === undefined ? "" : `; loses ${loss}`}`);
-      }
-      const acceptDataLoss = args["accept-data-loss"];
-      if (losses.size > 0 && acceptDataLoss && args["database-url"] === undefined)
-        await backUpStack(args.stack, output);
-      return rollBack({ client, folder, migrations, plan, acceptDataLoss, report: output.progress });
-    });
-    if (undone.applied.length > 0 && args["database-url"] === undefined) await refreshMigrations(args.stack, output);
+    const takeBack = () =>
+      withDatabase(args, output, async (client) => {
+        const plan = await planRollback(client, migrations, target);
+        const losses = new Map(plan.losses.map(({ name, loss }) => [name, loss]));
+        for (const { name } of plan.migrations) {
+          const loss = losses.get(name);
+          output.progress(`will take back ${name}${loss === undefined ? "" : `; loses ${loss}`}`);
+        }
+        const acceptDataLoss = args["accept-data-loss"];
+        if (losses.size > 0 && acceptDataLoss && args["database-url"] === undefined)
+          await backUpStack(args.stack, output);
+        return rollBack({ client, folder, migrations, plan, acceptDataLoss, report: output.progress });
+      });
+    const takeBackAndRefresh = async () => {
+      const { applied } = await takeBack();
+      if (applied.length > 0) await refreshMigrations(args.stack, output);
+      return { applied };
+    };
+    const undone =
+      args["database-url"] === undefined ? await withStackLock(args.stack, takeBackAndRefresh) : await takeBack();
     output.json({ undone: undone.applied });
     output.text(undone.applied.length === 0 ? "Nothing to take back." : `Taken back: ${undone.applied.join(", ")}.`);
     if (undone.applied.length > 0)

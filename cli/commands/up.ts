@@ -1,26 +1,36 @@
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
+import { configError } from "../../infra/config.ts";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { upToPhase, type Phase } from "../../infra/migrations/phases.ts";
 import { engineNames } from "../../infra/names.ts";
+import { findEngine } from "../../toolchain/docker-engine.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
 import { StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
+import { checkMachine } from "../../toolchain/machine.ts";
+import { setUp, type Toolchain } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { confirm } from "../confirm.ts";
 import { createOutput, type Output } from "../output.ts";
 import { settleAddresses } from "../stack/addresses.ts";
-import { clearDeadLocks, readStateFile, type StateResource } from "../stack/backend.ts";
-import { backUp } from "../stack/backup.ts";
-import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { findAdoptable } from "../stack/adopt.ts";
+import { clearDeadLocks, isNew, readStateFile, type KnownState } from "../stack/backend.ts";
+import { backUp } from "../stack/backup.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
+import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { isDisposable } from "../stack/passphrase.ts";
-import { display, effectiveSettings, ensureStack, explain, openSession, type Session } from "../stack/session.ts";
-import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
+import {
+  display,
+  effectiveSettings,
+  ensureStack,
+  explain,
+  openSession,
+  readState,
+  type Session,
+} from "../stack/session.ts";
+import { checkStackConfig, readStackConfig } from "../stack/settings-file.ts";
+import { withStackLock } from "../stack/stack-lock.ts";
 import { readStatus, statusText } from "../stack/status.ts";
-import { isLocalEngine } from "../../toolchain/diagnosis.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { checkMachine } from "../../toolchain/machine.ts";
-import { setUp } from "../../toolchain/set-up.ts";
 
 export const examples = [
   "aiwdb up",
@@ -63,58 +73,83 @@ export default defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const { stack } = args;
-    let config = readStackConfig(stack);
-    checkAgreement(config);
-    const state = readStateFile(stack);
-    const isNew = (state ?? []).length <= 1;
-    clearDeadLocks(stack, output.warn);
-
-    refuse(stack, await checkMachine({})); // before anything is built on a disk that is full
-    const toolchain = await setUp({ report: output.progress });
-    const docker = engineClient(toolchain.engine);
-    const isLocal = isLocalEngine(toolchain.engine.host);
-    if (isNew) config = await settleAddresses(docker, stack, isLocal, output.progress);
-    const problems: Problem[] = (
-      await Promise.all([checkMachine({ docker, isLocal }), obstacles(docker, config, isLocal)])
-    ).flat();
-    refuse(stack, problems);
-
-    const resetPasswords = args["reset-passwords"] || (isNew && (await agreeToTakeOver(docker, stack)));
-
-    const session = openSession(stack, toolchain);
-    await ensureStack(session);
-    await removeOrphans(docker, stack, readStateFile(stack) ?? [], output.progress);
-
-    const environment: Record<string, string> = {};
-    if (resetPasswords) environment["AIWDB_RESET_PASSWORDS"] = "1";
-    if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
-    const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
-
-    if (!isNew && args.backup)
-      await backUpBeforeMigrating(
-        docker,
-        stack,
-        config.databaseName,
-        config.rolloutPhase as Phase,
-        state ?? [],
-        output,
-      );
-
-    // A new stack's preview would list everything; one line says as much.
-    if (isNew)
-      output.progress(
-        `creating stack ${stack}: certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`,
-      );
-    const ask = !isNew && !args.yes && !isDisposable(stack) && process.stdin.isTTY && process.stdout.isTTY;
-    const flags = [...(isNew ? ["--skip-preview"] : []), ...(ask ? [] : ["--yes"])];
-    await deploy(withEnvironment, flags, output, args.json);
-
+    await checkSettings(stack);
+    readStateFile(stack); // one that cannot be read is named before anything else
+    const { session, toolchain } = await withStackLock(stack, () => bringUp(args, output));
     const status = await readStatus(session, toolchain);
     output.text(statusText(status));
+    if (!status.healthy)
+      throw new StateError(`Stack "${stack}" is up, but not healthy; see above.`, [], { result: status });
     output.json(status);
-    if (!status.healthy) throw new StateError(`Stack "${stack}" is up, but not healthy; see above.`);
   },
 });
+
+interface UpArguments {
+  readonly stack: string;
+  readonly json: boolean;
+  readonly yes: boolean;
+  readonly backup: boolean;
+  readonly "reset-passwords": boolean;
+  readonly "rotate-certificates": boolean;
+}
+
+/** Everything but the look at the result, while nobody else changes the stack. */
+async function bringUp(args: UpArguments, output: Output): Promise<{ session: Session; toolchain: Toolchain }> {
+  const { stack } = args;
+  clearDeadLocks(stack, output.warn);
+
+  refuse(stack, await checkMachine({})); // before anything is built on a disk that is full
+  const toolchain = await setUp({ report: output.progress });
+  const docker = engineClient(toolchain.engine);
+  const session = openSession(stack, toolchain);
+  const state = await readState(session);
+  const first = isNew(state);
+  const config = first ? await settleAddresses(docker, stack, output.progress) : readStackConfig(stack);
+  const { postgresCpus, pgbouncerCpus } = config;
+  const problems: Problem[] = (
+    await Promise.all([checkMachine({ docker, cpuLimits: { postgresCpus, pgbouncerCpus } }), obstacles(docker, config)])
+  ).flat();
+  refuse(stack, problems);
+
+  const resetPasswords = args["reset-passwords"] || (first && (await agreeToTakeOver(docker, stack)));
+
+  await ensureStack(session);
+  clearDeadLocks(stack, output.warn); // set-up may have taken minutes, and a plain `pulumi` does not know our lock
+  await removeOrphans(docker, stack, state, output.progress);
+
+  const environment: Record<string, string> = {};
+  if (resetPasswords) environment["AIWDB_RESET_PASSWORDS"] = "1";
+  if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
+  const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
+
+  if (!first && args.backup)
+    await backUpBeforeMigrating(docker, stack, config.databaseName, config.rolloutPhase as Phase, state, output);
+
+  // A new stack's preview would list everything; one line says as much.
+  if (first)
+    output.progress(
+      `creating stack ${stack}: certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`,
+    );
+  const ask = !first && !args.yes && !isDisposable(stack) && process.stdin.isTTY && process.stdout.isTTY;
+  const flags = [...(first ? ["--skip-preview"] : []), ...(ask ? [] : ["--yes"])];
+  await deploy(withEnvironment, flags, output, args.json);
+  return { session, toolchain };
+}
+
+/**
+ * Looks at the settings before anything is set up. Where they are wrong, an engine that runs already is asked too: the list
+ * shall be whole.
+ *
+ * @throws ConfigError
+ */
+async function checkSettings(stack: string): Promise<void> {
+  const { config, problems } = checkStackConfig(stack);
+  if (problems.length === 0) return;
+  const engine = await findEngine().catch(() => undefined);
+  const more = engine === undefined ? [] : await obstacles(engineClient(engine), config).catch(() => []);
+  const named = new Set(problems.map(({ subject }) => subject));
+  throw configError(stack, [...problems, ...more.filter(({ subject }) => !named.has(subject))]);
+}
 
 /** Migrations may lose data by what they are told to do; stacks that are not disposable are backed up before any. */
 async function backUpBeforeMigrating(
@@ -122,10 +157,11 @@ async function backUpBeforeMigrating(
   stack: string,
   database: string,
   phase: Phase,
-  state: readonly StateResource[],
+  state: KnownState,
   output: Output,
 ): Promise<void> {
-  const recorded = state.find(({ type }) => type === "aiwdb:index:Migrations");
+  const resources = state.kind === "none" ? [] : state.resources;
+  const recorded = resources.find(({ type }) => type === "aiwdb:index:Migrations");
   if (isDisposable(stack) || !recorded) return;
   const applied = (recorded.outputs?.["migrations"] ?? []) as readonly string[];
   const pending = upToPhase(readMigrations(MIGRATIONS_FOLDER), phase).filter(({ name }) => !applied.includes(name));
@@ -174,35 +210,29 @@ const ADOPTED_TYPES = ["postgresql:index/role:Role", "postgresql:index/database:
 
 /** Runs `pulumi up`; objects that exist in the cluster without the state knowing them are adopted by a second run. */
 async function deploy(session: Session, flags: readonly string[], output: Output, json: boolean): Promise<void> {
-  const up = (env: NodeJS.ProcessEnv, more: readonly string[] = []) =>
+  const up = (env: NodeJS.ProcessEnv, more: readonly string[]) =>
     display(
       { ...session, env },
-      [
-        "up",
-        ...session.stackArguments,
-        "--config-file",
-        effectiveSettings(session),
-        "--suppress-outputs",
-        ...flags,
-        ...more,
-      ],
+      ["up", ...session.stackArguments, "--config-file", effectiveSettings(session), "--suppress-outputs", ...more],
       json,
     );
-  const first = await up(session.env);
+  const first = await up(session.env, flags);
   if (first.exitCode === 0) return;
-  const text = first.stdout + first.stderr;
-  const explained = explain(session, text);
+  const explained = explain(session, first.stderr);
   if (explained) throw explained;
-  // A run that was killed after creating a role, or a state that was lost, leaves what now "already exists".
-  const adoptable = /already exists/.test(text) ? await findAdoptable(session) : [];
+  if (/confirmation declined/i.test(first.stderr)) throw new ToolError("Nothing has been changed.");
+  // A run that was killed after creating a role, or a state that was lost, leaves what now "already exists". Asked of the
+  // server: Pulumi says it on a terminal that is not ours to read.
+  const adoptable = await findAdoptable(session);
   if (adoptable.length > 0) {
     output.warn(`taking over what is in the database without being in the state: ${adoptable.join(", ")}`);
-    // Importing compares what is there; the run after it sets what differs, passwords among it.
-    const adopted = await up(
-      { ...session.env, AIWDB_ADOPT: adoptable.join(",") },
-      ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]),
-    );
-    if (adopted.exitCode === 0 && (await up(session.env)).exitCode === 0) return;
+    // Importing compares what is there; the run after it sets what differs, passwords among it. Nobody is asked twice.
+    const again = ["--yes", "--skip-preview"];
+    const adopted = await up({ ...session.env, AIWDB_ADOPT: adoptable.join(",") }, [
+      ...again,
+      ...ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]),
+    ]);
+    if (adopted.exitCode === 0 && (await up(session.env, again)).exitCode === 0) return;
   }
   throw new ToolError(
     `\`pulumi up\` failed for stack "${session.stack}"; what was created before is kept, and the next \`up\` goes on from there.`,

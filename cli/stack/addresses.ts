@@ -25,7 +25,6 @@ const MAX_ATTEMPTS = 100;
 export async function settleAddresses(
   docker: Docker,
   stack: string,
-  engineIsLocal: boolean,
   report: (line: string) => void,
 ): Promise<StackConfig> {
   forgetAddresses(stack);
@@ -33,7 +32,7 @@ export async function settleAddresses(
   let chosen: Partial<Addresses> = {};
   let config = parseConfig(stack, settings);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-    const taken = new Set((await addressProblems(docker, config, engineIsLocal)).map(({ subject }) => subject));
+    const taken = new Set((await addressProblems(docker, config)).map(({ subject }) => subject));
     const next = derivedAddresses(stack, attempt);
     const moved = ADDRESS_SETTINGS.filter((key) => taken.has(key) && isDerived(settings[key]));
     if (moved.length === 0) break;

@@ -21,6 +21,19 @@ export interface StateResource {
   readonly outputs?: Readonly<Record<string, unknown>>;
 }
 
+/** A stack's state: there is none, or its resources, of which a stack that was only initialized has none. */
+export type KnownState =
+  | { readonly kind: "none" }
+  | { readonly kind: "recorded"; readonly resources: readonly StateResource[] };
+
+/** What a folder says of a stack's state: nothing, if that is kept elsewhere. Nobody may take that for a stack without one. */
+export type FolderState = KnownState | { readonly kind: "elsewhere" };
+
+/** Whether a stack has not been brought up yet: its state has at most the entry of the stack itself. */
+export function isNew(state: KnownState): boolean {
+  return state.kind === "none" || state.resources.length <= 1;
+}
+
 /** Where the state lives: `PULUMI_BACKEND_URL`, else Pulumi.yaml's `backend.url`, else a folder of this user's. */
 export function backendUrl(): string {
   const fromEnvironment = process.env["PULUMI_BACKEND_URL"];
@@ -44,19 +57,19 @@ export function stateFile(stack: string, url: string = backendUrl()): string | u
 }
 
 /**
- * Resources of a stack in a file backend, read without starting Pulumi; undefined if there is no such stack, or the
- * backend is not a folder.
+ * State of a stack in a file backend, read without starting Pulumi.
  *
  * @throws StateError when the file is cut off or is no JSON
  */
-export function readStateFile(stack: string, url: string = backendUrl()): StateResource[] | undefined {
+export function readStateFile(stack: string, url: string = backendUrl()): FolderState {
   const file = stateFile(stack, url);
-  if (!file || !existsSync(file)) return undefined;
+  if (!file) return { kind: "elsewhere" };
+  if (!existsSync(file)) return { kind: "none" };
   try {
     const state = JSON.parse(readFileSync(file, "utf8")) as {
       checkpoint?: { latest?: { resources?: StateResource[] } | null };
     };
-    return state.checkpoint?.latest?.resources ?? [];
+    return { kind: "recorded", resources: state.checkpoint?.latest?.resources ?? [] };
   } catch (cause) {
     const backup = newestReadable(stack, file);
     throw new StateError(

@@ -2,8 +2,9 @@ import net from "node:net";
 import type Docker from "dockerode";
 import { subnetsOverlap, type ADDRESS_SETTINGS, type StackConfig } from "../../infra/config.ts";
 import { engineNames, STACK_LABEL } from "../../infra/names.ts";
+import { askWithin } from "../../toolchain/engine-client.ts";
 import type { Problem } from "../../toolchain/errors.ts";
-import type { StateResource } from "./backend.ts";
+import type { KnownState } from "./backend.ts";
 
 /** Engine objects that carry a stack's label. */
 export interface EngineObjects {
@@ -15,9 +16,9 @@ export interface EngineObjects {
 export async function listObjects(docker: Docker, stack: string): Promise<EngineObjects> {
   const filters = { label: [`${STACK_LABEL}=${stack}`] };
   const [containers, networks, { Volumes }] = await Promise.all([
-    docker.listContainers({ all: true, filters }),
-    docker.listNetworks({ filters }),
-    docker.listVolumes({ filters: JSON.stringify(filters) as never }),
+    askWithin((options) => docker.listContainers({ all: true, filters, ...options })),
+    askWithin((options) => docker.listNetworks({ filters, ...options })),
+    askWithin((options) => docker.listVolumes({ filters: JSON.stringify(filters) as never, ...options })),
   ]);
   return {
     containers: containers.map(({ Names, Id, State }) => ({
@@ -31,8 +32,9 @@ export async function listObjects(docker: Docker, stack: string): Promise<Engine
 }
 
 /** Ids and names the state knows. */
-function known(resources: readonly StateResource[]): Set<string> {
-  return new Set(resources.filter(({ type }) => type.startsWith("docker:")).flatMap(({ id }) => (id ? [id] : [])));
+function known(state: KnownState): Set<string> {
+  const resources = state.kind === "none" ? [] : state.resources;
+  return new Set(resources.flatMap(({ id }) => (id ? [id] : [])));
 }
 
 /**
@@ -43,11 +45,11 @@ function known(resources: readonly StateResource[]): Set<string> {
 export async function removeOrphans(
   docker: Docker,
   stack: string,
-  resources: readonly StateResource[],
+  state: KnownState,
   report: (line: string) => void,
 ): Promise<void> {
   const objects = await listObjects(docker, stack);
-  const ids = known(resources);
+  const ids = known(state);
   for (const { id, name } of objects.containers.filter((container) => !ids.has(container.id))) {
     report(`removing container ${name}, which a run that was cut off left behind`);
     const container = docker.getContainer(id);
@@ -63,7 +65,7 @@ export async function removeOrphans(
 }
 
 /** What on the engine or this machine is in the way of a stack: names, addresses and ports of somebody else. */
-export async function obstacles(docker: Docker, config: StackConfig, engineIsLocal: boolean): Promise<Problem[]> {
+export async function obstacles(docker: Docker, config: StackConfig): Promise<Problem[]> {
   const names = engineNames(config.stack);
   const mine = await listObjects(docker, config.stack);
   const problems: Problem[] = [];
@@ -71,9 +73,9 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
   const taken = (kind: string, name: string, remedy: string) =>
     problems.push({ subject: `${kind} ${name}`, problem: "exists on the engine and is not this stack's", remedy });
   const [containers, networks, { Volumes }] = await Promise.all([
-    docker.listContainers({ all: true }),
-    docker.listNetworks(),
-    docker.listVolumes(),
+    askWithin((options) => docker.listContainers({ all: true, ...options })),
+    askWithin((options) => docker.listNetworks(options)),
+    askWithin((options) => docker.listVolumes(options)),
   ]);
   const isMine = (list: readonly { name: string }[], name: string) => list.some((object) => object.name === name);
   for (const name of [names.postgres, names.pgbouncer, names.maintenance]) {
@@ -98,7 +100,7 @@ export async function obstacles(docker: Docker, config: StackConfig, engineIsLoc
       );
     }
   }
-  return [...problems, ...(await addressProblems(docker, config, engineIsLocal))];
+  return [...problems, ...(await addressProblems(docker, config))];
 }
 
 /** An address setting that something else holds. */
@@ -107,14 +109,13 @@ export interface AddressProblem extends Problem {
 }
 
 /** Which of a stack's ports and subnet somebody else has. */
-export async function addressProblems(
-  docker: Docker,
-  config: StackConfig,
-  engineIsLocal: boolean,
-): Promise<AddressProblem[]> {
+export async function addressProblems(docker: Docker, config: StackConfig): Promise<AddressProblem[]> {
   const names = engineNames(config.stack);
   const problems: AddressProblem[] = [];
-  const [containers, networks] = await Promise.all([docker.listContainers({ all: true }), docker.listNetworks()]);
+  const [containers, networks] = await Promise.all([
+    askWithin((options) => docker.listContainers({ all: true, ...options })),
+    askWithin((options) => docker.listNetworks(options)),
+  ]);
   for (const { Name, IPAM } of networks) {
     if (Name === names.network) continue;
     const overlapping = (IPAM?.Config ?? []).find(
@@ -128,7 +129,6 @@ export async function addressProblems(
       });
     }
   }
-  if (!engineIsLocal) return problems;
   const published = [
     [names.postgres, "127.0.0.1", config.postgresPort, "postgresPort"],
     [names.pgbouncer, config.pgbouncerPublishAddress, config.pgbouncerPort, "pgbouncerPort"],

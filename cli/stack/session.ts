@@ -1,13 +1,14 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { passphraseFile } from "../../infra/local-files.ts";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
 import { folders, privateFolder } from "../../toolchain/paths.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
-import { backendUrl, readStateFile, repairAttributes } from "./backend.ts";
-import { passphraseEnv } from "./passphrase.ts";
+import { backendUrl, readStateFile, repairAttributes, type KnownState, type StateResource } from "./backend.ts";
+import { isDisposable, makePassphrase, passphraseEnv } from "./passphrase.ts";
 import { readSettingsFile } from "./settings-file.ts";
 
 /** One stack with everything a `pulumi` process on it needs. */
@@ -36,13 +37,14 @@ function needsPassphrase(stack: string): boolean {
 /** The environment and arguments for a stack. Nothing is started or created. */
 export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session {
   repairAttributes();
+  const passphrase = needsPassphrase(stack) ? passphraseEnv(stack, readStateFile(stack).kind) : {};
   return {
     stack,
     pulumi: toolchain.pulumi.bin,
     env: {
       ...toolchain.env,
       PULUMI_BACKEND_URL: backendUrl(),
-      ...(needsPassphrase(stack) ? passphraseEnv(stack) : {}),
+      ...passphrase,
     },
     stackArguments: ["--stack", stack],
     settingsFolder: path.join(folders().state, "settings"),
@@ -137,20 +139,43 @@ function run(
   });
 }
 
-/** True if the stack has a state. */
-export async function stackExists(session: Session): Promise<boolean> {
+/**
+ * The stack's state, wherever it is kept.
+ *
+ * @throws UserError when it cannot be read: that is not the same as none
+ */
+export async function readState(session: Session): Promise<KnownState> {
   const url = session.env["PULUMI_BACKEND_URL"] ?? backendUrl();
-  if (url.startsWith("file://")) return readStateFile(session.stack, url) !== undefined;
-  const { exitCode, stdout } = await capture(session, ["stack", "ls", "--json"]);
-  return (
-    exitCode === 0 &&
-    (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name.split("/").at(-1) === session.stack)
+  const inFolder = readStateFile(session.stack, url);
+  if (inFolder.kind !== "elsewhere") return inFolder;
+  const exported = await capture(session, ["stack", "export", "--non-interactive", ...session.stackArguments]);
+  if (exported.exitCode === 0) {
+    const { deployment } = JSON.parse(exported.stdout) as { deployment?: { resources?: StateResource[] } | null };
+    return { kind: "recorded", resources: deployment?.resources ?? [] };
+  }
+  // It fails for a stack that does not exist and for a backend that does not answer; only the latter fails here too.
+  const listed = await capture(session, ["stack", "ls", "--json", "--non-interactive"]);
+  const names =
+    listed.exitCode === 0 ? (JSON.parse(listed.stdout) as { name: string }[]).map(({ name }) => name) : undefined;
+  if (names && !names.some((name) => name.split("/").at(-1) === session.stack)) return { kind: "none" };
+  throw (
+    explain(session, exported.stderr) ??
+    new StateError(`The state of stack "${session.stack}" cannot be read; nothing has been changed:`, [
+      {
+        subject: url,
+        problem: (names ? exported : listed).stderr.trim(),
+        remedy: "See whether it can be reached, and whether its credentials are set.",
+      },
+    ])
   );
 }
 
 /** Makes the stack's state if there is none. */
 export async function ensureStack(session: Session): Promise<void> {
-  if (await stackExists(session)) return;
+  if ((await readState(session)).kind !== "none") return;
+  const own = passphraseFile(session.stack);
+  if (isDisposable(session.stack) && session.env["PULUMI_CONFIG_PASSPHRASE_FILE"] === own)
+    makePassphrase(session.stack);
   const settings = readSettingsFile(session.stack);
   // `stack init` has no --config-file and writes the salt beside Pulumi.yaml.
   const folder = settings.hasSecretsProvider ? PACKAGE_ROOT : projectFolder(session);
@@ -182,7 +207,7 @@ export async function readOutputs(session: Session): Promise<StackOutputs> {
       remedy: `Run \`npm run up -- --stack ${session.stack}\`.`,
     },
   ]);
-  if (!(await stackExists(session))) throw missing;
+  if ((await readState(session)).kind === "none") throw missing;
   const { exitCode, stdout, stderr } = await capture(session, [
     "stack",
     "output",
@@ -202,20 +227,41 @@ export async function readOutputs(session: Session): Promise<StackOutputs> {
 
 /** What Pulumi's own message means here, where it does not say so itself. */
 export function explain(session: Session, output: string): StateError | undefined {
+  const variable =
+    session.env["PULUMI_CONFIG_PASSPHRASE"] === undefined
+      ? "PULUMI_CONFIG_PASSPHRASE_FILE"
+      : "PULUMI_CONFIG_PASSPHRASE";
+  const file = session.env["PULUMI_CONFIG_PASSPHRASE_FILE"];
+  const own = file === passphraseFile(session.stack) ? file : undefined;
   if (/incorrect passphrase/i.test(output)) {
     return new StateError(
       `The passphrase is not the one stack "${session.stack}" was made with; nothing has been changed:`,
       [
         {
-          subject:
-            process.env["PULUMI_CONFIG_PASSPHRASE"] === undefined
-              ? "PULUMI_CONFIG_PASSPHRASE_FILE"
-              : "PULUMI_CONFIG_PASSPHRASE",
+          subject: own ?? variable,
           problem: "does not open the secrets in the state",
-          remedy: "Set the one the stack was created with.",
+          remedy: own ? "Put back the one the stack was created with." : "Set the one the stack was created with.",
         },
       ],
     );
+  }
+  if (file !== undefined && !existsSync(file) && output.includes(file)) {
+    return new StateError(`The passphrase of stack "${session.stack}" is not here; nothing has been changed:`, [
+      {
+        subject: file,
+        problem: "is not there; the stack was made on another machine, or with a passphrase of yours",
+        remedy: "Set PULUMI_CONFIG_PASSPHRASE[_FILE] to the one it was created with.",
+      },
+    ]);
+  }
+  if (/currently locked by/i.test(output)) {
+    return new StateError(`Stack "${session.stack}" is in use; nothing has been changed:`, [
+      {
+        subject: "lock",
+        problem: output.replace(/^.*?currently locked by/is, "the state is locked by").trim(),
+        remedy: `Wait until it has ended. If it is gone for good: \`aiwdb pulumi --stack ${session.stack} -- cancel\`.`,
+      },
+    ]);
   }
   return undefined;
 }

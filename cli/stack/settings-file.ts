@@ -1,10 +1,17 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { parse } from "yaml";
-import { checkStacksAgree, configError, parseConfig, PROJECT, type StackConfig } from "../../infra/config.ts";
-import { withChosenAddresses } from "../../infra/local-files.ts";
+import {
+  checkConfig,
+  checkStacksAgree,
+  configError,
+  PROJECT,
+  type CheckedConfig,
+  type StackConfig,
+} from "../../infra/config.ts";
+import { otherDatabaseNames, withChosenAddresses } from "../../infra/local-files.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
-import { ConfigError, messageOf } from "../../toolchain/errors.ts";
+import { messageOf, UserError, type Problem } from "../../toolchain/errors.ts";
 
 /** Contents of a `Pulumi.<stack>.yaml`. */
 export interface SettingsFile {
@@ -14,6 +21,8 @@ export interface SettingsFile {
   readonly settings: Readonly<Record<string, unknown>>;
   /** Whether the file says how the stack's secrets are encrypted. */
   readonly hasSecretsProvider: boolean;
+  /** Keys that are no setting of anything. */
+  readonly problems: readonly Problem[];
 }
 
 /** The file of a stack in the checkout; a stack without one has the defaults. */
@@ -21,7 +30,7 @@ export function settingsPath(stack: string): string {
   return path.join(PACKAGE_ROOT, `Pulumi.${stack}.yaml`);
 }
 
-/** @throws ConfigError if the file is no YAML or has keys Pulumi does not know */
+/** @throws ConfigError if the file is no YAML or not of the form Pulumi wants */
 export function readSettingsFile(stack: string): SettingsFile {
   const file = settingsPath(stack);
   const text = existsSync(file) ? readFileSync(file, "utf8") : "config: {}\n";
@@ -48,18 +57,13 @@ export function readSettingsFile(stack: string): SettingsFile {
       .filter(([key, value]) => key.startsWith(`${PROJECT}:`) && !isSecret(value))
       .map(([key, value]) => [key.slice(PROJECT.length + 1), value]),
   );
-  if (foreign.length > 0) {
-    throw configError(
-      stack,
-      foreign.map((key) => ({
-        subject: key,
-        problem: "has no namespace",
-        remedy: `Write ${PROJECT}:${key} in ${path.basename(file)}.`,
-      })),
-    );
-  }
+  const problems = foreign.map((key) => ({
+    subject: key,
+    problem: "has no namespace",
+    remedy: `Write ${PROJECT}:${key} in ${path.basename(file)}.`,
+  }));
   const hasSecretsProvider = ["encryptionsalt", "secretsprovider", "encryptedkey"].some((key) => key in document);
-  return { path: file, text, settings, hasSecretsProvider };
+  return { path: file, text, settings, hasSecretsProvider, problems };
 }
 
 function isSecret(value: unknown): boolean {
@@ -68,7 +72,27 @@ function isSecret(value: unknown): boolean {
 
 /** @throws ConfigError listing every problem of the stack's settings */
 export function readStackConfig(stack: string): StackConfig {
-  return parseConfig(stack, withChosenAddresses(stack, readSettingsFile(stack).settings));
+  const { config, problems } = checkSettings(stack);
+  if (problems.length > 0) throw configError(stack, problems);
+  return config;
+}
+
+function checkSettings(stack: string): CheckedConfig {
+  const file = readSettingsFile(stack);
+  const { config, problems } = checkConfig(stack, withChosenAddresses(stack, file.settings));
+  return { config, problems: [...file.problems, ...problems] };
+}
+
+/** The settings and what is wrong with them, also that another stack's database has another name. */
+export function checkStackConfig(stack: string): CheckedConfig {
+  const { config, problems } = checkSettings(stack);
+  try {
+    checkAgreement(config);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { config, problems: [...problems, ...error.problems] };
+  }
+  return { config, problems };
 }
 
 /**
@@ -77,16 +101,15 @@ export function readStackConfig(stack: string): StackConfig {
  * @throws ConfigError naming each file and its name
  */
 export function checkAgreement(config: StackConfig): void {
-  const others = readdirSync(PACKAGE_ROOT)
-    .map((file) => /^Pulumi\.([^.]+)\.yaml$/.exec(file)?.[1])
-    .filter((stack) => stack !== undefined && stack !== config.stack)
-    .flatMap((stack) => {
-      try {
-        return [readStackConfig(stack as string)];
-      } catch (error) {
-        if (error instanceof ConfigError) return []; // its own commands say so; here only the names count
-        throw error;
-      }
-    });
-  checkStacksAgree([config, ...others]);
+  checkStacksAgree([config, ...otherDatabaseNames(config.stack).filter(({ stack }) => isUsable(stack))]);
+}
+
+/** Whether a stack's settings can be used; if not, its own commands say so. */
+function isUsable(stack: string): boolean {
+  try {
+    return checkSettings(stack).problems.length === 0;
+  } catch (error) {
+    if (error instanceof UserError) return false;
+    throw error;
+  }
 }

@@ -6,10 +6,24 @@ import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { passphraseFile } from "../../infra/local-files.ts";
 import { parseConfig } from "../../infra/config.ts";
-import { backendUrl, clearDeadLocks, readStateFile, repairAttributes, stateFile } from "../../cli/stack/backend.ts";
-import { isDisposable, passphraseEnv } from "../../cli/stack/passphrase.ts";
-import { effectiveSettings, openSession, openTemporarySession } from "../../cli/stack/session.ts";
-import { checkAgreement, readSettingsFile, readStackConfig } from "../../cli/stack/settings-file.ts";
+import {
+  backendUrl,
+  clearDeadLocks,
+  isNew,
+  readStateFile,
+  repairAttributes,
+  stateFile,
+} from "../../cli/stack/backend.ts";
+import { isDisposable, makePassphrase, passphraseEnv } from "../../cli/stack/passphrase.ts";
+import {
+  effectiveSettings,
+  ensureStack,
+  openSession,
+  openTemporarySession,
+  readState,
+} from "../../cli/stack/session.ts";
+import { checkAgreement, checkStackConfig, readSettingsFile, readStackConfig } from "../../cli/stack/settings-file.ts";
+import { withStackLock } from "../../cli/stack/stack-lock.ts";
 
 /** A checkout and a home of its own for every test. */
 const root = vi.hoisted(() => `${process.env["TMPDIR"] ?? "/tmp"}/aiwdb-cli-stack-${process.pid}`);
@@ -63,7 +77,7 @@ describe("the backend", () => {
   test("has a state file only where it is a folder, also one below the home folder or the checkout", () => {
     expect(stateFile("dev")).toBe(path.join(backend, ".pulumi/stacks/ai-workflow-database/dev.json"));
     vi.stubEnv("PULUMI_BACKEND_URL", "s3://bucket");
-    expect([stateFile("dev"), readStateFile("dev")]).toEqual([undefined, undefined]);
+    expect([stateFile("dev"), readStateFile("dev")]).toEqual([undefined, { kind: "elsewhere" }]);
     vi.stubEnv("PULUMI_BACKEND_URL", "file://./state");
     expect(stateFile("dev")).toBe(path.join(checkout, "state/.pulumi/stacks/ai-workflow-database/dev.json"));
   });
@@ -77,12 +91,12 @@ describe("the state file", () => {
   };
   const whole = JSON.stringify({ version: 3, checkpoint: { latest: { resources: [{ urn: "urn:1", type: "t" }] } } });
 
-  test("gives its resources, none for a stack that was only initialized, and undefined for one that never was", () => {
-    expect(readStateFile("dev")).toBeUndefined();
+  test("gives its resources, none for a stack that was only initialized, and tells that from one that never was", () => {
+    expect(readStateFile("dev")).toEqual({ kind: "none" });
     write(JSON.stringify({ version: 3, checkpoint: { latest: null } }));
-    expect(readStateFile("dev")).toEqual([]);
+    expect(readStateFile("dev")).toEqual({ kind: "recorded", resources: [] });
     write(whole);
-    expect(readStateFile("dev")).toEqual([{ urn: "urn:1", type: "t" }]);
+    expect(readStateFile("dev")).toEqual({ kind: "recorded", resources: [{ urn: "urn:1", type: "t" }] });
   });
 
   test("cut in half names itself and the command that puts the last good backup back", () => {
@@ -100,7 +114,7 @@ describe("the state file", () => {
     ]);
     expect(readFileSync(file, "utf8")).toBe(whole.slice(0, whole.length / 2));
     execFileSync("sh", ["-c", /cp .*$/m.exec(error.problems?.[0]?.remedy ?? "")?.[0] ?? "false"]);
-    expect(readStateFile("dev")).toHaveLength(1);
+    expect(readStateFile("dev")).toMatchObject({ kind: "recorded", resources: [{}] });
   });
 
   test("cut in half together with its backup falls back to the newest whole one of the updates before", () => {
@@ -223,64 +237,201 @@ describe("the passphrase", () => {
     expect(isDisposable(stack)).toBe(disposable);
   });
 
+  const file = (stack = "dev") => passphraseFile(stack);
+  const ownOf = (stack: string) => ({
+    PULUMI_CONFIG_PASSPHRASE: undefined,
+    PULUMI_CONFIG_PASSPHRASE_FILE: file(stack),
+  });
+
   test("of dev is generated once, long, readable by this user only, and found again", () => {
+    expect(passphraseEnv("dev", "none")).toStrictEqual(ownOf("dev"));
+    expect(existsSync(file()), "nothing is made before the stack is").toBe(false);
     const before = process.umask(0o000);
-    let env: Record<string, string>;
     try {
-      env = passphraseEnv("dev");
+      makePassphrase("dev");
     } finally {
       process.umask(before);
     }
-    const file = passphraseFile("dev");
-    expect(env).toEqual({ PULUMI_CONFIG_PASSPHRASE_FILE: file });
-    expect(file.startsWith(home)).toBe(true);
-    expect(statSync(file).mode & 0o777).toBe(0o600);
-    expect(statSync(path.dirname(file)).mode & 0o777).toBe(0o700);
-    const text = readFileSync(file, "utf8");
+    expect(file().startsWith(home)).toBe(true);
+    expect(statSync(file()).mode & 0o777).toBe(0o600);
+    expect(statSync(path.dirname(file())).mode & 0o777).toBe(0o700);
+    expect(readdirSync(path.dirname(file()))).toEqual(["passphrase"]);
+    const text = readFileSync(file(), "utf8");
     expect(text).toMatch(/^[A-Za-z0-9_-]{43}\n$/);
-    expect(passphraseEnv("dev")).toEqual(env);
-    expect(readFileSync(file, "utf8")).toBe(text);
+    makePassphrase("dev");
+    expect(readFileSync(file(), "utf8")).toBe(text);
+    expect(passphraseEnv("dev", "recorded")).toStrictEqual(ownOf("dev"));
+  });
+
+  test("is the same for two first runs at once", async () => {
+    const script = `import { makePassphrase } from "${path.join(import.meta.dirname, "../../cli/stack/passphrase.ts")}"; makePassphrase("dev");`;
+    const run = () => spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
+    const runs = [run(), run(), run()].map((child) => once(child, "exit"));
+    const seen = new Set<string>();
+    const ended = Promise.all(runs).then(() => true);
+    while (!(await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 1, false))])))
+      if (existsSync(file())) seen.add(readFileSync(file(), "utf8"));
+    seen.add(readFileSync(file(), "utf8"));
+    expect(await Promise.all(runs)).toEqual([
+      [0, null],
+      [0, null],
+      [0, null],
+    ]);
+    expect(seen.size).toBe(1);
+  });
+
+  test("that a killed run left empty is made anew", () => {
+    mkdirSync(path.dirname(file()), { recursive: true });
+    writeFileSync(file(), "");
+    makePassphrase("dev");
+    expect(readFileSync(file(), "utf8")).toMatch(/^\S{43}\n$/);
   });
 
   test("differs between stacks", () => {
-    passphraseEnv("dev");
-    passphraseEnv("ci-1");
-    expect(readFileSync(passphraseFile("dev"), "utf8")).not.toBe(readFileSync(passphraseFile("ci-1"), "utf8"));
+    makePassphrase("dev");
+    makePassphrase("ci-1");
+    expect(readFileSync(file(), "utf8")).not.toBe(readFileSync(file("ci-1"), "utf8"));
   });
 
   test("of prod is demanded, and none is written", () => {
-    const error = thrown(() => passphraseEnv("prod"));
+    const error = thrown(() => passphraseEnv("prod", "none"));
     expect(error.message).toMatch(/^Stack "prod" needs a passphrase; nothing has been changed:/);
     expect(error.message).toContain("PULUMI_CONFIG_PASSPHRASE_FILE");
-    expect(existsSync(passphraseFile("prod"))).toBe(false);
+    expect(existsSync(file("prod"))).toBe(false);
   });
 
-  test("that is given is taken, for any stack", () => {
-    vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "given");
-    expect([passphraseEnv("prod"), passphraseEnv("dev")]).toEqual([{}, {}]);
-    expect(existsSync(passphraseFile("dev"))).toBe(false);
+  describe("given in the environment for prod", () => {
+    beforeEach(() => vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "given"));
+
+    test("is prod's", () => {
+      expect(passphraseEnv("prod", "none")).toEqual({});
+    });
+
+    test("is not that of a dev with its own, nor of one that is made now, which any other shell shall open", () => {
+      expect(passphraseEnv("dev", "none")).toStrictEqual(ownOf("dev"));
+      makePassphrase("dev");
+      for (const state of ["recorded", "elsewhere", "none"] as const)
+        expect(passphraseEnv("dev", state)).toStrictEqual(ownOf("dev"));
+    });
+
+    test("opens a dev that has none: it was made by it, or its state is shared by machines", () => {
+      expect(passphraseEnv("dev", "recorded")).toEqual({});
+      expect(passphraseEnv("dev", "elsewhere")).toEqual({});
+    });
   });
 
-  test("that is empty is refused for prod and taken for dev", () => {
+  test("of dev that is gone is named, and none is made that opens nothing", () => {
+    const error = thrown(() => passphraseEnv("dev", "recorded"));
+    expect(error.message).toMatch(/^The passphrase of stack "dev" is lost; nothing has been changed:/);
+    expect(error.problems?.[0]?.subject).toBe(file());
+    expect(existsSync(file())).toBe(false);
+  });
+
+  test("that is empty is refused for prod", () => {
     vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "");
-    expect(thrown(() => passphraseEnv("prod")).message).toContain(
+    expect(thrown(() => passphraseEnv("prod", "none")).message).toContain(
       "is empty, so the state's secrets would be readable for everybody",
     );
-    expect(passphraseEnv("dev")).toEqual({});
   });
 
   test("that is given by an empty file is refused for prod", () => {
-    const file = path.join(root, "empty");
-    writeFileSync(file, "\n");
-    vi.stubEnv("PULUMI_CONFIG_PASSPHRASE_FILE", file);
-    expect(thrown(() => passphraseEnv("prod")).message).toContain("is empty");
+    const empty = path.join(root, "empty");
+    writeFileSync(empty, "\n");
+    vi.stubEnv("PULUMI_CONFIG_PASSPHRASE_FILE", empty);
+    expect(thrown(() => passphraseEnv("prod", "none")).message).toContain("is empty");
   });
 
   test("that is given by a file that is not there is refused with its path", () => {
     vi.stubEnv("PULUMI_CONFIG_PASSPHRASE_FILE", "/no/such/file");
-    expect(thrown(() => passphraseEnv("dev")).message).toContain(
-      "PULUMI_CONFIG_PASSPHRASE_FILE: there is no file /no/such/file",
+    for (const stack of ["prod", "dev"])
+      expect(thrown(() => passphraseEnv(stack, "recorded")).message).toContain(
+        "PULUMI_CONFIG_PASSPHRASE_FILE: there is no file /no/such/file",
+      );
+  });
+});
+
+describe("a state that is no folder's", () => {
+  const calls = () => readFileSync(path.join(root, "calls"), "utf8").trim().split("\n");
+  /** A session on a `pulumi` that answers each command with what stands in a file of its name. */
+  const session = (answers: Record<string, { exitCode?: number; stdout?: string; stderr?: string }>) => {
+    vi.stubEnv("PULUMI_BACKEND_URL", "s3://bucket");
+    const bin = path.join(root, "pulumi");
+    const cases = Object.entries(answers).map(
+      ([command, { exitCode = 0, stdout = "", stderr = "" }]) =>
+        `"${command} "*) printf %s '${stdout}'; printf %s '${stderr}' >&2; exit ${exitCode};;`,
     );
+    writeFileSync(bin, `#!/bin/sh\necho "$*" >>'${root}/calls'\ncase "$* " in\n${cases.join("\n")}\nesac\nexit 9\n`, {
+      mode: 0o755,
+    });
+    return openSession("dev", { pulumi: { bin }, env: { PATH: process.env["PATH"] } } as never);
+  };
+  const resources = [
+    { urn: "urn:1", type: "pulumi:pulumi:Stack" },
+    { urn: "urn:2", type: "docker:index/container:Container", id: "abc" },
+  ];
+
+  test("is Pulumi's export, so that a stack which is up is not taken for a new one", async () => {
+    const state = await readState(
+      session({ "stack export": { stdout: JSON.stringify({ deployment: { resources } }) } }),
+    );
+    expect(state).toEqual({ kind: "recorded", resources });
+    expect(isNew(state)).toBe(false);
+    expect(calls()).toEqual(["stack export --non-interactive --stack dev"]);
+  });
+
+  test("has no resources while the stack is only initialized", async () => {
+    const state = await readState(session({ "stack export": { stdout: JSON.stringify({ deployment: {} }) } }));
+    expect(state).toEqual({ kind: "recorded", resources: [] });
+    expect(isNew(state)).toBe(true);
+  });
+
+  const failed = { exitCode: 1, stderr: "error: no answer" };
+
+  test("is none only if the list of stacks says so", async () => {
+    const list = JSON.stringify([{ name: "organization/ai-workflow-database/prod" }]);
+    const state = await readState(session({ "stack export": failed, "stack ls": { stdout: list } }));
+    expect(state).toEqual({ kind: "none" });
+  });
+
+  test.each([
+    ["the backend does not answer", failed],
+    ["the stack is there and cannot be exported", { stdout: '[{"name":"organization/ai-workflow-database/dev"}]' }],
+  ])("is unknown where %s, and nothing goes on", async (_why, list) => {
+    const unreadable = session({ "stack export": failed, "stack ls": list });
+    await expect(readState(unreadable)).rejects.toThrow(
+      /The state of stack "dev" cannot be read; nothing has been changed:\n- s3:\/\/bucket: error: no answer/,
+    );
+    await expect(ensureStack(unreadable)).rejects.toThrow("cannot be read");
+    expect(calls().join()).not.toContain("init");
+    expect(existsSync(passphraseFile("dev"))).toBe(false);
+  });
+});
+
+describe("the lock on a stack", () => {
+  test("lets one command at a time change it, and names the one that does", async () => {
+    let release = () => {};
+    const first = withStackLock("dev", () => new Promise<void>((resolve) => (release = resolve)));
+    await vi.waitFor(() => expect(existsSync(path.join(home, ".local/state/ai-workflow-database/locks"))).toBe(true));
+    await expect(withStackLock("dev", async () => {})).rejects.toThrow(
+      new RegExp(
+        `Stack "dev" is in use; nothing has been changed:\\n- lock: held by process ${process.pid} since \\d{4}-`,
+      ),
+    );
+    expect(await withStackLock("prod", async () => "another stack")).toBe("another stack");
+    release();
+    await first;
+    expect(await withStackLock("dev", async () => "done")).toBe("done");
+  });
+
+  test("of a run that was killed stops nobody", async () => {
+    const lock = path.join(import.meta.dirname, "../../cli/stack/stack-lock.ts");
+    const script = `import { withStackLock } from "${lock}"; await withStackLock("dev", async () => { console.log("held"); setInterval(() => {}, 1000); await new Promise(() => {}); });`;
+    const holder = spawn(process.execPath, ["--input-type=module", "-e", script]);
+    await once(holder.stdout, "data");
+    await expect(withStackLock("dev", async () => {})).rejects.toThrow(`held by process ${holder.pid}`);
+    holder.kill("SIGKILL");
+    await once(holder, "exit");
+    expect(await withStackLock("dev", async () => "done")).toBe("done");
   });
 });
 
@@ -326,6 +477,17 @@ describe("a settings file", () => {
     const { message } = thrown(() => checkAgreement(readStackConfig("dev")));
     expect(message).toMatch(/Pulumi\.dev\.yaml, databaseName: one/);
     expect(message).toMatch(/Pulumi\.prod\.yaml, databaseName: two/);
+  });
+
+  test("lists wrong settings, keys without namespace and another stack's other name in one error", () => {
+    settingsFile("dev", "config:\n  postgresPort: 1\n  ai-workflow-database:postgresCpus: many\n");
+    settingsFile("prod", "config: { 'ai-workflow-database:databaseName': \"two\" } # a comment\n");
+    expect(checkStackConfig("dev").problems.map(({ subject }) => subject)).toEqual([
+      "postgresPort",
+      "postgresCpus",
+      "Pulumi.dev.yaml, databaseName",
+      "Pulumi.prod.yaml, databaseName",
+    ]);
   });
 
   test("of another stack with the same name, or one that is broken itself, does not", () => {
@@ -375,6 +537,14 @@ describe("what Pulumi gets", () => {
     expect(() => open()).toThrow(/needs a passphrase/);
     vi.stubEnv("PULUMI_BACKEND_URL", "https://api.pulumi.com");
     expect(open()).toEqual({ PULUMI_BACKEND_URL: "https://api.pulumi.com" });
+  });
+
+  test("is not prod's passphrase for a stack with its own", () => {
+    vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "given");
+    makePassphrase("dev");
+    const env = openSession("dev", { pulumi: { bin: "pulumi" }, env: { ...process.env } } as never).env;
+    expect(env["PULUMI_CONFIG_PASSPHRASE"]).toBeUndefined();
+    expect(env["PULUMI_CONFIG_PASSPHRASE_FILE"]).toBe(passphraseFile("dev"));
   });
 });
 
