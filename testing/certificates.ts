@@ -20,9 +20,8 @@ export interface TestAuthority {
 type CryptoKey = webcrypto.CryptoKey;
 
 const CURVE = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
-/** Longer than any run of a suite, and no longer than a forgotten server should be usable. */
-const LIFE_DAYS = 7;
-const MS_PER_DAY = 86_400_000;
+/** Longer than any run of a suite, and no longer than a forgotten server should be usable: 7 days. */
+const LIFE_MS = 7 * 86_400_000;
 
 x509.cryptoProvider.set(webcrypto as never);
 
@@ -30,10 +29,10 @@ x509.cryptoProvider.set(webcrypto as never);
  * Makes an authority of the same kind as a stack's (ECDSA P-256, server and client certificates apart); its key is never
  * written anywhere.
  */
-export async function createTestAuthority(name: string): Promise<TestAuthority> {
+export async function createTestAuthority(name: string, lifeMs: number = LIFE_MS): Promise<TestAuthority> {
   const keys = await webcrypto.subtle.generateKey(CURVE, true, ["sign", "verify"]);
   const notBefore = new Date(Date.now() - 60_000); // clocks of containers may differ a little
-  const notAfter = new Date(Date.now() + LIFE_DAYS * MS_PER_DAY);
+  const notAfter = new Date(Date.now() + lifeMs);
   const authority = await x509.X509CertificateGenerator.createSelfSigned({
     name: `CN=ai-workflow-database ${name} CA`,
     serialNumber: serial(),

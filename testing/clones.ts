@@ -48,14 +48,18 @@ const IN_USE = "55006";
  * Makes a returned database ready again, where that is possible: under a name nobody knows, so that whoever had it finds
  * nothing there, and as its template is.
  *
+ * @param holder who has it then; by default nobody, and it is ready
  * @returns the new name; not ready if objects, rights or the template's rows were changed: then it must be dropped
  */
 export async function recycleClone(
   registry: Registry,
   name: string,
   template: Template,
+  holder?: { readonly label: string; readonly run: string },
 ): Promise<{ name: string; ready: boolean }> {
-  const { workers, server } = registry;
+  const { workers, server, lease } = registry;
+  // One with an owner of its own goes with that role, which has its name.
+  if (await isOwned(registry, name)) return { name, ready: false };
   const fresh = newCloneName();
   for (let attempt = 1; ; attempt++) {
     await endSessions(registry, name);
@@ -84,10 +88,18 @@ export async function recycleClone(
     await admin.end();
   }
   await workers.query(
-    "update testdb.clone set state = 'ready', lease = null, label = '', run = '', taken_at = null, created_at = now() where name = $1",
-    [fresh],
+    `update testdb.clone
+        set state = case when $2::integer is null then 'ready' else 'taken' end, lease = $2, label = $3, run = $4, expires_at = null, holder_pid = null,
+            taken_at = case when $2::integer is null then null else now() end, created_at = now(), uses = case when $2::integer is null then 0 else 1 end
+      where name = $1`,
+    [fresh, holder ? lease : null, holder?.label ?? "", holder?.run ?? ""],
   );
   return { name: fresh, ready: true };
+}
+
+async function isOwned({ workers }: Registry, name: string): Promise<boolean> {
+  const { rowCount } = await workers.query("select from pg_catalog.pg_roles where rolname = $1", [name]);
+  return Boolean(rowCount);
 }
 
 /** How long sessions of a database that is to go may take to end. */
@@ -156,12 +168,14 @@ export async function endSessions(
 /** Removes a database this process has a claim on, and its line in the registry. */
 export async function dropClone(registry: Registry, name: string): Promise<{ openSessions: number }> {
   const { workers } = registry;
-  const { rows } = await workers.query<{ is_template: boolean; is_invalid: boolean }>(
-    "select datistemplate as is_template, datconnlimit = -2 as is_invalid from pg_catalog.pg_database where datname = $1",
+  const { rows } = await workers.query<{ is_template: boolean | null; is_invalid: boolean | null; has_owner: boolean }>(
+    `select datistemplate as is_template, datconnlimit = -2 as is_invalid,
+            exists (select from pg_catalog.pg_roles where rolname = $1::name) as has_owner
+       from (select) as one left join pg_catalog.pg_database on datname = $1::name`,
     [name],
   );
   let openSessions = 0;
-  if (rows[0]) {
+  if (rows[0] && rows[0].is_invalid !== null) {
     // A removal that was killed inside the server leaves it invalid: it takes no connection and may only be dropped.
     // https://www.postgresql.org/docs/16/catalog-pg-database.html
     if (!rows[0].is_invalid) {
@@ -172,6 +186,7 @@ export async function dropClone(registry: Registry, name: string): Promise<{ ope
     openSessions = await endSessions(registry, name);
     await workers.query(`drop database if exists ${identifier(name)}`);
   }
+  if (rows[0]?.has_owner) await workers.query(`drop role if exists ${identifier(name)}`);
   await workers.query("delete from testdb.clone where name = $1", [name]);
   return { openSessions };
 }

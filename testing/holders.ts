@@ -3,11 +3,14 @@ import { type ClientRole, ROLES } from "../infra/names.ts";
 import { StateError, UsageError } from "../toolchain/errors.ts";
 import type { Phase } from "../infra/migrations/phases.ts";
 import { processStart } from "../toolchain/lock.ts";
-import { createClone, dropClone } from "./clones.ts";
+import { disclaim, dropClone } from "./clones.ts";
+import { giveOwner, ownerConnection } from "./owners.ts";
 import { openRegistry, type Registry } from "./registry.ts";
 import { connectionTo, readServer, type TestMode } from "./server.ts";
+import { sweepUnkept } from "./sweep.ts";
+import { takeDatabase } from "./takes.ts";
 import { ensureTemplate, readSource } from "./template.ts";
-import { describe, KEEP_SEC } from "./test-database.ts";
+import { describe, KEEP_SEC, refuseOwnersRole } from "./test-database.ts";
 
 /** A database whose holder has no connection to the registry: a process of this machine, a time, or both. */
 export interface HeldOptions {
@@ -18,6 +21,8 @@ export interface HeldOptions {
   readonly phase?: Phase | undefined;
   /** Path of an SQL file. */
   readonly seed?: string | undefined;
+  /** Under a role of its own that owns it. */
+  readonly owner?: boolean | undefined;
   readonly pid?: number | undefined;
   readonly ttlSec?: number | undefined;
 }
@@ -50,7 +55,15 @@ async function registryOf(name: string): Promise<Registry> {
   const known = registries.get(name);
   const opened = await known?.catch(() => undefined);
   if (opened?.isOpen()) return opened;
-  if (registries.get(name) === known) registries.set(name, openRegistry(server));
+  if (registries.get(name) === known) {
+    registries.set(
+      name,
+      openRegistry(server).then((registry) => {
+        sweepUnkept(registry);
+        return registry;
+      }),
+    );
+  }
   return registries.get(name) as Promise<Registry>;
 }
 
@@ -72,18 +85,12 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
   }
   const role = options.role ?? ROLES.app;
   const mode = options.mode ?? "direct";
+  refuseOwnersRole(options);
   connectionTo(registry.server, "", role, mode); // refuses what there is no way to, before anything is taken
   const source = readSource(registry.server, { phase: options.phase, seed: options.seed });
   const template = await ensureTemplate(registry, source);
-  const label = options.label ?? "";
-  const run = options.run ?? "";
-  const { rows } = await registry.query<{ name: string | null }>("select testdb.take($1, $2, $3, $4) as name", [
-    template.key,
-    registry.lease,
-    label,
-    run,
-  ]);
-  const database = rows[0]?.name ?? (await createClone(registry, template, "taken", { label, run }));
+  const database = await takeDatabase(registry, template, { label: options.label ?? "", run: options.run ?? "" });
+  const password = options.owner ? await giveOwner(registry, database) : undefined;
   // From here on it is theirs, not this process'.
   await registry.query(
     `update testdb.clone set lease = null, holder_pid = $2, holder_start = $3, holder_host = $4, expires_at = now() + make_interval(secs => $5)
@@ -96,7 +103,11 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
       options.ttlSec ?? null,
     ],
   );
-  const connection = describe(connectionTo(registry.server, database, role, mode));
+  const connection = describe(
+    password === undefined
+      ? connectionTo(registry.server, database, role, mode)
+      : ownerConnection(registry.server, database, password),
+  );
   return { name: database, url: connection.url, env: connection.env };
 }
 
@@ -108,15 +119,21 @@ export async function dropByName(name: string, database: string): Promise<boolea
     [database, registry.lease],
   );
   if (!rowCount) return false;
-  await dropClone(registry, database);
+  try {
+    await dropClone(registry, database);
+    await registry.query("select testdb.restore_roles()");
+  } catch (error) {
+    await disclaim(registry, database); // else nobody would try again while this process lives
+    throw error;
+  }
   return true;
 }
 
-/** Gives a database more time. */
+/** Gives a database more time, if it has an end; one that goes with its holder has none, and gets none. */
 export async function renewByName(name: string, database: string, seconds: number): Promise<boolean> {
   const registry = await registryOf(name);
   const { rowCount } = await registry.query(
-    "update testdb.clone set expires_at = now() + make_interval(secs => $2) where name = $1 and state in ('taken', 'kept')",
+    "update testdb.clone set expires_at = case when expires_at is null then null else now() + make_interval(secs => $2) end where name = $1 and state in ('taken', 'kept')",
     [database, seconds],
   );
   return Boolean(rowCount);

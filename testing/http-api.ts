@@ -1,11 +1,12 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
-import { chmodSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { CLIENT_ROLES } from "../infra/names.ts";
 import { messageOf, UserError } from "../toolchain/errors.ts";
 import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./holders.ts";
-import { serverFiles } from "./server.ts";
+import { replaceFile, serverFiles } from "./server.ts";
 
 /** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */
 export const HTTP_TTL_SEC = 600;
@@ -17,13 +18,14 @@ const takeRequest = z.strictObject({
   mode: z.enum(["direct", "transaction"]).default("direct"),
   phase: z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4)]).optional(),
   seed: z.string().optional(),
+  /** A role of its own that owns the database; `url` and `env` are that role's. */
+  owner: z.boolean().default(false),
   /** Process of this machine that has it; it is dropped when that ends. */
   pid: z.number().int().positive().optional(),
   ttlSec: z.number().int().min(1).max(86_400).optional(),
 });
 
-export interface HttpApi {
-  readonly port: number | undefined;
+interface HttpApi {
   close(): Promise<void>;
 }
 
@@ -41,9 +43,7 @@ export async function serveHttp({
   report: (line: string) => void;
 }): Promise<HttpApi> {
   const files = serverFiles(name);
-  const token = randomBytes(32).toString("base64url");
-  writeFileSync(files.token, token, { mode: 0o600 });
-  chmodSync(files.token, 0o600);
+  const token = tokenOf(files.token);
   const handler = (request: IncomingMessage, response: ServerResponse) => {
     handle(name, token, request)
       .catch((error: unknown): Answer => {
@@ -69,19 +69,19 @@ export async function serveHttp({
       })
       .catch((error: unknown) => report(`answer failed: ${messageOf(error)}`));
   };
-  rmSync(files.socket, { force: true });
-  const servers: Server[] = [await listen(createServer(handler), { path: files.socket })];
-  chmodSync(files.socket, 0o600);
-  let bound: number | undefined;
-  if (port !== undefined) {
-    const tcp = await listen(createServer(handler), { host: "127.0.0.1", port });
-    bound = (tcp.address() as { port: number }).port;
-    servers.push(tcp);
-    report(`HTTP API on http://127.0.0.1:${bound}`);
-  }
+  // Under a name of its own first: a server that ends removes the path it was bound to, and may end after its successor began.
+  const own = `${files.socket}.${process.pid}`;
+  rmSync(own, { force: true });
+  const servers: Server[] = [await listen(createServer(handler), { path: own })];
+  chmodSync(own, 0o600);
+  renameSync(own, files.socket);
+  const closing = new AbortController();
+  const opening = port === undefined ? undefined : openPort(name, port, handler, report, closing.signal);
   return {
-    port: bound,
     async close() {
+      closing.abort();
+      const tcp = await opening;
+      if (tcp) servers.push(tcp);
       await Promise.all(
         servers.map(
           (server) =>
@@ -93,6 +93,57 @@ export async function serveHttp({
       );
     },
   };
+}
+
+/** The loopback port of a running server's HTTP API; undefined where there is none. */
+export function boundPort(name: string): number | undefined {
+  try {
+    return Number(readFileSync(serverFiles(name).port, "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** All keepers of one server have the same token, however often they are restarted; it goes with the server. */
+function tokenOf(file: string): string {
+  try {
+    writeFileSync(file, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  const token = readFileSync(file, "utf8");
+  if (/^[\w-]{43}$/.test(token)) return token;
+  rmSync(file, { force: true }); // half written by one that was killed
+  return tokenOf(file);
+}
+
+const PORT_AGAIN_MS = 500;
+
+/**
+ * Opens the loopback port. One that is taken is asked for again, as a predecessor may still have it; the socket and the pool
+ * do not wait for it. A keeper that is restarted takes the port its predecessor had.
+ */
+async function openPort(
+  name: string,
+  wanted: number,
+  handler: RequestListener,
+  report: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Server | undefined> {
+  for (let told = false; !signal.aborted; told = true) {
+    const port = wanted === 0 ? (boundPort(name) ?? 0) : wanted;
+    try {
+      const tcp = await listen(createServer(handler), { host: "127.0.0.1", port });
+      const bound = (tcp.address() as { port: number }).port;
+      replaceFile(serverFiles(name).port, String(bound));
+      report(`HTTP API on http://127.0.0.1:${bound}`);
+      return tcp;
+    } catch (error) {
+      if (!told) report(`HTTP API, port ${port}: ${messageOf(error)}; trying again`);
+    }
+    await wait(PORT_AGAIN_MS, undefined, { signal }).catch(() => {});
+  }
+  return undefined;
 }
 
 function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<Server> {

@@ -1,15 +1,15 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { messageOf } from "../toolchain/errors.ts";
-import { createClone, dropClone, recycleClone } from "./clones.ts";
-import { LOCK, type Registry } from "./registry.ts";
+import { createClone, disclaim, dropClone, recycleClone } from "./clones.ts";
+import { LOCK, WORKERS, type Registry } from "./registry.ts";
 import { sweep } from "./sweep.ts";
 import type { Template } from "./template.ts";
 
 /** Ready databases that are always kept of a template in use, and the most. */
 export const POOL_MIN = 4;
 export const POOL_MAX = 64;
-/** Copies made at the same time: CREATE DATABASE waits for checkpoints, which are the server's one at a time. */
-const WORKERS = 2;
+/** A template that can not be copied is left alone this long, and keeps no other from it. */
+const COPY_AGAIN_MS = 5_000;
 const SWEEP_EVERY_MS = 5_000;
 /** Shared catalogues grow with every database made and dropped; autovacuum is off on a server for tests. */
 const VACUUM_AFTER_CHANGES = 500;
@@ -58,23 +58,27 @@ export async function keep(
   client.on("end", () => wake());
   await query("listen testdb");
 
-  const peaks = new Map<string, number>();
+  const stock: Stock = { peaks: new Map(), resting: new Map(), decay: 1, max, report };
   let changes = 0;
   let lastSweep = 0;
   let lastTurn = Date.now();
+  let sweeping: Promise<void> | undefined;
   while (!signal.aborted && registry.isOpen()) {
     woken = false;
     try {
-      if (Date.now() - lastSweep > SWEEP_EVERY_MS) {
-        for (const { name, why } of await sweep(registry)) {
+      // Beside the turns: what can not be removed may take its time.
+      if (!sweeping && Date.now() - lastSweep > SWEEP_EVERY_MS) {
+        lastSweep = Date.now();
+        sweeping = sweep(registry, (name, why) => {
           report(`removed ${name}: ${why}`);
           changes += 1;
-        }
-        lastSweep = Date.now();
+        })
+          .catch((error: unknown) => report(`sweep failed, going on: ${messageOf(error)}`))
+          .finally(() => (sweeping = undefined));
       }
       const seconds = (Date.now() - lastTurn) / 1_000;
       lastTurn = Date.now();
-      const done = await turn(registry, peaks, DECAY ** seconds, max);
+      const done = await turn(registry, { ...stock, decay: DECAY ** seconds });
       changes += done;
       if (changes >= VACUUM_AFTER_CHANGES) {
         changes = 0;
@@ -86,10 +90,6 @@ export async function keep(
     } catch (error) {
       if (!registry.isOpen()) break;
       report(`failed, going on: ${messageOf(error)}`);
-      // What it was at is the next sweep's.
-      await query("update testdb.clone set lease = null where state = 'dropping' and lease = $1", [
-        registry.lease,
-      ]).catch(() => {});
       await wait(500, undefined, { signal }).catch(() => {});
     }
     if (!woken && !signal.aborted) {
@@ -103,14 +103,25 @@ export async function keep(
       });
     }
   }
+  await sweeping;
   if (registry.isOpen()) {
     await query("unlisten testdb");
     await query("select pg_advisory_unlock($1, 0)", [LOCK.keeper]);
   }
 }
 
+interface Stock {
+  /** Most databases of a template that were in use at once, lately. */
+  readonly peaks: Map<string, number>;
+  /** Templates whose copy failed, and until when none is tried. */
+  readonly resting: Map<string, number>;
+  readonly decay: number;
+  readonly max: number;
+  readonly report: (line: string) => void;
+}
+
 /** One round: returned databases are made ready again or dropped, missing ones are made. Returns how many were changed. */
-async function turn(registry: Registry, peaks: Map<string, number>, decay: number, max: number): Promise<number> {
+async function turn(registry: Registry, { peaks, resting, decay, max, report }: Stock): Promise<number> {
   const { query, lease } = registry;
   const { rows: returned } = await query<{ name: string; template: string }>(
     `update testdb.clone set state = 'dropping', lease = $1
@@ -118,7 +129,8 @@ async function turn(registry: Registry, peaks: Map<string, number>, decay: numbe
     [lease, WORKERS],
   );
   const { rows: demands } = await query<Demand>(
-    `select key, database, count(*) filter (where state in ('ready', 'creating'))::integer as ready, count(*) filter (where state = 'taken')::integer as taken
+    `select key, database, count(*) filter (where state = 'creating' or (state = 'ready' and lease is null))::integer as ready,
+            count(*) filter (where state = 'taken' or (state = 'ready' and lease is not null))::integer as taken
        from testdb.template left join testdb.clone on clone.template = key
       where used_at > now() - interval '4 minutes'
       group by key, database order by max(used_at) desc`,
@@ -129,28 +141,53 @@ async function turn(registry: Registry, peaks: Map<string, number>, decay: numbe
     peaks.set(demand.key, peak);
     wanted.set(demand.key, { demand, missing: Math.min(max, Math.max(POOL_MIN, Math.ceil(peak))) - demand.ready });
   }
-  const work: Promise<unknown>[] = [];
+  // Each by itself: one that fails keeps no other from being done.
+  const work: Promise<boolean>[] = [];
+  const attempt = (what: string, action: () => Promise<unknown>, failed: () => void | Promise<void>) => {
+    work.push(
+      action().then(
+        () => true,
+        async (error: unknown) => {
+          report(`${what}: ${messageOf(error)}`);
+          await failed();
+          return false;
+        },
+      ),
+    );
+  };
   for (const { name, template } of returned) {
     const place = wanted.get(template);
+    // What can not be emptied or dropped now is the next sweep's.
+    const leave = () => disclaim(registry, name);
     if (place && place.missing > 0) {
       place.missing -= 1;
-      work.push(recycle(registry, name, place.demand));
+      attempt(name, () => recycle(registry, name, place.demand), leave);
     } else {
-      work.push(dropClone(registry, name));
+      attempt(name, () => dropClone(registry, name), leave);
     }
   }
   for (const { demand, missing } of wanted.values()) {
-    for (let count = 0; count < missing && work.length < WORKERS; count++)
-      work.push(createClone(registry, demand, "ready"));
+    if ((resting.get(demand.key) ?? 0) > Date.now()) continue;
+    for (let count = 0; count < missing && work.length < WORKERS; count++) {
+      attempt(
+        `copy of ${demand.database}`,
+        () => createClone(registry, demand, "ready"),
+        () => void resting.set(demand.key, Date.now() + COPY_AGAIN_MS),
+      );
+    }
   }
-  const results = await Promise.allSettled(work);
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed) throw failed.reason;
-  return work.length;
+  return (await Promise.all(work)).filter(Boolean).length;
 }
 
 /** Emptying a used database takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md. */
 async function recycle(registry: Registry, name: string, template: Template): Promise<void> {
-  const { name: fresh, ready } = await recycleClone(registry, name, template);
-  if (!ready) await dropClone(registry, fresh);
+  let current = name;
+  try {
+    const { name: fresh, ready } = await recycleClone(registry, name, template);
+    current = fresh;
+    if (!ready) await dropClone(registry, fresh);
+  } catch (error) {
+    await disclaim(registry, current); // it may have its new name by now
+    throw error;
+  }
 }

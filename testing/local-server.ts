@@ -1,13 +1,13 @@
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import {
   chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
-  rmSync,
   statfsSync,
   statSync,
   writeFileSync,
@@ -17,8 +17,8 @@ import { createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { clientCertificateFolder } from "../infra/local-files.ts";
-import { parseConfig, type StackConfig } from "../infra/config.ts";
+import { clientCertificateFolder, stackFolder } from "../infra/local-files.ts";
+import type { StackConfig } from "../infra/config.ts";
 import { CLIENT_ROLES, ENVIRONMENT_SETTING, ROLES, type ClientRole } from "../infra/names.ts";
 import { scramSecret } from "../infra/provider/scram.ts";
 import { renderPgHba } from "../infra/render/pg-hba.ts";
@@ -31,7 +31,7 @@ import { privateFolder } from "../toolchain/paths.ts";
 import { findPrograms, run } from "../toolchain/run.ts";
 import { versions } from "../toolchain/versions.ts";
 import { createTestAuthority } from "./certificates.ts";
-import { writeServer, type TestServer } from "./server.ts";
+import { replaceFile, serverFiles, writeServer, type TestServer } from "./server.ts";
 
 /** PostgreSQL refuses to run as root; this account has no rights anywhere. */
 const NOBODY = { uid: 65_534, gid: 65_534 };
@@ -45,15 +45,37 @@ function account(): { uid: number; gid: number } | undefined {
   return process.getuid?.() === 0 ? NOBODY : undefined;
 }
 
-/** Everything of one local server, in memory where the machine has a file system there. */
-function serverFolder(name: string): string {
-  return path.join(rootFolder(), name);
+/** What is written down about a local server before anything of it exists, so that one half made is found and removed. */
+export interface LocalRecord {
+  /** Everything of the server. */
+  readonly folder: string;
+  readonly createdAt: string;
+  /** 0: never. */
+  readonly expiresAfterHours: number;
 }
 
+/** The record of a local server; undefined where there is none. */
+export function readLocalRecord(name: string): LocalRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(serverFiles(name).local, "utf8")) as LocalRecord;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Names of this user's local servers, running or not. */
+export function localServers(): string[] {
+  const stacks = path.dirname(stackFolder("any"));
+  return existsSync(stacks) ? readdirSync(stacks).filter((name) => existsSync(serverFiles(name).local)) : [];
+}
+
+const MEMORY = "/dev/shm";
+const rootIn = (place: string) => path.join(place, `aiwdb-${userInfo().uid}`);
+
+/** In memory where the machine has a file system there, and room in it now: later calls may find another answer. */
 function rootFolder(): string {
-  const memory = "/dev/shm";
-  const inMemory = existsSync(memory) && statfsSync(memory).bavail * statfsSync(memory).bsize >= MEMORY_MIN_BYTES;
-  const root = path.join(inMemory ? memory : tmpdir(), `aiwdb-${userInfo().uid}`);
+  const inMemory = existsSync(MEMORY) && statfsSync(MEMORY).bavail * statfsSync(MEMORY).bsize >= MEMORY_MIN_BYTES;
+  const root = rootIn(inMemory ? MEMORY : tmpdir());
   mkdirSync(root, { recursive: true, mode: 0o711 });
   const { uid, mode } = statSync(root);
   if (uid !== userInfo().uid || (mode & 0o022) !== 0) {
@@ -99,13 +121,29 @@ async function readable(found: { folder: string; version: string; copy: boolean 
  * Starts PostgreSQL 16 as a process of this machine, with a stack's settings, roles, rights and certificates. For machines
  * without a Docker Engine, and where starting must be quick; there is no PgBouncer.
  */
-export async function startLocalServer(name: string, report: (line: string) => void): Promise<TestServer> {
-  const config: StackConfig = { ...parseConfig(name, {}), networkSubnet: "127.0.0.0/28" }; // its gateway, the host, is 127.0.0.1
+export async function startLocalServer(settings: StackConfig, report: (line: string) => void): Promise<TestServer> {
+  const name = settings.stack;
+  if (settings.profile !== "ci") {
+    throw new StateError(`Stack "${name}" has the profile ${settings.profile}, and a server for tests needs ci.`, [
+      {
+        subject: "profile",
+        problem: "its server would let nobody into test databases",
+        remedy: "Leave it out of its settings.",
+      },
+    ]);
+  }
+  const config: StackConfig = { ...settings, networkSubnet: "127.0.0.0/28" }; // its gateway, the host, is 127.0.0.1
   const owner = account();
   const found = await programs(report);
   const postgres = await readable(found);
-  const folder = serverFolder(name);
   await stopLocalServer(name);
+  const folder = path.join(rootFolder(), name);
+  const record: LocalRecord = {
+    folder,
+    createdAt: new Date().toISOString(),
+    expiresAfterHours: config.expiresAfterHours,
+  };
+  replaceFile(serverFiles(name).local, `${JSON.stringify(record, null, 2)}\n`);
   mkdirSync(folder, { mode: 0o700 });
   if (owner) chownSync(folder, owner.uid, owner.gid);
   const bin = path.join(postgres, "bin");
@@ -117,7 +155,7 @@ export async function startLocalServer(name: string, report: (line: string) => v
   );
   report(`server ${name}: making a cluster in ${folder}`);
   const [credentials] = await Promise.all([
-    writeCertificates(name, folder, passwords, owner),
+    writeCertificates(name, folder, passwords),
     execute(
       path.join(bin, "initdb"),
       [
@@ -147,7 +185,7 @@ export async function startLocalServer(name: string, report: (line: string) => v
 
   const port = await freePort(config.postgresPort);
   const log = openSync(path.join(folder, "log"), "a", 0o600);
-  const settings = {
+  const options = {
     config_file: path.join(folder, "postgresql.conf"),
     hba_file: path.join(folder, "pg_hba.conf"),
     listen_addresses: "127.0.0.1",
@@ -159,7 +197,7 @@ export async function startLocalServer(name: string, report: (line: string) => v
   };
   const child = spawn(
     path.join(bin, "postgres"),
-    ["-D", data, ...Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
+    ["-D", data, ...Object.entries(options).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
     {
       ...as,
       detached: true,
@@ -221,11 +259,12 @@ async function writeCertificates(
   name: string,
   folder: string,
   passwords: Readonly<Record<string, string>>,
-  owner: { uid: number; gid: number } | undefined,
+  lifeMs?: number,
 ): Promise<TestServer["roles"]> {
-  const authority = await createTestAuthority(name);
+  const authority = await createTestAuthority(name, lifeMs);
+  const owner = account();
   const tls = path.join(folder, "tls");
-  mkdirSync(tls, { mode: 0o700 });
+  mkdirSync(tls, { recursive: true, mode: 0o700 });
   const server = await authority.server(`aiwdb-${name}-postgres`);
   for (const [file, text] of [
     ["ca.crt", authority.certPem],
@@ -236,11 +275,9 @@ async function writeCertificates(
     if (owner) chownSync(path.join(tls, file), owner.uid, owner.gid);
   }
   if (owner) chownSync(tls, owner.uid, owner.gid);
-  const clients = clientCertificateFolder(name);
-  rmSync(clients, { recursive: true, force: true });
-  privateFolder(clients);
+  const clients = privateFolder(clientCertificateFolder(name));
   const write = (file: string, text: string) => {
-    writeFileSync(path.join(clients, file), text, { mode: 0o600 });
+    replaceFile(path.join(clients, file), text);
     return path.join(clients, file);
   };
   const sslRootCert = write("ca.crt", authority.certPem);
@@ -293,22 +330,83 @@ function freePort(wanted: number): Promise<number> {
   return attempt(wanted).then(async (port) => port ?? ((await attempt(0)) as number));
 }
 
-/** Ends the server, if it runs, and removes its data. */
-export async function stopLocalServer(name: string): Promise<void> {
-  const folder = serverFolder(name);
-  const pidFile = path.join(folder, "data/postmaster.pid");
-  if (existsSync(pidFile)) {
-    const pid = Number(readFileSync(pidFile, "utf8").split("\n")[0]);
-    const start = processStart(pid);
-    // The number may be another process' by now; the server is the one that was started with this folder.
-    if (start !== undefined && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(`${folder}/data`)) {
-      process.kill(pid, "SIGQUIT"); // its data goes; nothing is worth a shutdown checkpoint
-      const deadline = Date.now() + STOPS_MS;
-      while (processStart(pid) === start) {
-        if (Date.now() > deadline) throw new ToolError(`PostgreSQL (process ${pid}) of server ${name} does not end.`);
-        await wait(10);
-      }
-    }
+/** Less than this left at a start, and the certificates are made anew. */
+const RENEWED_BEFORE_MS = 86_400_000;
+
+/** Whether a local server's certificates end soon, or have ended. */
+export function certificatesEndSoon(server: TestServer): boolean {
+  const { validTo } = new X509Certificate(readFileSync(server.roles.postgres.sslRootCert));
+  return new Date(validTo).getTime() - Date.now() < RENEWED_BEFORE_MS;
+}
+
+/** Gives a running local server and its clients a new authority; open connections stay. */
+export async function renewCertificates(server: TestServer, lifeMs?: number): Promise<void> {
+  const { folder } = readLocalRecord(server.name) ?? {};
+  const pid = folder && postmaster(folder);
+  if (!folder || !pid) return;
+  const passwords = Object.fromEntries(Object.entries(server.roles).map(([role, { password }]) => [role, password]));
+  await writeCertificates(server.name, folder, passwords, lifeMs);
+  process.kill(pid, "SIGHUP");
+}
+
+/** Whether a local server's process is there, whatever it answers. */
+export function isLocalServerRunning(name: string): boolean {
+  return placesOf(name).some((folder) => postmaster(folder) !== undefined);
+}
+
+/** Where a local server's files are or may be: what wrote no record was started by an earlier version. */
+function placesOf(name: string): string[] {
+  const recorded = readLocalRecord(name)?.folder;
+  return recorded ? [recorded] : [MEMORY, tmpdir()].map((place) => path.join(rootIn(place), name));
+}
+
+function postmaster(folder: string): number | undefined {
+  const file = path.join(folder, "data/postmaster.pid");
+  if (!existsSync(file)) return undefined;
+  const pid = Number(readFileSync(file, "utf8").split("\n")[0]);
+  // The number may be another process' by now; the server is the one that was started with this folder.
+  return pid > 0 && processStart(pid) !== undefined && isOf(pid, folder) ? pid : undefined;
+}
+
+function isOf(pid: number, folder: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(path.join(folder, "data"));
+  } catch {
+    return !existsSync("/proc"); // no such file system on this machine: the number has to do
   }
-  await rm(folder, { recursive: true, force: true });
+}
+
+/** The server, and what was making its cluster: neither may have written its number down yet. */
+function processesOf(folder: string): number[] {
+  const all = existsSync("/proc") ? readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)) : [];
+  const found = all.map(Number).filter((pid) => isOf(pid, folder));
+  const known = postmaster(folder);
+  return known && !found.includes(known) ? [...found, known] : found;
+}
+
+/** Ends the server, if it runs, and removes its data and its clients' certificates. */
+export async function stopLocalServer(name: string): Promise<void> {
+  for (const folder of placesOf(name)) {
+    const running = processesOf(folder);
+    for (const pid of running) signal(pid, "SIGQUIT"); // its data goes; nothing is worth a shutdown checkpoint
+    const deadline = Date.now() + STOPS_MS;
+    for (;;) {
+      const left = processesOf(folder);
+      if (left.length === 0) break;
+      if (Date.now() > deadline)
+        throw new ToolError(`PostgreSQL (process ${left.join(", ")}) of server ${name} does not end.`);
+      await wait(10);
+    }
+    await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  }
+  await rm(clientCertificateFolder(name), { recursive: true, force: true });
+  await rm(serverFiles(name).local, { force: true });
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it has just ended by itself
+  }
 }

@@ -18,6 +18,7 @@ create table testdb.clone (
   template text not null,
   state text not null check (state in ('building', 'creating', 'ready', 'taken', 'kept', 'returned', 'dropping')),
   -- Who answers for it: the number of an advisory lock its process' connection holds.
+  -- A ready one with a lease is set aside for that process, which has a connection open in it.
   lease integer,
   -- A holder without a connection of its own (command line, HTTP): its process, or a time.
   holder_pid integer,
@@ -30,7 +31,79 @@ create table testdb.clone (
   taken_at timestamptz,
   uses integer not null default 0
 );
-create index clone_ready_idx on testdb.clone (template) where state = 'ready';
+create index clone_ready_idx on testdb.clone (template) where state = 'ready' and lease is null;
+
+-- Roles belong to the server: what one test does to them, all others get. This is how they were when the registry was made.
+create table testdb.role as
+  select * from pg_catalog.pg_authid where rolname !~ '^pg_' and not starts_with(rolname, 'aiwdb_test_');
+create table testdb.role_setting as
+  select * from pg_catalog.pg_db_role_setting where setdatabase = 0;
+create table testdb.role_member as
+  select roleid, member, grantor from pg_catalog.pg_auth_members;
+
+-- Which rows of the catalogue say so; any change writes a new one.
+create function testdb.role_stamp() returns text
+  language sql stable
+as $$
+  select concat_ws(' ',
+    (select string_agg(oid || '/' || xmin::text || ctid::text, ' ' order by oid) from pg_catalog.pg_authid
+      where rolname !~ '^pg_' and not starts_with(rolname, 'aiwdb_test_')),
+    (select string_agg(setrole || '/' || xmin::text || ctid::text, ' ' order by setrole) from pg_catalog.pg_db_role_setting where setdatabase = 0),
+    (select string_agg(xmin::text || ctid::text, ' ' order by ctid) from pg_catalog.pg_auth_members))
+$$;
+create table testdb.seen_roles as select testdb.role_stamp() as stamp;
+
+-- Brings roles back to what they were, and says which were changed.
+create function testdb.restore_roles() returns void
+  language plpgsql
+as $$
+declare
+  changed name[];
+  membership record;
+begin
+  if testdb.role_stamp() = (select stamp from testdb.seen_roles) then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(7241865, 2);
+  with restored as (
+    update pg_catalog.pg_authid as now
+       set rolname = was.rolname, rolsuper = was.rolsuper, rolinherit = was.rolinherit, rolcreaterole = was.rolcreaterole,
+           rolcreatedb = was.rolcreatedb, rolcanlogin = was.rolcanlogin, rolreplication = was.rolreplication,
+           rolbypassrls = was.rolbypassrls, rolconnlimit = was.rolconnlimit, rolpassword = was.rolpassword, rolvaliduntil = was.rolvaliduntil
+      from testdb.role as was
+     where was.oid = now.oid and to_jsonb(was) is distinct from to_jsonb(now)
+    returning was.rolname
+  )
+  select array_agg(rolname) into changed from restored;
+  with removed as (
+    delete from pg_catalog.pg_db_role_setting as now
+     where setdatabase = 0
+       and not exists (select from testdb.role_setting as was where was.setrole = now.setrole and was.setconfig = now.setconfig)
+    returning setrole
+  )
+  select changed || array_agg(case when setrole = 0 then 'all' else pg_get_userbyid(setrole) end) into changed from removed;
+  with added as (
+    insert into pg_catalog.pg_db_role_setting
+    select * from testdb.role_setting as was
+     where not exists (select from pg_catalog.pg_db_role_setting as now where now.setdatabase = 0 and now.setrole = was.setrole)
+    returning setrole
+  )
+  select changed || array_agg(case when setrole = 0 then 'all' else pg_get_userbyid(setrole) end) into changed from added;
+  for membership in
+    select roleid, member, grantor from pg_catalog.pg_auth_members
+     where member in (select oid from testdb.role)
+    except select roleid, member, grantor from testdb.role_member
+  loop
+    execute format('revoke %s from %s granted by %s cascade',
+      membership.roleid::regrole, membership.member::regrole, membership.grantor::regrole);
+    changed := changed || pg_get_userbyid(membership.member);
+  end loop;
+  update testdb.seen_roles set stamp = testdb.role_stamp();
+  if cardinality(changed) > 0 then
+    raise warning 'aiwdb: a test changed roles of the whole server: %; they are as before', array_to_string(array(select distinct unnest(changed) order by 1), ', ');
+  end if;
+end
+$$;
 
 create sequence testdb.lease_id as integer cycle;
 
@@ -56,6 +129,17 @@ begin
 end
 $$;
 
+create function testdb.refuse_production() returns void
+  language plpgsql
+as $$
+begin
+  if exists (select from pg_catalog.pg_db_role_setting, unnest(setconfig) as option
+              where setrole = 0 and option = 'aiwdb.environment=production') then
+    raise exception 'This server is marked production; nothing has been done to it.' using errcode = 'AIWDB';
+  end if;
+end
+$$;
+
 -- A ready database of a template, or nothing.
 create function testdb.take(wanted text, holder integer, text_label text, text_run text)
   returns name
@@ -64,8 +148,9 @@ as $$
 declare
   found_name name;
 begin
+  perform testdb.refuse_production();
   select name into found_name from testdb.clone
-   where template = wanted and state = 'ready' limit 1 for update skip locked;
+   where template = wanted and state = 'ready' and lease is null limit 1 for update skip locked;
   if found_name is not null then
     update testdb.clone
        set state = 'taken', lease = holder, label = text_label, run = text_run, taken_at = now(), uses = uses + 1
@@ -77,17 +162,63 @@ begin
 end
 $$;
 
+-- Sets a ready database aside for a process that opens a connection in it before it asks for one; or nothing.
+create function testdb.set_aside(wanted text, holder integer) returns name
+  language plpgsql
+as $$
+declare
+  found_name name;
+begin
+  select name into found_name from testdb.clone
+   where template = wanted and state = 'ready' and lease is null limit 1 for update skip locked;
+  if found_name is not null then
+    update testdb.clone set lease = holder where name = found_name;
+  end if;
+  notify testdb;
+  return found_name;
+end
+$$;
+
+-- The one that was set aside is asked for; false if it is not there any more.
+create function testdb.take_aside(database name, holder integer, text_label text, text_run text) returns boolean
+  language plpgsql
+as $$
+declare
+  wanted text;
+begin
+  perform testdb.refuse_production();
+  update testdb.clone
+     set state = 'taken', label = text_label, run = text_run, taken_at = now(), uses = uses + 1
+   where name = database and state = 'ready' and lease = holder returning template into wanted;
+  update testdb.template set used_at = now() where key = wanted and used_at < now() - interval '1 minute';
+  return wanted is not null;
+end
+$$;
+
+-- A returned database of a template, for one who will empty it himself; or nothing.
+create function testdb.claim_returned(wanted text, holder integer) returns name
+  language sql
+as $$
+  update testdb.clone set state = 'dropping', lease = holder
+   where name = (select name from testdb.clone where template = wanted and state = 'returned' and lease is null
+                  limit 1 for update skip locked)
+  returning name
+$$;
+
 -- True if somebody will take care of it.
 create function testdb.give_back(database name, holder integer) returns boolean
   language plpgsql
 as $$
+declare
+  is_kept_up boolean := testdb.is_held(3, 0);
 begin
-  update testdb.clone set state = 'returned', lease = holder, holder_pid = null, expires_at = null where name = database and state in ('taken', 'kept');
-  if testdb.is_held(3, 0) then
-    update testdb.clone set lease = null where name = database and state = 'returned';
+  update testdb.clone
+     set state = 'returned', lease = case when is_kept_up then null else holder end, holder_pid = null, expires_at = null
+   where name = database and (state in ('taken', 'kept') or (state = 'ready' and lease = holder));
+  perform testdb.restore_roles();
+  if is_kept_up then
     notify testdb;
-    return true;
   end if;
-  return false;
+  return is_kept_up;
 end
 $$;

@@ -1,15 +1,22 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
+import { availableParallelism, hostname } from "node:os";
 import pg from "pg";
 import { ENVIRONMENT_SETTING } from "../infra/names.ts";
 import { StateError } from "../toolchain/errors.ts";
-import { adminConfig, type TestServer } from "./server.ts";
+import { adminConfig, nameOption, type TestServer } from "./server.ts";
 
 /** The database in which all processes keep account. */
 export const REGISTRY_DATABASE = "aiwdb_testdb";
 
 /** First numbers of the advisory locks in registry-schema.sql. */
 export const LOCK = { lease: 1, build: 2, keeper: 3 } as const;
+
+/**
+ * Databases one process makes or empties at the same time. More than there are cores gains nothing, and CREATE DATABASE
+ * waits for checkpoints, which are the server's one at a time.
+ */
+export const WORKERS = Math.min(4, Math.max(2, availableParallelism()));
 
 const DATABASE_MISSING = "3D000";
 const DATABASE_EXISTS = "42P04";
@@ -38,24 +45,8 @@ export interface Registry {
  * production. Read from the catalogue: a client's own settings can not pretend anything.
  */
 async function refuseForeign(client: pg.Client, server: TestServer): Promise<void> {
-  const { rows } = await client.query<{ database: string; mark: string }>(
-    `select datname as database, substring(option from '=(.*)$') as mark
-       from pg_catalog.pg_db_role_setting
-       join pg_catalog.pg_database on pg_database.oid = setdatabase
-      cross join lateral unnest(setconfig) as option
-      where setrole = 0 and option like $1`,
-    [`${ENVIRONMENT_SETTING}=%`],
-  );
-  const production = rows.filter(({ mark }) => mark === "production");
-  if (production.length > 0) {
-    throw new StateError("This server is marked production; nothing has been done to it.", [
-      {
-        subject: production.map(({ database }) => database).join(", "),
-        problem: `${ENVIRONMENT_SETTING} is "production", and tests create, empty and drop databases`,
-        remedy: "Use a server of its own: `npx aiwdb testdb start`.",
-      },
-    ]);
-  }
+  const rows = await readMarks(client);
+  refuseProduction(rows);
   const own = rows.find(({ database }) => database === server.database);
   if (own?.mark !== "test") {
     throw new StateError("This server is not marked as one for tests; nothing has been done to it.", [
@@ -68,13 +59,84 @@ async function refuseForeign(client: pg.Client, server: TestServer): Promise<voi
   }
 }
 
+interface Mark {
+  readonly database: string;
+  readonly mark: string;
+}
+
+async function readMarks(client: pg.Client): Promise<Mark[]> {
+  const { rows } = await client.query<Mark>(
+    `select datname as database, substring(option from '=(.*)$') as mark
+       from pg_catalog.pg_db_role_setting
+       join pg_catalog.pg_database on pg_database.oid = setdatabase
+      cross join lateral unnest(setconfig) as option
+      where setrole = 0 and option like $1`,
+    [`${ENVIRONMENT_SETTING}=%`],
+  );
+  return rows;
+}
+
+/** SQLSTATE of `testdb.refuse_production()`. */
+const MARKED_PRODUCTION = "AIWDB";
+
+/** The error of a take, in the user's terms. */
+export function explainTake(error: unknown): unknown {
+  const { code, message } = error as { code?: string; message: string };
+  return code === MARKED_PRODUCTION ? new StateError(message, [], { cause: error }) : error;
+}
+
+function refuseProduction(marks: readonly Mark[]): void {
+  const production = marks.filter(({ mark }) => mark === "production");
+  if (production.length === 0) return;
+  throw new StateError("This server is marked production; nothing has been done to it.", [
+    {
+      subject: production.map(({ database }) => database).join(", "),
+      problem: `${ENVIRONMENT_SETTING} is "production", and tests create, empty and drop databases`,
+      remedy: "Use a server of its own: `npx aiwdb testdb start`.",
+    },
+  ]);
+}
+
+/**
+ * Refuses to have a server removed that is marked production; one that does not answer has no mark to read.
+ *
+ * @throws StateError when it is marked so
+ */
+export async function refuseRemoval(server: TestServer): Promise<void> {
+  const client = new pg.Client({ ...adminConfig(server, "postgres"), connectionTimeoutMillis: 3_000 });
+  client.on("error", () => {});
+  let marks: Mark[];
+  try {
+    await client.connect();
+    marks = await readMarks(client);
+  } catch {
+    return;
+  } finally {
+    client.end().catch(() => {}); // not awaited: after a refusal inside TLS it never settles
+  }
+  refuseProduction(marks);
+}
+
+/**
+ * Every commit of the registry reaches the operating system before it is answered, against the server's setting: a crash of
+ * one backend makes the server forget what lies in its own memory, and a database that was handed out would be ready
+ * again. Costs a write without a sync. https://www.postgresql.org/docs/16/wal-async-commit.html
+ *
+ * Nobody waits for ever for a database somebody else has locked.
+ */
+const SESSION_OPTIONS = "-c synchronous_commit=on -c lock_timeout=10s";
+
 async function connectAdmin(server: TestServer, database: string): Promise<pg.Client> {
   // `aiwdb testdb list` shows it as the holder.
   const client = new pg.Client({
     ...adminConfig(server, database),
     application_name: `process ${process.pid} on ${hostname()}`,
+    options: SESSION_OPTIONS,
   });
   client.on("error", () => {}); // a lost connection shows at the next statement
+  client.on("notice", ({ message = "" }) => {
+    if (message.startsWith("aiwdb: ")) process.stderr.write(`${message}\n`);
+  });
   try {
     await client.connect();
     await refuseForeign(client, server);
@@ -85,16 +147,47 @@ async function connectAdmin(server: TestServer, database: string): Promise<pg.Cl
   }
 }
 
+/** The server for tests does not answer: it is gone, or will answer in a moment. */
+export class UnreachableError extends StateError {}
+
+/** What Node says of the server's certificate, and the server of the client's. */
+const CERTIFICATE_EXPIRED = new Set(["CERT_HAS_EXPIRED", "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED"]);
+const UNREACHABLE = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ENOENT",
+  "28P01",
+  "28000",
+  "57P01",
+  "57P02",
+  "57P03",
+]);
+
 function explainUnreachable(server: TestServer, error: unknown): unknown {
-  const { code } = error as { code?: string };
-  if (!["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "28P01", "28000", "ENOENT"].includes(code ?? "")) return error;
-  return new StateError(
+  const { code = "", message } = error as { code?: string; message: string };
+  const subject = `${server.direct.host}:${server.direct.port}`;
+  if (CERTIFICATE_EXPIRED.has(code)) {
+    const remedy =
+      server.engine === "local"
+        ? `Renew them: \`npx aiwdb testdb start${nameOption(server.name)}\`. What is in it stays.`
+        : `Renew them: \`npx aiwdb up --stack ${server.name}\`.`;
+    return new StateError(
+      `The certificates of the server for tests "${server.name}" have expired.`,
+      [{ subject, problem: message, remedy }],
+      { cause: error },
+    );
+  }
+  // Of node-postgres itself: a connection that was closed while it was being opened has no code.
+  if (!UNREACHABLE.has(code) && !/Connection terminated|timeout expired/.test(message)) return error;
+  return new UnreachableError(
     `The server for tests "${server.name}" does not answer.`,
     [
       {
-        subject: `${server.direct.host}:${server.direct.port}`,
-        problem: (error as Error).message,
-        remedy: `Start it again: \`npx aiwdb testdb start --name ${server.name}\`. What was in it is gone.`,
+        subject,
+        problem: message,
+        remedy: `Start it again: \`npx aiwdb testdb start${nameOption(server.name)}\`. If it is gone, so is what was in it.`,
       },
     ],
     { cause: error },
@@ -122,17 +215,32 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
   return connectAdmin(server, REGISTRY_DATABASE);
 }
 
-async function ensureSchema(client: pg.Client): Promise<void> {
+async function ensureSchema(client: pg.Client, server: TestServer): Promise<void> {
+  const schema = readFileSync(new URL("registry-schema.sql", import.meta.url), "utf8");
+  const version = createHash("sha256").update(schema).digest("hex").slice(0, 16);
   // Not to_regclass: behind the lock below it would answer from what this session remembers.
-  const look = "select exists (select from pg_catalog.pg_namespace where nspname = 'testdb') as present";
-  const { rows } = await client.query<{ present: boolean }>(look);
-  if (rows[0]?.present) return;
-  await client.query("begin; select pg_advisory_xact_lock(7241865, 1)");
-  const again = await client.query<{ present: boolean }>(look);
-  if (!again.rows[0]?.present) {
-    await client.query(readFileSync(new URL("registry-schema.sql", import.meta.url), "utf8"));
+  const look = async () => {
+    const { rows } = await client.query<{ version: string | null }>(
+      "select obj_description(oid, 'pg_namespace') as version from pg_catalog.pg_namespace where nspname = 'testdb'",
+    );
+    return rows[0];
+  };
+  let found = await look();
+  if (!found) {
+    await client.query("begin; select pg_advisory_xact_lock(7241865, 1)");
+    found = await look();
+    if (!found) await client.query(`${schema}; comment on schema testdb is '${version}'`);
+    await client.query("commit");
   }
-  await client.query("commit");
+  if (found && found.version !== version) {
+    throw new StateError(`The server for tests "${server.name}" was started by another version of this package.`, [
+      {
+        subject: REGISTRY_DATABASE,
+        problem: "its tables and functions are not this version's",
+        remedy: `Make it anew, with nothing in it: \`npx aiwdb testdb stop${nameOption(server.name)}\`, then \`start\`.`,
+      },
+    ]);
+  }
 }
 
 /**
@@ -144,12 +252,13 @@ export async function openRegistry(server: TestServer): Promise<Registry> {
   const client = await connectRegistry(server);
   let open = true;
   try {
-    await ensureSchema(client);
+    await ensureSchema(client, server);
     const { rows } = await client.query<{ lease: number }>("select testdb.open_lease() as lease");
     client.on("end", () => (open = false));
     const workers = new pg.Pool({
       ...adminConfig(server, REGISTRY_DATABASE),
-      max: 4,
+      options: SESSION_OPTIONS,
+      max: WORKERS + 2,
       idleTimeoutMillis: 10_000,
       allowExitOnIdle: true,
     });

@@ -12,6 +12,9 @@ export const DEFAULT_SERVER = "ci-local";
 /** Which server to use: the name of one, as `aiwdb testdb start --name` gave it. */
 export const SERVER_VARIABLE = "AIWDB_TESTDB_SERVER";
 
+/** `container` or `local`: how a server is started where none runs. Default: container. */
+export const ENGINE_VARIABLE = "AIWDB_TESTDB_ENGINE";
+
 /** Directly to PostgreSQL, or through PgBouncer in transaction mode. */
 export type TestMode = "direct" | "transaction";
 
@@ -47,19 +50,36 @@ export function serverFiles(name: string) {
   const folder = stackFolder(name);
   return {
     description: path.join(folder, "testdb.json"),
+    /** Where a local server's files are, written before there are any. */
+    local: path.join(folder, "testdb-local.json"),
     socket: path.join(folder, "testdb.sock"),
     token: path.join(folder, "testdb.token"),
+    port: path.join(folder, "testdb.port"),
     log: path.join(folder, "testdb.log"),
   } as const;
 }
 
+/** Held by whoever starts or stops a server: two at once would remove each other's. */
+export function serverLock(name: string): string {
+  return path.join(stackFolder(name), "testdb.lock");
+}
+
 /** Makes a server known to every process of this user. */
 export function writeServer(server: TestServer): void {
-  const { description } = serverFiles(server.name);
-  mkdirSync(path.dirname(description), { recursive: true, mode: 0o700 });
-  const temporary = `${description}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${JSON.stringify(server, null, 2)}\n`, { mode: 0o600 });
-  renameSync(temporary, description);
+  replaceFile(serverFiles(server.name).description, `${JSON.stringify(server, null, 2)}\n`);
+}
+
+/** Writes a file that only this user may read; who reads it meanwhile gets the old text or the new one. */
+export function replaceFile(file: string, text: string): void {
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.${process.pid}.tmp`;
+  writeFileSync(temporary, text, { mode: 0o600 });
+  renameSync(temporary, file);
+}
+
+/** ` --name …` for a command that is printed, where the server is not the one a command without it would mean. */
+export function nameOption(name: string): string {
+  return name === DEFAULT_SERVER ? "" : ` --name ${name}`;
 }
 
 /** Forgets a server that is gone. */
@@ -79,7 +99,7 @@ export function readServer(name: string = process.env[SERVER_VARIABLE] || DEFAUL
       {
         subject: name,
         problem: "was not started by this user on this machine",
-        remedy: `Start it: \`npx aiwdb testdb start${name === DEFAULT_SERVER ? "" : ` --name ${name}`}\`.`,
+        remedy: `Start it: \`npx aiwdb testdb start${nameOption(name)}\`.`,
       },
     ]);
   }

@@ -2,13 +2,7 @@ import { hostname } from "node:os";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../infra/names.ts";
 import { processStart } from "../toolchain/lock.ts";
 import { disclaim, dropClone } from "./clones.ts";
-import type { Registry } from "./registry.ts";
-
-/** What a sweep removed. */
-export interface Swept {
-  readonly name: string;
-  readonly why: string;
-}
+import { LOCK, type Registry } from "./registry.ts";
 
 /** A template nobody has asked for this long is removed; the next use builds it again. */
 const TEMPLATE_UNUSED = "60 minutes";
@@ -19,15 +13,17 @@ const READY_UNUSED = "5 minutes";
  * Removes what nobody answers for any more: databases of processes that ended, kept ones whose time is over, half-built ones,
  * old templates, and databases that no line of the registry knows. Any process may do it at any time, also several at once.
  */
-export async function sweep(registry: Registry): Promise<Swept[]> {
-  const { query, lease } = registry;
-  const swept: Swept[] = [];
+export async function sweep(
+  registry: Registry,
+  removed: (name: string, why: string) => void = () => {},
+): Promise<void> {
+  const { query, workers, lease } = registry;
   const failures: unknown[] = [];
   // One that cannot be removed keeps no other from it; the next sweep tries it again.
   const remove = async (name: string, why: string) => {
     try {
       await dropClone(registry, name);
-      swept.push({ name, why });
+      removed(name, why);
     } catch (error) {
       failures.push(error);
       await disclaim(registry, name);
@@ -35,11 +31,12 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
   };
 
   await endDeadHolders(registry);
+  await query("select testdb.restore_roles()");
   // What is claimed here under a living lease is not claimed by another sweep.
   const { rows: claimed } = await query<{ name: string; why: string }>(
     `with gone as (
       select name, case
-          when state = 'ready' then 'its template is not used any more'
+          when state = 'ready' and lease is null then 'its template is not used any more'
           when state = 'kept' or expires_at < now() then 'its time is over'
           when state = 'returned' then 'was returned'
           else 'its process has ended'
@@ -53,7 +50,9 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
           -- A keeper empties these or drops them itself.
           or (state = 'returned' and (template not in (select key from testdb.template) or not testdb.is_held(3, 0))
               and (lease is null or not testdb.is_held(1, lease)))
-          or (state = 'ready' and not exists (select from testdb.template where key = clone.template and used_at > now() - interval '${READY_UNUSED}'))
+          -- Set aside by a process that ended: nobody has used it, but its session may still be open.
+          or (state = 'ready' and lease is not null and not testdb.is_held(1, lease))
+          or (state = 'ready' and lease is null and not exists (select from testdb.template where key = clone.template and used_at > now() - interval '${READY_UNUSED}'))
          for update skip locked
     )
     update testdb.clone set state = 'dropping', lease = $1, expires_at = null from gone where clone.name = gone.name
@@ -75,8 +74,14 @@ export async function sweep(registry: Registry): Promise<Swept[]> {
         and not exists (select from testdb.template where database = datname)`,
   );
   for (const { name } of unknown) await remove(name, "nobody knows it");
+  const { rows: owners } = await query<{ name: string }>(
+    `select rolname as name from pg_catalog.pg_roles
+      where starts_with(rolname, '${TEST_DATABASE_PREFIX}') and not exists (select from testdb.clone where name = rolname)`,
+  );
+  for (const { name } of owners) {
+    await workers.query(`drop role if exists "${name}"`).catch((error: unknown) => failures.push(error));
+  }
   if (failures.length > 0) throw failures[0];
-  return swept;
 }
 
 /** Holders without a connection of their own are processes of this machine, or have a time. */
@@ -92,4 +97,34 @@ async function endDeadHolders({ query }: Registry): Promise<void> {
       [dead],
     );
   }
+}
+
+/** How often a process looks whether somebody keeps the server's pool. */
+const UNKEPT_EVERY_MS = 5_000;
+
+/**
+ * Sweeps for as long as the registry is open and no keeper is there to do it: at once, then every few seconds. Keeps no
+ * process alive.
+ */
+export function sweepUnkept(registry: Registry): void {
+  let atWork = false;
+  const look = async () => {
+    if (!registry.isOpen()) {
+      clearInterval(timer);
+      return;
+    }
+    if (atWork) return;
+    atWork = true;
+    try {
+      const { rows } = await registry.query<{ kept: boolean }>("select testdb.is_held($1, 0) as kept", [LOCK.keeper]);
+      if (!rows[0]?.kept) await sweep(registry);
+    } catch {
+      // The connection shows it to those who wait for it; what could not be removed is tried again.
+    } finally {
+      atWork = false;
+    }
+  };
+  const timer = setInterval(() => void look(), UNKEPT_EVERY_MS);
+  timer.unref();
+  void look();
 }

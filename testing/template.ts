@@ -11,6 +11,7 @@ import { baselineStatements } from "../infra/provider/resources/database-baselin
 import { messageOf, StateError, UserError } from "../toolchain/errors.ts";
 import { databaseRights, endSessions } from "./clones.ts";
 import { takeFingerprint } from "./reset.ts";
+import { defaultPrivileges } from "./owners.ts";
 import { LOCK, type Registry } from "./registry.ts";
 import { adminConfig, connectionTo, pgConfig, type TestServer } from "./server.ts";
 
@@ -164,7 +165,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
         create extension pg_stat_statements schema public;
         ${baselineStatements(draft, ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES)}
         ${databaseRights(draft)}
-        ${DEFAULT_PRIVILEGES}`);
+        ${defaultPrivileges(ROLES.owner)}`);
     });
     await inDatabase(
       pgConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"),
@@ -237,12 +238,6 @@ async function seedWith(seed: SeedFunction, owner: pg.Client): Promise<void> {
     );
   }
 }
-
-/** As infra/database.ts grants them; test/integration/testdb-template.test.ts compares a clone with the stack's database. */
-const DEFAULT_PRIVILEGES = `
-  alter default privileges for role ${ROLES.owner} in schema public grant select, insert, update, delete on tables to ${ROLES.app};
-  alter default privileges for role ${ROLES.owner} in schema public grant usage, select on sequences to ${ROLES.app};
-  alter default privileges for role ${ROLES.owner} in schema public grant select on tables to ${ROLES.readonly};`;
 
 async function inDatabase<T>(config: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client(config);

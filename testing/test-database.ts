@@ -3,11 +3,14 @@ import pg from "pg";
 import { libpqEnvironment, libpqUrl } from "../cli/stack/libpq.ts";
 import { type ClientRole, ROLES } from "../infra/names.ts";
 import type { Connection } from "../infra/provider/connection.ts";
-import { StateError } from "../toolchain/errors.ts";
-import { createClone, dropClone, endSessions, recreateClone } from "./clones.ts";
-import { openRegistry, type Registry } from "./registry.ts";
+import { StateError, UsageError } from "../toolchain/errors.ts";
+import { dropClone, endSessions, recreateClone } from "./clones.ts";
+import { giveOwner, ownerConnection } from "./owners.ts";
+import { explainTake, openRegistry, type Registry } from "./registry.ts";
 import { type Fingerprint, resetDatabase } from "./reset.ts";
-import { adminConfig, connectionTo, pgConfig, readServer, type TestMode } from "./server.ts";
+import { adminConfig, connectionTo, nameOption, pgConfig, readServer, type TestMode } from "./server.ts";
+import { sweepUnkept } from "./sweep.ts";
+import { takeDatabase, type Holder } from "./takes.ts";
 import {
   ensureTemplate,
   readSource,
@@ -28,10 +31,15 @@ export const KEEP_SEC = 30 * 60;
 export interface TestDatabaseOptions extends TemplateSource {
   /** Name of the server. @default the one of AIWDB_TESTDB_SERVER, else ci-local */
   readonly server?: string | undefined;
-  /** Role of `url`, `config`, `env` and `client`. @default app_user */
+  /** Role of `url`, `config`, `env` and `client`. @default app_user, or the database's own owner */
   readonly role?: ClientRole | undefined;
   /** Directly to PostgreSQL, or through PgBouncer in transaction mode. @default direct */
   readonly mode?: TestMode | undefined;
+  /**
+   * A login role of its own, named like the database, that owns it and everything in it, and may connect nowhere else. For
+   * tests that make objects. Takes longer than one of the common owner's. @default false
+   */
+  readonly owner?: boolean | undefined;
   /** Who has it, for `aiwdb testdb list`: the test's name. */
   readonly label?: string | undefined;
   /** Hand it out with an open connection, in `client`. @default false */
@@ -72,6 +80,10 @@ interface Process {
   readonly registry: Registry;
   /** Databases this process has; while there are some, the connection keeps the process alive. */
   held: number;
+  /** Prepared for the next one who asks, by template, role and mode. */
+  readonly ahead: Map<string, Promise<Ahead | undefined>>;
+  /** Of which kinds this process has taken one with a connection. */
+  readonly connects: Set<string>;
 }
 
 const processes = new Map<string, Promise<Process>>();
@@ -89,7 +101,10 @@ async function processOf(name: string | undefined): Promise<Process> {
     if (processes.get(server.name) === known) processes.delete(server.name);
     return processOf(name);
   }
-  const opening = openRegistry(server).then((registry) => ({ registry, held: 0 }));
+  const opening = openRegistry(server).then((registry) => {
+    sweepUnkept(registry);
+    return { registry, held: 0, ahead: new Map(), connects: new Set<string>() };
+  });
   processes.set(server.name, opening);
   opening.catch(() => processes.delete(server.name));
   return opening;
@@ -97,13 +112,19 @@ async function processOf(name: string | undefined): Promise<Process> {
 
 function hold(owner: Process): void {
   owner.held += 1;
-  if (owner.held === 1) (owner.registry.client as unknown as { ref(): void }).ref();
+  if (owner.held === 1) setAlive(owner.registry.client, true);
 }
 
 function release(owner: Process): void {
   owner.held -= 1;
   // A script that has given everything back may end without closing anything.
-  if (owner.held === 0) (owner.registry.client as unknown as { unref(): void }).unref();
+  if (owner.held === 0) setAlive(owner.registry.client, false);
+}
+
+/** Whether an open connection keeps the process alive. */
+function setAlive(client: pg.Client, isAlive: boolean): void {
+  const { ref, unref } = client as unknown as { ref(): void; unref(): void };
+  (isAlive ? ref : unref).call(client);
 }
 
 /** Migrations are read once per process: a suite's files do not change while it runs. */
@@ -131,24 +152,101 @@ async function templateOf(registry: Registry, source: ReadSource): Promise<Templ
 
 const TEMPLATE_GONE = "3D000";
 
-async function take(registry: Registry, source: ReadSource, label: string): Promise<string> {
-  const run = process.env[RUN_VARIABLE] ?? "";
+async function take(registry: Registry, source: ReadSource, holder: Holder): Promise<string> {
   for (let attempt = 1; ; attempt++) {
     const template = await templateOf(registry, source);
-    const { rows } = await registry.query<{ name: string | null }>({
-      name: "testdb-take",
-      text: "select testdb.take($1, $2, $3, $4) as name",
-      values: [template.key, registry.lease, label, run],
-    });
-    if (rows[0]?.name) return rows[0].name;
     try {
-      return await createClone(registry, template, "taken", { label, run });
+      return await takeDatabase(registry, template, holder);
     } catch (error) {
       // Nobody used the template for so long that it was removed since this process looked.
       if ((error as { code?: string }).code !== TEMPLATE_GONE || attempt > 1) throw error;
       templates.get(registry)?.delete(source.key);
     }
   }
+}
+
+interface Ahead {
+  readonly name: string;
+  readonly client: pg.Client;
+}
+
+/** A database with a connection open in it, that was prepared since the last one was taken; undefined where there is none. */
+async function takeAhead(
+  { registry, ahead }: Process,
+  kind: string,
+  { label, run }: Holder,
+): Promise<Ahead | undefined> {
+  const pending = ahead.get(kind);
+  ahead.delete(kind); // before anything is waited for: it is one taker's
+  const prepared = await pending;
+  if (!prepared) return undefined;
+  try {
+    const { rows } = await registry.query<{ taken: boolean }>({
+      name: "testdb-take-aside",
+      text: "select testdb.take_aside($1, $2, $3, $4) as taken",
+      values: [prepared.name, registry.lease, label, run],
+    });
+    if (rows[0]?.taken && isUsable(prepared.client)) {
+      setAlive(prepared.client, true);
+      return prepared;
+    }
+  } catch (error) {
+    throw explainTake(error);
+  }
+  prepared.client.end().catch(() => {});
+  await giveBack(registry, prepared.name);
+  return undefined;
+}
+
+/**
+ * Sets the next database aside and opens its connection, while the test is at work. Not for the first one of a process: many
+ * take no second. It is ready in the registry's eyes, and goes with this process.
+ */
+function lookAhead(owner: Process, kind: string, template: Template, role: ClientRole, mode: TestMode): void {
+  const { registry, ahead } = owner;
+  if (ahead.has(kind)) return;
+  const first = !owner.connects.has(kind);
+  owner.connects.add(kind);
+  if (first) return;
+  const prepare = async (): Promise<Ahead | undefined> => {
+    const { rows } = await registry.query<{ name: string | null }>({
+      name: "testdb-set-aside",
+      text: "select testdb.set_aside($1, $2) as name",
+      values: [template.key, registry.lease],
+    });
+    const name = rows[0]?.name;
+    if (!name) return undefined;
+    const client = new pg.Client(pgConfig(connectionTo(registry.server, name, role, mode), "test"));
+    client.on("error", () => {}); // seen when it is asked for
+    try {
+      await client.connect();
+      setAlive(client, false); // keeps no process alive that asks for no other
+      return { name, client };
+    } catch {
+      client.end().catch(() => {});
+      await giveBack(registry, name);
+      return undefined;
+    }
+  };
+  ahead.set(
+    kind,
+    prepare().catch(() => undefined),
+  );
+}
+
+function isUsable(client: pg.Client): boolean {
+  const { _ending, _queryable } = client as unknown as { _ending: boolean; _queryable: boolean };
+  return _queryable && !_ending;
+}
+
+/** A database this process has goes back into the pool, or is dropped where nobody keeps one. */
+async function giveBack(registry: Registry, name: string): Promise<void> {
+  const { rows } = await registry.query<{ cared: boolean }>({
+    name: "testdb-give-back",
+    text: "select testdb.give_back($1, $2) as cared",
+    values: [name, registry.lease],
+  });
+  if (!rows[0]?.cared) await dropClone(registry, name);
 }
 
 /**
@@ -166,16 +264,40 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
   hold(owner);
   try {
     const { registry } = owner;
-    connectionTo(registry.server, "", options.role ?? ROLES.app, options.mode ?? "direct"); // refuses what there is no way to, before anything is taken
+    refuseUnreachable(registry, options);
+    const { role = ROLES.app, mode = "direct", connect = false } = options;
     const source = sourceOf(registry, options);
-    const name = await take(registry, source, options.label ?? "");
-    const database = new Taken(owner, name, source, options);
-    if (options.connect) await database.open();
+    const holder = { label: options.label ?? "", run: process.env[RUN_VARIABLE] ?? "" };
+    const kind = [source.key, role, mode].join(" ");
+    const prepares = connect && !options.owner;
+    const ahead = prepares ? await takeAhead(owner, kind, holder) : undefined;
+    const database = new Taken(owner, ahead?.name ?? (await take(registry, source, holder)), source, options);
+    if (options.owner) await database.own();
+    if (connect) await database.open(ahead?.client);
+    if (prepares) lookAhead(owner, kind, await templateOf(registry, source), role, mode);
     return database;
   } catch (error) {
     release(owner);
     throw error;
   }
+}
+
+/** @throws UsageError for what there is no way to, before anything is taken */
+function refuseUnreachable({ server }: Registry, options: TestDatabaseOptions): void {
+  refuseOwnersRole(options);
+  connectionTo(server, "", options.role ?? ROLES.app, options.mode ?? "direct");
+}
+
+/** @throws UsageError when an owner of its own is asked for, and another way in at the same time */
+export function refuseOwnersRole({ owner, role, mode }: Pick<TestDatabaseOptions, "owner" | "role" | "mode">): void {
+  if (!owner || ((role === undefined || role === ROLES.app) && (mode === undefined || mode === "direct"))) return;
+  throw new UsageError("A database with an owner of its own is handed out as that owner's, directly.", [
+    {
+      subject: "owner",
+      problem: "leaves no other role or mode",
+      remedy: "Leave them out, and use `as()` for other roles.",
+    },
+  ]);
 }
 
 class Taken implements TestDatabase {
@@ -185,6 +307,7 @@ class Taken implements TestDatabase {
   readonly #role: ClientRole;
   readonly #mode: TestMode;
   readonly #source: ReadSource;
+  #password: string | undefined;
   #clients: pg.Client[] = [];
   #admin: pg.Client | undefined;
   #connection: TestConnection | undefined;
@@ -198,7 +321,22 @@ class Taken implements TestDatabase {
     this.#mode = options.mode ?? "direct";
   }
 
-  async open(): Promise<void> {
+  /** Hands it over to a role of its own. */
+  async own(): Promise<void> {
+    try {
+      this.#password = await giveOwner(this.#owner.registry, this.name, this.#password);
+    } catch (error) {
+      await this.#giveBack();
+      throw error;
+    }
+  }
+
+  async open(prepared?: pg.Client): Promise<void> {
+    if (prepared) {
+      this.#clients.push(prepared);
+      this.client = prepared;
+      return;
+    }
     try {
       this.client = await this.connect();
     } catch (error) {
@@ -208,7 +346,10 @@ class Taken implements TestDatabase {
   }
 
   #default(): TestConnection {
-    this.#connection ??= this.as(this.#role, this.#mode);
+    this.#connection ??=
+      this.#password === undefined
+        ? this.as(this.#role, this.#mode)
+        : describe(ownerConnection(this.#owner.registry.server, this.name, this.#password));
     return this.#connection;
   }
   get url(): string {
@@ -225,8 +366,9 @@ class Taken implements TestDatabase {
     return describe(connectionTo(this.#owner.registry.server, this.name, role, mode));
   }
 
-  async connect(role: ClientRole = this.#role, mode?: TestMode): Promise<pg.Client> {
-    const client = new pg.Client(this.as(role, mode).config);
+  async connect(role?: ClientRole, mode?: TestMode): Promise<pg.Client> {
+    const way = role === undefined && mode === undefined ? this.#default() : this.as(role ?? this.#role, mode);
+    const client = new pg.Client(way.config);
     client.on("error", () => {}); // ended with its database, or seen at its next statement
     await client.connect();
     this.#clients.push(client);
@@ -246,11 +388,13 @@ class Taken implements TestDatabase {
     // Others may hold locks, or write while this looks.
     const own = [...this.#clients, this.#admin].map((client) => (client as unknown as { processID: number }).processID);
     await endSessions(registry, this.name, own);
-    if (rows[0] && (await resetDatabase(this.#admin, rows[0].fingerprint))) return;
+    // One with an owner of its own is not as the template was even before.
+    if (rows[0] && this.#password === undefined && (await resetDatabase(this.#admin, rows[0].fingerprint))) return;
     const reopen = this.client !== undefined;
     await this.#closeClients();
     await endSessions(registry, this.name);
     await recreateClone(registry, this.name, template);
+    if (this.#password !== undefined) await this.own();
     if (reopen) await this.open();
   }
 
@@ -273,8 +417,9 @@ class Taken implements TestDatabase {
       release(this.#owner);
     })();
     await this.#gone;
+    const which = `${this.name}${nameOption(this.#owner.registry.server.name)}`;
     process.stderr.write(
-      `\nTest database ${this.name} is kept for ${Math.round(seconds / 60)} minutes (${reason}). Connect:\n  npx aiwdb testdb psql ${this.name}\nDrop it:\n  npx aiwdb testdb drop ${this.name}\n`,
+      `\nTest database ${this.name} is kept for ${Math.round(seconds / 60)} minutes (${reason}). Connect:\n  npx aiwdb testdb psql ${which}\nDrop it:\n  npx aiwdb testdb drop ${which}\n`,
     );
   }
 
@@ -298,12 +443,7 @@ class Taken implements TestDatabase {
     await this.#closeClients();
     const { registry } = this.#owner;
     if (!registry.isOpen()) throw lost(this.name);
-    const { rows } = await registry.query<{ cared: boolean }>({
-      name: "testdb-give-back",
-      text: "select testdb.give_back($1, $2) as cared",
-      values: [this.name, registry.lease],
-    });
-    if (!rows[0]?.cared) await dropClone(registry, this.name);
+    await giveBack(registry, this.name);
   }
 }
 
@@ -351,6 +491,9 @@ export async function closeTestDatabases(): Promise<void> {
   const open = [...processes.values()];
   processes.clear();
   for (const opened of await Promise.allSettled(open)) {
-    if (opened.status === "fulfilled") await opened.value.registry.close();
+    if (opened.status === "rejected") continue;
+    const { registry, ahead } = opened.value;
+    for (const prepared of await Promise.all(ahead.values())) await prepared?.client.end().catch(() => {});
+    await registry.close();
   }
 }

@@ -1,41 +1,54 @@
 import { listDatabases, closeHolders } from "./holders.ts";
 import { leakReport } from "./leaks.ts";
-import { openRegistry } from "./registry.ts";
-import { DEFAULT_SERVER, readServer, SERVER_VARIABLE } from "./server.ts";
-import { ensureTemplate, readSource } from "./template.ts";
+import { DEFAULT_SERVER, ENGINE_VARIABLE, nameOption, SERVER_VARIABLE } from "./server.ts";
+import type { TemplateSource } from "./template.ts";
 import { newRun, RUN_VARIABLE } from "./test-database.ts";
 import { createOutput } from "../cli/output.ts";
-import { startServer, stopServer } from "../cli/commands/testdb/server-process.ts";
+import { parseEngine, startServer, stopServer } from "../cli/commands/testdb/server-process.ts";
 
-/** `container` or `local`: how a server is started where none runs. Default: container. */
-export const ENGINE_VARIABLE = "AIWDB_TESTDB_ENGINE";
+/**
+ * vitest's `globalSetup` for a suite with migrations or a seed of its own, from a file of the suite's:
+ *
+ * ```ts
+ * export default setupWith({ migrationsFolder: "db/migrations", seed: "test/seed.sql" });
+ * ```
+ */
+export function setupWith(source: TemplateSource): () => Promise<() => Promise<void>> {
+  return () => setUp(source);
+}
 
 /**
  * vitest's `globalSetup`: a server where none runs, the template of the migrations as they are, so that the error of a
  * broken one comes once and first, and a report of what was not given back at the end. A server that was started here is
- * stopped here.
+ * stopped here, unless a failed test's database is kept in it.
  */
-export default async function setup(): Promise<() => Promise<void>> {
+export default function setup(): Promise<() => Promise<void>> {
+  return setUp({});
+}
+
+async function setUp(source: TemplateSource): Promise<() => Promise<void>> {
   const name = process.env[SERVER_VARIABLE] || DEFAULT_SERVER;
   const run = process.env[RUN_VARIABLE] || newRun();
   // Workers are started later and inherit both.
   process.env[SERVER_VARIABLE] = name;
   process.env[RUN_VARIABLE] = run;
   const output = createOutput({ json: false });
-  const engine = process.env[ENGINE_VARIABLE] === "local" ? "local" : undefined;
-  const { created } = await startServer(name, output, { engine });
-  const registry = await openRegistry(readServer(name));
-  try {
-    await ensureTemplate(registry, readSource(registry.server, {}), output.progress);
-  } finally {
-    await registry.close();
-  }
+  const engine = parseEngine(process.env[ENGINE_VARIABLE] ?? "", ENGINE_VARIABLE);
+  const { created } = await startServer(name, output, { engine, source, stopOnFailure: true });
   return async () => {
+    let kept: string[] = [];
     try {
-      for (const line of leakReport(await listDatabases(name), run)) output.warn(line);
+      const databases = await listDatabases(name);
+      kept = databases.filter(({ state }) => state === "kept").map((database) => database.name);
+      for (const line of leakReport(databases, run)) output.warn(line);
     } finally {
       await closeHolders();
-      if (created) await stopServer(name, output);
+      if (created && kept.length === 0) await stopServer(name, output);
+    }
+    if (created && kept.length > 0) {
+      output.warn(
+        `the server for tests goes on, as ${kept.join(", ")} ${kept.length === 1 ? "is" : "are"} kept; stop it: npx aiwdb testdb stop${nameOption(name)}`,
+      );
     }
   };
 }

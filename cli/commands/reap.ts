@@ -5,14 +5,14 @@ import { spawn } from "node:child_process";
 import { defineCommand } from "citty";
 import { ephemeralKind } from "../../infra/config.ts";
 import { EXPIRY_LABEL, STACK_LABEL } from "../../infra/names.ts";
-import { forgetServer } from "../../testing/server.ts";
+import { localServers, readLocalRecord } from "../../testing/local-server.ts";
+import { serverFiles } from "../../testing/server.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { ToolError, type Problem } from "../../toolchain/errors.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 import { createOutput } from "../output.ts";
 import { stateFile } from "../stack/backend.ts";
-import { readStackConfig } from "../stack/settings-file.ts";
 
 export const examples = ["aiwdb reap --dry-run", "aiwdb reap   # from cron or at the start of a CI job"];
 
@@ -21,6 +21,8 @@ export interface Expiry {
   readonly stack: string;
   readonly createdAt: Date;
   readonly expiresAt: Date;
+  /** Run as a process of this machine, without a stack's containers. */
+  readonly isLocalServer?: boolean;
 }
 
 /**
@@ -46,31 +48,32 @@ export default defineCommand({
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
-    const all = await ephemeralStacks();
+    const all = await ephemeralStacks(output.warn);
     const due = expired(all, new Date());
     const problems: Problem[] = [];
+    const removed: string[] = [];
     for (const { stack, expiresAt } of due) {
-      output.text(`${stack}: expired ${expiresAt.toISOString()}${args["dry-run"] ? "" : ", removing"}`);
-      if (args["dry-run"]) continue;
-      const failure = await remove(stack);
-      if (failure === undefined) forgetServer(stack);
+      if (args["dry-run"]) {
+        output.text(`${stack}: expired ${expiresAt.toISOString()}`);
+        continue;
+      }
+      // Others may have been removed for minutes meanwhile, and this one made anew.
+      const still = expired(await ephemeralStacks(() => {}), new Date()).filter((each) => each.stack === stack);
+      if (still.length === 0) continue;
+      output.text(`${stack}: expired ${expiresAt.toISOString()}, removing`);
+      const failure = await remove(stack, still);
+      if (failure === undefined) removed.push(stack);
       else problems.push({ subject: stack, problem: failure });
     }
     if (due.length === 0)
       output.text(`nothing to remove; ${all.length} stack${all.length === 1 ? "" : "s"} may expire later`);
-    output.json({
-      removed: args["dry-run"]
-        ? []
-        : due.map(({ stack }) => stack).filter((stack) => !problems.some(({ subject }) => subject === stack)),
-      due,
-      all,
-    });
+    output.json({ removed, due, all });
     if (problems.length > 0) throw new ToolError("Some stacks could not be removed:", problems);
   },
 });
 
-/** Stacks with objects on the engine, and stacks that only have a state. */
-async function ephemeralStacks(): Promise<Expiry[]> {
+/** Stacks with objects on the engine, stacks that only have a state, and servers for tests that are processes. */
+async function ephemeralStacks(warn: (line: string) => void): Promise<Expiry[]> {
   const found = new Map<string, Expiry>();
   const engine = await findEngine();
   if (engine) {
@@ -86,36 +89,70 @@ async function ephemeralStacks(): Promise<Expiry[]> {
     for (const file of readdirSync(folder)) {
       const stack = /^(.+)\.json$/.exec(file)?.[1];
       if (!stack || !ephemeralKind(stack) || found.has(stack)) continue;
-      const createdAt = lastUpdate(path.join(folder, file));
-      if (createdAt) found.set(stack, expiry(stack, createdAt, readStackConfig(stack).expiresAfterHours));
+      const recorded = recordedExpiry(stack, path.join(folder, file));
+      if (recorded === "unknown") warn(`${stack}: left alone, its state does not say when it expires`);
+      else if (recorded) found.set(stack, recorded);
     }
   }
-  return [...found.values()];
+  const servers = localServers().flatMap((stack) => {
+    const record = readLocalRecord(stack);
+    return record && ephemeralKind(stack)
+      ? [{ ...expiry(stack, new Date(record.createdAt), record.expiresAfterHours), isLocalServer: true }]
+      : [];
+  });
+  return [...found.values(), ...servers];
 }
 
 function expiry(stack: string, createdAt: Date, hours: number): Expiry {
   return { stack, createdAt, expiresAt: new Date(createdAt.getTime() + hours * 3_600_000) };
 }
 
-/** When the state was written last, for a stack that has nothing on the engine; undefined for one that is empty. */
-function lastUpdate(file: string): Date | undefined {
-  try {
-    const { checkpoint } = JSON.parse(readFileSync(file, "utf8")) as {
-      checkpoint?: { latest?: { manifest?: { time?: string }; resources?: unknown[] } | null };
-    };
-    const { manifest, resources = [] } = checkpoint?.latest ?? {};
-    return manifest?.time && resources.length > 1 ? new Date(manifest.time) : undefined;
-  } catch {
-    return undefined; // cut off: `aiwdb status` says so, and it is not this command's to delete
-  }
+interface RecordedResource {
+  readonly type?: string;
+  readonly created?: string;
+  readonly inputs?: { readonly labels?: readonly { readonly label?: string; readonly value?: string }[] };
 }
 
-/** Removes a stack as `aiwdb down` does; undefined when it is gone, else why not. */
-function remove(stack: string): Promise<string | undefined> {
+/**
+ * What the state says of a stack that has no network on the engine, or whose engine does not answer: the network it made, as
+ * it made it. The settings of this checkout may be another's. Undefined for a stack that is empty.
+ */
+function recordedExpiry(stack: string, file: string): Expiry | "unknown" | undefined {
+  let resources: readonly RecordedResource[];
+  let lastUpdate: string | undefined;
+  try {
+    const { checkpoint } = JSON.parse(readFileSync(file, "utf8")) as {
+      checkpoint?: { latest?: { manifest?: { time?: string }; resources?: RecordedResource[] } | null };
+    };
+    resources = checkpoint?.latest?.resources ?? [];
+    lastUpdate = checkpoint?.latest?.manifest?.time;
+  } catch {
+    return "unknown"; // cut off: `aiwdb status` says so, and it is not this command's to delete
+  }
+  if (resources.length <= 1) return undefined;
+  const network = resources.find(({ type }) => type === "docker:index/network:Network");
+  const createdAt = new Date(network?.created ?? lastUpdate ?? "");
+  if (!network || Number.isNaN(createdAt.getTime())) return "unknown";
+  const hours = network.inputs?.labels?.find(({ label }) => label === EXPIRY_LABEL)?.value ?? "0";
+  return expiry(stack, createdAt, Number(hours));
+}
+
+/** Removes what of a stack is past its expiry; undefined when it is gone, else why not. */
+async function remove(stack: string, parts: readonly Expiry[]): Promise<string | undefined> {
+  // `testdb stop` ends the pool's keeper as well; `down` is enough for a stack nobody took test databases from.
+  const isServer = parts.some(({ isLocalServer }) => isLocalServer) || existsSync(serverFiles(stack).description);
+  if (isServer) {
+    const failure = await runOwn(["testdb", "stop", "--name", stack, "--json"]);
+    if (failure !== undefined) return failure;
+  }
+  return parts.some(({ isLocalServer }) => !isLocalServer) ? runOwn(["down", "--stack", stack, "--json"]) : undefined;
+}
+
+function runOwn(args: readonly string[]): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     const child = spawn(
       process.execPath,
-      [path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filename)}`), "down", "--stack", stack, "--json"],
+      [path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filename)}`), ...args],
       { stdio: ["ignore", "ignore", "pipe"] },
     );
     let text = "";

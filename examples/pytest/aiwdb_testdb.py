@@ -17,10 +17,13 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def _server():
+    return os.environ.get("AIWDB_TESTDB_SERVER") or "ci-local"
+
+
 def _folder():
     data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    name = os.environ.get("AIWDB_TESTDB_SERVER") or "ci-local"
-    return Path(data) / "ai-workflow-database" / "stacks" / name
+    return Path(data) / "ai-workflow-database" / "stacks" / _server()
 
 
 def request(method, path, body=None):
@@ -42,9 +45,16 @@ def request(method, path, body=None):
         connection.close()
 
 
-def create(label):
-    """A database that is dropped with this process, however that ends."""
-    return request("POST", "/v1/databases", {"label": label, "pid": os.getpid()})
+def create(label, **options):
+    """A database that is dropped with this process, however that ends. `aiwdb testdb run` reports those of its run that are left."""
+    run = os.environ.get("AIWDB_TESTDB_RUN", "")
+    return request("POST", "/v1/databases", {"label": label[:200], "run": run, "pid": os.getpid(), **options})
+
+
+def psql_command(name):
+    """How to look into a database that is kept."""
+    server = _server()
+    return f"npx aiwdb testdb psql {name}" + ("" if server == "ci-local" else f" --name {server}")
 
 
 def drop(name):

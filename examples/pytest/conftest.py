@@ -19,7 +19,7 @@ def database(request):
     yield taken
     if getattr(request.node, "failed", False):
         aiwdb_testdb.keep(taken["name"])
-        print(f"\nkept: npx aiwdb testdb psql {taken['name']}")
+        print(f"\nkept: {aiwdb_testdb.psql_command(taken['name'])}")
     else:
         aiwdb_testdb.drop(taken["name"])
 

@@ -38,6 +38,14 @@ export function renderPgHba(config: StackConfig): string {
       "Direct connections: the certificate's common name is the role.",
       `hostssl ${database} ${direct} all scram-sha-256 clientcert=verify-full`,
     ],
+    ...(config.profile === "ci"
+      ? [
+          [
+            "A test database's own owner has its name and no certificate: any of this server's, its password, and nowhere else.",
+            `hostssl sameuser "/^${TEST_DATABASE_PREFIX}" all scram-sha-256 clientcert=verify-ca`,
+          ] as [string, string],
+        ]
+      : []),
     [
       "The superuser: from the host only, by certificate and password.",
       `hostssl all ${ROLES.superuser} ${gateway}/32 scram-sha-256 clientcert=verify-full`,

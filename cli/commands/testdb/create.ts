@@ -3,7 +3,18 @@ import { closeHolders, createHeld } from "../../../testing/holders.ts";
 import { RUN_VARIABLE } from "../../../testing/test-database.ts";
 import { createOutput } from "../../output.ts";
 import { parseRole } from "../../stack/connect.ts";
-import { databaseArguments, parseTestMode, phaseOf, secondsOf, serverArguments } from "./arguments.ts";
+import {
+  databaseArguments,
+  ownerArgument,
+  parseTestMode,
+  phaseOf,
+  pidOf,
+  secondsOf,
+  serverArguments,
+} from "./arguments.ts";
+
+/** For one that no process answers for. */
+const DEFAULT_TTL_SEC = 3_600;
 
 export default defineCommand({
   meta: {
@@ -13,8 +24,14 @@ export default defineCommand({
   args: {
     ...serverArguments,
     ...databaseArguments,
+    owner: ownerArgument,
     label: { type: "string", default: "", description: "Who has it, for `list`", valueHint: "TEXT" },
-    ttl: { type: "string", default: "3600", description: "Seconds after which it is dropped", valueHint: "SECONDS" },
+    ttl: {
+      type: "string",
+      default: "",
+      description: "Seconds after which it is dropped; 3600 unless --pid is given",
+      valueHint: "SECONDS",
+    },
     pid: { type: "string", default: "", description: "Process with which it goes, e.g. $$", valueHint: "PID" },
   },
   async run({ args }) {
@@ -27,10 +44,11 @@ export default defineCommand({
         mode,
         phase: phaseOf(args.phase),
         seed: args.seed || undefined,
+        owner: args.owner,
         label: args.label,
         run: process.env[RUN_VARIABLE] ?? "",
-        ttlSec: secondsOf("--ttl", args.ttl),
-        pid: args.pid === "" ? undefined : secondsOf("--pid", args.pid),
+        ttlSec: args.ttl === "" ? (args.pid === "" ? DEFAULT_TTL_SEC : undefined) : secondsOf("--ttl", args.ttl),
+        pid: args.pid === "" ? undefined : pidOf(args.pid),
       });
       output.text(database.url);
       output.json(database);

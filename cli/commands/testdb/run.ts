@@ -8,8 +8,15 @@ import { leakReport } from "../../../testing/leaks.ts";
 import { ToolError, UsageError } from "../../../toolchain/errors.ts";
 import { createOutput } from "../../output.ts";
 import { parseRole } from "../../stack/connect.ts";
-import { databaseArguments, parseTestMode, phaseOf, serverArguments } from "./arguments.ts";
-import { startServer } from "./server-process.ts";
+import {
+  databaseArguments,
+  engineArgument,
+  ownerArgument,
+  parseTestMode,
+  phaseOf,
+  serverArguments,
+} from "./arguments.ts";
+import { parseEngine, startServer } from "./server-process.ts";
 
 export default defineCommand({
   meta: {
@@ -20,6 +27,8 @@ export default defineCommand({
   args: {
     name: serverArguments.name,
     ...databaseArguments,
+    owner: ownerArgument,
+    engine: engineArgument,
     "keep-on-failure": {
       type: "boolean",
       default: false,
@@ -37,7 +46,7 @@ export default defineCommand({
     const role = parseRole(args.role);
     const mode = parseTestMode(args.mode);
     const run = newRun();
-    await startServer(args.name, output);
+    await startServer(args.name, output, { engine: parseEngine(args.engine, "--engine") });
     process.env[RUN_VARIABLE] = run;
     const database = await testDatabase({
       server: args.name,
@@ -45,6 +54,7 @@ export default defineCommand({
       mode,
       phase: phaseOf(args.phase),
       seed: args.seed || undefined,
+      owner: args.owner,
       label: [command, ...rest].join(" "),
     });
     try {

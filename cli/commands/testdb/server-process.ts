@@ -1,21 +1,41 @@
 import { spawn } from "node:child_process";
 import { existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { ephemeralKind } from "../../../infra/config.ts";
 import { stackFolder } from "../../../infra/local-files.ts";
-import { startLocalServer, stopLocalServer } from "../../../testing/local-server.ts";
-import { openRegistry, type Registry } from "../../../testing/registry.ts";
-import { forgetServer, readServer, serverFiles, writeServer, type TestServer } from "../../../testing/server.ts";
-import { ensureTemplate, readSource } from "../../../testing/template.ts";
-import { StateError, ToolError, UsageError } from "../../../toolchain/errors.ts";
+import { engineNames } from "../../../infra/names.ts";
+import { boundPort } from "../../../testing/http-api.ts";
+import {
+  certificatesEndSoon,
+  isLocalServerRunning,
+  readLocalRecord,
+  renewCertificates,
+  startLocalServer,
+  stopLocalServer,
+} from "../../../testing/local-server.ts";
+import { openRegistry, refuseRemoval, UnreachableError, type Registry } from "../../../testing/registry.ts";
+import {
+  forgetServer,
+  nameOption,
+  readServer,
+  serverFiles,
+  serverLock,
+  writeServer,
+  type TestServer,
+} from "../../../testing/server.ts";
+import { ensureTemplate, readSource, type TemplateSource } from "../../../testing/template.ts";
+import { findEngine } from "../../../toolchain/docker-engine.ts";
+import { engineClient } from "../../../toolchain/engine-client.ts";
+import { messageOf, StateError, ToolError, UsageError } from "../../../toolchain/errors.ts";
 import { imageTag } from "../../../toolchain/image-tag.ts";
-import { processStart } from "../../../toolchain/lock.ts";
+import { processStart, withLock } from "../../../toolchain/lock.ts";
 import { setUp } from "../../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../../toolchain/versions.ts";
 import type { Output } from "../../output.ts";
 import { openSession, readOutputs } from "../../stack/session.ts";
+import { readStackConfig } from "../../stack/settings-file.ts";
 
 const MAIN = path.join(PACKAGE_ROOT, `cli/main${path.extname(import.meta.filename)}`);
 
@@ -73,14 +93,57 @@ async function bringUp(name: string, output: Output): Promise<TestServer> {
   return server;
 }
 
+/** How long a server that is there may take to answer: it restarts by itself after one of its processes was killed. */
+const ANSWERS_MS = 15_000;
+
+/**
+ * The registry of a server that runs; undefined for one that is gone. One refusal is no proof of that: it is gone when its
+ * process or container is.
+ *
+ * @throws StateError when it is there and does not answer, or is none for tests
+ */
 async function reachable(name: string): Promise<Registry | undefined> {
   if (!existsSync(serverFiles(name).description)) return undefined;
+  const server = readServer(name);
+  if (server.engine === "local" && isLocalServerRunning(name) && certificatesEndSoon(server)) {
+    await renewCertificates(server);
+  }
+  const deadline = Date.now() + ANSWERS_MS;
+  for (;;) {
+    try {
+      return await openRegistry(server);
+    } catch (error) {
+      // A mark that is not there is a decision, not an accident: it must not be removed by making a new server.
+      if (!(error instanceof UnreachableError)) throw error;
+      if (!(await isThere(server))) return undefined;
+      if (Date.now() > deadline) {
+        throw new StateError(
+          `The server for tests "${name}" runs and does not answer; nothing has been changed.`,
+          [
+            {
+              subject: `${server.direct.host}:${server.direct.port}`,
+              problem: messageOf(error.cause),
+              remedy: `Make it anew, with nothing in it: \`npx aiwdb testdb stop${nameOption(name)}\`, then \`start\`.`,
+            },
+          ],
+          { cause: error },
+        );
+      }
+      await wait(250);
+    }
+  }
+}
+
+async function isThere({ name, engine }: TestServer): Promise<boolean> {
+  if (engine === "local") return isLocalServerRunning(name);
+  const found = await findEngine();
+  if (!found) return false; // and with the engine its containers' memory
   try {
-    return await openRegistry(readServer(name));
+    const { State } = await engineClient(found).getContainer(engineNames(name).postgres).inspect();
+    return State.Running;
   } catch (error) {
-    // A mark that is not there is a decision, not an accident: it must not be removed by making a new server.
-    if (error instanceof StateError && !error.message.includes("does not answer")) throw error;
-    return undefined;
+    if ((error as { statusCode?: number }).statusCode === 404) return false;
+    throw error;
   }
 }
 
@@ -92,6 +155,24 @@ export interface StartOptions {
   readonly port?: number | undefined;
   /** @default - what runs already; else container */
   readonly engine?: TestEngine | undefined;
+  /** Remove a server that was started here when its template or pool fails. @default false: the next start is quicker */
+  readonly stopOnFailure?: boolean | undefined;
+  /** What the template is made from that is built at once. @default the package's own migrations */
+  readonly source?: TemplateSource | undefined;
+}
+
+/** @throws UsageError when there is no such engine */
+export function parseEngine(text: string, subject: string): TestEngine | undefined {
+  if (text === "") return undefined;
+  if (text === "container" || text === "local") return text;
+  throw new UsageError(`There is no engine "${text}".`, [{ subject, problem: "must be container or local" }]);
+}
+
+/** One at a time starts or stops a server of that name. */
+function alone<T>(name: string, output: Output, action: () => Promise<T>): Promise<T> {
+  return withLock(serverLock(name), action, (pid) =>
+    output.progress(`server ${name}: waiting for process ${pid}, which starts or stops it`),
+  );
 }
 
 /**
@@ -99,12 +180,20 @@ export interface StartOptions {
  *
  * @throws StateError with the error of the migration that fails
  */
-export async function startServer(
+export function startServer(
   name: string,
   output: Output,
   options: StartOptions = {},
 ): Promise<{ server: TestServer; created: boolean }> {
   refuseLastingStack(name);
+  return alone(name, output, () => start(name, output, options));
+}
+
+async function start(
+  name: string,
+  output: Output,
+  options: StartOptions,
+): Promise<{ server: TestServer; created: boolean }> {
   let registry = await reachable(name);
   if (registry && options.engine && registry.server.engine !== options.engine) {
     await registry.close();
@@ -120,18 +209,24 @@ export async function startServer(
   if (!registry) {
     if (existsSync(serverFiles(name).description)) {
       output.progress(`server ${name} is gone, and what was in it; making it anew`);
-      await stopServer(name, output);
+      await stop(name, output);
     }
     const server =
-      options.engine === "local" ? await startLocalServer(name, output.progress) : await bringUp(name, output);
+      options.engine === "local"
+        ? await startLocalServer(readStackConfig(name), output.progress)
+        : await bringUp(name, output);
     registry = await openRegistry(server);
   }
   try {
-    await ensureTemplate(registry, readSource(registry.server, {}), output.progress);
-    await ensureKeeper(name, options.port);
-    return { server: registry.server, created };
-  } finally {
+    await ensureTemplate(registry, readSource(registry.server, options.source ?? {}), output.progress);
+    await ensureKeeper(name, options.port, output);
     await registry.close();
+    return { server: registry.server, created };
+  } catch (error) {
+    await registry.close();
+    // Whoever asked for it gets no server, so there is nobody who would stop it.
+    if (created && options.stopOnFailure) await stop(name, output);
+    throw error;
   }
 }
 
@@ -178,16 +273,41 @@ export function startKeeper(name: string, port: number | undefined): void {
 
 const KEEPER_STARTS_MS = 20_000;
 
-async function ensureKeeper(name: string, port: number | undefined): Promise<void> {
+async function ensureKeeper(name: string, port: number | undefined, output: Output): Promise<void> {
   const { socket, log } = serverFiles(name);
-  if (runningKeeper(name) && (await answers(socket))) return;
+  if (runningKeeper(name) && (await answers(socket))) {
+    const open = boundPort(name);
+    if (port === undefined || (open !== undefined && (port === 0 || port === open))) return;
+    if (open !== undefined) {
+      throw new UsageError(`The HTTP API of server "${name}" is on port ${open} already.`, [
+        { subject: "--port", problem: `${port} is another one`, remedy: "Use that port, or stop the server first." },
+      ]);
+    }
+    output.progress(`server ${name}: starting the HTTP API again, with a port`);
+    await stopKeeper(name);
+  }
+  if (port !== undefined && port !== 0 && !(await isFree(port))) {
+    throw new ToolError(`Port ${port} is taken by another program.`, [
+      { subject: "--port", problem: "nothing else may listen there", remedy: "Choose another, or 0 for a free one." },
+    ]);
+  }
+  rmSync(serverFiles(name).port, { force: true });
   startKeeper(name, port);
   const deadline = Date.now() + KEEPER_STARTS_MS;
-  while (!(await answers(socket))) {
+  const isUp = async () => (await answers(socket)) && (port === undefined || boundPort(name) !== undefined);
+  while (!(await isUp())) {
     if (Date.now() > deadline)
       throw new ToolError("The pool of test databases did not start.", [{ subject: log, problem: "says why" }]);
     await wait(20);
   }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once("error", () => resolve(false));
+    probe.listen({ host: "127.0.0.1", port }, () => probe.close(() => resolve(true)));
+  });
 }
 
 function answers(socket: string): Promise<boolean> {
@@ -203,23 +323,36 @@ function answers(socket: string): Promise<boolean> {
 
 const KEEPER_STOPS_MS = 10_000;
 
-/** Ends the keeper, then removes the server with everything in it. */
-export async function stopServer(name: string, output: Output): Promise<void> {
-  refuseLastingStack(name);
+async function stopKeeper(name: string): Promise<void> {
   const keeper = runningKeeper(name);
-  if (keeper) {
-    process.kill(keeper.pid, "SIGTERM");
-    const deadline = Date.now() + KEEPER_STOPS_MS;
-    while (processStart(keeper.pid) === keeper.start) {
-      if (Date.now() > deadline)
-        throw new ToolError(`Process ${keeper.pid}, which keeps the pool of ${name}, does not end.`);
-      await wait(20);
-    }
+  if (!keeper) return;
+  process.kill(keeper.pid, "SIGTERM");
+  const deadline = Date.now() + KEEPER_STOPS_MS;
+  while (processStart(keeper.pid) === keeper.start) {
+    if (Date.now() > deadline)
+      throw new ToolError(`Process ${keeper.pid}, which keeps the pool of ${name}, does not end.`);
+    await wait(20);
   }
+}
+
+/**
+ * Ends the keeper, then removes the server with everything in it.
+ *
+ * @throws StateError when it is marked production
+ */
+export function stopServer(name: string, output: Output): Promise<void> {
+  refuseLastingStack(name);
+  return alone(name, output, () => stop(name, output));
+}
+
+async function stop(name: string, output: Output): Promise<void> {
   const { description } = serverFiles(name);
-  const isLocal = existsSync(description) && readServer(name).engine === "local";
+  const server = existsSync(description) ? readServer(name) : undefined;
+  if (server) await refuseRemoval(server);
+  await stopKeeper(name);
+  const isLocal = server?.engine === "local" || readLocalRecord(name) !== undefined;
   if (isLocal) await stopLocalServer(name);
-  else await runOwn(["down", "--stack", name, "--json"], output.progress);
+  if (server?.engine === "container" || !isLocal) await runOwn(["down", "--stack", name, "--json"], output.progress);
   rmSync(keeperFile(name), { force: true });
   forgetServer(name);
 }

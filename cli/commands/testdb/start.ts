@@ -1,9 +1,10 @@
 import { defineCommand } from "citty";
+import { boundPort } from "../../../testing/http-api.ts";
 import { serverFiles } from "../../../testing/server.ts";
 import { UsageError } from "../../../toolchain/errors.ts";
 import { createOutput } from "../../output.ts";
-import { serverArguments } from "./arguments.ts";
-import { startServer } from "./server-process.ts";
+import { engineArgument, serverArguments } from "./arguments.ts";
+import { parseEngine, startServer } from "./server-process.ts";
 
 export default defineCommand({
   meta: {
@@ -12,13 +13,7 @@ export default defineCommand({
   },
   args: {
     ...serverArguments,
-    engine: {
-      type: "string",
-      default: "",
-      description:
-        "container: a stack like any other; local: PostgreSQL as a process of this machine, no pooler. Default: container",
-      valueHint: "ENGINE",
-    },
+    engine: engineArgument,
     port: {
       type: "string",
       default: "",
@@ -27,28 +22,29 @@ export default defineCommand({
     },
   },
   async run({ args }) {
-    if (args.engine !== "" && args.engine !== "container" && args.engine !== "local") {
-      throw new UsageError(`There is no engine "${args.engine}".`, [
-        { subject: "--engine", problem: "must be container or local" },
-      ]);
-    }
+    const engine = parseEngine(args.engine, "--engine");
     const output = createOutput({ json: args.json });
-    if (args.port !== "" && !/^\d{1,5}$/.test(args.port)) throw new UsageError(`--port ${args.port} is no port.`);
+    if (args.port !== "" && !(/^\d{1,5}$/.test(args.port) && Number(args.port) < 65_536))
+      throw new UsageError(`--port ${args.port} is no port.`);
     const { server, created } = await startServer(args.name, output, {
       port: args.port === "" ? undefined : Number(args.port),
-      engine: args.engine === "" ? undefined : args.engine,
+      engine,
     });
     const files = serverFiles(server.name);
     output.text(
       `server for tests ${server.name}: ${created ? "started" : "running"} on ${server.direct.host}:${server.direct.port}`,
     );
-    output.text(`HTTP API: ${files.socket}, token in ${files.token}`);
+    const port = boundPort(server.name);
+    output.text(
+      `HTTP API: ${files.socket}${port === undefined ? "" : ` and http://127.0.0.1:${port}`}, token in ${files.token}`,
+    );
     output.json({
       name: server.name,
       created,
       direct: server.direct,
       transaction: server.transaction,
       socket: files.socket,
+      port,
       token: files.token,
     });
   },
