@@ -1,7 +1,7 @@
-import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { addressIn, type StackConfig } from "./config.ts";
 import { engineNames, EXPIRY_LABEL, STACK_LABEL } from "./names.ts";
+import { Network } from "./resources.ts";
 
 /** The stack's own bridge network, with fixed addresses, so that pg_hba.conf can name the pooler. */
 export class DatabaseNetwork extends pulumi.ComponentResource {
@@ -11,18 +11,18 @@ export class DatabaseNetwork extends pulumi.ComponentResource {
   constructor(name: string, args: { config: StackConfig }, opts?: pulumi.ComponentResourceOptions) {
     super("aiwdb:index:DatabaseNetwork", name, {}, opts);
     const { config } = args;
-    const network = new docker.Network(
+    const network = new Network(
       `${name}-network`,
       {
         name: engineNames(config.stack).network,
-        driver: "bridge",
-        ipamConfigs: [{ subnet: config.networkSubnet, gateway: addressIn(config.networkSubnet, 1) }],
-        labels: [
-          { label: STACK_LABEL, value: config.stack },
-          ...(config.expiresAfterHours > 0 ? [{ label: EXPIRY_LABEL, value: String(config.expiresAfterHours) }] : []),
-        ],
+        subnet: config.networkSubnet,
+        gateway: addressIn(config.networkSubnet, 1),
+        labels: {
+          [STACK_LABEL]: config.stack,
+          ...(config.expiresAfterHours > 0 ? { [EXPIRY_LABEL]: String(config.expiresAfterHours) } : {}),
+        },
       },
-      { parent: this, deleteBeforeReplace: true },
+      { parent: this },
     );
     this.networkName = network.name;
     this.registerOutputs({ networkName: this.networkName });

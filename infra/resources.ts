@@ -16,6 +16,19 @@ export class Image extends OwnResource {
   }
 }
 
+/** A bridge network of the engine; its id is the engine's. */
+export class Network extends OwnResource {
+  declare readonly name: pulumi.Output<string>;
+
+  constructor(
+    name: string,
+    args: { name: string; subnet: string; gateway: string; labels: Record<string, string> },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("Network", name, args, [], opts);
+  }
+}
+
 /** A generated password; a new one when `version` changes. */
 export class Password extends OwnResource {
   /** Secret. */

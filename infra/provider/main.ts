@@ -7,6 +7,7 @@ serve(process.argv[2], "0.1.0", {
   DatabaseBaseline: async () => (await import("./resources/database-baseline.ts")).databaseBaseline,
   Image: async () => (await import("./resources/image.ts")).image,
   Migrations: async () => (await import("./resources/migrations.ts")).migrations,
+  Network: async () => (await import("./resources/network.ts")).network,
   Password: async () => (await import("./resources/password.ts")).password,
   Renewal: async () => (await import("./resources/renewal.ts")).renewal,
   SuperuserPassword: async () => (await import("./resources/superuser-password.ts")).superuserPassword,

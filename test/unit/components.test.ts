@@ -94,7 +94,7 @@ test("registers exactly these resources below these parents; a changed name or p
       "database-certificates > database-certificates-renewal: aiwdb:index:Renewal",
       "database-certificates > database-certificates-client-files: aiwdb:index:ClientFiles",
       ...["postgres-server", "pgbouncer-server", "pgbouncer-client", ...clients].flatMap(leaf),
-      "database-network > database-network-network: docker:index/network:Network",
+      "database-network > database-network-network: aiwdb:index:Network",
       "database-postgres > database-postgres-image: aiwdb:index:Image",
       "database-postgres > database-postgres-data: docker:index/volume:Volume",
       "database-postgres > database-postgres-config: docker:index/volume:Volume",
@@ -140,7 +140,7 @@ test("registers the same resources in prod as in dev", () => {
 });
 
 test("puts the stack into every name on the engine", () => {
-  const engineObjects = prod.filter(({ type }) => type.startsWith("docker:"));
+  const engineObjects = prod.filter(({ type }) => type.startsWith("docker:") || type === "aiwdb:index:Network");
   expect(engineObjects.map(({ inputs }) => inputs["name"]).sort()).toEqual([
     "aiwdb-prod-data",
     "aiwdb-prod-maintenance",
@@ -151,8 +151,11 @@ test("puts the stack into every name on the engine", () => {
     "aiwdb-prod-postgres",
     "aiwdb-prod-postgres-config",
   ]);
-  for (const { inputs } of engineObjects)
-    expect(inputs["labels"]).toEqual([{ label: "ai-workflow-database.stack", value: "prod" }]);
+  const label = { label: "ai-workflow-database.stack", value: "prod" };
+  for (const { type, inputs } of engineObjects) {
+    // Our own resource takes them as the engine does.
+    expect(inputs["labels"]).toEqual(type.startsWith("docker:") ? [label] : { [label.label]: label.value });
+  }
 });
 
 describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {

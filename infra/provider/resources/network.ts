@@ -1,0 +1,73 @@
+import type Docker from "dockerode";
+import { StateError } from "../../../toolchain/errors.ts";
+import { engine, isNotFound } from "../engine.ts";
+import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+
+interface Inputs {
+  readonly name: string;
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+async function inspect(docker: Docker, network: string): Promise<Docker.NetworkInspectInfo | undefined> {
+  try {
+    return (await docker.getNetwork(network).inspect()) as Docker.NetworkInspectInfo;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** What the engine has, in the form of the inputs. */
+function toInputs({ Name, IPAM, Labels }: Docker.NetworkInspectInfo): Inputs {
+  const { Subnet = "", Gateway = "" } = IPAM?.Config?.[0] ?? {};
+  return { name: Name, subnet: Subnet, gateway: Gateway, labels: Labels ?? {} };
+}
+
+/**
+ * A bridge network with a subnet of its own. The Docker provider's waits two seconds by a constant after it was made, at
+ * every refresh and after it was removed (docs/adr/0020-performance.md).
+ *
+ * Inputs `name`, `subnet`, `gateway` and `labels`; any change makes a new one. The id is the engine's.
+ */
+export const network: ResourceType = {
+  diff(olds: Properties, news: Properties) {
+    const changed = changedProperties(olds, news);
+    return { changed, replaces: changed };
+  },
+  async create(properties) {
+    const inputs = properties as Inputs;
+    const docker = engine();
+    const found = await inspect(docker, inputs.name);
+    if (found) {
+      // A run that was cut off before it recorded this one; one of somebody else's is left alone.
+      if (changedProperties(toInputs(found), inputs).length === 0) return { id: found.Id };
+      throw new StateError(`Network ${inputs.name} exists on the engine and is not this stack's.`, [
+        { subject: inputs.name, problem: "has other settings or labels", remedy: "Remove it, or rename the stack." },
+      ]);
+    }
+    const { id } = await docker.createNetwork({
+      Name: inputs.name,
+      CheckDuplicate: true,
+      Driver: "bridge",
+      IPAM: { Driver: "default", Config: [{ Subnet: inputs.subnet, Gateway: inputs.gateway }] },
+      Labels: { ...inputs.labels },
+    });
+    return { id };
+  },
+  async read(id, state) {
+    const found = await inspect(engine(), id);
+    return found && { ...state, ...toInputs(found) };
+  },
+  async update() {
+    throw new Error("a network is never changed, but replaced");
+  },
+  async delete(id) {
+    try {
+      await engine().getNetwork(id).remove();
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  },
+};
