@@ -18,11 +18,16 @@ create trigger system_settings_set_updated_at
   before update on public.system_settings
   for each row execute function public.set_updated_at();
 
+-- Secret: value, as nobody can tell which settings hold a password. The read-only role gets the other columns by name, so
+-- a column added later is hidden from it until somebody decides otherwise.
+revoke select on public.system_settings from app_readonly;
+grant select (id, key, description, created_at, updated_at) on public.system_settings to app_readonly;
+
 comment on table public.system_settings is
   'Settings of the installation. Written by administrators.';
 comment on column public.system_settings.id is 'Key of the row; made by the server unless the application sends one.';
 comment on column public.system_settings.key is 'Name of the setting, unique.';
-comment on column public.system_settings.value is 'Value as text; secrets belong into encrypted_fields, not here.';
+comment on column public.system_settings.value is 'Value as text; hidden from the read-only role and from the audit trail, as it may be a secret.';
 comment on column public.system_settings.description is 'What the setting does, for administrators.';
 comment on column public.system_settings.created_at is 'When the row was made; set by the server.';
 comment on column public.system_settings.updated_at is 'When the row was last changed; kept by a trigger.';

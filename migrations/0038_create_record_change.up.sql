@@ -13,7 +13,7 @@ return p_column in (
   'access_token', 'challenge_data', 'code_hash', 'configuration_data', 'created_by_session_id', 'credential_id',
   'download_token', 'encrypted_value', 'git_integrations', 'hashed_password', 'operation_payload', 'operation_result',
   'provider_config', 'public_key', 'refresh_token', 'refresh_token_hash', 'session_id', 'session_token', 'tfa_secret',
-  'token', 'token_hash', 'token_id', 'totp_backup_codes', 'totp_secret', 'web_search_api_key'
+  'token', 'token_hash', 'token_id', 'totp_backup_codes', 'totp_secret', 'value', 'web_search_api_key'
 )
 -- A net under the list, for columns that come later.
 or p_column ~ '(password|secret|api_key|private_key|_token$|_hash$)';

@@ -2,6 +2,10 @@
 -- Why: takes back the audit triggers; the trail they wrote stays.
 -- Lock: ACCESS EXCLUSIVE on each table, for milliseconds.
 
+drop trigger security_violations_record_truncate on audit.security_violations;
+drop trigger security_violations_record_change on audit.security_violations;
+drop trigger threat_intelligence_events_record_truncate on audit.threat_intelligence_events;
+drop trigger threat_intelligence_events_record_change on audit.threat_intelligence_events;
 drop trigger enterprise_audit_events_record_truncate on audit.enterprise_audit_events;
 drop trigger enterprise_audit_events_record_change on audit.enterprise_audit_events;
 drop trigger forensic_investigations_record_truncate on public.forensic_investigations;

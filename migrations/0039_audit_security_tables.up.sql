@@ -199,10 +199,25 @@ create trigger forensic_investigations_record_truncate
   after truncate on public.forensic_investigations
   for each statement execute function audit.record_change();
 
--- The event trail is written once; it stays changeable, as the models change it, but no change goes unseen.
+-- Events, threats and violations are written once; they stay changeable, as the models change them, but no change goes
+-- unseen.
 create trigger enterprise_audit_events_record_change
   after update or delete on audit.enterprise_audit_events
   for each row execute function audit.record_change();
 create trigger enterprise_audit_events_record_truncate
   after truncate on audit.enterprise_audit_events
+  for each statement execute function audit.record_change();
+
+create trigger threat_intelligence_events_record_change
+  after update or delete on audit.threat_intelligence_events
+  for each row execute function audit.record_change();
+create trigger threat_intelligence_events_record_truncate
+  after truncate on audit.threat_intelligence_events
+  for each statement execute function audit.record_change();
+
+create trigger security_violations_record_change
+  after update or delete on audit.security_violations
+  for each row execute function audit.record_change();
+create trigger security_violations_record_truncate
+  after truncate on audit.security_violations
   for each statement execute function audit.record_change();

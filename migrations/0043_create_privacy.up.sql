@@ -123,7 +123,7 @@ from (
       'scrub', 'scrub',
       '{
         "session_id": null, "device_fingerprint": null, "ip_address": null, "user_agent": null,
-        "additional_data": null
+        "additional_data": null, "risk_factors": null
       }'),
     (49, 'public.registered_devices', 'subject', 'user_id = $1', 'delete', 'delete', null),
     (50, 'public.two_factor_admin_overrides', 'subject', 'user_id = $1', 'delete', 'keep', null),
@@ -131,9 +131,9 @@ from (
     (52, 'public.security_requirements', 'subject', 'user_id = $1', 'delete', 'keep', null),
     (53, 'public.security_tier_upgrade_logs', 'subject', 'user_id = $1', 'delete', 'keep', null),
     (54, 'public.security_actions', 'subject',
-      'target in (select unnest(array[username, email]) from public.users where id = $1)',
+      'target in (select unnest(array[username, email, id::text]) from public.users where id = $1)',
       'scrub', 'scrub',
-      '{"target": "erased", "evidence": "{}"}'),
+      '{"target": "erased", "reason": "erased", "evidence": "{}", "execution_details": null, "error_message": null}'),
     (55, 'public.privacy_requests', 'subject',
       'user_id = $1',
       'scrub', 'scrub',
@@ -157,16 +157,27 @@ from (
     (60, 'audit.threat_intelligence_events', 'subject',
       'user_id = $1',
       'scrub', 'scrub',
-      '{"source_ip": null, "attack_payload": null}'),
-    -- Trails of rows that name the user without referring to them; before the account loses the names.
+      '{
+        "source_ip": null, "attack_payload": null, "indicators_of_compromise": "{}", "threat_context": "{}"
+      }'),
+    -- Trails of rows that name the user without referring to them; before the account loses the names. Who is unknown to
+    -- the trail was most likely the user, before they had logged in.
     (61, 'audit.audit_log', 'subject',
       'table_name in (''access_requests'', ''security_actions'') '
       'and (coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) '
-      'or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text] from public.users where id = $1))',
+      'or array[old_values ->> ''target'', new_values ->> ''target''] '
+      '&& (select array[username::text, email::text, id::text] from public.users where id = $1)) and user_id is null',
       'scrub', 'scrub',
-      '{"old_values": null, "new_values": null}'),
+      '{"session_id": null, "ip_address": null, "user_agent": null}'),
+    (62, 'audit.audit_log', 'subject',
+      'table_name in (''access_requests'', ''security_actions'') '
+      'and (coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) '
+      'or array[old_values ->> ''target'', new_values ->> ''target''] '
+      '&& (select array[username::text, email::text, id::text] from public.users where id = $1))',
+      'scrub', 'scrub',
+      '{"old_values": null, "new_values": null, "query": null}'),
     -- The account itself stays as a nameless row, as proofs refer to it.
-    (62, 'public.users', 'subject',
+    (63, 'public.users', 'subject',
       'id = $1',
       'scrub', 'scrub',
       '{
@@ -179,30 +190,34 @@ from (
         "git_integrations": null, "web_search_api_key": null
       }'),
     -- Last, since what was done above is in it by now.
-    (63, 'audit.audit_log', 'subject',
+    (64, 'audit.audit_log', 'subject',
       'security_context ->> ''subject_user_id'' = $1::text',
       'scrub', 'scrub',
-      '{"old_values": null, "new_values": null}'),
-    (64, 'audit.audit_log', 'actor',
-      'user_id = $1',
+      '{"old_values": null, "new_values": null, "query": null}'),
+    (65, 'audit.audit_log', 'subject',
+      'security_context ->> ''subject_user_id'' = $1::text and user_id is null',
       'scrub', 'scrub',
       '{"session_id": null, "ip_address": null, "user_agent": null}'),
+    (66, 'audit.audit_log', 'actor',
+      'user_id = $1',
+      'scrub', 'scrub',
+      '{"session_id": null, "ip_address": null, "user_agent": null, "query": null}'),
     -- Where the user acted on others: the rows are not about the user, and lead to the nameless row from now on.
-    (65, 'public.two_factor_policies', 'actor', 'created_by = $1', 'keep', 'keep', null),
-    (66, 'public.two_factor_audit_log', 'actor', 'performed_by_admin = $1', 'keep', 'keep', null),
-    (67, 'public.user_two_factor_grace_periods', 'actor', 'extended_by = $1', 'keep', 'keep', null),
-    (68, 'public.two_factor_admin_overrides', 'actor', 'admin_user_id = $1', 'keep', 'keep', null),
-    (69, 'public.two_factor_admin_overrides', 'actor', 'approved_by = $1', 'keep', 'keep', null),
-    (70, 'public.two_factor_compliance_reports', 'actor', 'generated_by = $1', 'keep', 'keep', null),
-    (71, 'public.security_actions', 'actor', 'created_by_user_id = $1', 'keep', 'keep', null),
-    (72, 'public.security_tier_policies', 'actor', 'created_by_user_id = $1', 'keep', 'keep', null),
-    (73, 'public.security_tier_policies', 'actor', 'approved_by_user_id = $1', 'keep', 'keep', null),
-    (74, 'public.legacy_agent_configurations', 'actor', 'created_by_user_id = $1', 'keep', 'keep', null),
-    (75, 'public.compliance_assessments', 'actor', 'assessor_id = $1', 'keep', 'keep', null),
-    (76, 'public.compliance_assessments', 'actor', 'approved_by = $1', 'keep', 'keep', null),
-    (77, 'public.forensic_investigations', 'actor', 'reported_by = $1', 'keep', 'keep', null),
-    (78, 'public.forensic_investigations', 'actor', 'primary_investigator_id = $1', 'keep', 'keep', null),
-    (79, 'audit.data_retention_logs', 'actor', 'executed_by = $1', 'keep', 'keep', null)
+    (67, 'public.two_factor_policies', 'actor', 'created_by = $1', 'keep', 'keep', null),
+    (68, 'public.two_factor_audit_log', 'actor', 'performed_by_admin = $1', 'keep', 'keep', null),
+    (69, 'public.user_two_factor_grace_periods', 'actor', 'extended_by = $1', 'keep', 'keep', null),
+    (70, 'public.two_factor_admin_overrides', 'actor', 'admin_user_id = $1', 'keep', 'keep', null),
+    (71, 'public.two_factor_admin_overrides', 'actor', 'approved_by = $1', 'keep', 'keep', null),
+    (72, 'public.two_factor_compliance_reports', 'actor', 'generated_by = $1', 'keep', 'keep', null),
+    (73, 'public.security_actions', 'actor', 'created_by_user_id = $1', 'keep', 'keep', null),
+    (74, 'public.security_tier_policies', 'actor', 'created_by_user_id = $1', 'keep', 'keep', null),
+    (75, 'public.security_tier_policies', 'actor', 'approved_by_user_id = $1', 'keep', 'keep', null),
+    (76, 'public.legacy_agent_configurations', 'actor', 'created_by_user_id = $1', 'keep', 'keep', null),
+    (77, 'public.compliance_assessments', 'actor', 'assessor_id = $1', 'keep', 'keep', null),
+    (78, 'public.compliance_assessments', 'actor', 'approved_by = $1', 'keep', 'keep', null),
+    (79, 'public.forensic_investigations', 'actor', 'reported_by = $1', 'keep', 'keep', null),
+    (80, 'public.forensic_investigations', 'actor', 'primary_investigator_id = $1', 'keep', 'keep', null),
+    (81, 'audit.data_retention_logs', 'actor', 'executed_by = $1', 'keep', 'keep', null)
 ) as entry (step, table_name, relation, filter, on_erase, on_pseudonymise, scrub);
 
 comment on view privacy.user_data is
@@ -222,6 +237,7 @@ as $$
 declare
   v_entry record;
   v_rows jsonb;
+  v_clear text;
   v_about jsonb := '{}';
   v_made jsonb := '{}';
   v_count integer := 0;
@@ -231,23 +247,37 @@ begin
       using errcode = 'no_data_found', hint = 'The key is public.users.id.';
   end if;
 
-  for v_entry in select * from privacy.user_data order by step loop
+  -- Entries of one table together, so that a row that several of them find is there once.
+  for v_entry in
+    select table_name, relation, string_agg(format('(%s)', filter), ' or ' order by step) as filter
+    from privacy.user_data
+    group by table_name, relation
+    order by min(step)
+  loop
     if v_entry.relation = 'subject' then
+      -- A conversation's session_id is its key and no secret, which the read-only role may see.
+      select '|| jsonb_build_object(''session_id'', entry.session_id)'
+      into v_clear
+      from pg_catalog.pg_attribute
+      where attrelid = v_entry.table_name::regclass
+        and attname = 'session_id'
+        and has_column_privilege('app_readonly', attrelid, attnum, 'select');
+
       execute format(
-        'select jsonb_agg(audit.mask_secrets(to_jsonb(entry))) from %s as entry where %s', v_entry.table_name, v_entry.filter
+        'select coalesce(jsonb_agg(audit.mask_secrets(to_jsonb(entry)) %s), ''[]'') from %s as entry where %s',
+        v_clear, v_entry.table_name, v_entry.filter
       )
       into v_rows
       using p_user_id;
-      v_about := v_about || jsonb_build_object(v_entry.table_name, coalesce(v_rows, '[]'));
-      v_count := v_count + jsonb_array_length(coalesce(v_rows, '[]'));
+      v_about := v_about || jsonb_build_object(v_entry.table_name, v_rows);
+      v_count := v_count + jsonb_array_length(v_rows);
     else
       -- The rest of such a row is about somebody else.
       execute format('select jsonb_agg(entry.id) from %s as entry where %s', v_entry.table_name, v_entry.filter)
       into v_rows
       using p_user_id;
       if v_rows is not null then
-        v_made := v_made
-          || jsonb_build_object(v_entry.table_name, coalesce(v_made -> v_entry.table_name, '[]') || v_rows);
+        v_made := v_made || jsonb_build_object(v_entry.table_name, v_rows);
       end if;
     end if;
   end loop;

@@ -2,6 +2,15 @@
 -- Why: takes back the indexes; queries get slower, nothing is lost.
 -- Lock: ACCESS EXCLUSIVE on each table, for milliseconds.
 
+drop index public.security_tier_upgrade_logs_started_at_idx;
+drop index public.registered_devices_last_seen_at_idx;
+drop index public.access_requests_created_at_idx;
+drop index public.secure_token_storage_created_at_idx;
+drop index public.secure_token_storage_last_accessed_at_idx;
+drop index public.authentication_sessions_last_activity_at_idx;
+drop index public.auth_queue_operations_created_at_idx;
+drop index public.auth_queue_operations_completed_at_idx;
+drop index public.session_warnings_created_at_idx;
 drop index public.idx_privacy_requests_pending;
 drop index audit.idx_security_metrics_name_time;
 drop index audit.idx_data_access_log_sensitive_time;

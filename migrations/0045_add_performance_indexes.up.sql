@@ -140,3 +140,32 @@ on audit.security_metrics (metric_name, recorded_at);
 -- Open requests of data subjects by due date.
 create index if not exists idx_privacy_requests_pending
 on public.privacy_requests (status, due_date) where status in ('PENDING', 'IN_PROGRESS');
+
+-- Retention: each batch looks for the oldest rows. Where the age may be null, those rows have a policy of their own.
+
+create index if not exists session_warnings_created_at_idx
+on public.session_warnings (created_at);
+
+create index if not exists auth_queue_operations_completed_at_idx
+on public.auth_queue_operations (completed_at);
+
+create index if not exists auth_queue_operations_created_at_idx
+on public.auth_queue_operations (created_at) where completed_at is null;
+
+create index if not exists authentication_sessions_last_activity_at_idx
+on public.authentication_sessions (last_activity_at) where expires_at is null;
+
+create index if not exists secure_token_storage_last_accessed_at_idx
+on public.secure_token_storage (last_accessed_at) where expires_at is null;
+
+create index if not exists secure_token_storage_created_at_idx
+on public.secure_token_storage (created_at) where expires_at is null;
+
+create index if not exists access_requests_created_at_idx
+on public.access_requests (created_at);
+
+create index if not exists registered_devices_last_seen_at_idx
+on public.registered_devices (last_seen_at);
+
+create index if not exists security_tier_upgrade_logs_started_at_idx
+on public.security_tier_upgrade_logs (started_at);

@@ -125,15 +125,47 @@ describe("the audit trail", () => {
     await app.query("delete from audit.enterprise_audit_events");
     expect((await trail()).map(({ operation }) => operation)).toEqual(["UPDATE", "DELETE"]);
   });
+
+  it("holds every change to threats and violations, under the log's name and not its partition's", async () => {
+    await app.query(`insert into audit.threat_intelligence_events
+      (threat_id, threat_type, threat_name, threat_description, severity, detected_at, detection_method)
+      values ('t1', 'BRUTE_FORCE', 'name', 'description', 'LOW', now(), 'rule')`);
+    await app.query("update public.threat_intelligence_event set status = 'CLOSED'");
+    await app.query("delete from audit.threat_intelligence_events");
+    await app.query(
+      "insert into audit.security_violations (violation_type, severity, violation_details) values ('one', 'LOW', '{}')",
+    );
+    await owner.query("select * from maintenance.make_partitions(0, 'audit.security_violations')");
+    await app.query(
+      "insert into audit.security_violations (violation_type, severity, violation_details) values ('two', 'LOW', '{}')",
+    );
+    await app.query("update public.security_violations set resolved = true where violation_type = 'one'");
+    await app.query("delete from audit.security_violations where violation_type = 'two'");
+    await owner.query("truncate audit.security_violations");
+    expect((await trail()).map(({ table_name, operation }) => `${String(operation)} ${String(table_name)}`)).toEqual([
+      "UPDATE threat_intelligence_events",
+      "DELETE threat_intelligence_events",
+      "UPDATE security_violations",
+      "DELETE security_violations",
+      "TRUNCATE security_violations",
+    ]);
+  });
+
+  it("holds that a setting changed, but not its value", async () => {
+    await app.query("insert into public.system_settings (key, value) values ('smtp_password', 'swordfish')");
+    await app.query("update public.system_settings set value = 'another swordfish'");
+    expect(JSON.stringify(await trail())).not.toContain("swordfish");
+    expect((await trail()).at(-1)).toMatchObject({ changed_fields: ["value"], new_values: { value: "***" } });
+  });
 });
 
 describe("every audited table", () => {
   it("has a trigger for rows and one for truncation", async () => {
     const { rows } = await owner.query<{ relation: string; triggers: string }>(
       `select tgrelid::regclass as relation, count(*) as triggers from pg_trigger
-       where tgfoid = 'audit.record_change()'::regprocedure and not tgisinternal group by 1`,
+       where tgfoid = 'audit.record_change()'::regprocedure and not tgisinternal and tgparentid = 0 group by 1`,
     );
-    expect(rows).toHaveLength(29);
+    expect(rows).toHaveLength(31);
     expect(rows.filter(({ triggers }) => triggers !== "2")).toEqual([]);
   });
 });

@@ -454,6 +454,67 @@ describe("apply_retention", () => {
   });
 });
 
+describe("the default policies", () => {
+  /** A row without an end of its own; why no other policy takes it. */
+  const KEPT_WITHOUT_AN_AGE: Record<string, string> = {
+    "simple_chat_context.expires_at": "meant to last as long as its conversation",
+    "access_requests.created_at": "has a default; nobody writes null",
+  };
+
+  it("take rows whose age is null by a second policy", async () => {
+    const open = await rowsOf<{ column: string }>(`
+      select format('%s.%s', table_name, conditions ->> 'column') as column
+      from public.data_retention_policies as policy
+      join pg_attribute on attrelid = maintenance.resolve_table(table_name) and attname = conditions ->> 'column'
+      where conditions -> 'is_default' is not null and not attnotnull and conditions -> 'match' is null
+        and not exists (
+          select from public.data_retention_policies as other
+          where other.table_name = policy.table_name and other.conditions -> 'match' -> attname = 'null'
+        )
+      order by 1`);
+    expect(open.map(({ column }) => column)).toEqual(Object.keys(KEPT_WITHOUT_AN_AGE).toSorted());
+  });
+
+  it("remove sessions, tokens and work of the queue that never end, once nobody has used them for long", async () => {
+    await owner.query(`
+      insert into public.authentication_sessions (session_id, user_id, created_at, last_activity_at)
+      select name, id, now() - interval '900 days', now() - days * interval '1 day'
+      from public.users, (values ('idle', 400), ('in use', 3)) as session (name, days);
+      insert into public.secure_token_storage (token_id, user_id, token_type, encrypted_value, created_at, last_accessed_at)
+      select name, id, 'api', 'x', now() - interval '900 days', now() - days * interval '1 day'
+      from public.users, (values ('idle', 400), ('in use', 3), ('never used', null)) as token (name, days);
+      insert into public.auth_queue_operations (operation_id, operation_type, created_at)
+      values ('stuck', 'x', now() - interval '100 days'), ('waiting', 'x', now() - interval '1 day')`);
+    await owner.query("call maintenance.apply_retention()");
+    expect(await rowsOf("select session_id from public.authentication_sessions")).toEqual([{ session_id: "in use" }]);
+    expect(await rowsOf("select token_id from public.secure_token_storage")).toEqual([{ token_id: "in use" }]);
+    expect(await rowsOf("select operation_id from public.auth_queue_operations")).toEqual([
+      { operation_id: "waiting" },
+    ]);
+  });
+
+  it("keep measures in force, however old", async () => {
+    await owner.query(`
+      insert into public.security_actions (action_type, target, reason, evidence, severity, status, created_at)
+      select 'IP_BLOCK', status::text, 'r', '{}', 'LOW', status, now() - interval '900 days'
+      from unnest(enum_range(null::public.securityactionstatus)) as status`);
+    await owner.query("call maintenance.apply_retention()");
+    expect(await rowsOf("select target from public.security_actions")).toEqual([{ target: "ACTIVE" }]);
+  });
+
+  it("find their rows by an index, on tables that no partition is dropped from", async () => {
+    const scanned = await rowsOf(`
+      select table_name, conditions ->> 'column' as column
+      from public.data_retention_policies as policy
+      where conditions -> 'is_default' is not null and not maintenance.goes_by_partition(policy) and not exists (
+        select from pg_index join pg_attribute on attrelid = indrelid and attnum = indkey[0]
+        where indrelid = maintenance.resolve_table(table_name) and attname = conditions ->> 'column'
+          and (indpred is null or pg_get_expr(indpred, indrelid) in (
+            select format('(%s IS NULL)', key) from jsonb_object_keys(conditions -> 'match') as key)))`);
+    expect(scanned).toEqual([]);
+  });
+});
+
 describe("refresh_views", () => {
   it("shows new rows and how fresh they are", async () => {
     await insertMetrics(2, "1 day");

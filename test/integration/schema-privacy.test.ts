@@ -32,6 +32,83 @@ interface Entry {
   filter: string;
   on_erase: string;
   on_pseudonymise: string;
+  scrub: Record<string, string | null> | null;
+}
+
+/** Values of Ada's rows that say who she is or where she came from, as the generator writes them. */
+const PERSONAL = [
+  "person0@example.org",
+  "0 username",
+  "+493012340",
+  "0 ip_address",
+  "0 user_agent",
+  "0 device_fingerprint",
+  "0 last_ip_address",
+];
+
+/**
+ * Makes the rows without a reference to a user Ada's, and adds what the application writes about her before it knows who she is: a trail
+ * without a user, and measures that name her by her key.
+ */
+async function addUnreferenced(): Promise<void> {
+  await owner.query(`
+    insert into audit.audit_log (table_name, operation, row_id, old_values, new_values, ip_address, user_agent, session_id, query, security_context)
+    values ('users', 'UPDATE', '${ada}', '{"theme": "dark"}', '{"theme": "light"}', '203.0.113.7', 'agent of hers', 'her session', 'update of hers',
+      '{"subject_user_id": ${ada}}')`);
+  await owner.query(`
+    insert into public.security_actions (action_type, target, reason, evidence, severity, execution_details)
+    values ('USER_SUSPEND', '${ada}', 'reason about her', '{"address": "203.0.113.7"}', 'LOW', '{"address": "203.0.113.7"}'),
+      ('ACCOUNT_LOCKOUT', 'person0@example.org', 'reason about her', '{"address": "203.0.113.7"}', 'LOW', null),
+      ('USER_SUSPEND', '${bob}', 'reason about him', '{"address": "198.51.100.9"}', 'LOW', null)`);
+  await owner.query(`
+    insert into audit.audit_log (table_name, operation, row_id, new_values, ip_address, user_agent, query)
+    values ('access_requests', 'INSERT', 'x', '{"email": "person0@example.org"}', '203.0.113.7', 'agent of hers', 'insert of hers')`);
+  await owner.query(`
+    insert into audit.audit_log (table_name, operation, row_id, user_id, ip_address, user_agent, session_id, query)
+    values ('two_factor_policies', 'UPDATE', 'y', ${ada}, '203.0.113.7', 'agent of hers', 'her session', 'update of hers')`);
+}
+
+/** What {@link addUnreferenced} wrote about Ada. */
+const UNREFERENCED = [
+  "203.0.113.7",
+  "agent of hers",
+  "her session",
+  "update of hers",
+  "insert of hers",
+  "reason about her",
+];
+
+/** Rows that an action scrubs, by table and key, with what their columns should hold afterwards. */
+async function rowsToScrub(
+  action: "on_erase" | "on_pseudonymise",
+): Promise<{ table: string; id: string; scrub: Record<string, string | null> }[]> {
+  const found: { table: string; id: string; scrub: Record<string, string | null> }[] = [];
+  for (const entry of (await entries()).filter((each) => each[action] === "scrub")) {
+    const { rows } = await owner.query<{ id: string }>(
+      `select id::text as id from ${entry.table_name} as entry where ${entry.filter}`,
+      [ada],
+    );
+    expect([entry.table_name, entry.filter, rows.length > 0]).toEqual([entry.table_name, entry.filter, true]);
+    for (const { id } of rows) found.push({ table: entry.table_name, id, scrub: entry.scrub ?? {} });
+  }
+  return found;
+}
+
+/** Columns that hold something else than their entry says they should. */
+async function notScrubbed(rows: Awaited<ReturnType<typeof rowsToScrub>>): Promise<string[]> {
+  const wrong: string[] = [];
+  for (const { table, id, scrub } of rows) {
+    for (const [column, wanted] of Object.entries(scrub)) {
+      const pattern = wanted?.includes("{uuid}") ? wanted.replace("{uuid}", "%") : null;
+      const { rows: right } = await owner.query<{ right: boolean }>(
+        `select case when $2::text is null then ${column} is not distinct from ${wanted === null ? "null" : `'${wanted}'`}
+           else ${column}::text like $2 end as right from ${table} where id::text = $1`,
+        [id, pattern],
+      );
+      if (right.length !== 1 || right[0]?.right !== true) wrong.push(`${table} ${id} ${column}`);
+    }
+  }
+  return wrong;
 }
 
 async function entries(): Promise<Entry[]> {
@@ -39,7 +116,7 @@ async function entries(): Promise<Entry[]> {
 }
 
 /** Rows of a user at each place. */
-async function countEach(places: Entry[], user: number): Promise<[string, number][]> {
+async function countEach(places: Pick<Entry, "table_name" | "filter">[], user: number): Promise<[string, number][]> {
   const counts: [string, number][] = [];
   for (const { table_name, filter } of places) {
     const { rows } = await owner.query<{ count: string }>(`select count(*) from ${table_name} where ${filter}`, [user]);
@@ -57,6 +134,12 @@ async function tablesWith(text: string): Promise<string[]> {
     ]);
     if (rowCount) found.push(name);
   }
+  return found;
+}
+
+async function tablesWithEach(texts: readonly string[]): Promise<[string, string[]][]> {
+  const found: [string, string[]][] = [];
+  for (const text of texts) found.push([text, await tablesWith(text)]);
   return found;
 }
 
@@ -105,21 +188,45 @@ describe("the list of places with user data", () => {
 
 describe("export_user", () => {
   it("gives every row about the user, from every table, without secrets", async () => {
+    await addUnreferenced();
+    const places = (await entries()).filter(({ relation }) => relation === "subject");
+    const tables = [...new Set(places.map(({ table_name }) => table_name))];
+    expect(tables.length).toBeGreaterThan(55);
+    // A row that two entries of a table find is one row.
+    const wanted = await countEach(
+      tables.map((table_name) => ({
+        table_name,
+        filter: places
+          .filter((place) => place.table_name === table_name)
+          .map(({ filter }) => `(${filter})`)
+          .join(" or "),
+      })),
+      ada,
+    );
+    expect(wanted.filter(([, count]) => count === 0)).toEqual([]);
     const { rows } = await owner.query<{
-      export: { about_the_user: Record<string, unknown[]>; made_by_the_user: Record<string, unknown[]> };
+      export: {
+        row_count: number;
+        about_the_user: Record<string, Record<string, unknown>[]>;
+        made_by_the_user: Record<string, unknown[]>;
+      };
     }>("select privacy.export_user($1) as export", [ada]);
     const exported = rows[0]?.export;
-    const places = (await entries()).filter(
-      ({ relation, table_name }) => relation === "subject" && !table_name.startsWith("audit."),
-    );
-    const wanted = await countEach(places, ada);
-    expect(places.length).toBeGreaterThan(50);
-    expect(places.map(({ table_name }) => [table_name, exported?.about_the_user[table_name]?.length])).toEqual(wanted);
+    expect(tables.map((table) => [table, exported?.about_the_user[table]?.length])).toEqual(wanted);
+    expect(exported?.row_count).toBe(wanted.reduce((sum, [, count]) => sum + count, 0));
+    const trail = exported?.about_the_user["audit.audit_log"] ?? [];
+    expect(trail.map(({ row_id }) => row_id)).toContain("x");
+    expect(trail.map(({ query }) => query)).toContain("update of hers");
     expect(exported?.about_the_user["public.users"]).toMatchObject([
       { email: "person0@example.org", hashed_password: "***" },
     ]);
     expect(exported?.about_the_user["public.user_oauth_tokens"]).toMatchObject([{ access_token: "***" }]);
-    expect(exported?.made_by_the_user["public.security_tier_policies"]).toHaveLength(2);
+    // The name of a conversation is no secret; that of a login session is.
+    expect(exported?.about_the_user["public.chat_messages"]).toMatchObject([{ session_id: "0 session_id" }]);
+    expect(exported?.about_the_user["public.chat_mode_sessions"]).toMatchObject([{ session_id: "0 session_id" }]);
+    expect(exported?.about_the_user["public.authentication_sessions"]).toMatchObject([{ session_id: "***" }]);
+    expect(exported?.about_the_user["audit.enterprise_audit_events"]).toMatchObject([{ session_id: "***" }]);
+    expect(exported?.made_by_the_user["public.security_tier_policies"]).toHaveLength(1);
     expect(JSON.stringify(exported)).not.toContain("person1@example.org");
   });
 
@@ -155,6 +262,24 @@ describe("erase_user", () => {
     expect(left.filter(([, count]) => count !== 0)).toEqual([]);
     expect(await countEach(places, bob)).toEqual(bobsBefore);
     expect((await tablesWith("person1@example.org")).length).toBeGreaterThan(5);
+  });
+
+  it("overwrites every column that an entry names, in every row that it finds", async () => {
+    await addUnreferenced();
+    const rows = await rowsToScrub("on_erase");
+    expect(rows.length).toBeGreaterThan(15);
+    await owner.query("select privacy.erase_user($1)", [ada]);
+    expect(await notScrubbed(rows)).toEqual([]);
+  });
+
+  it("leaves no address, device, session or statement of the user's anywhere", async () => {
+    await addUnreferenced();
+    const values = [...PERSONAL, ...UNREFERENCED];
+    for (const value of UNREFERENCED) expect([value, (await tablesWith(value)).length]).not.toEqual([value, 0]);
+    await owner.query("select privacy.erase_user($1)", [ada]);
+    const left = await tablesWithEach(values);
+    expect(left.filter(([, tables]) => tables.length > 0)).toEqual([]);
+    expect(await tablesWith("reason about him")).toContain("public.security_actions");
   });
 
   it("keeps the account as a nameless row that nobody can log into", async () => {
@@ -197,11 +322,27 @@ describe("erase_user", () => {
 });
 
 describe("pseudonymise_user", () => {
-  it("takes the name and keeps what the user made", async () => {
-    await owner.query("select privacy.pseudonymise_user($1)", [ada]);
-    expect(await tablesWith("person0@example.org")).toEqual([]);
-    expect(await tablesWith("0 username")).toEqual([]);
+  it("takes the name, addresses, devices and sessions, in every table, and keeps what the user made", async () => {
+    await addUnreferenced();
+    const scrubbed = await rowsToScrub("on_pseudonymise");
     const places = await entries();
+    const kept = places.filter((entry) => entry.relation === "subject" && entry.on_pseudonymise === "keep");
+    const keptBefore = await countEach(kept, ada);
+    const bobsBefore = await countEach(
+      places.filter(({ table_name }) => table_name !== "audit.audit_log"),
+      bob,
+    );
+    await owner.query("select privacy.pseudonymise_user($1)", [ada]);
+    expect(await notScrubbed(scrubbed)).toEqual([]);
+    const named = await tablesWithEach([...PERSONAL, ...UNREFERENCED]);
+    expect(named.filter(([, tables]) => tables.length > 0)).toEqual([]);
+    expect(await countEach(kept, ada)).toEqual(keptBefore);
+    expect(
+      await countEach(
+        places.filter(({ table_name }) => table_name !== "audit.audit_log"),
+        bob,
+      ),
+    ).toEqual(bobsBefore);
     const left = await countEach(
       places.filter(({ on_pseudonymise }) => on_pseudonymise === "delete"),
       ada,

@@ -56,6 +56,7 @@ const SECRETS = [
   "secure_token_storage.token_id",
   "security_actions.created_by_session_id",
   "security_requirements.configuration_data",
+  "system_settings.value",
   "two_factor_audit_log.session_id",
   "two_factor_challenges.challenge_data",
   "two_factor_challenges.session_token",
