@@ -23,3 +23,24 @@ export function parsePhase(text: string | undefined): Phase | undefined {
 export function upToPhase(migrations: readonly Migration[], phase: Phase): Migration[] {
   return migrations.filter((migration) => migration.phase <= phase);
 }
+
+/**
+ * What is to be applied, phase by phase, in one line each: what is there, what is pending, and what was not asked for.
+ *
+ * @param wanted names of the migrations that a stack asks for; `applied` those that its database has.
+ */
+export function describePhases(
+  migrations: readonly Migration[],
+  wanted: ReadonlySet<string>,
+  applied: ReadonlySet<string>,
+): string[] {
+  return PHASES.flatMap((phase) => {
+    const own = migrations.filter((migration) => migration.phase === phase).map(({ name }) => name);
+    const pending = own.filter((name) => wanted.has(name) && !applied.has(name));
+    const label = `phase ${phase} ${PHASE_NAMES[phase]}`;
+    if (pending.length > 0) return [`${label}: ${pending.length} pending: ${pending.join(", ")}`];
+    const done = own.filter((name) => applied.has(name)).length;
+    if (done > 0) return [`${label}: all ${done} applied`];
+    return own.length > 0 ? [`${label}: not asked for by rolloutPhase, ${own.length} left out`] : [];
+  });
+}

@@ -1,9 +1,12 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { StackStatus } from "../../cli/stack/status.ts";
+import { readMigrations } from "../../infra/migrations/files.ts";
+import { PHASE_NAMES, PHASES } from "../../infra/migrations/phases.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { fillTables, readTables, type Filled } from "../helpers/fill-tables.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
+import { MIGRATIONS_FOLDER } from "../helpers/schema-database.ts";
 
 const STACK = `pr-rollout-${process.pid}`;
 let checkout: Checkout;
@@ -42,6 +45,20 @@ test("goes from phase 1 to 4 one at a time on a stack with rows in every table, 
   for (const phase of [1, 2, 3, 4]) {
     // Without the maintenance container: the retention policies that come with phase 4 would remove old rows, as they should.
     checkout.settings(STACK, { rolloutPhase: phase, maintenanceIntervalMin: 0 });
+    const preview = mustSucceed(await checkout.aiwdb(["preview", "--stack", STACK])).all;
+    for (const each of PHASES) {
+      const left = readMigrations(MIGRATIONS_FOLDER).filter((migration) => migration.phase === each);
+      const names = left.map(({ name }) => name).join(", ");
+      expect(preview).toContain(
+        `phase ${each} ${PHASE_NAMES[each]}: ${
+          each < phase
+            ? `all ${left.length} applied`
+            : each === phase
+              ? `${left.length} pending: ${names}`
+              : `not asked for by rolloutPhase, ${left.length} left out`
+        }`,
+      );
+    }
     mustSucceed(await checkout.aiwdb(["up", "--stack", STACK]));
 
     const status = JSON.parse(

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
 import { readMigrations } from "../../migrations/files.ts";
+import { describePhases } from "../../migrations/phases.ts";
 import { POOLED_ROLES } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { UNKNOWN, type Failure, type Properties, type Reporter, type ResourceType } from "../resource.ts";
@@ -9,6 +10,13 @@ import { UNKNOWN, type Failure, type Properties, type Reporter, type ResourceTyp
 function pending(olds: Properties, news: Properties): string[] {
   const applied: string[] = olds["migrations"] ?? [];
   return (news["migrations"] as string[]).filter((name) => !applied.includes(name));
+}
+
+/** Says what is pending. Reads the files only where something is: a preview without changes has to be quick. */
+function reportPending(olds: Properties, news: Properties, report: Reporter): void {
+  const applied = new Set<string>(olds["migrations"]);
+  const all = readMigrations(path.resolve(news["folder"]));
+  for (const line of describePhases(all, new Set<string>(news["migrations"]), applied)) report.info(line);
 }
 
 /** What no run could do: applied files that changed or vanished, and a phase below the one reached. */
@@ -62,16 +70,19 @@ async function apply(news: Properties, report: Reporter): Promise<void> {
  * The migrations of a database, applied by node-pg-migrate as the owner over a direct connection.
  *
  * Inputs: `connection` (owner, direct), `folder` (not compared: every clone has its own), `migrations` (names in order)
- * and `checksums` (by name, over the SQL without comments and white space). Pending names show in the preview; an
- * applied file that changed stops it. Deleting the resource leaves the database as it is.
+ * and `checksums` (by name, over the SQL without comments and white space). What is pending shows in the preview, phase by
+ * phase; an applied file that changed stops it. Deleting the resource leaves the database as it is.
  */
 export const migrations: ResourceType = {
-  check(news, olds) {
-    return news["migrations"] === UNKNOWN ? [] : refused(olds, news);
+  check(news, olds, report) {
+    if (news["migrations"] === UNKNOWN) return [];
+    // A new stack has nothing to differ from, so it is told here.
+    if (olds["migrations"] === undefined) reportPending(olds, news, report);
+    return refused(olds, news);
   },
   diff(olds, news, report) {
     const names = pending(olds, news);
-    if (names.length > 0) report.info(`${names.length} pending: ${names.join(", ")}`);
+    if (names.length > 0) reportPending(olds, news, report);
     const moved = olds["connection"]?.database !== news["connection"]?.database && news["connection"] !== UNKNOWN;
     return {
       changed: [...(names.length > 0 ? ["migrations"] : []), ...(moved ? ["connection"] : [])],
