@@ -204,6 +204,25 @@ function findCycles(left: readonly string[], parents: ReadonlyMap<string, Readon
   return [...cycles.values()];
 }
 
+/** What was found, in one line: `11 revisions, 1 missing (c3d7a3a4d59c), 4 heads, 1 root`. */
+export function alembicSummary(report: AlembicReport): string {
+  const { revisions, missing, heads, roots, cycles, duplicates, unreadable } = report;
+  const names = missing.map(({ revision }) => revision).join(", ");
+  return [
+    countOf(revisions.length, "revision"),
+    `${missing.length} missing${names ? ` (${names})` : ""}`,
+    countOf(heads.length, "head"),
+    countOf(roots.length, "root"),
+    ...(cycles.length > 0 ? [countOf(cycles.length, "cycle")] : []),
+    ...(duplicates.length > 0 ? [countOf(duplicates.length, "duplicate id")] : []),
+    ...(unreadable.length > 0 ? [`${unreadable.length} unreadable`] : []),
+  ].join(", ");
+}
+
+function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** What is wrong with the revisions, for people. */
 export function alembicProblems(report: AlembicReport): Problem[] {
   const { missing, heads, roots, cycles, duplicates, unreadable } = report;

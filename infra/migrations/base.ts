@@ -22,7 +22,7 @@ export interface BaseComparison {
  * What is there may be applied somewhere: it may not be changed in its SQL, renamed or deleted, and nothing may come before it.
  *
  * @param base a git revision.
- * @default - `origin/main`, else `main`; where neither exists nothing is compared.
+ * @default - `origin/main`, else `main` where another branch is checked out; where neither exists nothing is compared.
  * @throws {UsageError} if a revision is asked for that does not exist.
  */
 export function compareWithBase(folder: string, base?: string): BaseComparison {
@@ -74,7 +74,10 @@ export function compareWithBase(folder: string, base?: string): BaseComparison {
 }
 
 function findBase(folder: string, base: string | undefined): { name: string; commit: string } | undefined {
-  for (const name of base === undefined ? ["origin/main", "main"] : [base]) {
+  // Who works on main itself merges into nothing that is here: what is committed may still be nobody else's.
+  const isMain = git(folder, "symbolic-ref", "--quiet", "HEAD") === "refs/heads/main";
+  const usual = isMain ? ["origin/main"] : ["origin/main", "main"];
+  for (const name of base === undefined ? usual : [base]) {
     const commit = git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", `${name}^{commit}`);
     if (commit) return { name, commit };
   }

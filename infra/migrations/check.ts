@@ -51,7 +51,9 @@ export async function checkMigrations(options: { folder: string; base?: string |
   ];
   const notes =
     comparison.base === undefined
-      ? ["not compared with a base branch: there is no origin/main or main here (name one with --base)."]
+      ? [
+          "not compared with a base branch: there is no origin/main here, nor a main besides the branch checked out (name one with --base).",
+        ]
       : [];
   return { files: files.length, findings: findings.sort(byPlace), notes };
 }

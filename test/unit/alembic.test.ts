@@ -2,7 +2,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { alembicProblems, readAlembicFolder, type AlembicReport } from "../../infra/migrations/alembic.ts";
+import {
+  alembicProblems,
+  alembicSummary,
+  readAlembicFolder,
+  type AlembicReport,
+} from "../../infra/migrations/alembic.ts";
 import { readAssignments, UNREADABLE } from "../../infra/migrations/python-literals.ts";
 
 interface Chain {
@@ -85,6 +90,7 @@ describe("readAlembicFolder on the application's folders", () => {
     expect(report.order[0]?.revision).toBe("c1f348491f8");
     expect(report.order.at(-1)?.revision).toBe("a1b2c3d4e5f6");
     expect(alembicProblems(report).map(({ subject }) => subject)).toEqual(["c3d7a3a4d59c", "4 heads"]);
+    expect(alembicSummary(report)).toBe("11 revisions, 1 missing (c3d7a3a4d59c), 4 heads, 1 root");
   });
 
   test("names nine heads and three roots of the larger one", () => {
@@ -97,6 +103,7 @@ describe("readAlembicFolder on the application's folders", () => {
     expect(report.roots).toHaveLength(3);
     expectOneChain(report);
     expect(alembicProblems(report).map(({ subject }) => subject)).toEqual(["9 heads", "3 roots"]);
+    expect(alembicSummary(report)).toBe(`${report.revisions.length} revisions, 0 missing, 9 heads, 3 roots`);
   });
 
   test("proposes the same order every time, and keeps what is a chain already", () => {
@@ -141,6 +148,7 @@ describe("readAlembicFolder on other faults", () => {
     expect(alembicProblems(report).map(({ problem }) => problem)).toContain(
       "b -> d -> c -> b: each needs the next one first.",
     );
+    expect(alembicSummary(report)).toBe("6 revisions, 0 missing, 2 heads, 1 root, 2 cycles");
   });
 
   test("names duplicate ids with their files", () => {

@@ -263,6 +263,15 @@ describe("compareWithBase", () => {
     expect(() => compare("--version")).toThrow("git knows no revision");
   });
 
+  test("compares main with origin/main only, as it is merged into nothing else", () => {
+    git("checkout", "-q", "main");
+    write("0001_create_users", "select 3;");
+    expect(compareWithBase(join(folder, "migrations")).base).toBeUndefined();
+    expect(compare("main")).toEqual(["0001_create_users.up.sql file-edited"]);
+    git("update-ref", "refs/remotes/origin/main", "HEAD");
+    expect(compare()).toEqual(["0001_create_users.up.sql file-edited"]);
+  });
+
   test("compares nothing outside a repository", () => {
     rmSync(join(folder, ".git"), { recursive: true });
     expect(compareWithBase(join(folder, "migrations"))).toEqual({ base: undefined, findings: [], released: new Set() });

@@ -7,7 +7,9 @@ import check from "../../cli/commands/migrate/check.ts";
 import create from "../../cli/commands/migrate/new.ts";
 import plan from "../../cli/commands/migrate/plan.ts";
 import rollback from "../../cli/commands/rollback.ts";
+import { checkMigrations } from "../../infra/migrations/check.ts";
 import { StateError, UsageError } from "../../toolchain/errors.ts";
+import { MIGRATIONS_FOLDER } from "../helpers/schema-database.ts";
 
 let folder: string;
 let printed: string;
@@ -96,9 +98,35 @@ describe("aiwdb migrate check", () => {
     writeFileSync(join(folder, "b.py"), "revision = 'b'\ndown_revision = None\n");
     await expect(run(check, "--alembic", folder)).rejects.toThrow("2 heads: a, b; one chain has one.");
     expect(printed).toBe(
-      "Proposed order (2 revisions; * where down_revision has to change):\n" +
+      "2 revisions, 0 missing, 2 heads, 2 roots\n" +
+        "Proposed order (2 revisions; * where down_revision has to change):\n" +
         '  a  down_revision = None  (a.py)\n* b  down_revision = "a"  (b.py)\n\n',
     );
+  });
+
+  test("prints what alembic's folder holds although nothing is wrong with it", async () => {
+    writeFileSync(join(folder, "a.py"), "revision = 'a'\ndown_revision = None\n");
+    await run(check, "--alembic", folder);
+    expect(printed).toBe("1 revision, 0 missing, 1 head, 1 root\n");
+  });
+
+  test("is silent on the package's own chain, compared with the branch it will be merged into", async () => {
+    const warned: string[] = [];
+    vi.mocked(process.stderr.write).mockImplementation((text) => {
+      warned.push(String(text));
+      return true;
+    });
+    await runCommand(check, { rawArgs: [] });
+    expect(printed).toBe("");
+    // In a checkout without that branch, or of it, there is nothing to compare with, and that is said.
+    const { notes } = await checkMigrations({ folder: MIGRATIONS_FOLDER });
+    expect(warned.join("")).toBe(notes.map((note) => `! ${note}\n`).join(""));
+  });
+
+  test("fails on a base branch that git does not know", async () => {
+    const running = runCommand(check, { rawArgs: ["--base", "no-such-branch"] });
+    await expect(running).rejects.toThrow(UsageError);
+    await expect(running).rejects.toThrow('git knows no revision "no-such-branch" here');
   });
 });
 

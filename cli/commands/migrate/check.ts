@@ -1,5 +1,10 @@
 import { defineCommand } from "citty";
-import { alembicProblems, readAlembicFolder, type AlembicReport } from "../../../infra/migrations/alembic.ts";
+import {
+  alembicProblems,
+  alembicSummary,
+  readAlembicFolder,
+  type AlembicReport,
+} from "../../../infra/migrations/alembic.ts";
 import { checkError, checkMigrations } from "../../../infra/migrations/check.ts";
 import { StateError } from "../../../toolchain/errors.ts";
 import { createOutput } from "../../output.ts";
@@ -15,8 +20,9 @@ export default defineCommand({
     ...migrationArguments,
     base: {
       type: "string",
-      description: "Branch whose files may be applied already; origin/main or main if not given",
-      valueHint: "REF",
+      description:
+        "Branch or revision whose files may be applied already; origin/main, or main from another branch, if not given",
+      valueHint: "REV",
     },
     alembic: {
       type: "string",
@@ -30,9 +36,14 @@ export default defineCommand({
     const { files, findings, notes } = await checkMigrations({ folder, base: args.base });
     const alembic = args.alembic === undefined ? undefined : readAlembicFolder(args.alembic);
     for (const note of notes) output.warn(note);
-    if (alembic) for (const line of proposal(alembic)) output.text(line);
+    if (alembic) for (const line of [alembicSummary(alembic), ...proposal(alembic)]) output.text(line);
     const error = joinErrors([checkError(folder, findings), alembic && alembicError(args.alembic ?? "", alembic)]);
-    output.json({ files, findings, notes, ...(alembic ? { alembic } : {}) });
+    output.json({
+      files,
+      findings,
+      notes,
+      ...(alembic ? { alembic: { summary: alembicSummary(alembic), ...alembic } } : {}),
+    });
     if (!error) return;
     // The findings are on stdout already; as an error they would be there twice.
     if (!args.json) throw error;
