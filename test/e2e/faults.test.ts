@@ -1,5 +1,6 @@
+import { execFileSync } from "node:child_process";
 import { createServer, type Server } from "node:net";
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import Docker from "dockerode";
 import pg from "pg";
@@ -7,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { derivedAddresses } from "../../infra/config.ts";
 import { engineNames } from "../../infra/names.ts";
 import { until } from "../../infra/provider/retry.ts";
+import { checkDisk } from "../../toolchain/machine.ts";
 import { imageTag } from "../../toolchain/image-tag.ts";
 import { listObjects } from "../../cli/stack/engine-objects.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
@@ -91,6 +93,34 @@ describe("an up that is killed", () => {
     await expectHealthy(stack);
     mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
   });
+});
+
+test("an up that is killed while a helper holds a volume is taken down without another up", async () => {
+  const stack = newStack("helper");
+  const running = checkout.start(["up", "--stack", stack]);
+  const helperOf = async () => {
+    const containers = await docker.listContainers({ all: true, filters: { label: ["ai-workflow-database.helper"] } });
+    return containers.find(({ Labels }) => Labels["ai-workflow-database.helper"]?.startsWith(`aiwdb-${stack}-`));
+  };
+  const seen = await until(helperOf, { deadlineMs: 120_000, everyMs: 5 });
+  running.kill();
+  await running.result;
+  expect(seen).toBeDefined();
+  mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
+  await expectNothingMade(stack);
+  expect(await helperOf()).toBeUndefined();
+});
+
+test("of two first runs at once exactly one goes on, and the other names it", async () => {
+  const stack = newStack("twice");
+  const runs = [checkout.start(["up", "--stack", stack]), checkout.start(["up", "--stack", stack])];
+  const results = await Promise.all(runs.map(({ result }) => result));
+  expect(results.map(({ exitCode }) => exitCode).sort(), results.map(({ all }) => all).join("\n")).toEqual([0, 1]);
+  const refused = results.find(({ exitCode }) => exitCode === 1);
+  const holder = runs[results.findIndex(({ exitCode }) => exitCode === 0)];
+  expect(refused?.stderr).toContain(`held by process ${holder?.pid} since `);
+  expect(refused?.stdout).toBe("");
+  await expectHealthy(stack);
 });
 
 describe("what is in the way is named before anything is created", () => {
@@ -183,13 +213,71 @@ describe("what is in the way is named before anything is created", () => {
       pgbouncerDefaultPoolSize: -1,
       poolSize: 3,
       postgresMemoryMiB: "much",
+      certLeafValidityDays: 20,
+      networkSubnet: "10.99.79.0/28",
     });
-    const result = await up(stack);
+    foreign.push(
+      await docker.createNetwork({
+        Name: `other-${process.pid}`,
+        IPAM: { Driver: "default", Config: [{ Subnet: "10.99.79.0/28" }] },
+      }),
+    );
+    const result = await up(stack, "--json");
     expect(result.exitCode).toBe(1);
-    for (const subject of ["databaseName", "pgbouncerDefaultPoolSize", "poolSize", "postgresMemoryMiB", "4 problems"])
-      expect(result.stderr).toContain(subject);
+    const { error } = JSON.parse(result.stdout) as { error: { problems: { subject: string }[] } };
+    expect(error.problems.map(({ subject }) => subject).sort()).toEqual([
+      "certRenewBeforeDays", // an impossible sum
+      "databaseName",
+      "networkSubnet", // taken
+      "pgbouncerDefaultPoolSize",
+      "poolSize",
+      "postgresMemoryMiB",
+    ]);
+    expect(result.stderr).toContain("6 problems");
     await expectNothingMade(stack);
     checkout.settings(stack, {});
+  });
+
+  test("more CPUs than the engine has", async () => {
+    const { NCPU } = (await docker.info()) as { NCPU: number };
+    const stack = newStack("cpus", { postgresCpus: NCPU + 1 });
+    const result = await up(stack);
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain(`postgresCpus: ${NCPU + 1} is above the ${NCPU} CPU`);
+    await expectNothingMade(stack);
+  });
+
+  test("a disk with less than 1 GiB", async () => {
+    if (process.getuid?.() !== 0) {
+      // Only root can mount a small disk: then the check itself has to do.
+      const [problem] = await checkDisk([{ subject: "state folder", path: checkout.root }], Number.MAX_SAFE_INTEGER);
+      expect(problem?.subject).toBe("state folder");
+      return;
+    }
+    const stack = newStack("disk");
+    const small = path.join(checkout.root, "../small");
+    mkdirSync(small);
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=500m", "tmpfs", small]);
+    try {
+      const result = await checkout.aiwdb(["up", "--stack", stack], { XDG_STATE_HOME: small });
+      expect(result.exitCode).toBe(1);
+      expect(result.stderr).toContain("cannot be brought up; nothing has been changed");
+      expect(result.stderr).toMatch(/state folder: .*small\/ai-workflow-database has 0\.5 GiB free; at least 1\.0 are/);
+      await expectNothingMade(stack);
+    } finally {
+      execFileSync("umount", [small]);
+      rmSync(small, { recursive: true });
+    }
+  });
+
+  test("an engine on another machine", async () => {
+    for (const host of ["tcp://203.0.113.1:2375", "ssh://somebody@203.0.113.1"]) {
+      const started = Date.now();
+      const result = await checkout.aiwdb(["up", "--stack", "dev"], { DOCKER_HOST: host });
+      expect(result.exitCode).toBe(1);
+      expect(result.stderr).toContain(`DOCKER_HOST (${host}): is on another machine`);
+      expect(Date.now() - started).toBeLessThan(10_000);
+    }
   });
 
   test("an engine that does not answer", async () => {
@@ -217,9 +305,15 @@ describe("on a stack that is up", () => {
   const keptUsers = () => asOwner(stack, async (client) => (await client.query("select username from users")).rows);
 
   test("a wrong passphrase is refused and changes nothing", async () => {
-    const result = await checkout.aiwdb(["up", "--stack", stack], { PULUMI_CONFIG_PASSPHRASE: "wrong" });
+    const file = path.join(checkout.env["XDG_DATA_HOME"] ?? "", "ai-workflow-database/stacks", stack, "passphrase");
+    const right = readFileSync(file);
+    writeFileSync(file, "wrong");
+    const result = await up(stack);
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain("The passphrase is not the one");
+    rmSync(file);
+    expect((await up(stack)).stderr).toContain(`The passphrase of stack "${stack}" is lost`);
+    writeFileSync(file, right);
     await expectHealthy(stack);
   });
 
@@ -301,6 +395,29 @@ describe("on a stack that is up", () => {
     await expectHealthy(stack);
     expect(await keptUsers()).toEqual([{ username: "kept" }]);
     mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+  });
+
+  test("a lost state is taken over on a terminal too, where Pulumi's words go past us", async () => {
+    rmSync(checkout.stateFile(stack));
+    const shown = mustSucceed(await checkout.onTerminal(["up", "--stack", stack, "--reset-passwords"])).stdout;
+    expect(shown).toContain("taking over what is in the database");
+    await expectHealthy(stack);
+    expect(await keptUsers()).toEqual([{ username: "kept" }]);
+    mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+  });
+
+  test("--json gives one document, also of a stack that is not healthy", async () => {
+    const pooler = docker.getContainer(engineNames(stack).pgbouncer);
+    await pooler.stop();
+    try {
+      const { exitCode, stdout } = await checkout.aiwdb(["status", "--stack", stack, "--json"]);
+      expect(exitCode).toBe(1);
+      expect(JSON.parse(stdout)).toMatchObject({ stack, healthy: false, error: { message: expect.any(String) } });
+    } finally {
+      await pooler.start();
+    }
+    const preview = await checkout.aiwdb(["preview", "--stack", stack, "--json"]);
+    expect(JSON.parse(preview.stdout)).toMatchObject({ changeSummary: expect.anything() });
   });
 });
 

@@ -17,6 +17,9 @@ import { setUp } from "../../toolchain/set-up.ts";
 
 const PACKAGE = path.join(import.meta.dirname, "../..");
 
+/** Runs its arguments on a terminal of their own and copies what they print. */
+const TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+
 /** What a checkout has besides node_modules; tests and documents aside. */
 const PARTS = [
   "bin",
@@ -29,6 +32,7 @@ const PARTS = [
   "toolchain",
   "package.json",
   "package-lock.json",
+  ".gitignore",
   "Pulumi.yaml",
   "Pulumi.dev.yaml",
   "Pulumi.prod.yaml",
@@ -44,6 +48,7 @@ export interface CommandResult {
 
 /** A command that is still running. */
 export interface Running {
+  readonly pid: number | undefined;
   /** Everything it printed so far. */
   output(): string;
   readonly result: Promise<CommandResult>;
@@ -62,6 +67,10 @@ export interface Checkout {
   aiwdb(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<CommandResult>;
   /** Starts `aiwdb`. */
   start(args: readonly string[], env?: NodeJS.ProcessEnv): Running;
+  /** Runs `aiwdb` as a person sees it, on a terminal; everything it printed is in `stdout`. */
+  onTerminal(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<CommandResult>;
+  /** Runs a shell script in the checkout. */
+  shell(script: string, env?: NodeJS.ProcessEnv): Promise<CommandResult>;
   /** Writes a stack's settings file. */
   settings(stack: string, settings: Record<string, unknown>): void;
   /** The stack's state as Pulumi keeps it on disk. */
@@ -72,9 +81,8 @@ export interface Checkout {
 /** Environment with the tools, the engine and nothing of the caller's own Pulumi settings. */
 export async function toolEnvironment(): Promise<NodeJS.ProcessEnv> {
   const { env } = await setUp({ report: () => {} });
-  const { PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE, PULUMI_STACK, AIWDB_ROTATE_CERTIFICATES, ...rest } =
-    env;
-  void [PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE, PULUMI_STACK, AIWDB_ROTATE_CERTIFICATES];
+  const own = /^(PULUMI_CONFIG_PASSPHRASE(_FILE)?|PULUMI_STACK|AIWDB_ROTATE_(CERTIFICATES|AUTHORITY))$/;
+  const rest = Object.fromEntries(Object.entries(env).filter(([name]) => !own.test(name)));
   return rest;
 }
 
@@ -96,8 +104,9 @@ export async function createCheckout(
     PULUMI_BACKEND_URL: `file://${backend}`,
   };
 
-  const start = (args: readonly string[], more: NodeJS.ProcessEnv = {}): Running => {
-    const child = spawn(path.join(root, "bin/aiwdb"), [...args], {
+  const aiwdb = path.join(root, "bin/aiwdb");
+  const startProgram = (program: string, args: readonly string[], more: NodeJS.ProcessEnv = {}): Running => {
+    const child = spawn(program, [...args], {
       cwd: root,
       env: { ...env, ...more },
       stdio: ["ignore", "pipe", "pipe"],
@@ -110,14 +119,17 @@ export async function createCheckout(
       child.on("error", reject);
       child.on("close", (exitCode) => resolve({ exitCode, stdout, stderr, all: stdout + stderr }));
     });
-    return { output: () => stdout + stderr, result, kill: () => killTree(child) };
+    return { pid: child.pid, output: () => stdout + stderr, result, kill: () => killTree(child) };
   };
+  const start = (args: readonly string[], more?: NodeJS.ProcessEnv) => startProgram(aiwdb, args, more);
 
   return {
     root,
     env,
     start,
     aiwdb: (args, more) => start(args, more).result,
+    onTerminal: (args, more) => startProgram("python3", ["-c", TERMINAL, aiwdb, ...args], more).result,
+    shell: (script, more) => startProgram("sh", ["-euc", script], more).result,
     settings: (stack, settings) => {
       const config = Object.fromEntries(
         Object.entries(settings).map(([key, value]) => [`ai-workflow-database:${key}`, value]),
@@ -131,6 +143,7 @@ export async function createCheckout(
 
 /** Processes below one, itself included, children first. Pulumi puts its plugins into process groups of their own. */
 function tree(pid: number): number[] {
+  if (!existsSync("/proc/self")) throw new Error("`npm test` needs Linux: it finds the processes to kill in /proc");
   const children = new Map<number, number[]>();
   for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
     try {
@@ -145,7 +158,7 @@ function tree(pid: number): number[] {
 }
 
 function killTree(child: ChildProcess): void {
-  if (child.pid === undefined || child.exitCode !== null || !existsSync(`/proc/${child.pid}`)) return;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const pids = tree(child.pid);
   for (const signal of ["SIGSTOP", "SIGKILL"] as const) {
     for (const pid of pids) {

@@ -1,8 +1,9 @@
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
 import type { StackOutputs } from "../../cli/stack/session.ts";
+import { processStart } from "../../toolchain/lock.ts";
 import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
 
 /** What the integration tests get: `inject("stack")`. */
@@ -75,7 +76,7 @@ export function mustSucceed(result: CommandResult): CommandResult {
 async function removeLeftBehind(): Promise<void> {
   for (const folder of readdirSync(tmpdir())) {
     const [, stack, pid] = /^aiwdb-stack-(ci-[tr](\d+))$/.exec(folder) ?? [];
-    if (stack === undefined || existsSync(`/proc/${pid}`)) continue;
+    if (stack === undefined || processStart(Number(pid)) !== undefined) continue;
     const checkout = await createCheckout(path.join(tmpdir(), folder));
     mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
     checkout.remove();
