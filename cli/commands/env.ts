@@ -1,18 +1,57 @@
 import { defineCommand } from "citty";
-import { createOutput } from "../output.ts";
+import { UsageError } from "../../toolchain/errors.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+import { createOutput, type Output } from "../output.ts";
 import { connectionArguments, requestedConnection } from "../stack/connect.ts";
 import { libpqEnvironment } from "../stack/libpq.ts";
+import { effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
 
-export const examples = ['eval "$(aiwdb env)" && psql', "aiwdb env --role app_readonly --json"];
+export const examples = [
+  'eval "$(aiwdb env)" && psql',
+  "aiwdb env --role app_readonly --json",
+  'eval "$(aiwdb env --pulumi)" && pulumi preview -s dev --diff',
+];
 
 export default defineCommand({
-  meta: { name: "env", description: "Print shell exports of the PG* variables and DATABASE_URL" },
-  args: connectionArguments,
+  meta: {
+    name: "env",
+    description: "Print shell exports of the PG* variables and DATABASE_URL, or of what plain `pulumi` needs",
+  },
+  args: {
+    ...connectionArguments,
+    pulumi: {
+      type: "boolean",
+      default: false,
+      description: "What plain `pulumi` needs to go on with the stack: programs, engine, state, passphrase, settings",
+    },
+  },
   async run({ args }) {
     const output = createOutput({ json: args.json });
-    const variables = libpqEnvironment(await requestedConnection(args, output));
+    if (args.pulumi && args.mode !== "")
+      throw new UsageError("--pulumi and --mode do not go together.", [
+        { subject: "--mode", problem: "is about a connection to the database" },
+      ]);
+    const variables = args.pulumi
+      ? await pulumiEnvironment(args.stack, output)
+      : libpqEnvironment(await requestedConnection(args, output));
     for (const [name, value] of Object.entries(variables))
-      output.text(`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
+      output.text(value === null ? `unset ${name}` : `export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
     output.json(variables);
   },
 });
+
+/** Shown also where the shell has them already: they say which state and engine are meant. */
+const ALWAYS = new Set(["PULUMI_BACKEND_URL", "DOCKER_HOST"]);
+
+/** What a shell must change for plain `pulumi`; null where a variable must not be set. Secrets stay in their files. */
+async function pulumiEnvironment(stack: string, output: Output): Promise<Record<string, string | null>> {
+  const session = openSession(stack, await setUp({ report: output.progress, images: false }));
+  await ensureStack(session);
+  // The copy of the settings that has the passphrase's salt; https://www.pulumi.com/docs/iac/cli/environment-variables/
+  const env: NodeJS.ProcessEnv = { ...session.env, PULUMI_OPTION_CONFIG_FILE: effectiveSettings(session) };
+  return Object.fromEntries(
+    Object.entries(env)
+      .filter(([name, value]) => value !== process.env[name] || ALWAYS.has(name))
+      .map(([name, value]) => [name, value ?? null]),
+  );
+}
