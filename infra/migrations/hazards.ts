@@ -32,6 +32,7 @@ export function findHazards(parsed: ParsedMigrationFile): Finding[] {
   for (const statement of parsed.statements) {
     const { node, line, column } = statement;
     if ("CreateStmt" in node) created.add(relationName(node.CreateStmt.relation));
+    if ("AlterTableStmt" in node) for (const column of addedColumns(node.AlterTableStmt)) created.add(column);
     const losses = header[HEADER_KEYS.dataLoss] === undefined ? lostData(node, created) : [];
     const hazards = [
       ...transactionHazards(node),
@@ -177,8 +178,42 @@ function lostData(node: Node, created: ReadonlySet<string>): string[] {
       .filter(({ subtype }) => subtype === "AT_DropColumn" && !created.has(table))
       .map(({ name }) => `dropping column ${table}.${name}`);
   }
-  if ("TruncateStmt" in node) return ["truncating a table"];
-  return [];
+  return lostRows(node, created);
+}
+
+/** Rows that a statement, or a part of it, removes or overwrites wholesale. Bodies of functions and rules don't run here. */
+function lostRows(node: Node, created: ReadonlySet<string>): string[] {
+  if ("CreateFunctionStmt" in node || "RuleStmt" in node) return [];
+  const losses: string[] = [];
+  visitNodes(node, "TruncateStmt", ({ relations }) => {
+    for (const relation of (relations ?? []) as Node[]) {
+      const table = "RangeVar" in relation ? relationName(relation.RangeVar) : "";
+      if (!created.has(table)) losses.push(`truncating ${table}`);
+    }
+  });
+  visitNodes(node, "DeleteStmt", ({ relation, whereClause }) => {
+    const table = relationName(relation as RelationName);
+    if (!created.has(table)) losses.push(`deleting ${whereClause ? "" : "all "}rows of ${table}`);
+  });
+  visitNodes(node, "UpdateStmt", ({ relation, whereClause, targetList }) => {
+    const table = relationName(relation as RelationName);
+    if (whereClause || created.has(table)) return;
+    // A column that the same file adds holds nothing yet.
+    const columns = ((targetList ?? []) as Node[]).flatMap((each) =>
+      "ResTarget" in each ? [each.ResTarget.name] : [],
+    );
+    const lost = columns.filter((column) => !created.has(`${table}.${column}`));
+    if (lost.length > 0) losses.push(`overwriting ${lost.join(", ")} in every row of ${table}`);
+  });
+  return losses;
+}
+
+/** Names with their table of the columns that a statement adds. */
+function addedColumns(statement: AlterTableStmt): string[] {
+  const table = relationName(statement.relation);
+  return commandsOf(statement).flatMap(({ def }) =>
+    def && "ColumnDef" in def ? [`${table}.${def.ColumnDef.colname}`] : [],
+  );
 }
 
 function commandsOf(statement: AlterTableStmt) {
@@ -189,7 +224,12 @@ function namesOf(objects: readonly Node[] | undefined): string[] {
   return (objects ?? []).map((object) => ("List" in object ? joinName(object.List.items) : ""));
 }
 
-function relationName(relation: { schemaname?: string; relname?: string } | undefined): string {
+interface RelationName {
+  readonly schemaname?: string;
+  readonly relname?: string;
+}
+
+function relationName(relation: RelationName | undefined): string {
   return qualify(relation?.schemaname, relation?.relname ?? "");
 }
 
@@ -265,8 +305,7 @@ class EnumUse {
     const types = new Set<string>();
     visitNodes(node, "typeName", (typeName) => types.add(joinName(typeName["names"] as Node[])));
     const tables: string[] = [];
-    const addTable = (relation: Record<string, unknown>) =>
-      tables.push(relationName(relation as { schemaname?: string; relname?: string }));
+    const addTable = (relation: Record<string, unknown>) => tables.push(relationName(relation as RelationName));
     visitNodes(node, "RangeVar", addTable);
     visitNodes(node, "relation", addTable);
     for (const table of tables) {

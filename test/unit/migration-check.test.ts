@@ -118,6 +118,11 @@ describe("findHazards", () => {
     ["drop schema audit cascade", "data-loss"],
     ["drop type public.user_status cascade", "data-loss"],
     ["truncate public.users", "data-loss"],
+    ["delete from public.users", "data-loss"],
+    ["delete from public.users where id = 1", "data-loss"],
+    ["with gone as (delete from public.users returning *) insert into public.old select * from gone", "data-loss"],
+    ["update public.users set name = ''", "data-loss"],
+    ["alter table public.users add column a int, add b int; update public.users set a = 1, name = ''", "data-loss"],
   ])("refuses %s", (sql, rule) => {
     expect(rulesIn(sql)).toEqual([rule]);
   });
@@ -132,6 +137,11 @@ describe("findHazards", () => {
     "create function public.f() returns int begin atomic select 1; select 2; end",
     "create table public.tmp (); drop table public.tmp",
     "create table public.tmp (a int); alter table tmp drop column a",
+    "create table public.tmp (a int); delete from tmp; truncate tmp; update tmp set a = 1",
+    "update public.users set name = '' where name is null",
+    "alter table public.users add column a int; update public.users set a = id",
+    "create function public.f() returns void begin atomic delete from public.users; end",
+    "create rule r as on delete to public.v do instead delete from public.users",
     "drop view public.v cascade; drop index public.i; drop function public.f()",
     "alter table public.logs detach partition public.logs_1",
     "copy public.users to '/tmp/x'",
@@ -143,6 +153,15 @@ describe("findHazards", () => {
     expect(rulesIn("drop table public.users", "0001_x.up.sql", { "Data loss": "all" })).toEqual([]);
     expect(rulesIn("drop table public.users", "0001_x.down.sql", { "Data loss": "all" })).toEqual([]);
     expect(rulesIn("drop table public.users", "0001_x.down.sql")).toEqual(["data-loss"]);
+  });
+
+  test("says whose rows are lost, and whether all", () => {
+    const messagesOf = (sql: string) =>
+      findHazards(parse(sql)).map(({ message }) => message.replace(/ loses data.*/, ""));
+    expect(messagesOf("truncate public.a, audit.b")).toEqual(["truncating a", "truncating audit.b"]);
+    expect(messagesOf("delete from audit.b")).toEqual(["deleting all rows of audit.b"]);
+    expect(messagesOf("delete from audit.b where true")).toEqual(["deleting rows of audit.b"]);
+    expect(messagesOf("update audit.b set c = 1, d = 2")).toEqual(["overwriting c, d in every row of audit.b"]);
   });
 
   test("wants the headers Why and Lock in an up file", () => {
