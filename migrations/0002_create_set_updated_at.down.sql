@@ -1,5 +1,5 @@
 -- Phase: 1
 -- Why: takes back 0002_create_set_updated_at.
--- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, to the end of the run.
 
 drop function public.set_updated_at();

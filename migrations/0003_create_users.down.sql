@@ -1,6 +1,6 @@
 -- Phase: 1
 -- Why: takes back 0003_create_users.
--- Lock: ACCESS EXCLUSIVE on the dropped tables, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables, to the end of the run.
 -- Data loss: every row of public.users.
 
 drop table public.users;

@@ -1,8 +1,8 @@
 -- Phase: 1
 -- Why: prompts are read at every request; nulls not distinct keeps a shipped default, which has no user, from being
 --   there twice.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create table public.system_prompts (
   id uuid not null default gen_random_uuid(),

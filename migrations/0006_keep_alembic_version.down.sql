@@ -1,6 +1,6 @@
 -- Phase: 1
 -- Why: takes back 0006_keep_alembic_version.
--- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, to the end of the run.
 -- Data loss: a row the old tool wrote into a marker table made here.
 
 -- A table without that comment is the old tool's own, which was here before and stays.

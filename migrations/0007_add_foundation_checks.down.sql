@@ -1,6 +1,6 @@
 -- Phase: 1
 -- Why: takes back 0007_add_foundation_checks.
--- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, to the end of the run.
 
 alter table public.user_history_summaries drop constraint user_history_summaries_complexity_preference_known;
 alter table public.user_history_summaries drop constraint user_history_summaries_summary_period_known;

@@ -1,7 +1,7 @@
 -- Phase: 1
 -- Why: wrong values are refused from now on; rows that were there before are looked at later, when the constraints
 --   are validated.
--- Lock: ACCESS EXCLUSIVE on each table, for milliseconds: not valid skips the scan of the rows already there.
+-- Lock: ACCESS EXCLUSIVE on each table, to the end of the run: not valid skips the scan of the rows already there.
 
 alter table public.users
   add constraint users_email_format

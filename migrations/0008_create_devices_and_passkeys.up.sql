@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: devices come before what refers to them: passkeys and login attempts.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.devicetype as enum ('desktop', 'mobile', 'tablet', 'unknown');
 create type public.devicesecuritylevel as enum ('always_login', 'auto_login', 'always_2fa');

@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: which second factors a user has, what they prefer, and the prompts in flight.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.twofactormethod as enum ('totp', 'passkey', 'backup_codes');
 

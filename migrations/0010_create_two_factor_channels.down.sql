@@ -1,6 +1,6 @@
 -- Phase: 2
 -- Why: takes back 0010_create_two_factor_channels.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of public.user_sms_two_factor, public.user_email_two_factor,
 --   public.two_factor_verification_codes.
 

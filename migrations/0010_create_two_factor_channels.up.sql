@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: SMS and e-mail as second factors, and the codes sent through them.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.smsprovider as enum ('twilio', 'aws_sns', 'nexmo', 'custom');
 create type public.emailprovider as enum ('smtp', 'sendgrid', 'aws_ses', 'mailgun');

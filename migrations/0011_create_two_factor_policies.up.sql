@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: the rules for second factors, and their exceptions in time and by person.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.twofactorpolicytype as enum ('mandatory_all', 'mandatory_admin', 'optional', 'role_based');
 create type public.twofactorgracestatus as enum ('active', 'expired', 'completed', 'extended');

@@ -2,8 +2,8 @@
 -- Why: a log that grows without bound and that nothing refers to, so it is partitioned by month and its past
 --   dropped by partition. The primary key has to include the month's column; the models' key, id, is a random UUID
 --   and stays unique in practice.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.twofactorauditaction as enum (
   'setup_initiated', 'setup_completed', 'setup_failed', 'authentication_success', 'authentication_failed',

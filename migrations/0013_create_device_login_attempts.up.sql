@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: every attempt is a row for ever; partitioned by month for the same reasons as two_factor_audit_log.
--- Lock: SHARE ROW EXCLUSIVE on public.registered_devices and public.users for milliseconds, while the foreign keys
---   are made: writes there wait, reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.registered_devices and public.users from the foreign keys to the end of the run:
+--   writes there wait, reads do not.
 
 create table public.device_login_attempts (
   id uuid not null default gen_random_uuid(),

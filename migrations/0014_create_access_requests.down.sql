@@ -1,6 +1,6 @@
 -- Phase: 2
 -- Why: takes back 0014_create_access_requests.
--- Lock: ACCESS EXCLUSIVE on the dropped tables, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables, to the end of the run.
 -- Data loss: every row of public.access_requests.
 
 drop table public.access_requests;

@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: a row per session and interval; partitioned by month like the logs.
--- Lock: SHARE ROW EXCLUSIVE on public.authentication_sessions and public.users for milliseconds, while the foreign
---   keys are made: writes there wait, reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.authentication_sessions and public.users from the foreign keys to the end of the
+--   run: writes there wait, reads do not.
 
 create table public.connection_health_metrics (
   id uuid not null default gen_random_uuid(),

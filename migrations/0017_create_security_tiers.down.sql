@@ -1,6 +1,6 @@
 -- Phase: 2
 -- Why: takes back 0017_create_security_tiers.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of public.user_security_tiers, public.security_requirements, public.security_tier_policies,
 --   public.security_tier_upgrade_logs.
 

@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: protection levels: the user's own, the rules that demand one, what is still to do, and the way there.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.securitytier as enum ('STANDARD', 'ENHANCED', 'ENTERPRISE');
 create type public.securityrequirementtype as enum (

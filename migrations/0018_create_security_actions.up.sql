@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: counter-measures have to be there before the first login is open to the world.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.violationseverity as enum ('LOW', 'MEDIUM', 'HIGH', 'CRITICAL');
 create type public.securityactiontype as enum (

@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: client certificates, grants between services and to vector collections, and values kept encrypted.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.accesslevel as enum ('READ', 'WRITE', 'DELETE', 'ADMIN');
 

@@ -1,6 +1,6 @@
 -- Phase: 2
 -- Why: takes back 0020_add_authentication_checks.
--- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, to the end of the run.
 
 alter table public.qdrant_access_control drop constraint qdrant_access_control_expires_at_after_start;
 alter table public.cross_service_auth drop constraint cross_service_auth_expires_at_after_start;

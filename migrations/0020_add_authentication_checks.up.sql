@@ -1,7 +1,7 @@
 -- Phase: 2
 -- Why: wrong values are refused from now on. device_login_attempts.email has no format check, as it records what
 --   was typed.
--- Lock: ACCESS EXCLUSIVE on each table, for milliseconds: not valid skips the scan of the rows already there.
+-- Lock: ACCESS EXCLUSIVE on each table, to the end of the run: not valid skips the scan of the rows already there.
 
 alter table public.registered_devices
   add constraint registered_devices_remember_expires_at_after_start

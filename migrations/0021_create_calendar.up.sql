@@ -1,7 +1,7 @@
 -- Phase: 3
 -- Why: calendars before their entries; entries go with their calendar, as in the models.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.eventcategory as enum ('WORK', 'HEALTH', 'LEISURE', 'FAMILY', 'FITNESS', 'DEFAULT');
 

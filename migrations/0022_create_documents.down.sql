@@ -1,6 +1,6 @@
 -- Phase: 3
 -- Why: takes back 0022_create_documents.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of public.documents, public.document_chunks.
 
 drop table public.document_chunks;

@@ -1,7 +1,7 @@
 -- Phase: 3
 -- Why: uploaded files and their pieces.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.documentstatus as enum ('PROCESSING', 'COMPLETED', 'FAILED');
 

@@ -1,7 +1,7 @@
 -- Phase: 3
 -- Why: tokens of connected services, kept apart from the calendar and mail data they open.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.googleservice as enum ('CALENDAR', 'DRIVE', 'GMAIL');
 

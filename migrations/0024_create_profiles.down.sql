@@ -1,6 +1,6 @@
 -- Phase: 3
 -- Why: takes back 0024_create_profiles.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of public.user_profiles, public.user_categories, public.category_weights,
 --   public.time_budgets.
 

@@ -1,6 +1,6 @@
 -- Phase: 3
 -- Why: takes back 0025_create_tasks.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of public.projects, public.tasks, public.task_feedback, public.code_templates.
 
 drop table public.code_templates;

@@ -1,7 +1,7 @@
 -- Phase: 3
 -- Why: projects before their tasks, tasks before the feedback on them.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.task_status as enum ('PENDING', 'IN_PROGRESS', 'COMPLETED', 'CANCELLED', 'ON_HOLD');
 create type public.task_priority as enum ('LOW', 'MEDIUM', 'HIGH', 'URGENT');

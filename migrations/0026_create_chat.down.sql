@@ -1,6 +1,6 @@
 -- Phase: 3
 -- Why: takes back 0026_create_chat.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of public.chat_history, public.chat_messages, public.chat_session_summaries,
 --   public.message_feedback, public.session_state.
 

@@ -1,7 +1,7 @@
 -- Phase: 3
 -- Why: interviews and what analysis makes of a user's content.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create table public.mission_interviews (
   id uuid not null default gen_random_uuid(),

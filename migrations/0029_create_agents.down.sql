@@ -1,6 +1,6 @@
 -- Phase: 3
 -- Why: takes back 0029_create_agents.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of public.agent_configurations, public.gpu_resources, public.task_delegations,
 --   public.multi_agent_conversations.
 

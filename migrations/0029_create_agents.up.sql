@@ -2,8 +2,8 @@
 -- Why: the agents' tables, whose models are switched off at present but which the schema report asks for.
 --   task_delegations has two columns without a foreign key, as blackboard_events and consensus_memory_nodes do not
 --   exist.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.modelprovider as enum ('ollama', 'openai', 'anthropic', 'google', 'huggingface');
 create type public.taskdelegationstatus as enum (

@@ -1,7 +1,7 @@
 -- Phase: 3
 -- Why: the agents' older tables, which the active models still use.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.agenttype as enum (
   'PROJECT_MANAGER', 'RESEARCH_SPECIALIST', 'BUSINESS_ANALYST', 'TECHNICAL_EXPERT', 'FINANCIAL_ADVISOR',

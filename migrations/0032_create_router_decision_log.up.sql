@@ -1,7 +1,7 @@
 -- Phase: 3
 -- Why: a row per request for ever; partitioned by month like the other logs.
--- Lock: SHARE ROW EXCLUSIVE on public.chat_mode_sessions for milliseconds, while the foreign keys are made: writes
---   there wait, reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.chat_mode_sessions from the foreign keys to the end of the run: writes there
+--   wait, reads do not.
 
 create table public.router_decision_log (
   id uuid not null default gen_random_uuid(),

@@ -1,6 +1,6 @@
 -- Phase: 3
 -- Why: takes back 0033_add_application_checks.
--- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, to the end of the run.
 
 alter table public.cross_service_memory_sync drop constraint cross_service_memory_sync_sync_status_known;
 alter table public.cross_service_memory_sync drop constraint cross_service_memory_sync_sync_type_known;

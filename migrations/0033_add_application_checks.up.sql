@@ -1,6 +1,6 @@
 -- Phase: 3
 -- Why: wrong values are refused from now on.
--- Lock: ACCESS EXCLUSIVE on each table, for milliseconds: not valid skips the scan of the rows already there.
+-- Lock: ACCESS EXCLUSIVE on each table, to the end of the run: not valid skips the scan of the rows already there.
 
 alter table public.document_chunks
   add constraint document_chunks_chunk_index_not_negative

@@ -1,6 +1,6 @@
 -- Phase: 4
 -- Why: takes back 0034_create_audit_logs.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of audit.audit_log, audit.security_violations, audit.data_access_log,
 --   audit.security_metrics.
 

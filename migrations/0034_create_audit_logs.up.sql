@@ -1,8 +1,8 @@
 -- Phase: 4
 -- Why: four logs that grow without bound and that nothing refers to: partitioned by month, retention by dropping
 --   partitions. user_id has no foreign key where the models leave it out, so that a log outlives the user.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.auditoperation as enum ('INSERT', 'UPDATE', 'DELETE', 'SELECT', 'TRUNCATE');
 

@@ -1,6 +1,6 @@
 -- Phase: 4
 -- Why: takes back 0035_create_compliance.
--- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the dropped tables and, for their foreign keys, on public.users, to the end of the run.
 -- Data loss: every row of audit.enterprise_audit_events, audit.threat_intelligence_events,
 --   public.compliance_assessments, public.forensic_investigations.
 

@@ -1,8 +1,8 @@
 -- Phase: 4
 -- Why: event trail, threats, assessments and investigations. The first two have unique business keys over all time,
 --   so they are not partitioned.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.auditeventcategory as enum (
   'AUTHENTICATION', 'AUTHORIZATION', 'DATA_ACCESS', 'DATA_MODIFICATION', 'SYSTEM_ADMINISTRATION', 'SECURITY_EVENT',

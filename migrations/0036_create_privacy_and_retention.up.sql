@@ -1,7 +1,7 @@
 -- Phase: 4
 -- Why: requests of data subjects, retention policies as data, and the log of their runs.
--- Lock: SHARE ROW EXCLUSIVE on public.users for milliseconds, while the foreign keys are made: writes there wait,
---   reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on public.users from the foreign keys to the end of the run: writes there wait, reads do
+--   not.
 
 create type public.retentionpolicytype as enum ('ARCHIVE', 'DELETE', 'ANONYMIZE');
 

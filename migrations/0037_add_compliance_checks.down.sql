@@ -1,6 +1,6 @@
 -- Phase: 4
 -- Why: takes back 0037_add_compliance_checks.
--- Lock: ACCESS EXCLUSIVE on what is dropped, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on what is dropped, to the end of the run.
 
 alter table audit.data_retention_logs drop constraint data_retention_logs_execution_status_known;
 alter table audit.data_retention_logs drop constraint data_retention_logs_retention_action_known;

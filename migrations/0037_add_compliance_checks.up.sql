@@ -1,6 +1,6 @@
 -- Phase: 4
 -- Why: wrong values are refused from now on.
--- Lock: ACCESS EXCLUSIVE on each table, for milliseconds: not valid skips the scan of the rows already there.
+-- Lock: ACCESS EXCLUSIVE on each table, to the end of the run: not valid skips the scan of the rows already there.
 
 alter table public.privacy_requests
   add constraint privacy_requests_due_date_not_before_requested_at

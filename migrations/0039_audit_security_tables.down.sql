@@ -1,6 +1,6 @@
 -- Phase: 4
 -- Why: takes back the audit triggers; the trail they wrote stays.
--- Lock: ACCESS EXCLUSIVE on each table, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on each table, to the end of the run.
 
 drop trigger security_violations_record_truncate on audit.security_violations;
 drop trigger security_violations_record_change on audit.security_violations;

@@ -1,7 +1,7 @@
 -- Phase: 4
 -- Why: the tables that decide who gets in and what they may do leave a trail. Columns that change at every touch are
 --   named in the trigger's arguments and make no entry by themselves.
--- Lock: SHARE ROW EXCLUSIVE on each table, for milliseconds: writes wait, reads do not.
+-- Lock: SHARE ROW EXCLUSIVE on each table, to the end of the run: writes wait, reads do not.
 
 create trigger users_record_change
   after insert or update or delete on public.users

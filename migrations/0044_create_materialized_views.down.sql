@@ -1,6 +1,6 @@
 -- Phase: 4
 -- Why: takes back the materialized views; their content is derived and comes back with them.
--- Lock: ACCESS EXCLUSIVE on the views, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on the views, to the end of the run.
 -- Data loss: when each view was last refreshed.
 
 drop function maintenance.refresh_views();

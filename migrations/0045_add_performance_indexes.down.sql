@@ -1,6 +1,6 @@
 -- Phase: 4
 -- Why: takes back the indexes; queries get slower, nothing is lost.
--- Lock: ACCESS EXCLUSIVE on each table, for milliseconds.
+-- Lock: ACCESS EXCLUSIVE on each table, to the end of the run.
 
 drop index public.security_tier_upgrade_logs_started_at_idx;
 drop index public.registered_devices_last_seen_at_idx;

@@ -1,7 +1,7 @@
 -- Phase: 4
 -- Why: takes back the validation. A constraint can't be made not valid again, so each is replaced by its like; the
 --   text is that of the migrations that added them.
--- Lock: ACCESS EXCLUSIVE on each table, for milliseconds: not valid skips the scan.
+-- Lock: ACCESS EXCLUSIVE on each table, to the end of the run: not valid skips the scan.
 
 alter table public.users
   drop constraint users_email_format,

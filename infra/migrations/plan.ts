@@ -23,6 +23,12 @@ interface PlannedLock {
   readonly size: RelationSize | undefined;
 }
 
+/** A lock that is held from a migration on. */
+export interface HeldLock extends PlannedLock {
+  /** The first migration that takes it, at this strength or a lesser one. */
+  readonly since: string;
+}
+
 /** A statement that will run. */
 export interface PlannedStatement {
   readonly file: string;
@@ -48,6 +54,11 @@ interface PlannedMigration {
 export interface MigrationPlan {
   readonly applied: number;
   readonly pending: readonly PlannedMigration[];
+  /**
+   * The strongest lock on each relation that is there already, in the order in which they are taken. All are held to the end, as all
+   * migrations of a run are one transaction.
+   */
+  readonly held: readonly HeldLock[];
   /** Statements that would stop the application for as long as a large table takes. */
   readonly warnings: readonly string[];
 }
@@ -82,7 +93,12 @@ export async function planMigrations(
     const referenced = [...references.values()].flat();
     const known = await measure(client, [...new Set([...locks.map(({ relation }) => relation), ...referenced])]);
     const pending = planned.map((each) => complete(each, known, references));
-    return { applied: applied.length, pending, warnings: pending.flatMap((each) => warningsOf(each, largeBytes)) };
+    return {
+      applied: applied.length,
+      pending,
+      held: heldLocks(pending),
+      warnings: pending.flatMap((each) => warningsOf(each, largeBytes)),
+    };
   } finally {
     await client.query("rollback");
   }
@@ -137,6 +153,20 @@ function complete(draft: Draft, known: ReadonlyMap<string, Known>, references: R
       return { ...statement, locks: [...locks.values()] };
     }),
   };
+}
+
+function heldLocks(pending: readonly PlannedMigration[]): HeldLock[] {
+  const held = new Map<string, HeldLock>();
+  for (const { name, statements } of pending) {
+    for (const lock of statements.flatMap(({ locks }) => locks)) {
+      // Nobody waits for what does not exist yet.
+      if (lock.size === undefined) continue;
+      const before = held.get(lock.relation);
+      if (before && LOCK_MODES.indexOf(before.mode) >= LOCK_MODES.indexOf(lock.mode)) continue;
+      held.set(lock.relation, { ...lock, since: before?.since ?? name });
+    }
+  }
+  return [...held.values()];
 }
 
 function warningsOf({ statements }: PlannedMigration, largeBytes: number): string[] {

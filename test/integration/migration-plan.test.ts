@@ -9,6 +9,7 @@ import { LOCK_MODES, locksOf } from "../../infra/migrations/locks.ts";
 import { isSyntaxProblem, loadParser, type SqlParser } from "../../infra/migrations/parse.ts";
 import { planMigrations } from "../../infra/migrations/plan.ts";
 import { applyMigrations } from "../../infra/migrations/runner.ts";
+import { readCatalogue } from "../helpers/catalogue.ts";
 
 const SCHEMA = `
 create schema audit;
@@ -201,6 +202,24 @@ describe("locksOf", () => {
   });
 });
 
+/** Everything a plan could change: the whole catalogue, rows of every relation by number and version, and sequences. */
+async function stateOf(from: Client): Promise<unknown> {
+  const { rows: relations } = await from.query<{ name: string }>(
+    `select oid::regclass::text as name from pg_class
+     where relkind in ('r', 'm') and relnamespace in ('public'::regnamespace, 'audit'::regnamespace) order by 1`,
+  );
+  const contents: Record<string, unknown> = {};
+  for (const { name } of relations) {
+    const { rows } = await from.query(
+      `select count(*), md5(string_agg(xmin::text || xmax::text || entry::text, ',' order by ctid)) from ${name} as entry`,
+    );
+    contents[name] = rows[0];
+  }
+  expect(relations.length).toBeGreaterThan(5);
+  const sequences = await from.query("select schemaname, sequencename, last_value from pg_sequences order by 1, 2");
+  return { catalogue: await readCatalogue(from), contents, sequences: sequences.rows };
+}
+
 describe("planMigrations", () => {
   test("tells pending statements with locks and sizes, and changes nothing", async () => {
     const write = (name: string, sql: string) => {
@@ -216,9 +235,14 @@ describe("planMigrations", () => {
         "alter table audit.mails drop constraint mails_fk;",
     );
     write("0003_add_more", "alter table public.more add column name text;");
-    const before = await client.query("select xmin, * from public.pgmigrations");
+    const before = await stateOf(client);
     const plan = await planMigrations(client, readMigrations(folder));
-    expect(await client.query("select xmin, * from public.pgmigrations")).toMatchObject({ rows: before.rows });
+    expect(await stateOf(client)).toEqual(before);
+    expect(plan.held).toMatchObject([
+      { relation: "users", mode: "ACCESS EXCLUSIVE", since: "0002_add_index" },
+      { relation: "logs", mode: "ACCESS EXCLUSIVE", since: "0002_add_index" },
+      { relation: "audit.mails", mode: "ACCESS EXCLUSIVE", since: "0002_add_index" },
+    ]);
     const users = { bytes: expect.any(Number), rows: 1000 };
     expect(plan).toMatchObject({
       applied: 1,

@@ -1,6 +1,11 @@
 import { defineCommand } from "citty";
 import { readMigrations } from "../../../infra/migrations/files.ts";
-import { planMigrations, type MigrationPlan, type PlannedStatement } from "../../../infra/migrations/plan.ts";
+import {
+  planMigrations,
+  type HeldLock,
+  type MigrationPlan,
+  type PlannedStatement,
+} from "../../../infra/migrations/plan.ts";
 import { PHASE_NAMES, upToPhase, type Phase } from "../../../infra/migrations/phases.ts";
 import { stackArguments } from "../../arguments.ts";
 import { createOutput } from "../../output.ts";
@@ -26,16 +31,21 @@ export default defineCommand({
   },
 });
 
-function describePlan({ applied, pending }: MigrationPlan): string[] {
+function describePlan({ applied, pending, held }: MigrationPlan): string[] {
   const statements = pending.reduce((sum, migration) => sum + migration.statements.length, 0);
   return [
     `-- ${applied} applied, ${pending.length} pending with ${statements} statements, in one transaction.`,
+    ...(held.length > 0 ? ["-- Locks on what is there already, each held to the end:", ...held.map(describeHeld)] : []),
     ...pending.flatMap(({ name, phase, lock, statements: own }) => [
       "",
       `-- ${name}, phase ${phase} (${PHASE_NAMES[phase]})${lock === undefined ? "" : `. Lock: ${lock}`}`,
       ...own.flatMap(describeStatement),
     ]),
   ];
+}
+
+function describeHeld({ relation, mode, size, since }: HeldLock): string {
+  return `--   ${mode} on ${relation} (${formatBytes(size?.bytes ?? 0)}), from ${since} on`;
 }
 
 // Facts as comments, so that the whole is SQL that can be read and run.
