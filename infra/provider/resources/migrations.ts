@@ -1,4 +1,5 @@
 import path from "node:path";
+import type { Client } from "pg";
 import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
 import { readMigrations } from "../../migrations/files.ts";
 import { describePhases } from "../../migrations/phases.ts";
@@ -61,9 +62,33 @@ async function apply(news: Properties, report: Reporter): Promise<void> {
       direction: "up",
       report: (line: string) => report.status(line),
     });
+    await makePartitions(client, report);
     // Default privileges let the application write to every table of the owner's; this one is not the application's.
     await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
   });
+}
+
+/**
+ * This month's partitions of the logs, so that no stack writes into the default ones from its first day on, with or without the
+ * maintenance that makes the next months'. One log and transaction at a time, as others may be using them.
+ */
+async function makePartitions(client: Client, report: Reporter): Promise<void> {
+  const { rows: present } = await client.query(
+    "select from pg_catalog.pg_proc where oid = to_regprocedure('maintenance.try_partitions(integer, regclass)')",
+  );
+  if (present.length === 0) return; // comes with phase 4
+  const { rows: logs } = await client.query<{ log: string }>(
+    "select distinct format('%I.%I', parent_schema, parent_table) as log from maintenance.partitions order by 1",
+  );
+  for (const { log } of logs) {
+    const { rows } = await client.query<{ problem: string | null }>(
+      "select problem from maintenance.try_partitions(0, $1::regclass) where problem is not null",
+      [log],
+    );
+    for (const { problem } of rows) {
+      report.warn(`no partition for this month in ${log}: ${problem}; \`aiwdb maintain\` makes it`);
+    }
+  }
 }
 
 /**

@@ -1,0 +1,61 @@
+import type { Client } from "pg";
+import { afterEach, expect, it, vi } from "vitest";
+import { readMigrations } from "../../infra/migrations/files.ts";
+import { type Phase, upToPhase } from "../../infra/migrations/phases.ts";
+import { migrations } from "../../infra/provider/resources/migrations.ts";
+import { createSchemaDatabase, MIGRATIONS_FOLDER, type SchemaDatabase } from "../helpers/schema-database.ts";
+
+// The resource as it is, but for the stack: it gets the owner's connection to a test database.
+let owner: Client;
+vi.mock("../../infra/provider/connection.ts", () => ({
+  withConnection: (_connection: unknown, use: (client: Client) => unknown) => use(owner),
+}));
+
+let database: SchemaDatabase;
+afterEach(async () => {
+  await database.close();
+});
+
+const warned: string[] = [];
+const report = { status: () => {}, info: () => {}, warn: (line: string) => void warned.push(line) };
+
+function inputs(phase: Phase) {
+  const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), phase);
+  return { connection: {}, folder: MIGRATIONS_FOLDER, migrations: wanted.map(({ name }) => name), checksums: {} };
+}
+
+async function months(): Promise<{ parent_table: string; current: boolean }[]> {
+  const { rows } = await owner.query<{ parent_table: string; current: boolean }>(`
+    select parent_table, now() between starts_at and ends_at as current
+    from maintenance.partitions where not is_default order by 1`);
+  return rows;
+}
+
+it("leaves this month's partition of every log behind, as soon as there is what makes it", async () => {
+  database = await createSchemaDatabase("resource", { empty: true });
+  owner = await database.connect("ai_workflow_owner");
+  await migrations.create(inputs(3), report);
+  expect((await owner.query("select to_regnamespace('maintenance') as made")).rows).toEqual([{ made: null }]);
+  await owner.query(
+    "insert into public.device_login_attempts (email, device_fingerprint, ip_address, user_agent, was_successful) values ('a', 'b', 'c', 'd', true)",
+  );
+  await migrations.update("db", inputs(3), inputs(4), report);
+  expect(await months()).toHaveLength(8);
+  expect((await months()).filter(({ current }) => !current)).toEqual([]);
+  expect((await owner.query("select from partitions.device_login_attempts_default")).rowCount).toBe(0);
+  expect(warned).toEqual([]);
+});
+
+it("does not fail where somebody uses a log meanwhile, and says what to do", async () => {
+  database = await createSchemaDatabase("resource_busy");
+  owner = await database.connect("ai_workflow_owner");
+  const reader = await database.connect("app_user");
+  await reader.query("begin");
+  await reader.query("select from audit.security_metrics");
+  await migrations.update("db", inputs(4), inputs(4), report);
+  await reader.query("rollback");
+  expect(await months()).toHaveLength(7);
+  expect(warned).toEqual([
+    expect.stringMatching(/^no partition for this month in audit\.security_metrics: .*aiwdb maintain/),
+  ]);
+});
