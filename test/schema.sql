@@ -526,7 +526,7 @@ CREATE TYPE public.violationseverity AS ENUM (
 
 CREATE FUNCTION audit.is_secret(p_column text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((p_column = ANY (ARRAY['access_token'::text, 'challenge_data'::text, 'code_hash'::text, 'configuration_data'::text, 'created_by_session_id'::text, 'credential_id'::text, 'download_token'::text, 'encrypted_value'::text, 'git_integrations'::text, 'hashed_password'::text, 'operation_payload'::text, 'operation_result'::text, 'provider_config'::text, 'public_key'::text, 'refresh_token'::text, 'refresh_token_hash'::text, 'session_id'::text, 'session_token'::text, 'tfa_secret'::text, 'token'::text, 'token_hash'::text, 'token_id'::text, 'totp_backup_codes'::text, 'totp_secret'::text, 'web_search_api_key'::text])) OR (p_column ~ '(password|secret|api_key|private_key|_token$|_hash$)'::text));
+    RETURN ((p_column = ANY (ARRAY['access_token'::text, 'challenge_data'::text, 'code_hash'::text, 'configuration_data'::text, 'created_by_session_id'::text, 'credential_id'::text, 'download_token'::text, 'encrypted_value'::text, 'git_integrations'::text, 'hashed_password'::text, 'operation_payload'::text, 'operation_result'::text, 'provider_config'::text, 'public_key'::text, 'refresh_token'::text, 'refresh_token_hash'::text, 'session_id'::text, 'session_token'::text, 'tfa_secret'::text, 'token'::text, 'token_hash'::text, 'token_id'::text, 'totp_backup_codes'::text, 'totp_secret'::text, 'value'::text, 'web_search_api_key'::text])) OR (p_column ~ '(password|secret|api_key|private_key|_token$|_hash$)'::text));
 
 COMMENT ON FUNCTION audit.is_secret(p_column text) IS 'Whether a column of this name holds a secret, in whatever table.';
 
@@ -554,7 +554,24 @@ declare
   v_row jsonb;
   v_changed varchar[];
   v_user text := current_setting('app.user_id', true);
+  v_table text := tg_table_name;
+  -- Set by the functions of schema maintenance; believed of the owner only, or the application could hide a change.
+  v_maintenance text := case
+    when current_setting('aiwdb.maintenance', true) <> ''
+      and pg_has_role(
+        case current_setting('role') when 'none' then session_user else current_setting('role')::name end, current_user, 'member'
+      )
+      then current_setting('aiwdb.maintenance', true)
+  end;
 begin
+  -- A row moved into its month's partition is the same row.
+  if v_maintenance = 'move' then
+    return null;
+  end if;
+  if tg_table_schema = 'partitions' then
+    select class.relname into v_table from pg_catalog.pg_class as class where class.oid = pg_partition_root(tg_relid);
+  end if;
+
   if tg_op in ('UPDATE', 'DELETE') then
     v_old := to_jsonb(old);
   end if;
@@ -581,12 +598,18 @@ begin
     from unnest(v_changed) as key;
   end if;
 
+  -- What retention removes must not live on in the trail for another two years.
+  if v_maintenance = 'retention' then
+    v_old := null;
+    v_new := null;
+  end if;
+
   insert into audit.audit_log (
     table_name, operation, user_id, session_id, row_id, old_values, new_values, changed_fields, ip_address, user_agent,
     application_name, transaction_id, security_context
   )
   values (
-    tg_table_name,
+    v_table,
     tg_op::public.auditoperation,
     -- A setting that is no number must not stop the change that is to be recorded.
     case when v_user ~ '^[0-9]{1,9}$' then v_user::integer end,
@@ -601,7 +624,8 @@ begin
     pg_current_xact_id()::text::bigint,
     jsonb_strip_nulls(jsonb_build_object(
       'db_role', session_user,
-      'subject_user_id', case when tg_table_name = 'users' then v_row -> 'id' else v_row -> 'user_id' end
+      'subject_user_id', case when v_table = 'users' then v_row -> 'id' else v_row -> 'user_id' end,
+      'maintenance', v_maintenance
     ))
   );
   return null;
@@ -621,9 +645,10 @@ declare
   v_policy record;
   v_started timestamptz;
   v_cutoff timestamptz;
-  v_rows integer;
+  v_rows bigint;
   v_problem text;
   v_batch record;
+  v_gone record;
   v_dropped text[];
   v_purged bigint;
 begin
@@ -634,71 +659,87 @@ begin
 
   for v_policy in
     select
-      policy.*,
+      policy.id,
+      policy.policy_type,
+      policy.conditions,
+      policy.retention_period_days,
       maintenance.resolve_table(policy.table_name) as target,
-      maintenance.partition_key(maintenance.resolve_table(policy.table_name)) as key_column
+      maintenance.goes_by_partition(policy) as by_partition
     from public.data_retention_policies as policy
     where policy.is_active
     order by policy.table_name, policy.id
   loop
     v_started := pg_catalog.clock_timestamp();
     v_cutoff := v_started - pg_catalog.make_interval(days => v_policy.retention_period_days);
-    v_rows := 0;
-    v_problem := null;
+
     v_dropped := null;
     v_purged := 0;
-
-    if v_policy.policy_type = 'DELETE' and v_policy.key_column = v_policy.conditions ->> 'column' then
-      select pg_catalog.array_agg(gone.partition_name), coalesce(pg_catalog.sum(gone.estimated_rows), 0)
-      into v_dropped, v_purged
-      from maintenance.drop_partitions(v_policy.target, v_cutoff) as gone;
-      commit;
+    v_problem := null;
+    if v_policy.by_partition then
+      -- One month and one transaction each, so that readers of the log get in between.
+      for v_try in 1..3 loop
+        loop
+          begin
+            select gone.partition_name, gone.estimated_rows
+            into v_gone
+            from maintenance.drop_partitions(v_policy.target, v_cutoff, 1) as gone;
+            v_problem := null;
+          exception
+            when others then
+              v_problem := pg_catalog.format('%s (%s)', sqlerrm, sqlstate);
+          end;
+          commit;
+          exit when v_problem is not null or v_gone.partition_name is null;
+          v_dropped := v_dropped || v_gone.partition_name;
+          v_purged := v_purged + v_gone.estimated_rows;
+        end loop;
+        exit when v_problem is null or v_try = 3;
+        perform pg_catalog.pg_sleep(0.2 * v_try);
+      end loop;
+      -- last_run_at says that a policy ran; the log says what it did.
+      if v_dropped is not null or v_problem is not null then
+        perform maintenance.log_retention(
+          v_policy.id, 'PURGE', v_purged,
+          pg_catalog.jsonb_build_object('before', v_cutoff, 'partitions', pg_catalog.to_jsonb(coalesce(v_dropped, '{}'))),
+          v_started,
+          case when v_problem is null then 'SUCCESS' when v_dropped is null then 'FAILURE' else 'PARTIAL' end,
+          v_problem
+        );
+        commit;
+      end if;
     end if;
 
+    v_rows := 0;
     loop
-      select * into v_batch from maintenance.retention_batch(v_policy.id, v_cutoff, p_batch_size);
+      select batch.affected, batch.problem
+      into v_batch
+      from maintenance.retention_batch(v_policy.id, v_cutoff, p_batch_size) as batch;
       v_rows := v_rows + v_batch.affected;
       v_problem := v_batch.problem;
       commit;
       exit when v_problem is not null or v_batch.affected < p_batch_size;
     end loop;
-
-    update public.data_retention_policies set last_run_at = v_started where id = v_policy.id;
-
-    -- last_run_at says that a policy ran; the log says what it did.
-    if v_dropped is not null then
-      insert into audit.data_retention_logs (
-        policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
-        execution_duration_seconds, compliance_reason, legal_basis
-      )
-      values (
-        v_policy.id, v_policy.table_name, 'PURGE', v_purged,
-        pg_catalog.jsonb_build_object('before', v_cutoff, 'partitions', pg_catalog.to_jsonb(v_dropped)),
-        v_started, pg_catalog.ceil(extract(epoch from pg_catalog.clock_timestamp() - v_started)),
-        pg_catalog.left(coalesce(v_policy.conditions ->> 'reason', 'The retention period is over.'), 100),
-        pg_catalog.left(v_policy.conditions ->> 'legal_basis', 100)
-      );
-    end if;
     if v_rows > 0 or v_problem is not null then
-      insert into audit.data_retention_logs (
-        policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
-        execution_duration_seconds, execution_status, error_message, compliance_reason, legal_basis
-      )
-      values (
-        v_policy.id, v_policy.table_name, v_policy.policy_type, v_rows,
+      perform maintenance.log_retention(
+        v_policy.id, v_policy.policy_type::text, v_rows,
         pg_catalog.jsonb_build_object('before', v_cutoff) || coalesce(v_policy.conditions, '{}'),
-        v_started, pg_catalog.ceil(extract(epoch from pg_catalog.clock_timestamp() - v_started)),
+        v_started,
         case
           when v_problem is null then 'SUCCESS'
           when v_policy.policy_type = 'ARCHIVE' then 'SKIPPED'
           when v_rows > 0 then 'PARTIAL'
           else 'FAILURE'
         end,
-        v_problem,
-        pg_catalog.left(coalesce(v_policy.conditions ->> 'reason', 'The retention period is over.'), 100),
-        pg_catalog.left(v_policy.conditions ->> 'legal_basis', 100)
+        v_problem
       );
     end if;
+    begin
+      perform pg_catalog.set_config('lock_timeout', '500ms', true);
+      update public.data_retention_policies set last_run_at = v_started where id = v_policy.id;
+    exception
+      when lock_not_available then
+        raise warning 'Retention: policy % ran, but its last_run_at could not be written: %', v_policy.id, sqlerrm;
+    end;
     commit;
   end loop;
 end
@@ -756,13 +797,13 @@ $_$;
 COMMENT ON FUNCTION maintenance.check_violations(p_rows_per_check integer) IS 'Rows that break a check which is not validated yet, at most p_rows_per_check per check, with the values concerned, secrets masked.';
 
 --
--- Name: drop_partitions(regclass, timestamp with time zone); Type: FUNCTION; Schema: maintenance; Owner: -
+-- Name: drop_partitions(regclass, timestamp with time zone, integer); Type: FUNCTION; Schema: maintenance; Owner: -
 --
 
-CREATE FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone) RETURNS TABLE(partition_name text, estimated_rows bigint)
+CREATE FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone, p_limit integer DEFAULT NULL::integer) RETURNS TABLE(partition_name text, estimated_rows bigint)
     LANGUAGE plpgsql
     SET search_path TO ''
-    SET lock_timeout TO '2s'
+    SET lock_timeout TO '500ms'
     AS $$
 begin
   -- A partition goes when all of its month is past the limit; until then its rows stay.
@@ -772,36 +813,114 @@ begin
     where format('%I.%I', part.parent_schema, part.parent_table)::regclass = p_parent
       and part.ends_at <= p_older_than
     order by part.ends_at
+    limit p_limit
   loop
-    execute format('drop table partitions.%I', partition_name);
-    return next;
+    -- Who reads the log waits for this lock and the next, for foreign keys, so both together have to be short.
+    execute format('lock table only %s in access exclusive mode', p_parent);
+    perform set_config('lock_timeout', '300ms', true);
+    -- Another run may have been faster.
+    if to_regclass(format('partitions.%I', partition_name)) is not null then
+      execute format('drop table partitions.%I', partition_name);
+      return next;
+    end if;
   end loop;
 end
 $$;
 
-COMMENT ON FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone) IS 'Drops the partitions of a log table whose month ended before a limit. Returns them with their estimated rows.';
+COMMENT ON FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone, p_limit integer) IS 'Drops the partitions of a log table whose month ended before a limit, the oldest first and at most p_limit. Returns them with their estimated rows.';
 
 --
--- Name: has_rows(regclass, timestamp with time zone); Type: FUNCTION; Schema: maintenance; Owner: -
+-- Name: partition_key(regclass); Type: FUNCTION; Schema: maintenance; Owner: -
 --
 
-CREATE FUNCTION maintenance.has_rows(p_parent regclass, p_month timestamp with time zone) RETURNS boolean
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION maintenance.partition_key(p_parent regclass) RETURNS name
+    LANGUAGE sql STABLE
+    RETURN (SELECT attribute.attname FROM (pg_partitioned_table partitioned JOIN pg_attribute attribute ON (((attribute.attrelid = partitioned.partrelid) AND (attribute.attnum = partitioned.partattrs[0])))) WHERE (partitioned.partrelid = (partition_key.p_parent)::oid));
+
+COMMENT ON FUNCTION maintenance.partition_key(p_parent regclass) IS 'Column that decides the partition; null for a plain table.';
+
+--
+-- Name: resolve_table(text); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.resolve_table(p_table_name text) RETURNS regclass
+    LANGUAGE sql STABLE
+    RETURN (SELECT (class.oid)::regclass AS oid FROM (pg_class class JOIN pg_namespace namespace ON ((namespace.oid = class.relnamespace))) WHERE ((class.relname = resolve_table.p_table_name) AND (class.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (namespace.nspname = ANY (ARRAY['public'::name, 'audit'::name]))));
+
+COMMENT ON FUNCTION maintenance.resolve_table(p_table_name text) IS 'A table of the application by the name a policy gives, without schema; null if there is none.';
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: data_retention_policies; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.data_retention_policies (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    table_name character varying(64) NOT NULL,
+    retention_period_days integer NOT NULL,
+    policy_type public.retentionpolicytype NOT NULL,
+    conditions jsonb,
+    is_active boolean DEFAULT true NOT NULL,
+    last_run_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT data_retention_policies_period_positive CHECK ((retention_period_days > 0))
+);
+
+COMMENT ON TABLE public.data_retention_policies IS 'How long rows of a table are kept; read by maintenance.apply_retention. Written by administrators.';
+COMMENT ON COLUMN public.data_retention_policies.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.data_retention_policies.table_name IS 'Table concerned, without its schema.';
+COMMENT ON COLUMN public.data_retention_policies.retention_period_days IS 'Days rows are kept.';
+COMMENT ON COLUMN public.data_retention_policies.policy_type IS 'What happens to rows past their time: ARCHIVE, DELETE or ANONYMIZE.';
+COMMENT ON COLUMN public.data_retention_policies.conditions IS 'Column that decides the age, legal basis and restriction, as an object: column, legal_basis, reason, match, set.';
+COMMENT ON COLUMN public.data_retention_policies.is_active IS 'False switches the policy off without losing it.';
+COMMENT ON COLUMN public.data_retention_policies.last_run_at IS 'When the policy was last applied; written by maintenance.apply_retention.';
+COMMENT ON COLUMN public.data_retention_policies.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.data_retention_policies.updated_at IS 'When the row was last changed; kept by a trigger.';
+
+--
+-- Name: goes_by_partition(public.data_retention_policies); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.goes_by_partition(p_policy public.data_retention_policies) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN COALESCE((((p_policy).policy_type = 'DELETE'::public.retentionpolicytype) AND (((p_policy).conditions ->> 'column'::text) = maintenance.partition_key(maintenance.resolve_table(((p_policy).table_name)::text))) AND (COALESCE(NULLIF(((p_policy).conditions -> 'match'::text), 'null'::jsonb), '{}'::jsonb) = '{}'::jsonb)), false);
+
+COMMENT ON FUNCTION maintenance.goes_by_partition(p_policy public.data_retention_policies) IS 'Whether a policy deletes all rows past an age by the column that decides the partition, so that whole months can be dropped.';
+
+--
+-- Name: log_retention(uuid, text, bigint, jsonb, timestamp with time zone, text, text); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.log_retention(p_policy_id uuid, p_action text, p_rows bigint, p_criteria jsonb, p_started timestamp with time zone, p_status text, p_problem text) RETURNS void
+    LANGUAGE plpgsql
     SET search_path TO ''
-    AS $_$
-declare
-  v_found boolean;
+    SET lock_timeout TO '500ms'
+    AS $$
 begin
-  execute format(
-    'select exists (select from %1$s where %2$I >= $1 and %2$I < $2)', p_parent, maintenance.partition_key(p_parent)
+  insert into audit.data_retention_logs (
+    policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
+    execution_duration_seconds, execution_status, error_message, compliance_reason, legal_basis
   )
-  into v_found
-  using p_month, p_month + interval '1 month';
-  return v_found;
+  select
+    id, table_name, p_action, least(p_rows, 2147483647), p_criteria, p_started,
+    ceil(extract(epoch from clock_timestamp() - p_started)), p_status, p_problem,
+    left(coalesce(conditions ->> 'reason', 'The retention period is over.'), 100),
+    left(conditions ->> 'legal_basis', 100)
+  from public.data_retention_policies
+  where id = p_policy_id;
+exception
+  -- What was done is done; that it can't be written down must not stop the rest.
+  when others then
+    raise warning 'Retention: % by policy % of % rows could not be logged: %', p_action, p_policy_id, p_rows, sqlerrm;
 end
-$_$;
+$$;
 
-COMMENT ON FUNCTION maintenance.has_rows(p_parent regclass, p_month timestamp with time zone) IS 'Whether a log table has a row in the month that begins then.';
+COMMENT ON FUNCTION maintenance.log_retention(p_policy_id uuid, p_action text, p_rows bigint, p_criteria jsonb, p_started timestamp with time zone, p_status text, p_problem text) IS 'Writes what a policy did into audit.data_retention_logs.';
 
 --
 -- Name: make_partitions(integer, regclass); Type: FUNCTION; Schema: maintenance; Owner: -
@@ -811,11 +930,13 @@ CREATE FUNCTION maintenance.make_partitions(p_months_ahead integer DEFAULT 3, p_
     LANGUAGE plpgsql
     SET search_path TO ''
     SET "TimeZone" TO 'UTC'
-    SET lock_timeout TO '2s'
+    SET lock_timeout TO '500ms'
     AS $_$
 declare
   v_parent record;
+  v_months timestamptz[];
   v_month timestamptz;
+  v_key record;
   v_last timestamptz := date_trunc('month', now()) + make_interval(months => p_months_ahead);
 begin
   if p_months_ahead not between 0 and 120 then
@@ -823,8 +944,12 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  -- One at a time; a second run waits and then finds nothing to do.
+  -- One at a time; a second run waits and then finds nothing to do. Nobody queues behind this lock.
+  perform set_config('lock_timeout', '10s', true);
   perform pg_advisory_xact_lock(hashtext('ai-workflow-database maintenance.make_partitions'));
+  perform set_config('lock_timeout', '500ms', true);
+  -- For the audit trail, to which a row that is moved is the same row.
+  perform set_config('aiwdb.maintenance', 'move', true);
 
   for v_parent in
     select
@@ -845,101 +970,114 @@ begin
       and (p_parent is null or class.oid = p_parent)
     order by 2, 3
   loop
-    -- From the oldest row that waits in the default partition, or from this month.
+    -- This month, those ahead, and the months of rows that wait in the default partition. What a wrong clock dated
+    -- before 1970, infinity, or further ahead stays there, where retention finds it row by row.
     execute format(
-      'select date_trunc(''month'', least(min(%1$I), now())) from partitions.%2$I',
+      'select array_agg(month order by month) from ('
+      'select date_trunc(''month'', %1$I) from partitions.%2$I where %1$I >= $1 and %1$I < $3 + interval ''1 month'' '
+      'union select generate_series($2, $3, interval ''1 month'')) as needed (month)',
       v_parent.key_column, v_parent.default_table
     )
-    into v_month;
-    v_month := coalesce(v_month, date_trunc('month', now()));
+    into v_months
+    using '1970-01-01'::timestamptz, date_trunc('month', now()), v_last;
 
-    while v_month <= v_last loop
+    foreach v_month in array v_months loop
       partition_name := format('%s_%s', v_parent.parent_table, to_char(v_month, '"y"YYYY"m"MM'));
       starts_at := v_month;
+      continue when to_regclass(format('partitions.%I', partition_name)) is not null;
 
-      -- A gap of old months without rows needs no partitions.
-      if to_regclass(format('partitions.%I', partition_name)) is null
-        and (v_month >= date_trunc('month', now()) or maintenance.has_rows(v_parent.parent_id, v_month)) then
-        -- Attaching would fail on a row of this month in the default partition, so none may arrive in the meantime.
-        execute format('lock table partitions.%I in access exclusive mode', v_parent.default_table);
-        execute format(
-          'create table partitions.%I (like %I.%I including defaults including constraints)',
-          partition_name, v_parent.parent_schema, v_parent.parent_table
-        );
-        execute format(
-          'with moved as (delete from partitions.%1$I where %2$I >= $1 and %2$I < $2 returning *) '
-          'insert into partitions.%3$I select * from moved',
-          v_parent.default_table, v_parent.key_column, partition_name
-        )
-        using v_month, v_month + interval '1 month';
-        get diagnostics moved_rows = row_count;
-        execute format(
-          'alter table %I.%I attach partition partitions.%I for values from (%L) to (%L)',
-          v_parent.parent_schema, v_parent.parent_table, partition_name, v_month, v_month + interval '1 month'
-        );
-        return next;
-      end if;
-
-      v_month := v_month + interval '1 month';
+      -- Attaching would fail on a row of this month in the default partition, so none may arrive in the meantime. Rows
+      -- are moved, indexed and checked beforehand, and readers see them in the default partition: they wait only while
+      -- the partition is attached, which has nothing left to look at.
+      execute format('lock table partitions.%I in share row exclusive mode', v_parent.default_table);
+      execute format(
+        'create table partitions.%1$I ('
+        'like %2$I.%3$I including defaults including constraints including indexes, '
+        'constraint month check (%4$I >= %5$L and %4$I < %6$L))',
+        partition_name, v_parent.parent_schema, v_parent.parent_table,
+        v_parent.key_column, v_month, v_month + interval '1 month'
+      );
+      execute format(
+        'with moved as (delete from partitions.%1$I where %2$I >= $1 and %2$I < $2 returning *) '
+        'insert into partitions.%3$I select * from moved',
+        v_parent.default_table, v_parent.key_column, partition_name
+      )
+      using v_month, v_month + interval '1 month';
+      get diagnostics moved_rows = row_count;
+      for v_key in
+        select conname, pg_get_constraintdef(oid) as definition
+        from pg_catalog.pg_constraint
+        where conrelid = v_parent.parent_id and contype = 'f'
+      loop
+        execute format('alter table partitions.%I add constraint %I %s', partition_name, v_key.conname, v_key.definition);
+      end loop;
+      execute format(
+        'alter table %I.%I attach partition partitions.%I for values from (%L) to (%L)',
+        v_parent.parent_schema, v_parent.parent_table, partition_name, v_month, v_month + interval '1 month'
+      );
+      execute format('alter table partitions.%I drop constraint month', partition_name);
+      return next;
     end loop;
   end loop;
+  perform set_config('aiwdb.maintenance', '', true);
 end
 $_$;
 
-COMMENT ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) IS 'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: a default partition is locked until the end of the transaction.';
-
---
--- Name: partition_key(regclass); Type: FUNCTION; Schema: maintenance; Owner: -
---
-
-CREATE FUNCTION maintenance.partition_key(p_parent regclass) RETURNS name
-    LANGUAGE sql STABLE
-    RETURN (SELECT attribute.attname FROM (pg_partitioned_table partitioned JOIN pg_attribute attribute ON (((attribute.attrelid = partitioned.partrelid) AND (attribute.attnum = partitioned.partattrs[0])))) WHERE (partitioned.partrelid = (partition_key.p_parent)::oid));
-
-COMMENT ON FUNCTION maintenance.partition_key(p_parent regclass) IS 'Column that decides the partition; null for a plain table.';
+COMMENT ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) IS 'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: writes to a default partition wait until the end of the transaction.';
 
 --
 -- Name: refresh_views(); Type: FUNCTION; Schema: maintenance; Owner: -
 --
 
-CREATE FUNCTION maintenance.refresh_views() RETURNS TABLE(view_name text, duration_ms double precision)
+CREATE FUNCTION maintenance.refresh_views() RETURNS TABLE(view_name text, duration_ms double precision, problem text)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '500ms'
     AS $$
 declare
   v_started timestamptz;
 begin
   -- One at a time; a second run waits, and refreshes what has changed since.
+  perform set_config('lock_timeout', '0', true);
   perform pg_advisory_xact_lock(hashtext('ai-workflow-database maintenance.refresh_views'));
+  perform set_config('lock_timeout', '500ms', true);
 
   for view_name in
     select matview.matviewname from pg_catalog.pg_matviews as matview where matview.schemaname = 'public' order by 1
   loop
-    v_started := clock_timestamp();
-    -- Readers go on with the old rows meanwhile; this is what each view's unique index is for.
-    execute format('refresh materialized view concurrently public.%I', view_name);
-    duration_ms := extract(epoch from clock_timestamp() - v_started) * 1000;
+    for v_try in 1..3 loop
+      v_started := clock_timestamp();
+      duration_ms := null;
+      problem := null;
+      begin
+        -- Readers go on with the old rows meanwhile; this is what each view's unique index is for.
+        execute format('refresh materialized view concurrently public.%I', view_name);
+        duration_ms := extract(epoch from clock_timestamp() - v_started) * 1000;
 
-    insert into maintenance.view_refreshes as refresh (view_name, refreshed_at, duration_ms)
-    values (refresh_views.view_name, v_started, refresh_views.duration_ms)
-    on conflict on constraint view_refreshes_pkey
-    do update set refreshed_at = excluded.refreshed_at, duration_ms = excluded.duration_ms;
+        insert into maintenance.view_refreshes as refresh (view_name, refreshed_at, duration_ms)
+        values (refresh_views.view_name, v_started, refresh_views.duration_ms)
+        on conflict on constraint view_refreshes_pkey
+        do update set refreshed_at = excluded.refreshed_at, duration_ms = excluded.duration_ms;
+        exit;
+      exception
+        when lock_not_available or deadlock_detected then
+          duration_ms := null;
+          problem := format('%s (%s)', sqlerrm, sqlstate);
+        when others then
+          duration_ms := null;
+          problem := format('%s (%s)', sqlerrm, sqlstate);
+          exit;
+      end;
+      if v_try < 3 then
+        perform pg_sleep(0.2 * v_try);
+      end if;
+    end loop;
     return next;
   end loop;
 end
 $$;
 
-COMMENT ON FUNCTION maintenance.refresh_views() IS 'Refreshes every materialized view of schema public without blocking its readers. Returns the duration of each.';
-
---
--- Name: resolve_table(text); Type: FUNCTION; Schema: maintenance; Owner: -
---
-
-CREATE FUNCTION maintenance.resolve_table(p_table_name text) RETURNS regclass
-    LANGUAGE sql STABLE
-    RETURN (SELECT (class.oid)::regclass AS oid FROM (pg_class class JOIN pg_namespace namespace ON ((namespace.oid = class.relnamespace))) WHERE ((class.relname = resolve_table.p_table_name) AND (class.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (namespace.nspname = ANY (ARRAY['public'::name, 'audit'::name]))));
-
-COMMENT ON FUNCTION maintenance.resolve_table(p_table_name text) IS 'A table of the application by the name a policy gives, without schema; null if there is none.';
+COMMENT ON FUNCTION maintenance.refresh_views() IS 'Refreshes every materialized view of schema public without blocking its readers. Returns the duration of each, or the problem; a view that is locked is tried three times.';
 
 --
 -- Name: retention_batch(uuid, timestamp with time zone, integer); Type: FUNCTION; Schema: maintenance; Owner: -
@@ -948,81 +1086,89 @@ COMMENT ON FUNCTION maintenance.resolve_table(p_table_name text) IS 'A table of 
 CREATE FUNCTION maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamp with time zone, p_batch_size integer) RETURNS TABLE(affected integer, problem text)
     LANGUAGE plpgsql
     SET search_path TO ''
-    SET lock_timeout TO '2s'
+    SET lock_timeout TO '500ms'
     AS $_$
 declare
   v_policy public.data_retention_policies;
   v_table regclass;
-  v_source text;
+  v_leaf regclass;
+  v_rows integer;
   v_column text;
   v_where text;
   v_set text;
 begin
-  select * into strict v_policy from public.data_retention_policies where id = p_policy_id;
-  v_table := maintenance.resolve_table(v_policy.table_name);
-  v_column := v_policy.conditions ->> 'column';
-  affected := 0;
+  -- The audit trail says which rows went and whose they were, but keeps no copy of what is to be forgotten.
+  perform set_config('aiwdb.maintenance', 'retention', true);
+  for v_try in 1..3 loop
+    affected := 0;
+    problem := null;
+    begin
+      select * into v_policy from public.data_retention_policies where id = p_policy_id;
+      v_table := maintenance.resolve_table(v_policy.table_name);
+      v_column := v_policy.conditions ->> 'column';
 
-  if v_table is null then
-    problem := format('There is no table %s.', v_policy.table_name);
-  elsif v_column is null then
-    problem := 'conditions has no key column, so the age of a row is unknown.';
-  elsif v_policy.policy_type = 'ARCHIVE' then
-    problem := 'ARCHIVE has no archive to write to here; nothing was deleted.';
-  elsif v_policy.policy_type = 'ANONYMIZE' and coalesce(v_policy.conditions -> 'set', '{}') = '{}' then
-    problem := 'conditions has no key set, so there is nothing to anonymize.';
-  end if;
-  if problem is not null then
-    return next;
-    return;
-  end if;
+      if v_table is null then
+        problem := format('There is no table %s.', v_policy.table_name);
+      elsif v_column is null then
+        problem := 'conditions has no key column, so the age of a row is unknown.';
+      elsif v_policy.policy_type = 'ARCHIVE' then
+        problem := 'ARCHIVE has no archive to write to here; nothing was deleted.';
+      elsif v_policy.policy_type = 'ANONYMIZE' and coalesce(v_policy.conditions -> 'set', '{}') = '{}' then
+        problem := 'conditions has no key set, so there is nothing to anonymize.';
+      end if;
+      exit when problem is not null;
 
-  v_where := format('%I < $1', v_column);
-  if v_policy.conditions ? 'match' then
-    select v_where || string_agg(
-      case when value is null then format(' and %I is null', key) else format(' and %I = %L', key, value) end, ''
-    )
-    into v_where
-    from jsonb_each_text(v_policy.conditions -> 'match');
-  end if;
+      select format('%I < $1', v_column) || coalesce(string_agg(
+        case when value is null then format(' and %I is null', key) else format(' and %I = %L', key, value) end, ''
+      ), '')
+      into v_where
+      from jsonb_each_text(coalesce(nullif(v_policy.conditions -> 'match', 'null'), '{}'));
 
-  -- Months are dropped whole; row by row goes only what never got a month.
-  v_source := v_table::text;
-  if v_policy.policy_type = 'DELETE' and maintenance.partition_key(v_table) is not null then
-    select format('partitions.%I', partition_name)
-    into v_source
-    from maintenance.partitions
-    where is_default and format('%I.%I', parent_schema, parent_table)::regclass = v_table;
-  end if;
+      if v_policy.policy_type = 'ANONYMIZE' then
+        select
+          string_agg(format('%I = %L', key, value), ', '),
+          v_where || ' and (' || string_agg(format('%I::text is distinct from %L', key, value), ' or ') || ')'
+        into v_set, v_where
+        from jsonb_each_text(v_policy.conditions -> 'set');
+      end if;
 
-  begin
-    if v_policy.policy_type = 'DELETE' then
-      execute format(
-        'delete from %1$s where ctid = any (array(select ctid from %1$s where %2$s limit $2 for update skip locked))',
-        v_source, v_where
-      )
-      using p_cutoff, p_batch_size;
-    else
-      select
-        string_agg(format('%I = %L', key, value), ', '),
-        v_where || ' and (' || string_agg(format('%I::text is distinct from %L', key, value), ' or ') || ')'
-      into v_set, v_where
-      from jsonb_each_text(v_policy.conditions -> 'set');
-
-      -- tableoid as well, since ctid alone is not unique over partitions.
-      execute format(
-        'with due as (select tableoid as part, ctid as place from %1$s where %2$s limit $2 for update skip locked) '
-        'update %1$s as target set %3$s from due where target.tableoid = due.part and target.ctid = due.place',
-        v_source, v_where, v_set
-      )
-      using p_cutoff, p_batch_size;
+      -- Partition by partition, since ctid is unique in one only. Months that are dropped whole need no look: row by row
+      -- goes only what never got a month.
+      for v_leaf in
+        select class.oid
+        from pg_catalog.pg_class as class
+        where class.oid = v_table and class.relkind = 'r'
+          or class.oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = v_table)
+          and (
+            not maintenance.goes_by_partition(v_policy) or pg_get_expr(class.relpartbound, class.oid) = 'DEFAULT'
+          )
+        order by class.relname
+      loop
+        execute format(
+          case v_policy.policy_type when 'DELETE' then 'delete from %1$s' else 'update %1$s set %3$s' end
+          || ' where ctid = any (array(select ctid from %1$s where %2$s limit $2 for update skip locked))',
+          v_leaf, v_where, v_set
+        )
+        using p_cutoff, p_batch_size - affected;
+        get diagnostics v_rows = row_count;
+        affected := affected + v_rows;
+        exit when affected >= p_batch_size;
+      end loop;
+      exit;
+    exception
+      when lock_not_available or deadlock_detected then
+        affected := 0;
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+      when others then
+        affected := 0;
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+        exit;
+    end;
+    if v_try < 3 then
+      perform pg_sleep(0.2 * v_try);
     end if;
-    get diagnostics affected = row_count;
-  exception
-    when others then
-      affected := 0;
-      problem := format('%s (%s)', sqlerrm, sqlstate);
-  end;
+  end loop;
+  perform set_config('aiwdb.maintenance', '', true);
   return next;
 end
 $_$;
@@ -1038,23 +1184,68 @@ CREATE PROCEDURE maintenance.run(IN p_months_ahead integer DEFAULT 3, IN p_batch
     AS $$
 declare
   v_parent record;
+  v_problem record;
 begin
-  -- Table by table, so that no default partition stays locked while another is emptied.
+  -- Table by table, so that no default partition stays locked while another is emptied. What one table or view stands
+  -- in the way of is told as a warning and done at the next run; the others don't wait for it.
   for v_parent in
     select distinct pg_catalog.format('%I.%I', parent_schema, parent_table)::pg_catalog.regclass as relation
     from maintenance.partitions
     order by 1
   loop
-    perform maintenance.make_partitions(p_months_ahead, v_parent.relation);
+    for v_problem in
+      select made.problem from maintenance.try_partitions(p_months_ahead, v_parent.relation) as made where made.problem is not null
+    loop
+      raise warning 'Partitions of % were not made: %', v_parent.relation, v_problem.problem;
+    end loop;
     commit;
   end loop;
   call maintenance.apply_retention(p_batch_size);
-  perform maintenance.refresh_views();
+  for v_problem in
+    select refreshed.view_name, refreshed.problem from maintenance.refresh_views() as refreshed where refreshed.problem is not null
+  loop
+    raise warning 'View % was not refreshed: %', v_problem.view_name, v_problem.problem;
+  end loop;
   commit;
 end
 $$;
 
 COMMENT ON PROCEDURE maintenance.run(IN p_months_ahead integer, IN p_batch_size integer) IS 'All regular maintenance: partitions ahead, retention, refresh of the materialized views.';
+
+--
+-- Name: try_partitions(integer, regclass); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.try_partitions(p_months_ahead integer, p_parent regclass) RETURNS TABLE(partition_name text, starts_at timestamp with time zone, moved_rows bigint, problem text)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  for v_try in 1..3 loop
+    begin
+      return query
+      select made.partition_name, made.starts_at, made.moved_rows, null::text
+      from maintenance.make_partitions(p_months_ahead, p_parent) as made;
+      return;
+    exception
+      when invalid_parameter_value then
+        raise;
+      when lock_not_available or deadlock_detected then
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+      when others then
+        problem := format('%s (%s)', sqlerrm, sqlstate);
+        exit;
+    end;
+    -- Nothing is held meanwhile: what failed was undone.
+    if v_try < 3 then
+      perform pg_sleep(0.2 * v_try);
+    end if;
+  end loop;
+  return next;
+end
+$$;
+
+COMMENT ON FUNCTION maintenance.try_partitions(p_months_ahead integer, p_parent regclass) IS 'Like maintenance.make_partitions for one log table, but tries three times to get its locks; what stopped it is then a row with a problem, so that one busy table does not end the maintenance of the others.';
 
 --
 -- Name: validate_checks(); Type: FUNCTION; Schema: maintenance; Owner: -
@@ -1107,11 +1298,6 @@ CREATE FUNCTION pgbouncer.lookup(role_name text, OUT rolname name, OUT rolpasswo
     $$;
 
 COMMENT ON FUNCTION pgbouncer.lookup(role_name text, OUT rolname name, OUT rolpassword text) IS 'PgBouncer''s auth_query: name and SCRAM secret of one pooled role.';
-
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
 
 --
 -- Name: chat_messages; Type: TABLE; Schema: public; Owner: -
@@ -1439,6 +1625,7 @@ CREATE FUNCTION privacy.export_user(p_user_id integer) RETURNS jsonb
 declare
   v_entry record;
   v_rows jsonb;
+  v_clear text;
   v_about jsonb := '{}';
   v_made jsonb := '{}';
   v_count integer := 0;
@@ -1448,23 +1635,37 @@ begin
       using errcode = 'no_data_found', hint = 'The key is public.users.id.';
   end if;
 
-  for v_entry in select * from privacy.user_data order by step loop
+  -- Entries of one table together, so that a row that several of them find is there once.
+  for v_entry in
+    select table_name, relation, string_agg(format('(%s)', filter), ' or ' order by step) as filter
+    from privacy.user_data
+    group by table_name, relation
+    order by min(step)
+  loop
     if v_entry.relation = 'subject' then
+      -- A conversation's session_id is its key and no secret, which the read-only role may see.
+      select '|| jsonb_build_object(''session_id'', entry.session_id)'
+      into v_clear
+      from pg_catalog.pg_attribute
+      where attrelid = v_entry.table_name::regclass
+        and attname = 'session_id'
+        and has_column_privilege('app_readonly', attrelid, attnum, 'select');
+
       execute format(
-        'select jsonb_agg(audit.mask_secrets(to_jsonb(entry))) from %s as entry where %s', v_entry.table_name, v_entry.filter
+        'select coalesce(jsonb_agg(audit.mask_secrets(to_jsonb(entry)) %s), ''[]'') from %s as entry where %s',
+        v_clear, v_entry.table_name, v_entry.filter
       )
       into v_rows
       using p_user_id;
-      v_about := v_about || jsonb_build_object(v_entry.table_name, coalesce(v_rows, '[]'));
-      v_count := v_count + jsonb_array_length(coalesce(v_rows, '[]'));
+      v_about := v_about || jsonb_build_object(v_entry.table_name, v_rows);
+      v_count := v_count + jsonb_array_length(v_rows);
     else
       -- The rest of such a row is about somebody else.
       execute format('select jsonb_agg(entry.id) from %s as entry where %s', v_entry.table_name, v_entry.filter)
       into v_rows
       using p_user_id;
       if v_rows is not null then
-        v_made := v_made
-          || jsonb_build_object(v_entry.table_name, coalesce(v_made -> v_entry.table_name, '[]') || v_rows);
+        v_made := v_made || jsonb_build_object(v_entry.table_name, v_rows);
       end if;
     end if;
   end loop;
@@ -2330,11 +2531,13 @@ CREATE VIEW privacy.user_data AS
         "user_agent": ""
       }'::text), (48,'public.two_factor_audit_log'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
         "session_id": null, "device_fingerprint": null, "ip_address": null, "user_agent": null,
-        "additional_data": null
-      }'::text), (49,'public.registered_devices'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (50,'public.two_factor_admin_overrides'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (51,'public.user_security_tiers'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (52,'public.security_requirements'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (53,'public.security_tier_upgrade_logs'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (54,'public.security_actions'::text,'subject'::text,'target in (select unnest(array[username, email]) from public.users where id = $1)'::text,'scrub'::text,'scrub'::text,'{"target": "erased", "evidence": "{}"}'::text), (55,'public.privacy_requests'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"request_details": "{}", "data_export_path": null}'::text), (56,'audit.security_violations'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "violation_details": "{}"}'::text), (57,'audit.data_access_log'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "access_pattern": null}'::text), (58,'audit.security_metrics'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"tags": null}'::text), (59,'audit.enterprise_audit_events'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
+        "additional_data": null, "risk_factors": null
+      }'::text), (49,'public.registered_devices'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (50,'public.two_factor_admin_overrides'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (51,'public.user_security_tiers'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (52,'public.security_requirements'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (53,'public.security_tier_upgrade_logs'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (54,'public.security_actions'::text,'subject'::text,'target in (select unnest(array[username, email, id::text]) from public.users where id = $1)'::text,'scrub'::text,'scrub'::text,'{"target": "erased", "reason": "erased", "evidence": "{}", "execution_details": null, "error_message": null}'::text), (55,'public.privacy_requests'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"request_details": "{}", "data_export_path": null}'::text), (56,'audit.security_violations'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "violation_details": "{}"}'::text), (57,'audit.data_access_log'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "access_pattern": null}'::text), (58,'audit.security_metrics'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"tags": null}'::text), (59,'audit.enterprise_audit_events'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
         "session_id": null, "source_ip": null, "user_agent": null, "request_parameters": null,
         "response_data": null, "event_context": "{\"erased\": true}"
-      }'::text), (60,'audit.threat_intelligence_events'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"source_ip": null, "attack_payload": null}'::text), (61,'audit.audit_log'::text,'subject'::text,'table_name in (''access_requests'', ''security_actions'') and (coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text] from public.users where id = $1))'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null}'::text), (62,'public.users'::text,'subject'::text,'id = $1'::text,'scrub'::text,'scrub'::text,'{
+      }'::text), (60,'audit.threat_intelligence_events'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
+        "source_ip": null, "attack_payload": null, "indicators_of_compromise": "{}", "threat_context": "{}"
+      }'::text), (61,'audit.audit_log'::text,'subject'::text,'table_name in (''access_requests'', ''security_actions'') and (coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text, id::text] from public.users where id = $1)) and user_id is null'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null}'::text), (62,'audit.audit_log'::text,'subject'::text,'table_name in (''access_requests'', ''security_actions'') and (coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text, id::text] from public.users where id = $1))'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null, "query": null}'::text), (63,'public.users'::text,'subject'::text,'id = $1'::text,'scrub'::text,'scrub'::text,'{
         "username": "erased-{uuid}", "email": "{uuid}@erased.invalid", "hashed_password": "!",
         "is_active": "false", "is_superuser": "false", "is_verified": "false", "status": "disabled",
         "tfa_enabled": "false", "tfa_secret": null, "timezone": null, "calendar_event_weights": null,
@@ -2342,7 +2545,7 @@ CREATE VIEW privacy.user_data AS
         "work_style_preferences": null, "productivity_patterns": null, "interview_insights": null,
         "last_interview_date": null, "project_preferences": null, "default_code_style": null,
         "git_integrations": null, "web_search_api_key": null
-      }'::text), (63,'audit.audit_log'::text,'subject'::text,'security_context ->> ''subject_user_id'' = $1::text'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null}'::text), (64,'audit.audit_log'::text,'actor'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null}'::text), (65,'public.two_factor_policies'::text,'actor'::text,'created_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (66,'public.two_factor_audit_log'::text,'actor'::text,'performed_by_admin = $1'::text,'keep'::text,'keep'::text,NULL::text), (67,'public.user_two_factor_grace_periods'::text,'actor'::text,'extended_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (68,'public.two_factor_admin_overrides'::text,'actor'::text,'admin_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (69,'public.two_factor_admin_overrides'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (70,'public.two_factor_compliance_reports'::text,'actor'::text,'generated_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (71,'public.security_actions'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (72,'public.security_tier_policies'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (73,'public.security_tier_policies'::text,'actor'::text,'approved_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (74,'public.legacy_agent_configurations'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (75,'public.compliance_assessments'::text,'actor'::text,'assessor_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (76,'public.compliance_assessments'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (77,'public.forensic_investigations'::text,'actor'::text,'reported_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (78,'public.forensic_investigations'::text,'actor'::text,'primary_investigator_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (79,'audit.data_retention_logs'::text,'actor'::text,'executed_by = $1'::text,'keep'::text,'keep'::text,NULL::text)) entry(step, table_name, relation, filter, on_erase, on_pseudonymise, scrub);
+      }'::text), (64,'audit.audit_log'::text,'subject'::text,'security_context ->> ''subject_user_id'' = $1::text'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null, "query": null}'::text), (65,'audit.audit_log'::text,'subject'::text,'security_context ->> ''subject_user_id'' = $1::text and user_id is null'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null}'::text), (66,'audit.audit_log'::text,'actor'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "query": null}'::text), (67,'public.two_factor_policies'::text,'actor'::text,'created_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (68,'public.two_factor_audit_log'::text,'actor'::text,'performed_by_admin = $1'::text,'keep'::text,'keep'::text,NULL::text), (69,'public.user_two_factor_grace_periods'::text,'actor'::text,'extended_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (70,'public.two_factor_admin_overrides'::text,'actor'::text,'admin_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (71,'public.two_factor_admin_overrides'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (72,'public.two_factor_compliance_reports'::text,'actor'::text,'generated_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (73,'public.security_actions'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (74,'public.security_tier_policies'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (75,'public.security_tier_policies'::text,'actor'::text,'approved_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (76,'public.legacy_agent_configurations'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (77,'public.compliance_assessments'::text,'actor'::text,'assessor_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (78,'public.compliance_assessments'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (79,'public.forensic_investigations'::text,'actor'::text,'reported_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (80,'public.forensic_investigations'::text,'actor'::text,'primary_investigator_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (81,'audit.data_retention_logs'::text,'actor'::text,'executed_by = $1'::text,'keep'::text,'keep'::text,NULL::text)) entry(step, table_name, relation, filter, on_erase, on_pseudonymise, scrub);
 
 COMMENT ON VIEW privacy.user_data IS 'Where a user''s data is, in the order of erasure: table, whether its rows are about the user (subject) or were made by them about others (actor), how to find them, and what erasure and pseudonymisation do: delete, scrub or keep.';
 COMMENT ON COLUMN privacy.user_data.step IS 'Order; children before parents.';
@@ -3086,34 +3289,6 @@ CREATE VIEW public.data_retention_logs WITH (security_invoker='true') AS
    FROM audit.data_retention_logs;
 
 COMMENT ON VIEW public.data_retention_logs IS 'The schema report''s name for audit.data_retention_logs; rows can be read and written through it.';
-
---
--- Name: data_retention_policies; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.data_retention_policies (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    table_name character varying(64) NOT NULL,
-    retention_period_days integer NOT NULL,
-    policy_type public.retentionpolicytype NOT NULL,
-    conditions jsonb,
-    is_active boolean DEFAULT true NOT NULL,
-    last_run_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT data_retention_policies_period_positive CHECK ((retention_period_days > 0))
-);
-
-COMMENT ON TABLE public.data_retention_policies IS 'How long rows of a table are kept; read by maintenance.apply_retention. Written by administrators.';
-COMMENT ON COLUMN public.data_retention_policies.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.data_retention_policies.table_name IS 'Table concerned, without its schema.';
-COMMENT ON COLUMN public.data_retention_policies.retention_period_days IS 'Days rows are kept.';
-COMMENT ON COLUMN public.data_retention_policies.policy_type IS 'What happens to rows past their time: ARCHIVE, DELETE or ANONYMIZE.';
-COMMENT ON COLUMN public.data_retention_policies.conditions IS 'Column that decides the age, legal basis and restriction, as an object: column, legal_basis, reason, match, set.';
-COMMENT ON COLUMN public.data_retention_policies.is_active IS 'False switches the policy off without losing it.';
-COMMENT ON COLUMN public.data_retention_policies.last_run_at IS 'When the policy was last applied; written by maintenance.apply_retention.';
-COMMENT ON COLUMN public.data_retention_policies.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.data_retention_policies.updated_at IS 'When the row was last changed; kept by a trigger.';
 
 --
 -- Name: document_chunks; Type: TABLE; Schema: public; Owner: -
@@ -4536,7 +4711,7 @@ CREATE TABLE public.system_settings (
 COMMENT ON TABLE public.system_settings IS 'Settings of the installation. Written by administrators.';
 COMMENT ON COLUMN public.system_settings.id IS 'Key of the row; made by the server unless the application sends one.';
 COMMENT ON COLUMN public.system_settings.key IS 'Name of the setting, unique.';
-COMMENT ON COLUMN public.system_settings.value IS 'Value as text; secrets belong into encrypted_fields, not here.';
+COMMENT ON COLUMN public.system_settings.value IS 'Value as text; hidden from the read-only role and from the audit trail, as it may be a secret.';
 COMMENT ON COLUMN public.system_settings.description IS 'What the setting does, for administrators.';
 COMMENT ON COLUMN public.system_settings.created_at IS 'When the row was made; set by the server.';
 COMMENT ON COLUMN public.system_settings.updated_at IS 'When the row was last changed; kept by a trigger.';
@@ -7231,6 +7406,24 @@ CREATE INDEX ix_two_factor_audit_log_user_id ON ONLY public.two_factor_audit_log
 CREATE INDEX two_factor_audit_log_default_user_id_idx ON partitions.two_factor_audit_log_default USING btree (user_id);
 
 --
+-- Name: access_requests_created_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX access_requests_created_at_idx ON public.access_requests USING btree (created_at);
+
+--
+-- Name: auth_queue_operations_completed_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX auth_queue_operations_completed_at_idx ON public.auth_queue_operations USING btree (completed_at);
+
+--
+-- Name: auth_queue_operations_created_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX auth_queue_operations_created_at_idx ON public.auth_queue_operations USING btree (created_at) WHERE (completed_at IS NULL);
+
+--
 -- Name: auth_queue_operations_pending_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -7247,6 +7440,12 @@ CREATE UNIQUE INDEX auth_security_summary_day_key ON public.auth_security_summar
 --
 
 CREATE INDEX authentication_sessions_expires_at_idx ON public.authentication_sessions USING btree (expires_at);
+
+--
+-- Name: authentication_sessions_last_activity_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX authentication_sessions_last_activity_at_idx ON public.authentication_sessions USING btree (last_activity_at) WHERE (expires_at IS NULL);
 
 --
 -- Name: authentication_sessions_user_id_last_activity_at_idx; Type: INDEX; Schema: public; Owner: -
@@ -8299,10 +8498,28 @@ CREATE UNIQUE INDEX ix_users_username ON public.users USING btree (username);
 CREATE INDEX legacy_agent_configurations_created_by_user_id_idx ON public.legacy_agent_configurations USING btree (created_by_user_id);
 
 --
+-- Name: registered_devices_last_seen_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX registered_devices_last_seen_at_idx ON public.registered_devices USING btree (last_seen_at);
+
+--
+-- Name: secure_token_storage_created_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX secure_token_storage_created_at_idx ON public.secure_token_storage USING btree (created_at) WHERE (expires_at IS NULL);
+
+--
 -- Name: secure_token_storage_expires_at_idx; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX secure_token_storage_expires_at_idx ON public.secure_token_storage USING btree (expires_at);
+
+--
+-- Name: secure_token_storage_last_accessed_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX secure_token_storage_last_accessed_at_idx ON public.secure_token_storage USING btree (last_accessed_at) WHERE (expires_at IS NULL);
 
 --
 -- Name: security_metrics_summary_day_metric_key; Type: INDEX; Schema: public; Owner: -
@@ -8323,10 +8540,22 @@ CREATE INDEX security_tier_policies_approved_by_user_id_idx ON public.security_t
 CREATE INDEX security_tier_policies_created_by_user_id_idx ON public.security_tier_policies USING btree (created_by_user_id);
 
 --
+-- Name: security_tier_upgrade_logs_started_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX security_tier_upgrade_logs_started_at_idx ON public.security_tier_upgrade_logs USING btree (started_at);
+
+--
 -- Name: session_health_summary_day_key; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE UNIQUE INDEX session_health_summary_day_key ON public.session_health_summary USING btree (day);
+
+--
+-- Name: session_warnings_created_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX session_warnings_created_at_idx ON public.session_warnings USING btree (created_at);
 
 --
 -- Name: session_warnings_session_id_idx; Type: INDEX; Schema: public; Owner: -
@@ -8747,6 +8976,30 @@ CREATE TRIGGER enterprise_audit_events_record_change AFTER DELETE OR UPDATE ON a
 --
 
 CREATE TRIGGER enterprise_audit_events_record_truncate AFTER TRUNCATE ON audit.enterprise_audit_events FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
+
+--
+-- Name: security_violations security_violations_record_change; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_violations_record_change AFTER DELETE OR UPDATE ON audit.security_violations FOR EACH ROW EXECUTE FUNCTION audit.record_change();
+
+--
+-- Name: security_violations security_violations_record_truncate; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_violations_record_truncate AFTER TRUNCATE ON audit.security_violations FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
+
+--
+-- Name: threat_intelligence_events threat_intelligence_events_record_change; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER threat_intelligence_events_record_change AFTER DELETE OR UPDATE ON audit.threat_intelligence_events FOR EACH ROW EXECUTE FUNCTION audit.record_change();
+
+--
+-- Name: threat_intelligence_events threat_intelligence_events_record_truncate; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER threat_intelligence_events_record_truncate AFTER TRUNCATE ON audit.threat_intelligence_events FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
 
 --
 -- Name: access_requests access_requests_record_change; Type: TRIGGER; Schema: public; Owner: -
@@ -9837,14 +10090,18 @@ GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer_lookup;
 REVOKE ALL ON FUNCTION audit.record_change() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE maintenance.apply_retention(IN p_batch_size integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.check_violations(p_rows_per_check integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone) FROM PUBLIC;
-REVOKE ALL ON FUNCTION maintenance.has_rows(p_parent regclass, p_month timestamp with time zone) FROM PUBLIC;
-REVOKE ALL ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone, p_limit integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.partition_key(p_parent regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION maintenance.refresh_views() FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.resolve_table(p_table_name text) FROM PUBLIC;
+GRANT SELECT ON TABLE public.data_retention_policies TO app_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.data_retention_policies TO app_user;
+REVOKE ALL ON FUNCTION maintenance.goes_by_partition(p_policy public.data_retention_policies) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.log_retention(p_policy_id uuid, p_action text, p_rows bigint, p_criteria jsonb, p_started timestamp with time zone, p_status text, p_problem text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.refresh_views() FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamp with time zone, p_batch_size integer) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE maintenance.run(IN p_months_ahead integer, IN p_batch_size integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.try_partitions(p_months_ahead integer, p_parent regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.validate_checks() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgbouncer.lookup(role_name text, OUT rolname name, OUT rolpassword text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgbouncer.lookup(role_name text, OUT rolname name, OUT rolpassword text) TO pgbouncer;
@@ -10116,8 +10373,6 @@ GRANT SELECT(response_time_ms) ON TABLE public.data_access_log TO app_readonly;
 GRANT SELECT(created_at) ON TABLE public.data_access_log TO app_readonly;
 GRANT SELECT ON TABLE public.data_retention_logs TO app_readonly;
 GRANT SELECT,INSERT ON TABLE public.data_retention_logs TO app_user;
-GRANT SELECT ON TABLE public.data_retention_policies TO app_readonly;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.data_retention_policies TO app_user;
 GRANT SELECT ON TABLE public.document_chunks TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.document_chunks TO app_user;
 GRANT SELECT ON TABLE public.documents TO app_readonly;
@@ -10310,8 +10565,12 @@ GRANT SELECT ON TABLE public.simple_chat_context TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.simple_chat_context TO app_user;
 GRANT SELECT ON TABLE public.system_prompts TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.system_prompts TO app_user;
-GRANT SELECT ON TABLE public.system_settings TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.system_settings TO app_user;
+GRANT SELECT(id) ON TABLE public.system_settings TO app_readonly;
+GRANT SELECT(key) ON TABLE public.system_settings TO app_readonly;
+GRANT SELECT(description) ON TABLE public.system_settings TO app_readonly;
+GRANT SELECT(created_at) ON TABLE public.system_settings TO app_readonly;
+GRANT SELECT(updated_at) ON TABLE public.system_settings TO app_readonly;
 GRANT SELECT,USAGE ON SEQUENCE public.system_settings_id_seq TO app_user;
 GRANT SELECT ON TABLE public.task_delegations TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.task_delegations TO app_user;
