@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ConfigError, type Problem } from "../toolchain/errors.ts";
-import { PGBOUNCER_MANDATORY } from "./render/pgbouncer-ini.ts";
+import { LOOKUP_CONNECTIONS, PGBOUNCER_MANDATORY } from "./render/pgbouncer-ini.ts";
 import { POSTGRES_MANDATORY } from "./render/postgresql-conf.ts";
 import { refusedOverrides } from "./render/settings.ts";
 
@@ -27,7 +27,7 @@ const RESERVED_DATABASE_NAMES = new Set([
 /** Connections PostgreSQL keeps for superusers: its own default. */
 export const SUPERUSER_RESERVED_CONNECTIONS = 3;
 
-/** Connections kept free beside the pools: migrations, backups, psql, monitoring, and the two the pooler looks secrets up with. */
+/** Connections kept free beside the pooler's: migrations, backups, psql, monitoring. */
 export const DIRECT_CONNECTIONS = 10;
 
 // Pulumi hands every value over as text; numbers and booleans are read from it strictly ("" and "12x" are no numbers).
@@ -181,9 +181,9 @@ export const settings = {
     .describe("Seconds a client waits before the reserve is used (reserve_pool_timeout)."),
   pgbouncerMaxDbConnections: integer(1, 10_000)
     .default(50)
-    .describe("Server connections to the database in all, both pool modes together."),
+    .describe("Server connections to the database in all: both pool modes, and the two that look secrets up."),
   pgbouncerSessionDbConnections: integer(1, 10_000)
-    .default(10)
+    .default(8)
     .describe("The part of pgbouncerMaxDbConnections kept for session mode."),
   pgbouncerServerCheckDelaySec: integer(0, 3_600)
     .default(30)
@@ -216,7 +216,9 @@ export const settings = {
 
   healthCheckIntervalSec: integer(1, 3_600)
     .default(30)
-    .describe("Seconds between health checks; every second while starting."),
+    .describe(
+      "Seconds between the engine's health checks. `up` and `status` run the same check themselves, without waiting.",
+    ),
   stopTimeoutSec: integer(10, 3_600)
     .default(120)
     .describe("Seconds a container may take to stop before it is killed; a large buffer pool needs time to write."),
@@ -337,11 +339,14 @@ export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>
   const config = parsed.data ?? schema.parse(usable);
   problems.push(...impossible(config, stack, unusable), ...refusedSettings(config));
   return {
-    ...config,
-    stack,
-    profile: profile as StackConfig["profile"],
-    expiresAfterHours: config.expiresAfterHours ?? EPHEMERAL_LIFE_HOURS[ephemeralKind(stack) ?? ""] ?? 0,
-    ...addressesOf(config, stack),
+    config: {
+      ...config,
+      stack,
+      profile: profileOf(stack, config.profile) as StackConfig["profile"],
+      expiresAfterHours: config.expiresAfterHours ?? EPHEMERAL_LIFE_HOURS[ephemeralKind(stack) ?? ""] ?? 0,
+      ...addressesOf(config, stack),
+    },
+    problems,
   };
 }
 
@@ -461,22 +466,22 @@ function impossible(
       "Lower it, or raise postgresMaxConnections.",
     );
   }
-  const transaction = config.pgbouncerMaxDbConnections - config.pgbouncerSessionDbConnections;
+  const transaction = config.pgbouncerMaxDbConnections - config.pgbouncerSessionDbConnections - LOOKUP_CONNECTIONS;
   if (transaction < 1) {
     refuse(
       "pgbouncerSessionDbConnections",
-      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections}`,
+      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} (${LOOKUP_CONNECTIONS} look secrets up)`,
       "Lower it, or raise pgbouncerMaxDbConnections.",
     );
   } else if (config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize > transaction) {
     refuse(
       "pgbouncerDefaultPoolSize",
-      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode)`,
+      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode and ${LOOKUP_CONNECTIONS} for looking secrets up)`,
       "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
     );
   }
-  // A backend takes about 5 MiB before it does any work; shared buffers are a quarter of the memory.
-  const needed = Math.ceil(config.postgresMemoryMiB / 4 + config.postgresMaxConnections * 2);
+  // An idle backend has 2.4 MiB of its own (measured, with TLS); shared buffers are a quarter of the memory.
+  const needed = Math.ceil(config.postgresMemoryMiB / 4 + config.postgresMaxConnections * 2.5);
   if (needed > config.postgresMemoryMiB) {
     refuse(
       "postgresMemoryMiB",

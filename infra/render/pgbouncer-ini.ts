@@ -7,8 +7,8 @@ export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
 export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
 export const PGBOUNCER_PORT = 6432;
 
-/** Server connections the pooler keeps for looking up secrets. */
-const LOOKUP_CONNECTIONS = 2;
+/** Server connections the pooler keeps for looking up secrets; a part of pgbouncerMaxDbConnections. */
+export const LOOKUP_CONNECTIONS = 2;
 
 /** What the package promises; overrides of these are refused. https://www.pgbouncer.org/config.html */
 export const PGBOUNCER_MANDATORY: Settings = {
@@ -86,7 +86,7 @@ export function pgbouncerDefaults(config: StackConfig): Settings {
 /** The whole of pgbouncer.ini. The server is reached as `host`, the name in its certificate. */
 export function renderPgbouncerIni(config: StackConfig, host: string): string {
   const session = config.pgbouncerSessionDbConnections;
-  const transaction = config.pgbouncerMaxDbConnections - session;
+  const transaction = config.pgbouncerMaxDbConnections - session - LOOKUP_CONNECTIONS;
   const lookup = lookupDatabase(config.databaseName);
   const entry = (name: string, mode: string, connections: number) =>
     `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${lookup} pool_mode=${mode}` +

@@ -236,7 +236,7 @@ test("describes every setting", () => {
 });
 
 describe("sums", () => {
-  const base = { postgresMaxConnections: 100, pgbouncerMaxDbConnections: 50, pgbouncerSessionDbConnections: 10 };
+  const base = { postgresMaxConnections: 100, pgbouncerMaxDbConnections: 50, pgbouncerSessionDbConnections: 8 };
   const cases: [
     name: string,
     fits: Record<string, unknown>,
@@ -253,10 +253,10 @@ describe("sums", () => {
     ],
     [
       "session mode against all pooler connections",
-      { pgbouncerSessionDbConnections: 49, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
-      { pgbouncerSessionDbConnections: 50, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
+      { pgbouncerSessionDbConnections: 47, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
+      { pgbouncerSessionDbConnections: 48, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
       "pgbouncerSessionDbConnections",
-      /50 leaves transaction mode none/,
+      /48 leaves transaction mode none of pgbouncerMaxDbConnections 50 \(2 look secrets up\)/,
     ],
     [
       "pool and reserve against transaction mode's connections",
@@ -267,10 +267,10 @@ describe("sums", () => {
     ],
     [
       "memory against connections",
-      { postgresMemoryMiB: 267, postgresMaxConnections: 100 },
-      { postgresMemoryMiB: 266, postgresMaxConnections: 100 },
+      { postgresMemoryMiB: 334, postgresMaxConnections: 100 },
+      { postgresMemoryMiB: 333, postgresMaxConnections: 100 },
       "postgresMemoryMiB",
-      /266 MiB are too little for 100 connections/,
+      /333 MiB are too little for 100 connections/,
     ],
     [
       "pooler memory against client connections",

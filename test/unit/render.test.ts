@@ -278,7 +278,7 @@ function forAccepted(property: (config: StackConfig) => void): void {
 }
 
 describe("sums of any accepted stack", () => {
-  test("keep both pool modes together inside what PostgreSQL leaves beside superusers and direct connections", () => {
+  test("keep both pool modes and the lookup together at pgbouncerMaxDbConnections, inside what PostgreSQL leaves beside superusers and direct connections", () => {
     forAccepted((config) => {
       const ini = readIni(renderPgbouncerIni(config, "host"));
       const limits = Object.values(ini["databases"] ?? {}).map((entry) =>
@@ -291,9 +291,8 @@ describe("sums of any accepted stack", () => {
         "ai_workflow_db_lookup",
       ]);
       const [transaction = 0, session = 0, lookup = 0] = limits;
-      expect(transaction + session).toBe(config.pgbouncerMaxDbConnections);
-      // The lookup's are of the ten kept for direct connections; eight are left for people and programs.
-      expect(transaction + session + lookup + 8 + 3).toBeLessThanOrEqual(
+      expect(transaction + session + lookup).toBe(config.pgbouncerMaxDbConnections);
+      expect(transaction + session + lookup + 10 + 3).toBeLessThanOrEqual(
         Number(readConf(renderPostgresqlConf(config))["max_connections"]),
       );
       for (const [index, pool] of pools.entries()) {
