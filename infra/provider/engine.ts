@@ -101,8 +101,13 @@ export interface FileSpec {
   readonly mode: number;
 }
 
-/** A tar archive of files that belong to `uid`. */
-export function archive(files: Readonly<Record<string, FileSpec>>, uid: number, prefix = ""): NodeJS.ReadableStream {
+/** A tar archive of files, and of symbolic links to their targets, that belong to `uid`. */
+export function archive(
+  files: Readonly<Record<string, FileSpec>>,
+  uid: number,
+  prefix = "",
+  links: Readonly<Record<string, string>> = {},
+): NodeJS.ReadableStream {
   const pack = tar.pack();
   const folders = new Set<string>();
   for (const [name, { content, mode }] of Object.entries(files)) {
@@ -115,21 +120,27 @@ export function archive(files: Readonly<Record<string, FileSpec>>, uid: number, 
     }
     pack.entry({ name: `${prefix}${name}`, mode, uid, gid: uid }, content);
   }
+  for (const [name, linkname] of Object.entries(links)) pack.entry({ name, type: "symlink", linkname, uid, gid: uid });
   pack.finalize();
   return pack;
 }
 
-/** Text files of a folder inside a container, by path below it. */
+/** Link to the one folder whose files are in force, in a volume that keeps its files in versions. */
+export const CURRENT_VERSION = ".current";
+
+/** Text files of a folder inside a container, by path below it; in a volume with versions, those of the current one. */
 export async function readArchive(docker: Docker, container: string, folder: string): Promise<Record<string, string>> {
   const stream = await docker.getContainer(container).getArchive({ path: folder });
   const files: Record<string, string> = {};
+  let current: string | undefined;
   const extract = tar.extract();
   extract.on("entry", (header, entry, next) => {
     const chunks: Buffer[] = [];
     entry.on("data", (chunk: Buffer) => chunks.push(chunk));
     entry.on("end", () => {
-      if (header.type === "file")
-        files[header.name.split("/").slice(1).join("/")] = Buffer.concat(chunks).toString("utf8");
+      const name = header.name.split("/").slice(1).join("/");
+      if (header.type === "file") files[name] = Buffer.concat(chunks).toString("utf8");
+      if (header.type === "symlink" && name === CURRENT_VERSION) current = `${header.linkname ?? ""}/`;
       next();
     });
   });
@@ -139,5 +150,11 @@ export async function readArchive(docker: Docker, container: string, folder: str
     stream.on("error", reject);
     stream.pipe(extract);
   });
-  return files;
+  if (current === undefined) return files;
+  const prefix = current;
+  return Object.fromEntries(
+    Object.entries(files)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, content]) => [name.slice(prefix.length), content]),
+  );
 }

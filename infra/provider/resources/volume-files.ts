@@ -1,10 +1,13 @@
 import type Docker from "dockerode";
 import { certificateProblems, serialOf } from "../../../certs/verify.ts";
 import { StateError } from "../../../toolchain/errors.ts";
+import { STACK_LABEL } from "../../names.ts";
 import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_PORT, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
 import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
+
 import {
   archive,
+  CURRENT_VERSION,
   engine,
   exec,
   inspect,
@@ -27,8 +30,9 @@ import { until } from "../retry.ts";
 
 type Files = Record<string, FileSpec>;
 
-const STAGING = ".staged";
 const SERVER_CERTIFICATE = "tls/server.crt";
+/** The pooler's own certificate, for its connections to PostgreSQL. */
+const CLIENT_CERTIFICATE = "tls/client.crt";
 
 /** Mounted where the image has it, because a new volume takes owner and mode from there. */
 const MOUNT: Record<Inputs["service"], string> = {
@@ -58,14 +62,16 @@ async function withHelper<T>(
 ): Promise<T> {
   const docker = engine();
   const name = `${inputs.volume}-files`;
-  await removeHelper(docker, name); // of a run that was killed
+  // A helper that a killed run left keeps the volume in use. It is the stack's, so that `down` finds it too.
+  const [{ Labels }] = await Promise.all([docker.getVolume(inputs.volume).inspect(), removeHelper(docker, name)]);
+  const stack = (Labels as Record<string, string> | null)?.[STACK_LABEL];
   const helper = await docker.createContainer({
     name,
     Image: inputs.image,
     Entrypoint: command,
     Cmd: [],
     User: `${inputs.uid}:${inputs.uid}`,
-    Labels: { "ai-workflow-database.helper": inputs.volume },
+    Labels: { "ai-workflow-database.helper": inputs.volume, ...(stack === undefined ? {} : { [STACK_LABEL]: stack }) },
     HostConfig: {
       Binds: [`${inputs.volume}:${MOUNT[inputs.service]}`],
       NetworkMode: "none",
@@ -88,10 +94,24 @@ async function removeHelper(docker: Docker, name: string): Promise<void> {
   }
 }
 
+/**
+ * All files of one state lie in one folder, `.version-…`, and servers read them through links: `tls` is a link to
+ * `.current/tls`, and `.current` one to the folder. Whatever changes, certificates and their keys among it, takes effect by
+ * the one rename that replaces `.current`.
+ */
+const VERSION_PREFIX = ".version-";
+const newVersion = () => `${VERSION_PREFIX}${Date.now().toString(36)}`;
+const topLevel = (files: Files) => [...new Set(Object.keys(files).map((name) => name.split("/")[0] ?? name))];
+
 /** First fill: nobody reads the files yet. */
 async function fill(inputs: Inputs): Promise<void> {
+  const version = newVersion();
+  const links = Object.fromEntries(topLevel(inputs.files).map((name) => [name, `${CURRENT_VERSION}/${name}`]));
   await withHelper(inputs, ["true"], async (helper) => {
-    await helper.putArchive(archive(inputs.files, inputs.uid), { path: MOUNT[inputs.service] });
+    await helper.putArchive(
+      archive(inputs.files, inputs.uid, `${version}/`, { ...links, [CURRENT_VERSION]: version }),
+      { path: MOUNT[inputs.service] },
+    );
   });
 }
 
@@ -100,36 +120,57 @@ async function fill(inputs: Inputs): Promise<void> {
  * restart fail, PostgreSQL's reload passes over it in silence, and PgBouncer's leaves everything behind the bad line, TLS
  * among it, at its default.
  */
-const TRY: Record<Inputs["service"], string> = {
+const TRY: Record<Inputs["service"], (version: string) => string> = {
   // -C reads the whole file, prints one value and ends; it looks at no data folder.
-  postgres: `postgres -D /tmp -C port -c config_file=${POSTGRES_CONFIG_DIR}/${STAGING}/postgresql.conf >/dev/null 2>/tmp/refused || refuse`,
+  postgres: (version) =>
+    `postgres -D /tmp -C port -c config_file=${POSTGRES_CONFIG_DIR}/${version}/postgresql.conf >/dev/null 2>/tmp/refused || refuse`,
   // It has no such mode: this one has no network, and is ended as soon as it listens.
-  pgbouncer: [
-    `sed 's#${PGBOUNCER_CONFIG_DIR}/#&${STAGING}/#g' ${STAGING}/pgbouncer.ini >/tmp/tried.ini`,
-    "pgbouncer /tmp/tried.ini 2>/tmp/refused & tried=$!",
-    `until [ -S ${PGBOUNCER_SOCKET_DIR}/.s.PGSQL.${PGBOUNCER_PORT} ]; do kill -0 $tried 2>/dev/null || refuse; sleep 0.02; done`,
-    "kill -9 $tried",
-  ].join("\n"),
-  maintenance: "",
+  pgbouncer: (version) =>
+    [
+      `sed 's#${PGBOUNCER_CONFIG_DIR}/#&${version}/#g' ${version}/pgbouncer.ini >/tmp/tried.ini`,
+      "pgbouncer /tmp/tried.ini 2>/tmp/refused & tried=$!",
+      `until [ -S ${PGBOUNCER_SOCKET_DIR}/.s.PGSQL.${PGBOUNCER_PORT} ]; do kill -0 $tried 2>/dev/null || refuse; sleep 0.02; done`,
+      "kill -9 $tried",
+    ].join("\n"),
+  maintenance: () => "",
 };
 const REFUSED = 9;
 
 /**
- * Replaces files under a server that may be running: all are written beside the old ones first, tried, then renamed one
- * by one, so that a full disk or a kill leaves each file either old or new, never half.
+ * The shell lines that put a version in force, in a folder that has it. A kill at any point leaves the old files or the
+ * new ones, and what it left is swept by the next run.
+ */
+export function switchScript(version: string, names: readonly string[]): string {
+  return [
+    "sync -f .", // the files are on disk before anything points to them
+    `ln -sfn ${version} .next`,
+    `mv -fT .next ${CURRENT_VERSION}`, // a rename: the one moment
+    // Volumes of older releases have files in these places. New names come once, when there is nothing they replace.
+    ...names.map(
+      (name) =>
+        `[ -L '${name}' ] || { rm -rf '.old-${name}'; [ ! -e '${name}' ] || mv '${name}' '.old-${name}'; ln -sfn ${CURRENT_VERSION}/'${name}' '${name}'; rm -rf '.old-${name}'; }`,
+    ),
+    `find . -maxdepth 1 -name '${VERSION_PREFIX}*' ! -name ${version} -exec rm -rf {} +`,
+    "find . -maxdepth 1 -xtype l -delete", // links of names that are no more
+    "sync -f .",
+  ].join("\n");
+}
+
+/**
+ * Replaces files under a server that may be running: all are written beside the old ones first, tried, then put in force
+ * at once, so that a full disk or a kill leaves either the old or the new ones, never a certificate without its key.
  */
 async function replace(inputs: Inputs): Promise<void> {
+  const version = newVersion();
   const script = [
     "set -eu",
     `cd ${MOUNT[inputs.service]}`,
-    `refuse() { cat /tmp/refused >&2; rm -rf ${STAGING}; exit ${REFUSED}; }`,
-    TRY[inputs.service],
-    ...Object.keys(inputs.files).map((name) => `mv -f '${STAGING}/${name}' '${name}'`),
-    `rm -rf ${STAGING}`,
-    "sync",
+    `refuse() { cat /tmp/refused >&2; rm -rf ${version}; exit ${REFUSED}; }`,
+    TRY[inputs.service](version),
+    switchScript(version, topLevel(inputs.files)),
   ].join("\n");
   await withHelper(inputs, ["sh", "-c", script], async (helper, docker) => {
-    await helper.putArchive(archive(inputs.files, inputs.uid, `${STAGING}/`), { path: MOUNT[inputs.service] });
+    await helper.putArchive(archive(inputs.files, inputs.uid, `${version}/`), { path: MOUNT[inputs.service] });
     await helper.start();
     const { StatusCode } = await helper.wait();
     if (StatusCode === REFUSED) {
@@ -167,10 +208,27 @@ interface Service {
   /** What the server would refuse in its files, before anything depends on it. */
   refused(docker: Docker, container: string): Promise<string>;
   /** Whether the files have a setting that the running server would take only at its next start. */
-  needsRestart(docker: Docker, container: string): Promise<boolean>;
+  needsRestart(docker: Docker, container: string, olds: Inputs, news: Inputs): Promise<boolean>;
   /** Makes the running server read its files again; returns what it refused. */
   reload(docker: Docker, container: string): Promise<string>;
+  /** After a reload: ends what was made with a certificate that is replaced. */
+  retire?(docker: Docker, container: string, news: Inputs, report: Reporter): Promise<void>;
 }
+
+/** Settings of a pgbouncer.ini, entries of databases aside. */
+function iniSettings(files: Files): Map<string, string> {
+  const [, settings = ""] = (files["pgbouncer.ini"]?.content ?? "").split("\n[pgbouncer]\n");
+  return new Map([...settings.matchAll(/^(\w[\w.]*) = (.*)$/gm)].map(([, name = "", value = ""]) => [name, value]));
+}
+
+/** Entries in transaction mode: the lines before the settings. */
+function transactionEntries(files: Files): string[] {
+  const [entries = ""] = (files["pgbouncer.ini"]?.content ?? "").split("\n[pgbouncer]\n");
+  return [...entries.matchAll(/^(\w+) = .*pool_mode=transaction/gm)].map(([, name = ""]) => name);
+}
+
+/** How long open transactions may keep a connection that was made with an old certificate before `up` goes on. */
+const WAIT_CLOSE_SEC = 15;
 
 const SERVICES: Record<Inputs["service"], Service> = {
   postgres: {
@@ -200,13 +258,44 @@ const SERVICES: Record<Inputs["service"], Service> = {
   maintenance: { refused: async () => "", needsRestart: async () => false, reload: async () => "" },
   pgbouncer: {
     refused: async () => "", // it has no way to ask; RELOAD itself says so
-    needsRestart: async () => false, // restartKey says so
+    // RELOAD passes over these in silence: only the console tells which they are.
+    async needsRestart(docker, container, olds, news) {
+      const [before, after] = [iniSettings(olds.files), iniSettings(news.files)];
+      const changed = [...new Set([...before.keys(), ...after.keys()])].filter(
+        (name) => before.get(name) !== after.get(name),
+      );
+      if (changed.length === 0) return false;
+      const { exitCode, stdout, stderr } = await exec(docker, container, [...PGBOUNCER_CONSOLE, "SHOW CONFIG"]);
+      if (exitCode !== 0) throw new StateError(`${container} does not tell its settings: ${stderr.trim()}`);
+      // key|value|default|changeable
+      const fixed = new Set(
+        stdout
+          .split("\n")
+          .map((line) => line.split("|"))
+          .filter((columns) => columns.at(-1) === "no")
+          .map(([name]) => name),
+      );
+      return changed.some((name) => fixed.has(name));
+    },
     async reload(docker, container) {
       const result = await exec(docker, container, [...PGBOUNCER_CONSOLE, "RELOAD"]);
       if (result.exitCode !== 0) return result.stderr.trim();
       // Server connections made with the old certificate end when they are released; nobody is cut off.
       await exec(docker, container, [...PGBOUNCER_CONSOLE, "RECONNECT"]);
       return "";
+    },
+    // A client in session mode keeps its server connection until it leaves, so only transaction mode is waited for.
+    async retire(docker, container, news, report) {
+      const late: string[] = [];
+      for (const database of transactionEntries(news.files)) {
+        const wait = ["timeout", String(WAIT_CLOSE_SEC), ...PGBOUNCER_CONSOLE, `WAIT_CLOSE ${database}`];
+        const { exitCode } = await exec(docker, container, wait);
+        if (exitCode !== 0) late.push(database);
+      }
+      if (late.length > 0)
+        report.warn(
+          `${late.join(", ")}: transactions that have been open for more than ${WAIT_CLOSE_SEC} s still use a server connection made with the old certificate; it ends with them`,
+        );
     },
   },
 };
@@ -244,7 +333,8 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
   const info = await inspect(docker, news.container);
   if (!info?.State.Running) return; // it reads the files when it starts
   const service = SERVICES[news.service];
-  const restart = olds.restartKey !== news.restartKey || (await service.needsRestart(docker, news.container));
+  const restart =
+    olds.restartKey !== news.restartKey || (await service.needsRestart(docker, news.container, olds, news));
   let refused = await service.refused(docker, news.container);
   if (refused === "" && !restart) refused = await service.reload(docker, news.container);
   if (refused !== "") {
@@ -258,7 +348,11 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
     report.info(`restarting ${news.container}: a setting changed that it reads only at start`);
     await docker.getContainer(news.container).restart();
   }
-  if (await offersItsCertificate(news, restart ? 60_000 : 15_000)) return;
+  if (await offersItsCertificate(news, restart ? 60_000 : 15_000)) {
+    const isNew = olds.files[CLIENT_CERTIFICATE]?.content !== news.files[CLIENT_CERTIFICATE]?.content;
+    if (!restart && isNew) await service.retire?.(docker, news.container, news, report);
+    return;
+  }
   if (!restart)
     throw new StateError(
       `${news.container} still offers its old certificate on ${news.host}:${news.port}; see its log.`,
