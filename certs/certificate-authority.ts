@@ -8,15 +8,25 @@ export interface CertificateAuthorityArgs {
   readonly commonName: string;
   /** Life in days. */
   readonly validityDays: number;
+  /** Key and certificate are made anew whenever this changes. */
+  readonly generation?: pulumi.Input<number>;
   /** Refuse to delete the key: every client would have to get a new authority. @default false */
   readonly protect?: boolean;
+}
+
+/** What signs a leaf certificate. */
+export interface Signer {
+  /** Its certificate, PEM. */
+  readonly certPem: pulumi.Output<string>;
+  /** Its key, PEM; secret. */
+  readonly privateKeyPem: pulumi.Output<string>;
 }
 
 /**
  * The stack's own certificate authority: an ECDSA P-256 key that never leaves the (encrypted) state, and its self-signed
  * certificate. It signs leaf certificates only (path length 0).
  */
-export class CertificateAuthority extends pulumi.ComponentResource {
+export class CertificateAuthority extends pulumi.ComponentResource implements Signer {
   /** The certificate clients and servers trust, PEM. */
   readonly certPem: pulumi.Output<string>;
   /** Its key, PEM; secret. For leaf certificates of the same program only. */
@@ -31,7 +41,12 @@ export class CertificateAuthority extends pulumi.ComponentResource {
       `${name}-key`,
       // As strong as the leaves it signs. Every handshake checks its signature twice, which with P-384 takes ten times as long.
       { algorithm: "ECDSA", ecdsaCurve: "P256" },
-      { parent: this, protect, additionalSecretOutputs: ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"] },
+      {
+        parent: this,
+        protect,
+        ...(args.generation === undefined ? {} : { replacementTrigger: args.generation }),
+        additionalSecretOutputs: ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"],
+      },
     );
     const cert = new tls.SelfSignedCert(
       `${name}-cert`,

@@ -1,12 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
-import type { CertificateAuthority } from "./certificate-authority.ts";
-import { outlivesAuthority } from "./verify.ts";
+import type { Signer } from "./certificate-authority.ts";
 
 const HOURS_PER_DAY = 24;
 
 export interface LeafCertificateArgs {
-  readonly authority: CertificateAuthority;
+  readonly authority: Signer;
   /** Common name: the role for a client, the host for a server. */
   readonly commonName: string;
   /** What it is for; a client certificate cannot pose as a server and the other way round. */
@@ -15,7 +14,7 @@ export interface LeafCertificateArgs {
   readonly dnsNames?: readonly string[];
   /** Addresses clients connect to; servers only. */
   readonly ipAddresses?: readonly string[];
-  /** Life in days. It must end before the authority's; checked at preview. */
+  /** Life in days. It must end before the authority's; see `Renewal`, which looks before one is issued. */
   readonly validityDays: number;
   /** Key and certificate are made anew whenever this changes: see `Renewal`. */
   readonly generation: pulumi.Input<number>;
@@ -56,7 +55,7 @@ export class LeafCertificate extends pulumi.ComponentResource {
       {
         certRequestPem: request.certRequestPem,
         caPrivateKeyPem: args.authority.privateKeyPem,
-        caCertPem: insideLifeOf(args.authority, args.validityDays),
+        caCertPem: args.authority.certPem,
         validityPeriodHours: Math.max(1, Math.round(args.validityDays * HOURS_PER_DAY)),
         allowedUses: ["digital_signature", args.usage === "server" ? "server_auth" : "client_auth"],
         setSubjectKeyId: true,
@@ -68,13 +67,4 @@ export class LeafCertificate extends pulumi.ComponentResource {
     this.validityEndTime = cert.validityEndTime;
     this.registerOutputs({ certPem: this.certPem, validityEndTime: this.validityEndTime });
   }
-}
-
-/** The authority's certificate, unless a leaf made today would outlive it: clients would refuse the chain early. */
-function insideLifeOf(authority: CertificateAuthority, validityDays: number): pulumi.Output<string> {
-  return pulumi.all([authority.certPem, authority.validityEndTime]).apply(([certPem, end]) => {
-    const problem = outlivesAuthority(validityDays, end);
-    if (problem) throw new pulumi.RunError(problem);
-    return certPem;
-  });
 }

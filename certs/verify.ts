@@ -9,7 +9,9 @@ export interface KeyPair {
 /**
  * What is wrong with a certificate, its key and its authority; empty if they can be used together now.
  *
- * Checked: well-formed PEM without carriage returns, key matches, signed by the authority, inside its life.
+ * Checked: well-formed PEM without carriage returns, key matches, signed by one of the authorities, inside its life.
+ *
+ * @param caPem certificates of one or more authorities
  */
 export function certificateProblems(pair: KeyPair, caPem: string, now = new Date()): string[] {
   const problems: string[] = [];
@@ -22,18 +24,25 @@ export function certificateProblems(pair: KeyPair, caPem: string, now = new Date
   }
   const cert = attempt(() => new X509Certificate(pair.certPem));
   const key = attempt(() => createPrivateKey(pair.keyPem));
-  const ca = attempt(() => new X509Certificate(caPem));
+  const authorities = attempt(() => certificatesOf(caPem));
   if (!cert) problems.push("the certificate is no complete PEM certificate");
   if (!key) problems.push("the key is no complete PEM private key");
-  if (!ca) problems.push("the authority is no complete PEM certificate");
+  if (!authorities) problems.push("the authority is no complete PEM certificate");
   if (cert && key && !cert.checkPrivateKey(key)) problems.push("key and certificate do not belong together");
-  if (cert && ca && !(cert.checkIssued(ca) && cert.verify(ca.publicKey))) {
+  if (cert && authorities && !authorities.some((ca) => cert.checkIssued(ca) && cert.verify(ca.publicKey))) {
     problems.push("the certificate was not signed by the authority");
   }
   if (cert && now < cert.validFromDate)
     problems.push(`the certificate is not valid before ${cert.validFromDate.toISOString()}`);
   if (cert && now > cert.validToDate) problems.push(`the certificate expired on ${cert.validToDate.toISOString()}`);
   return problems;
+}
+
+/** Each certificate of a PEM text, in its order. @throws Error when one is cut off, or there is none */
+export function certificatesOf(pem: string): X509Certificate[] {
+  const blocks = pem.split(/(?=-----BEGIN CERTIFICATE-----)/).filter((text) => text.trim() !== "");
+  if (blocks.length === 0) throw new Error("no certificate");
+  return blocks.map((text) => new X509Certificate(text));
 }
 
 /** Serial number of a certificate, upper-case hexadecimal, as a TLS peer shows it. */
@@ -51,7 +60,7 @@ export function outlivesAuthority(validityDays: number, authorityEnd: string, no
   if (validityDays <= daysLeft) return undefined;
   return (
     `certLeafValidityDays: ${validityDays} days outlive the certificate authority, which ends on ${authorityEnd} (in ${Math.floor(daysLeft)} days). ` +
-    "Lower certLeafValidityDays, or replace the authority (docs/operations.md)."
+    "Replace the authority with `aiwdb up --rotate-authority` (docs/operations.md), or lower certLeafValidityDays."
   );
 }
 

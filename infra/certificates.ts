@@ -1,11 +1,18 @@
 import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { CertificateAuthority } from "../certs/certificate-authority.ts";
+import { CertificateAuthority, type Signer } from "../certs/certificate-authority.ts";
 import { LeafCertificate } from "../certs/leaf-certificate.ts";
 import type { StackConfig } from "./config.ts";
 import { CLIENT_ROLES, engineNames, ROLES, type ClientRole } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
-import { ClientFiles, Renewal } from "./resources.ts";
+import type { Place } from "./provider/resources/authority-rotation.ts";
+import { AuthorityRotation, ClientFiles, Renewal } from "./resources.ts";
+
+/**
+ * Set by `aiwdb up --rotate-authority`: a new value is one phase further; "hold" is the run before, which only finishes what an
+ * earlier one left undone.
+ */
+const ROTATE_AUTHORITY = process.env["AIWDB_ROTATE_AUTHORITY"];
 
 export interface StackCertificatesArgs {
   readonly config: StackConfig;
@@ -15,7 +22,8 @@ export interface StackCertificatesArgs {
 
 /** The stack's authority, a certificate for each server and each role, and the roles' files on this machine. */
 export class StackCertificates extends pulumi.ComponentResource {
-  readonly authority: CertificateAuthority;
+  /** Certificates of the authorities that are trusted, PEM: one, or two while the authority is being replaced. */
+  readonly trustedPem: pulumi.Output<string>;
   readonly postgresServer: LeafCertificate;
   readonly pgbouncerServer: LeafCertificate;
   /** The pooler's own, for its connections to PostgreSQL. */
@@ -30,21 +38,42 @@ export class StackCertificates extends pulumi.ComponentResource {
     const names = engineNames(config.stack);
     const fixed = addresses(config);
 
-    const authority = new CertificateAuthority(
-      `${name}-ca`,
-      {
-        commonName: `ai-workflow-database ${config.stack} CA`,
-        validityDays: config.certCaValidityDays,
-        protect: config.protect,
-      },
-      { parent: this },
+    const step = ROTATE_AUTHORITY === "hold" ? undefined : ROTATE_AUTHORITY;
+    const rotation = new AuthorityRotation(
+      `${name}-authority`,
+      { step },
+      { parent: this, ignoreChanges: step === undefined ? ["step"] : [] },
     );
+    const authorityAt = (place: string, commonName: string, generation: pulumi.Output<number>) =>
+      new CertificateAuthority(
+        `${name}-${place}`,
+        { commonName, validityDays: config.certCaValidityDays, generation, protect: config.protect },
+        { parent: this },
+      );
+    // Both are always there, because a program cannot know from its settings which one is in use: the state does.
+    const authorities: Record<Place, CertificateAuthority> = {
+      first: authorityAt("ca", `ai-workflow-database ${config.stack} CA`, rotation.firstGeneration),
+      second: authorityAt("second-ca", `ai-workflow-database ${config.stack} CA 2`, rotation.secondGeneration),
+    };
+    const ofSigner = (property: "certPem" | "privateKeyPem" | "validityEndTime") =>
+      pulumi
+        .all([rotation.signer, authorities.first[property], authorities.second[property]])
+        .apply(([signer, first, second]) => (signer === "first" ? first : second));
+    const authority: Signer = { certPem: ofSigner("certPem"), privateKeyPem: pulumi.secret(ofSigner("privateKeyPem")) };
+    this.trustedPem = pulumi
+      .all([rotation.trusted, authorities.first.certPem, authorities.second.certPem])
+      .apply(([trusted, first, second]) => trusted.map((place) => (place === "first" ? first : second)).join(""));
+
+    const further = [...config.certServerHostNames, ...publishedAddress(config)];
     const renewal = new Renewal(
       `${name}-renewal`,
       {
         validityDays: config.certLeafValidityDays,
         renewBeforeDays: config.certRenewBeforeDays,
         force: process.env["AIWDB_ROTATE_CERTIFICATES"],
+        hosts: [fixed.postgres, fixed.pgbouncer, ...further],
+        authorityEnd: ofSigner("validityEndTime"),
+        hold: ROTATE_AUTHORITY !== undefined,
       },
       { parent: this, ignoreChanges: process.env["AIWDB_ROTATE_CERTIFICATES"] === undefined ? ["force"] : [] },
     );
@@ -72,7 +101,6 @@ export class StackCertificates extends pulumi.ComponentResource {
         { parent: this },
       );
 
-    this.authority = authority;
     this.postgresServer = leaf("postgres-server", "server", names.postgres, {
       dns: [names.postgres, "postgres"],
       address: fixed.postgres,
@@ -84,7 +112,7 @@ export class StackCertificates extends pulumi.ComponentResource {
     this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
     this.clients = new Map(CLIENT_ROLES.map((role) => [role, leaf(`client-${role}`, "client", role)]));
 
-    const files: Record<string, pulumi.Output<string>> = { "ca.crt": authority.certPem };
+    const files: Record<string, pulumi.Output<string>> = { "ca.crt": this.trustedPem };
     for (const [role, certificate] of this.clients) {
       files[`${role}.crt`] = certificate.certPem;
       files[`${role}.key`] = certificate.privateKeyPem;

@@ -7,11 +7,15 @@ export const POSTGRES_UID = 999;
 export const PGBOUNCER_UID = 998;
 /** Mode of files that only their server may read. */
 export const PRIVATE_FILE = 0o600;
+/** Open files a process may have, unless it needs more. Engines in containers often may give no more than 20,000. */
+const OPEN_FILES = 16_384;
 
 /** What a container of the stack may use. */
 export interface ContainerLimits {
   readonly memoryMiB: number;
   readonly cpus: number;
+  /** Files and sockets the process may need at once. */
+  readonly openFiles?: number;
   /** Writable folders in memory, with mount options. */
   readonly tmpfs: Readonly<Record<string, string>>;
 }
@@ -30,6 +34,7 @@ export function hardened(config: StackConfig, limits: ContainerLimits): Partial<
     memory: limits.memoryMiB,
     memorySwap: limits.memoryMiB, // the limit itself: no swapping
     cpus: Number.isInteger(limits.cpus) ? `${limits.cpus}.0` : String(limits.cpus),
+    ulimits: [{ name: "nofile", soft: openFiles(limits), hard: openFiles(limits) }],
     tmpfs: { ...limits.tmpfs },
     logDriver: "json-file",
     logOpts: { "max-size": `${config.logMaxSizeMiB}m`, "max-file": "3" },
@@ -40,6 +45,11 @@ export function hardened(config: StackConfig, limits: ContainerLimits): Partial<
     wait: false,
     mustRun: true,
   };
+}
+
+/** In coarse steps, because another limit means another container, which ends every session. */
+function openFiles({ openFiles: needed = 0 }: ContainerLimits): number {
+  return Math.max(OPEN_FILES, 2 ** Math.ceil(Math.log2(Math.max(1, needed))));
 }
 
 /** A health check that runs the image's own script. */

@@ -6,7 +6,7 @@ import { goDuration, hardened, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts
 import { engineNames, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import { POSTGRES_CONFIG_DIR } from "./render/postgresql-conf.ts";
-import { VolumeFiles } from "./resources.ts";
+import { ContainerReady, VolumeFiles } from "./resources.ts";
 
 const SECONDS_PER_MINUTE = 60;
 
@@ -49,7 +49,7 @@ export class Maintenance extends pulumi.ComponentResource {
             content: pulumi.interpolate`*:*:*:${ROLES.owner}:${pulumi.output(args.ownerPassword).apply(escapePgpass)}\n`,
             mode: PRIVATE_FILE,
           },
-          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE_FILE },
+          "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
           "tls/client.crt": { content: client.certPem, mode: PRIVATE_FILE },
           "tls/client.key": { content: client.privateKeyPem, mode: PRIVATE_FILE },
         },
@@ -62,7 +62,7 @@ export class Maintenance extends pulumi.ComponentResource {
       { parent: this },
     );
     const intervalSec = config.maintenanceIntervalMin * SECONDS_PER_MINUTE;
-    new docker.Container(
+    const container = new docker.Container(
       `${name}-container`,
       {
         ...hardened(config, {
@@ -109,6 +109,12 @@ export class Maintenance extends pulumi.ComponentResource {
         volumes: [{ volumeName: volume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true }],
       },
       { parent: this, dependsOn: files, deleteBeforeReplace: true },
+    );
+    new ContainerReady(
+      `${name}-ready`,
+      // The script, psql and a pause; the health check's own two.
+      { container: container.name, containerId: container.id, pidsLimit: 32, timeoutSec: 60 },
+      { parent: this },
     );
     this.registerOutputs({});
   }

@@ -52,7 +52,7 @@ export class PgBouncer extends pulumi.ComponentResource {
           "pgbouncer.ini": { content: renderPgbouncerIni(config, names.postgres), mode: PRIVATE_FILE },
           "pgbouncer_hba.conf": { content: renderPgbouncerHba(config), mode: PRIVATE_FILE },
           "userlist.txt": { content: pulumi.output(args.poolerPassword).apply(renderUserlist), mode: PRIVATE_FILE },
-          "tls/ca.crt": { content: certificates.authority.certPem, mode: PRIVATE_FILE },
+          "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
           "tls/server.crt": { content: certificates.pgbouncerServer.certPem, mode: PRIVATE_FILE },
           "tls/server.key": { content: certificates.pgbouncerServer.privateKeyPem, mode: PRIVATE_FILE },
           "tls/client.crt": { content: certificates.pgbouncerClient.certPem, mode: PRIVATE_FILE },
@@ -66,13 +66,13 @@ export class PgBouncer extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    const descriptors = 256 + config.pgbouncerMaxClientConn + config.pgbouncerMaxDbConnections * 2;
     const container = new docker.Container(
       `${name}-container`,
       {
         ...hardened(config, {
           memoryMiB: config.pgbouncerMemoryMiB,
           cpus: config.pgbouncerCpus,
+          openFiles: 256 + config.pgbouncerMaxClientConn + config.pgbouncerMaxDbConnections * 2,
           tmpfs: {
             "/tmp": "rw,noexec,nosuid,nodev,size=16m,uid=998,gid=998,mode=0700",
             "/run/pgbouncer": "rw,noexec,nosuid,nodev,size=1m,uid=998,gid=998,mode=0700",
@@ -82,7 +82,6 @@ export class PgBouncer extends pulumi.ComponentResource {
         hostname: names.pgbouncer,
         image: image.tag,
         healthcheck: healthcheck(config),
-        ulimits: [{ name: "nofile", soft: descriptors, hard: descriptors }],
         networksAdvanced: [
           { name: args.networkName, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] },
         ],

@@ -3,6 +3,7 @@ import { OwnResource } from "./provider/custom-resource.ts";
 import type { Environment } from "./names.ts";
 import type { Connection } from "./provider/connection.ts";
 import type { FileSpec } from "./provider/engine.ts";
+import type { Place } from "./provider/resources/authority-rotation.ts";
 
 /** A connection whose parts may still be on their way. */
 export type ConnectionInput = { readonly [Key in keyof Connection]: pulumi.Input<Connection[Key]> };
@@ -46,10 +47,30 @@ export class Renewal extends OwnResource {
 
   constructor(
     name: string,
-    args: { validityDays: number; renewBeforeDays: number; force?: string | undefined },
+    args: {
+      validityDays: number;
+      renewBeforeDays: number;
+      force?: string | undefined;
+      /** DNS names and addresses in the certificates. */
+      hosts: readonly string[];
+      authorityEnd: pulumi.Input<string>;
+      hold: boolean;
+    },
     opts?: pulumi.CustomResourceOptions,
   ) {
     super("Renewal", name, args, ["generation", "issuedAt"], opts);
+  }
+}
+
+/** Which of two authorities signs and which are trusted; a change of `step` is one phase further. */
+export class AuthorityRotation extends OwnResource {
+  declare readonly signer: pulumi.Output<Place>;
+  declare readonly trusted: pulumi.Output<readonly Place[]>;
+  declare readonly firstGeneration: pulumi.Output<number>;
+  declare readonly secondGeneration: pulumi.Output<number>;
+
+  constructor(name: string, args: { step?: string | undefined }, opts?: pulumi.CustomResourceOptions) {
+    super("AuthorityRotation", name, args, ["phase", "signer", "trusted", "firstGeneration", "secondGeneration"], opts);
   }
 }
 
@@ -87,8 +108,9 @@ export class ContainerReady extends OwnResource {
     args: {
       container: pulumi.Input<string>;
       containerId: pulumi.Input<string>;
-      host: string;
-      port: number;
+      /** Where it serves; absent for a container that serves nobody. */
+      host?: string;
+      port?: number;
       pidsLimit: number;
       timeoutSec: number;
     },

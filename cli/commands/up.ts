@@ -15,6 +15,7 @@ import { createOutput, type Output } from "../output.ts";
 import { settleAddresses } from "../stack/addresses.ts";
 import { findAdoptable } from "../stack/adopt.ts";
 import { clearDeadLocks, isNew, readStateFile, type KnownState } from "../stack/backend.ts";
+import { rotateAuthority } from "../stack/authority.ts";
 import { backUp } from "../stack/backup.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
@@ -36,6 +37,7 @@ export const examples = [
   "aiwdb up",
   "aiwdb up --stack prod          # needs PULUMI_CONFIG_PASSPHRASE_FILE",
   "aiwdb up --rotate-certificates # new leaf certificates now, by reload",
+  "aiwdb up --rotate-authority    # a new certificate authority, one of three phases",
 ];
 
 export default defineCommand({
@@ -69,6 +71,12 @@ export default defineCommand({
       default: false,
       description: "Replace every leaf certificate now instead of when it is due",
     },
+    "rotate-authority": {
+      type: "boolean",
+      default: false,
+      description:
+        "Replace the certificate authority by one of three phases: trust a new one too, use it, drop the old one. Run it three times; clients of either connect in between",
+    },
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
@@ -91,6 +99,7 @@ interface UpArguments {
   readonly backup: boolean;
   readonly "reset-passwords": boolean;
   readonly "rotate-certificates": boolean;
+  readonly "rotate-authority": boolean;
 }
 
 /** Everything but the look at the result, while nobody else changes the stack. */
@@ -132,7 +141,10 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
     );
   const ask = !first && !args.yes && !isDisposable(stack) && process.stdin.isTTY && process.stdout.isTTY;
   const flags = [...(first ? ["--skip-preview"] : []), ...(ask ? [] : ["--yes"])];
-  await deploy(withEnvironment, flags, output, args.json);
+  const up = (variables: Record<string, string>) =>
+    deploy({ ...withEnvironment, env: { ...withEnvironment.env, ...variables } }, flags, output, args.json);
+  if (args["rotate-authority"] && !first) output.progress(await rotateAuthority(session, up));
+  else await up({});
   return { session, toolchain };
 }
 

@@ -44,6 +44,17 @@ describe("names what is wrong when", () => {
     expect(certificateProblems(good, other.certPem)).toEqual(["the certificate was not signed by the authority"]);
   });
 
+  test("none of several authorities signed it, and not if any of them did", () => {
+    expect(certificateProblems(good, other.certPem + ca.certPem)).toEqual([]);
+    expect(certificateProblems(good, ca.certPem + other.certPem)).toEqual([]);
+    expect(certificateProblems(good, other.certPem + other.certPem)).toEqual([
+      "the certificate was not signed by the authority",
+    ]);
+    expect(certificateProblems(good, ca.certPem + other.certPem.slice(0, 200))).toEqual([
+      "the authority is no complete PEM certificate",
+    ]);
+  });
+
   test("the key belongs to another certificate", async () => {
     const second = await ca.issue({ commonName: "app_user" });
     expect(certificateProblems({ ...good, keyPem: second.keyPem }, ca.certPem)).toEqual([
@@ -125,7 +136,7 @@ describe("a leaf that is to live for 90 days", () => {
   test("is refused when its authority ends before, with both ends and what to do", () => {
     expect(outlivesAuthority(90, end(89.5), now)).toBe(
       "certLeafValidityDays: 90 days outlive the certificate authority, which ends on 2026-03-31T12:00:00.000Z (in 89 days). " +
-        "Lower certLeafValidityDays, or replace the authority (docs/operations.md).",
+        "Replace the authority with `aiwdb up --rotate-authority` (docs/operations.md), or lower certLeafValidityDays.",
     );
     expect(outlivesAuthority(90, end(-1), now)).toContain("(in -1 days)");
   });

@@ -18,6 +18,8 @@ function outputsOf(type: string): Record<string, unknown> {
       certRequestPem: "REQUEST",
       validityEndTime: new Date(Date.now() + 3_650 * 86_400_000).toISOString(),
     };
+  if (type.endsWith(":AuthorityRotation"))
+    return { phase: 0, signer: "first", trusted: ["first"], firstGeneration: 1, secondGeneration: 1 };
   if (type.endsWith(":Password")) return { password: pulumi.secret(PASSWORD) };
   if (type.endsWith(":Renewal")) return { generation: 1 };
   if (/:(ContainerReady|SuperuserPassword)$/.test(type)) return { readyHost: "127.0.0.1", readyPort: 15_432 };
@@ -91,6 +93,10 @@ test("registers exactly these resources below these parents; a changed name or p
       "database-certificates > database-certificates-ca: aiwdb:index:CertificateAuthority",
       "database-certificates-ca > database-certificates-ca-key: tls:index/privateKey:PrivateKey",
       "database-certificates-ca > database-certificates-ca-cert: tls:index/selfSignedCert:SelfSignedCert",
+      "database-certificates > database-certificates-authority: aiwdb:index:AuthorityRotation",
+      "database-certificates > database-certificates-second-ca: aiwdb:index:CertificateAuthority",
+      "database-certificates-second-ca > database-certificates-second-ca-key: tls:index/privateKey:PrivateKey",
+      "database-certificates-second-ca > database-certificates-second-ca-cert: tls:index/selfSignedCert:SelfSignedCert",
       "database-certificates > database-certificates-renewal: aiwdb:index:Renewal",
       "database-certificates > database-certificates-client-files: aiwdb:index:ClientFiles",
       ...["postgres-server", "pgbouncer-server", "pgbouncer-client", ...clients].flatMap(leaf),
@@ -109,6 +115,7 @@ test("registers exactly these resources below these parents; a changed name or p
       "database-maintenance > database-maintenance-config: docker:index/volume:Volume",
       "database-maintenance > database-maintenance-files: aiwdb:index:VolumeFiles",
       "database-maintenance > database-maintenance-container: docker:index/container:Container",
+      "database-maintenance > database-maintenance-ready: aiwdb:index:ContainerReady",
       "database-pgbouncer > database-pgbouncer-files: aiwdb:index:VolumeFiles",
       "database-pgbouncer > database-pgbouncer-container: docker:index/container:Container",
       "database-pgbouncer > database-pgbouncer-ready: aiwdb:index:ContainerReady",
@@ -158,7 +165,7 @@ test("puts the stack into every name on the engine", () => {
   }
 });
 
-describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
+describe.each(["postgres", "pgbouncer", "maintenance"])("the %s container", (service) => {
   const container = (resources: readonly Registered[]) => named(resources, `database-${service}-container`);
 
   test("may write nowhere but to its volumes and to memory, with no capability and no way to get one", () => {
@@ -180,13 +187,14 @@ describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
     expect(configuration?.readOnly).toBe(true);
   });
 
-  test("has limits on memory, CPUs, processes and logs, and time to stop", () => {
+  test("has limits on memory, CPUs, processes, open files and logs, and time to stop", () => {
     const { inputs } = container(prod);
-    const memory = service === "postgres" ? 4_096 : 256;
+    const memory = { postgres: 4_096, pgbouncer: 256, maintenance: 64 }[service];
     expect(inputs).toMatchObject({
       memory,
       memorySwap: memory,
-      cpus: service === "postgres" ? "2.5" : "1.0",
+      cpus: { postgres: "2.5", pgbouncer: "1.0", maintenance: "0.5" }[service],
+      ulimits: [{ name: "nofile", soft: 16_384, hard: 16_384 }],
       logOpts: { "max-size": "20m", "max-file": "3" },
       stopTimeout: 120,
       destroyGraceSeconds: 120,
@@ -195,8 +203,23 @@ describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
     expect(named(prod, `database-${service}-ready`).inputs["pidsLimit"]).toBe(service === "postgres" ? 264 : 32);
   });
 
-  test("is asked by a query whether it is healthy, every 30 s", () => {
-    expect(container(prod).inputs["healthcheck"]).toMatchObject({ tests: ["CMD", "healthcheck"], interval: "30s" });
+  test("is not replaced when a limit of the pooler changes, which would end every session", async () => {
+    const more = await stackOf({ ...PROD, pgbouncerMaxClientConn: 2_000, pgbouncerMaxDbConnections: 60 }, "prod");
+    expect(container(more).inputs).toEqual(container(prod).inputs);
+    const many = await stackOf({ pgbouncerMaxClientConn: 20_000, pgbouncerMemoryMiB: 2_048 });
+    expect(named(many, "database-pgbouncer-container").inputs["ulimits"]).toEqual([
+      { name: "nofile", soft: 32_768, hard: 32_768 },
+    ]);
+  });
+
+  test("is asked whether it is healthy, by a query if it is a server, every 30 s", () => {
+    expect(container(prod).inputs["healthcheck"]).toMatchObject({
+      tests:
+        service === "maintenance"
+          ? ["CMD-SHELL", expect.stringContaining("/tmp/last-success")]
+          : ["CMD", "healthcheck"],
+      interval: "30s",
+    });
   });
 
   test("starts only after its files are in place, and is removed before another takes its name and port", () => {
@@ -206,7 +229,10 @@ describe.each(["postgres", "pgbouncer"])("the %s container", (service) => {
 
   test("has no secret in environment, labels, command, entrypoint or any other input", () => {
     for (const { inputs, secretInputs } of [container(dev), container(prod)]) {
-      expect(Object.keys(inputs)).not.toEqual(expect.arrayContaining(["envs", "uploads", "command", "entrypoints"]));
+      const given = Object.keys(inputs)
+        .filter((key) => ["envs", "uploads", "command", "entrypoints"].includes(key))
+        .sort();
+      expect(given).toEqual(service === "maintenance" ? ["command", "entrypoints", "envs"] : []);
       expect(secretInputs).toEqual([]);
       expect(JSON.stringify(inputs)).not.toMatch(/mark/);
     }
@@ -238,6 +264,8 @@ describe("protection", () => {
     ).toEqual([
       "database-certificates-ca-cert",
       "database-certificates-ca-key",
+      "database-certificates-second-ca-cert",
+      "database-certificates-second-ca-key",
       "database-database-database",
       "database-postgres-data",
     ]);

@@ -15,6 +15,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { changedProperties, UNKNOWN, type Properties } from "../../infra/provider/resource.ts";
+import { authorityRotation, type RotationState } from "../../infra/provider/resources/authority-rotation.ts";
 import { clientFiles } from "../../infra/provider/resources/client-files.ts";
 import { databaseBaseline } from "../../infra/provider/resources/database-baseline.ts";
 import { migrations } from "../../infra/provider/resources/migrations.ts";
@@ -102,11 +103,96 @@ describe("certificate renewal", () => {
     expect(await renewal.diff!(forced, { ...inputs, force: "2" }, quiet)).toEqual({ changed: [] });
   });
 
+  test("is refused at preview when its certificates would outlive the authority, and nothing is while none is issued", async () => {
+    const authorityEnd = new Date(start + 100 * day).toISOString();
+    const inputs = { validityDays: 90, renewBeforeDays: 30, hosts: ["a"], authorityEnd };
+    const state = { ...inputs, ...(await renewal.create(inputs, quiet)).outputs };
+    const refusal = /90 days outlive the certificate authority.*--rotate-authority/;
+    expect(await renewal.check!(inputs, {}, quiet)).toEqual([]);
+    vi.setSystemTime(start + 50 * day); // 50 days are left to the authority, and the certificates are not due
+    expect(await renewal.diff!(state, inputs, quiet)).toEqual({ changed: [] });
+    expect(await renewal.check!(inputs, inputs, quiet)).toEqual([]);
+    expect(await renewal.check!(inputs, {}, quiet)).toEqual([
+      { property: "validityDays", reason: expect.stringMatching(refusal) },
+    ]);
+    for (const news of [
+      { ...inputs, hosts: ["a", "b"] },
+      { ...inputs, force: "2" },
+    ])
+      expect(() => renewal.diff!(state, news, quiet)).toThrow(refusal);
+    vi.setSystemTime(start + 61 * day);
+    expect(() => renewal.diff!(state, inputs, quiet)).toThrow(refusal);
+    // The run that brings the new authority in is not held up by it.
+    expect(await renewal.diff!(state, { ...inputs, hold: true }, quiet)).toEqual({ changed: [] });
+    expect((await renewal.diff!(state, { ...inputs, authorityEnd: UNKNOWN }, quiet)).changed).toContain("authorityEnd");
+    const longer = { ...inputs, authorityEnd: new Date(start + 3_650 * day).toISOString() };
+    expect((await renewal.diff!(state, longer, quiet)).changed).toEqual(["renewBeforeDays", "authorityEnd"]);
+  });
+
+  test("does not happen only because a host, or an authority, is another one: those sign anew with the same keys", async () => {
+    const inputs = { validityDays: 90, renewBeforeDays: 30 };
+    const { outputs } = await renewal.create(inputs, quiet);
+    const news = { ...inputs, hosts: ["a"], authorityEnd: new Date(start + 3_650 * day).toISOString() };
+    expect((await renewal.diff!({ ...inputs, ...outputs }, news, quiet)).changed).toEqual(["hosts", "authorityEnd"]);
+    expect(await renewal.update("renewal", { ...inputs, ...outputs }, news, quiet)).toEqual(outputs);
+  });
+
   test("does not happen only because the window was made smaller", async () => {
     const inputs = { validityDays: 90, renewBeforeDays: 30 };
     const state = { ...inputs, ...(await renewal.create(inputs, quiet)).outputs };
     vi.setSystemTime(start + 65 * day);
     expect(await renewal.diff!(state, { ...inputs, renewBeforeDays: 10 }, quiet)).toEqual({ changed: [] });
+  });
+});
+
+describe("the rotation of the authority", () => {
+  const phases = async (count: number): Promise<RotationState[]> => {
+    let state: Properties = (await authorityRotation.create({}, quiet)).outputs ?? {};
+    const seen = [state];
+    for (let phase = 1; phase <= count; phase += 1) {
+      const inputs = { step: String(phase) };
+      state = { ...state, ...inputs, ...((await authorityRotation.update("id", state, inputs, quiet)) as Properties) };
+      expect(await authorityRotation.diff!(state, inputs, quiet)).toEqual({ changed: [] });
+      seen.push(state);
+    }
+    return seen as unknown as RotationState[];
+  };
+
+  test("trusts a new one, then signs with it, then drops the old one, and can do so again and again", async () => {
+    const seen = await phases(6);
+    expect(seen.map(({ phase, signer, trusted }) => [phase, signer, ...trusted].join(" "))).toEqual([
+      "0 first first",
+      "1 first first second",
+      "2 second second first",
+      "0 second second",
+      "1 second second first",
+      "2 first first second",
+      "0 first first",
+    ]);
+  });
+
+  test("makes a new key only in the place that nobody trusts, and only when it is taken into use", async () => {
+    const seen = await phases(12);
+    for (const [index, now] of seen.entries()) {
+      const before = seen[index - 1];
+      if (!before) continue;
+      for (const [place, generation] of [
+        ["first", "firstGeneration"],
+        ["second", "secondGeneration"],
+      ] as const) {
+        const isNew = now[generation] !== before[generation];
+        expect(isNew).toBe(now.phase === 1 && place !== before.signer);
+        if (isNew) expect(before.trusted).not.toContain(place);
+      }
+      // Neighbours have what signs in common, on both sides.
+      expect(now.trusted).toContain(before.signer);
+      expect(before.trusted.includes(now.signer)).toBe(true);
+    }
+  });
+
+  test("goes on only when it is told to", async () => {
+    expect(await authorityRotation.diff!({ step: "1", phase: 1 }, { step: "1" }, quiet)).toEqual({ changed: [] });
+    expect(await authorityRotation.diff!({ step: "1", phase: 1 }, { step: "2" }, quiet)).toEqual({ changed: ["step"] });
   });
 });
 

@@ -176,6 +176,7 @@ test("keeps outputs of the state beside new inputs, and reads inputs back withou
 
 const migrationInputs = (names: string[]) => ({
   connection: { database: "db" },
+  folder: fileURLToPath(new URL("../../migrations", import.meta.url)),
   migrations: names,
   checksums: Object.fromEntries(names.map((name) => [name, `sum of ${name}`])),
 });
@@ -188,10 +189,17 @@ test("hands check failures over by property", async () => {
 
 test("tells the engine what the user should see, on the resource it is about", async () => {
   logged.length = 0;
-  expect(await diff("Migrations", migrationInputs(["0001_a"]), migrationInputs(["0001_a", "0002_b"]))).toMatchObject({
+  const [one, two] = ["0001_create_schemas", "0002_create_set_updated_at"] as const;
+  expect(await diff("Migrations", migrationInputs([one]), migrationInputs([one, two]))).toMatchObject({
     diffs: ["migrations"],
   });
-  await expect.poll(() => logged).toEqual([{ message: "1 pending: 0002_b", urn: urn("Migrations"), ephemeral: false }]);
+  await expect
+    .poll(() => logged)
+    .toContainEqual({
+      message: `phase 1 foundation: 1 pending: ${two}`,
+      urn: urn("Migrations"),
+      ephemeral: false,
+    });
 });
 
 describe("an error", () => {

@@ -1,10 +1,12 @@
-import { StateError } from "../../../toolchain/errors.ts";
-import { engine, inspect, lastLines } from "../engine.ts";
+import { messageOf, StateError } from "../../../toolchain/errors.ts";
+import { engine, exec, inspect, lastLines } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
 import { changedProperties, type Properties, type Reporter, type ResourceType } from "../resource.ts";
 import { until } from "../retry.ts";
 
 const RESTARTS_MEAN_FAILURE = 3;
+/** The images' own script, which runs a query; also what the engine runs. */
+const HEALTH_CHECK = ["healthcheck"];
 
 async function ready(inputs: Properties, report: Reporter): Promise<Properties> {
   const docker = engine();
@@ -16,19 +18,25 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
     .catch((error: Error) => {
       if (!/stopped|not running/.test(error.message)) throw error; // what stopped it is in its log, which is shown below
     });
+  if (inputs["port"] === undefined) return {}; // no server: its health check says how it does
   const started = Date.now();
   let said = false;
+  let wrong = "";
   const answered = await until(
     async () => {
       try {
-        return await offeredCertificate(inputs["host"], inputs["port"]);
+        await offeredCertificate(inputs["host"], inputs["port"]);
+        // The engine asks at its own interval, which begins with a whole one of waiting.
+        const { exitCode, stderr } = await exec(docker, name, HEALTH_CHECK);
+        if (exitCode === 0) return true;
+        throw new Error(stderr.trim());
       } catch (error) {
+        wrong = messageOf(error);
         await refuseDead(name);
         if (!said && Date.now() - started > 2_000) {
           said = true;
           report.status(`waiting for ${name} to accept connections`);
         }
-        void error; // not yet: the deadline below says what is missing
         return undefined;
       }
     },
@@ -36,7 +44,7 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
   );
   if (!answered) {
     throw new StateError(
-      `Container ${name} did not accept TLS connections on ${inputs["host"]}:${inputs["port"]} within ${inputs["timeoutSec"]} s. Its last lines:\n${await lastLines(docker, name)}`,
+      `Container ${name} did not accept TLS connections on ${inputs["host"]}:${inputs["port"]} and answer a query within ${inputs["timeoutSec"]} s (${wrong}). Its last lines:\n${await lastLines(docker, name)}`,
     );
   }
   return { readyHost: inputs["host"], readyPort: inputs["port"] };
@@ -55,9 +63,10 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
 }
 
 /**
- * The gate between a container that was started and everything that connects to it. Inputs `container`, `containerId`
- * (a new container is waited for again), `host`, `port`, `pidsLimit`, `timeoutSec`; outputs `readyHost` and `readyPort`,
- * from which providers take their address, so that none of them ever meets a server that is not up.
+ * The gate between a container that was started and everything that connects to it: it offers TLS, and its health check,
+ * which runs a query, succeeds. Inputs `container`, `containerId` (a new container is waited for again), `host`, `port`
+ * (none for a container that serves nobody), `pidsLimit`, `timeoutSec`; outputs `readyHost` and `readyPort`, from which
+ * providers take their address, so that none of them ever meets a server that is not up.
  */
 export const containerReady: ResourceType = {
   diff: (olds, news) => ({ changed: changedProperties(olds, news, ["timeoutSec"]) }),
