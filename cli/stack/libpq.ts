@@ -1,8 +1,19 @@
 import type { Connection } from "../../infra/provider/connection.ts";
 
+/**
+ * Loopback by name: libpq before 15 compares a host with DNS names only, and 127.0.0.1 is an address in the certificate.
+ * Clients go on to the next address where `localhost` is ::1 first and nobody listens there; a `hostaddr` would spare them
+ * that, but many drivers hand parameters they do not know to the server, which refuses them.
+ */
+function hostName({ host }: Connection): string {
+  return host === "127.0.0.1" ? "localhost" : host;
+}
+
 /** A libpq URL that psql, node-postgres and psycopg take as it is. https://www.postgresql.org/docs/16/libpq-connect.html */
 export function libpqUrl(connection: Connection): string {
-  const url = new URL(`postgresql://${connection.host}:${connection.port}/${encodeURIComponent(connection.database)}`);
+  const url = new URL(
+    `postgresql://${hostName(connection)}:${connection.port}/${encodeURIComponent(connection.database)}`,
+  );
   url.username = encodeURIComponent(connection.user);
   url.password = encodeURIComponent(connection.password);
   const parameters = {
@@ -21,7 +32,7 @@ export function libpqUrl(connection: Connection): string {
 /** The variables libpq reads, and DATABASE_URL. https://www.postgresql.org/docs/16/libpq-envars.html */
 export function libpqEnvironment(connection: Connection): Record<string, string> {
   return {
-    PGHOST: connection.host,
+    PGHOST: hostName(connection),
     PGPORT: String(connection.port),
     PGDATABASE: connection.database,
     PGUSER: connection.user,

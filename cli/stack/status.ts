@@ -7,8 +7,11 @@ import { readMigrations } from "../../infra/migrations/files.ts";
 import { readApplied } from "../../infra/migrations/applied.ts";
 import { ROLES, type ClientRole } from "../../infra/names.ts";
 import { withConnection, type Connection } from "../../infra/provider/connection.ts";
-import { inspect } from "../../infra/provider/engine.ts";
+import { exec, inspect } from "../../infra/provider/engine.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
+import { PGBOUNCER_MANDATORY } from "../../infra/render/pgbouncer-ini.ts";
+import { POSTGRES_MANDATORY } from "../../infra/render/postgresql-conf.ts";
+import type { Settings } from "../../infra/render/settings.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { messageOf } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
@@ -23,7 +26,7 @@ export interface ContainerStatus {
   readonly name: string;
   /** The engine's word: running, exited, …; `missing` if there is none. */
   readonly state: string;
-  /** The engine's health check: healthy, starting, unhealthy. */
+  /** Of its health check: healthy, starting, unhealthy; none where it has none. Asked now while the engine has no answer. */
   readonly health: string;
 }
 
@@ -51,6 +54,16 @@ export interface PoolStatus {
   readonly serversIdle: number;
 }
 
+/** A setting that carries one of the package's guarantees and has another value where it is in force. */
+export interface SettingDrift {
+  readonly server: "postgres" | "pgbouncer";
+  readonly name: string;
+  /** Where it was changed for a role or a database only. */
+  readonly scope?: string;
+  readonly expected: string;
+  readonly actual: string;
+}
+
 /** One screen about a stack; the shape of `aiwdb status --json`. */
 export interface StackStatus {
   readonly stack: string;
@@ -60,6 +73,8 @@ export interface StackStatus {
   readonly containers: readonly ContainerStatus[];
   readonly connections: readonly ConnectionStatus[];
   readonly pools: readonly PoolStatus[];
+  /** What somebody changed by hand. */
+  readonly drift: readonly SettingDrift[];
   readonly migrations: {
     readonly applied: number;
     readonly pending: readonly string[];
@@ -87,22 +102,26 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
   const outputs = await readOutputs(session);
   const docker = engineClient(toolchain.engine);
   const { connections } = outputs;
-  const [containers, reached, pools, migrations, servers] = await Promise.all([
+  const [containers, reached, pools, serverDrift, poolerDrift, migrations, servers] = await Promise.all([
     Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name))),
     Promise.all(MODES.map((mode) => tryConnection(outputs, mode))),
     poolStatus(outputs),
+    postgresDrift(outputs),
+    pgbouncerDrift(outputs),
     migrationStatus(session.stack, outputs),
     serverCertificates(connections),
   ]);
   const tls = reached.every((connection) => connection.tls?.startsWith("TLSv1.") ?? false);
+  const drift = [...serverDrift, ...poolerDrift];
   return {
     stack: session.stack,
-    healthy: tls && containers.every(({ state, health }) => state === "running" && health !== "unhealthy"),
+    healthy: tls && drift.length === 0 && containers.every((each) => isHealthy(each, connections)),
     tls,
     database: connections.database,
     containers,
     connections: reached,
     pools,
+    drift,
     migrations,
     certificates: [...servers, ...clientCertificates(connections)],
   };
@@ -110,7 +129,78 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
 
 async function containerStatus(docker: Docker, name: string): Promise<ContainerStatus> {
   const info = await inspect(docker, name);
-  return { name, state: info?.State.Status ?? "missing", health: info?.State.Health?.Status ?? "none" };
+  const status = { name, state: info?.State.Status ?? "missing", health: info?.State.Health?.Status ?? "none" };
+  if (!info || status.state !== "running" || status.health !== "starting") return status;
+  // The engine asks for the first time after a whole interval.
+  return { ...status, health: await healthNow(docker, info) };
+}
+
+const NS_PER_MS = 1_000_000;
+
+async function healthNow(docker: Docker, info: Docker.ContainerInspectInfo): Promise<string> {
+  const { Test = [], StartPeriod = 0 } = info.Config.Healthcheck ?? {};
+  const [kind, ...words] = Test;
+  const command = kind === "CMD-SHELL" ? ["sh", "-c", ...words] : words;
+  const { exitCode } = await exec(docker, info.Id, command).catch(() => ({ exitCode: -1 })); // it ended meanwhile
+  if (exitCode === 0) return "healthy";
+  const upMs = Date.now() - Date.parse(info.State.StartedAt);
+  return upMs < StartPeriod / NS_PER_MS ? "starting" : "unhealthy";
+}
+
+/** The maintenance container is healthy after its first run, which nobody waits for. */
+function isHealthy({ name, state, health }: ContainerStatus, { containers }: ConnectionInfo): boolean {
+  const accepted = name === containers.maintenance ? ["healthy", "starting"] : ["healthy", "none"];
+  return state === "running" && accepted.includes(health);
+}
+
+/** Values that must stand in a server; those that are paths, names and lists too. */
+const valuesOf = (settings: Settings): [name: string, value: string][] =>
+  Object.entries(settings).map(([name, { value }]) => [name, String(value)]);
+
+async function postgresDrift(outputs: StackOutputs): Promise<SettingDrift[]> {
+  const expected = new Map(valuesOf(POSTGRES_MANDATORY));
+  try {
+    const { rows } = await withConnection(connectionFor(outputs, ROLES.monitor, "direct"), (client) =>
+      client.query<{ name: string; scope: string | null; setting: string }>(
+        // What a role or a database has of its own does not show in this session's settings.
+        `select name, null as scope, setting from pg_catalog.pg_settings where name = any($1)
+         union all
+         select split_part(pair, '=', 1), concat_ws(' in ', r.rolname, d.datname), substr(pair, strpos(pair, '=') + 1)
+           from pg_catalog.pg_db_role_setting s
+           cross join unnest(s.setconfig) as pair
+           left join pg_catalog.pg_roles r on r.oid = s.setrole
+           left join pg_catalog.pg_database d on d.oid = s.setdatabase
+          where split_part(pair, '=', 1) = any($1)`,
+        [[...expected.keys()]],
+      ),
+    );
+    return rows
+      .filter(({ name, setting }) => setting !== expected.get(name))
+      .map(({ name, scope, setting }) => ({
+        server: "postgres" as const,
+        name,
+        ...(scope === null ? {} : { scope }),
+        expected: expected.get(name) ?? "",
+        actual: setting,
+      }));
+  } catch {
+    return []; // the connections say why the server cannot be reached
+  }
+}
+
+async function pgbouncerDrift(outputs: StackOutputs): Promise<SettingDrift[]> {
+  const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
+  try {
+    const { rows } = await withConnection(connection, (client) =>
+      client.query<{ key: string; value: string | null }>("show config"),
+    );
+    const actual = new Map(rows.map(({ key, value }) => [key, value ?? ""]));
+    return valuesOf(PGBOUNCER_MANDATORY)
+      .filter(([name, value]) => actual.get(name) !== value)
+      .map(([name, expected]) => ({ server: "pgbouncer", name, expected, actual: actual.get(name) ?? "" }));
+  } catch {
+    return []; // the connections say why the pooler cannot be reached
+  }
 }
 
 async function tryConnection(outputs: StackOutputs, mode: Mode): Promise<ConnectionStatus> {
@@ -217,6 +307,10 @@ export function statusText(status: StackStatus): string {
     ...status.pools.map((pool): [string, string] => [
       "pool",
       `${pool.database} ${pool.role}: clients ${pool.clientsActive} active, ${pool.clientsWaiting} waiting; servers ${pool.serversActive} active, ${pool.serversIdle} idle`,
+    ]),
+    ...status.drift.map(({ server, name, scope, expected, actual }): [string, string] => [
+      "setting",
+      `${server} ${name}${scope === undefined ? "" : ` of ${scope}`} is "${actual}", must be "${expected}": changed by hand; see docs/operations.md`,
     ]),
     ...status.migrations.phases.map(({ phase, name, applied, total }): [string, string] => [
       `phase ${phase}`,

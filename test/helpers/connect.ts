@@ -99,11 +99,11 @@ export async function asSuperuser<T>(work: (client: pg.Client) => Promise<T>, da
 }
 
 export const docker = () => new Docker();
-export const containerName = (service: "postgres" | "pgbouncer", stack: string = inject("stack").name) =>
-  engineNames(stack)[service];
+export type Service = "postgres" | "pgbouncer" | "maintenance";
+export const containerName = (service: Service, stack: string = inject("stack").name) => engineNames(stack)[service];
 
 /** Runs a shell line in one of the stack's containers. */
-export function shell(service: "postgres" | "pgbouncer", line: string): Promise<ExecResult> {
+export function shell(service: Service, line: string): Promise<ExecResult> {
   return exec(docker(), containerName(service), ["sh", "-c", line]);
 }
 

@@ -194,11 +194,11 @@ describe("limits", () => {
   });
 });
 
-test("a legal client still connects within a second during 200 wrong passwords in a row", async () => {
+test("a legal client still connects within a second during 1,000 wrong passwords in a row", async () => {
   const wrong = Promise.all(
     times(8).map(async () => {
       const reasons: string[] = [];
-      for (let attempt = 0; attempt < 25; attempt += 1)
+      for (let attempt = 0; attempt < 125; attempt += 1)
         reasons.push(await refusal(open("app_user", "transaction", { password: randomBytes(12).toString("hex") })));
       return reasons;
     }),
@@ -212,7 +212,7 @@ test("a legal client still connects within a second during 200 wrong passwords i
     waited.push(performance.now() - start);
   }
   const reasons = (await wrong).flat();
-  expect(reasons).toHaveLength(200);
+  expect(reasons).toHaveLength(1_000);
   for (const reason of reasons) expect(reason).toMatch(/SASL authentication failed|password authentication failed/);
   expect(waited.length).toBeGreaterThan(3);
   expect(Math.max(...waited)).toBeLessThan(1_000);
@@ -273,11 +273,11 @@ describe("malformed packets", () => {
     expect(await query("app_user", "transaction", "select 1 as one")).toEqual([{ one: 1 }]);
   };
 
-  test("before TLS, 2000 of them, leave the pooler alive", async () => {
+  test("before TLS, 8,500 of them, leave the pooler alive", async () => {
     const before = await startedAt("pgbouncer");
-    for (const _batch of times(40)) {
+    for (const _batch of times(34)) {
       await Promise.all(
-        times(50).map(async (index) => {
+        times(250).map(async (index) => {
           const socket = net.connect(config());
           socket.on("error", () => {});
           const packet =
@@ -304,7 +304,7 @@ describe("malformed packets", () => {
     expect(await startedAt("pgbouncer")).toBe(before);
   });
 
-  test("inside TLS, in start-up and in every step of SCRAM, 600 of them, leave the pooler alive", async () => {
+  test("inside TLS, in start-up and in every step of SCRAM, 1,500 of them, leave the pooler alive", async () => {
     const before = await startedAt("pgbouncer");
     const nonce = "rOprNGfwEbeRWgbNEkqO";
     const initial = (text: Buffer, mechanism = "SCRAM-SHA-256", length = text.length): Buffer => {
@@ -333,12 +333,12 @@ describe("malformed packets", () => {
       () => message("p", Buffer.from(`c=biws,r=${nonce}%hv,p=!!!!`)),
       () => message("p", Buffer.from(`c=eSws,r=${nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=`)),
     ];
-    for (const batch of times(60)) {
+    for (const batch of times(30)) {
       await Promise.all(
-        times(10).map(async (index) => {
+        times(50).map(async (index) => {
           const socket = await secure();
           socket.on("error", () => {});
-          const round = batch * 10 + index;
+          const round = batch * 50 + index;
           if (round % 4 === 0) {
             socket.write(
               round % 8 === 0
@@ -408,8 +408,8 @@ function load(count: number, change: Change = {}) {
   };
 }
 
-test("the pooler killed under load is back within 5 s, its clients come back, and no transaction is left behind", async () => {
-  const clients = load(40);
+test("the pooler killed under 200 clients is back within 5 s, its clients come back, and no transaction is left behind", async () => {
+  const clients = load(200);
   try {
     await expect.poll(() => clients.answered(), { timeout: 10_000 }).toBeGreaterThan(200);
     const orphan = await track("app_user", "transaction");

@@ -7,11 +7,14 @@ import { connectionFor } from "../../cli/stack/status.ts";
 import { CLIENT_ROLES } from "../../infra/names.ts";
 
 const SERVICES = [
-  ["postgres", "999:999", 512, 64 + 80 * 2],
-  ["pgbouncer", "998:998", 128, 32],
+  ["postgres", "999:999", 512, 1, 64 + 80 * 2],
+  ["pgbouncer", "998:998", 128, 1, 32],
+  ["maintenance", "999:999", 64, 0.5, 32],
 ] as const;
+const CONFIGURATION = { postgres: "/etc/postgresql", pgbouncer: "/etc/pgbouncer", maintenance: "/etc/postgresql" };
+const isServer = (service: string) => service !== "maintenance";
 
-describe.each(SERVICES)("the running %s container", (service, user, memoryMiB, pids) => {
+describe.each(SERVICES)("the running %s container", (service, user, memoryMiB, cpus, pids) => {
   let info: Docker.ContainerInspectInfo;
   let host: Docker.ContainerInspectInfo["HostConfig"];
 
@@ -33,19 +36,14 @@ describe.each(SERVICES)("the running %s container", (service, user, memoryMiB, p
 
   test("has a root file system and a configuration that it cannot write to", async () => {
     expect(host.ReadonlyRootfs).toBe(true);
-    for (const path of [
-      "/new",
-      "/usr/bin/new",
-      "/var/lib/new",
-      service === "postgres" ? "/etc/postgresql/new" : "/etc/pgbouncer/new",
-    ]) {
+    for (const path of ["/new", "/usr/bin/new", "/var/lib/new", `${CONFIGURATION[service]}/new`]) {
       const { exitCode, stderr } = await shell(service, `echo x > ${path}`);
       expect([exitCode === 0, stderr], path).toEqual([false, expect.stringMatching(/Read-only file system/)]);
     }
   });
 
   test("runs no program out of the folders it may write to", async () => {
-    const folder = service === "postgres" ? "/run/postgresql" : "/run/pgbouncer";
+    const folder = { postgres: "/run/postgresql", pgbouncer: "/run/pgbouncer", maintenance: "/tmp" }[service];
     for (const writable of ["/tmp", folder]) {
       const { exitCode, stderr } = await shell(
         service,
@@ -55,23 +53,34 @@ describe.each(SERVICES)("the running %s container", (service, user, memoryMiB, p
     }
   });
 
-  test("has limits on memory, swap, CPUs, processes and logs", () => {
+  test("has limits on memory, swap, CPUs, processes, open files and logs", () => {
     expect(host).toMatchObject({
       Memory: memoryMiB * 1_048_576,
       MemorySwap: memoryMiB * 1_048_576,
-      NanoCpus: 1_000_000_000,
+      NanoCpus: cpus * 1_000_000_000,
       PidsLimit: pids,
+      Ulimits: [{ Name: "nofile", Soft: 16_384, Hard: 16_384 }],
     });
     expect(host.LogConfig).toEqual({ Type: "json-file", Config: { "max-file": "3", "max-size": "20m" } });
   });
 
-  test("reaps orphans, stops by a fast shutdown, and comes back after a crash", () => {
-    expect(host).toMatchObject({ Init: true, RestartPolicy: { Name: "unless-stopped" } });
-    expect(info.Config).toMatchObject({ StopSignal: "SIGINT", StopTimeout: 120 });
+  test("may not make more processes than its limit", async () => {
+    const { stdout } = await shell(
+      service,
+      "cat /sys/fs/cgroup/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids/pids.max",
+    );
+    expect(stdout.trim()).toBe(String(pids));
   });
 
-  test("is healthy by a check that runs a query", async () => {
-    expect(info.Config.Healthcheck?.Test).toEqual(["CMD", "healthcheck"]);
+  test("reaps orphans, stops gracefully, and comes back after a crash", () => {
+    expect(host).toMatchObject({ Init: true, RestartPolicy: { Name: "unless-stopped" } });
+    expect(info.Config).toMatchObject({ StopSignal: isServer(service) ? "SIGINT" : "SIGTERM", StopTimeout: 120 });
+  });
+
+  test("is healthy by a check that runs a query, or looks for a run that succeeded", async () => {
+    expect(info.Config.Healthcheck?.Test).toEqual(
+      isServer(service) ? ["CMD", "healthcheck"] : ["CMD-SHELL", expect.stringContaining("/tmp/last-success")],
+    );
     await expect
       .poll(async () => (await docker().getContainer(containerName(service)).inspect()).State.Health?.Status, {
         timeout: 30_000,
@@ -79,9 +88,9 @@ describe.each(SERVICES)("the running %s container", (service, user, memoryMiB, p
       .toBe("healthy");
   });
 
-  test("is published on loopback only, in a network of its own", () => {
-    const bindings = Object.values(host.PortBindings as Record<string, { HostIp: string }[]>).flat();
-    expect(bindings.map(({ HostIp }) => HostIp)).toEqual(["127.0.0.1"]);
+  test("is published on loopback only or not at all, in a network of its own", () => {
+    const bindings = Object.values((host.PortBindings ?? {}) as Record<string, { HostIp: string }[]>).flat();
+    expect(bindings.map(({ HostIp }) => HostIp)).toEqual(isServer(service) ? ["127.0.0.1"] : []);
     expect(Object.keys(info.NetworkSettings.Networks)).toEqual([engineNames(inject("stack").name).network]);
     expect(host.NetworkMode).not.toBe("host");
   });
@@ -96,10 +105,9 @@ describe.each(SERVICES)("the running %s container", (service, user, memoryMiB, p
   });
 
   test("keeps its files readable by its own account only", async () => {
-    const folder = service === "postgres" ? "/etc/postgresql" : "/etc/pgbouncer";
-    const { stdout } = await shell(service, `find ${folder} -type f -exec stat -c '%a %u %n' {} +`);
+    const { stdout } = await shell(service, `find ${CONFIGURATION[service]} -type f -exec stat -c '%a %u %n' {} +`);
     const lines = stdout.trim().split("\n");
-    expect(lines.length).toBeGreaterThan(4);
+    expect(lines.length).toBeGreaterThan(3);
     for (const line of lines) expect(line).toMatch(new RegExp(`^600 ${user.split(":")[0]} `));
   });
 });
