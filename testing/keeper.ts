@@ -56,10 +56,16 @@ export async function keep(
     wake();
   });
   client.on("end", () => wake());
+  signal.addEventListener("abort", () => wake(), { once: true });
   await query("listen testdb");
 
-  const stock: Stock = { peaks: new Map(), resting: new Map(), decay: 1, max, report };
   let changes = 0;
+  const done = () => {
+    changes += 1;
+    woken = true;
+    wake();
+  };
+  const stock: Stock = { atWork: new Set(), peaks: new Map(), resting: new Map(), decay: 1, max, done, report };
   let lastSweep = 0;
   let lastTurn = Date.now();
   let sweeping: Promise<void> | undefined;
@@ -78,15 +84,14 @@ export async function keep(
       }
       const seconds = (Date.now() - lastTurn) / 1_000;
       lastTurn = Date.now();
-      const done = await turn(registry, { ...stock, decay: DECAY ** seconds });
-      changes += done;
+      stock.decay = DECAY ** seconds;
+      await turn(registry, stock);
       if (changes >= VACUUM_AFTER_CHANGES) {
         changes = 0;
         await registry.workers.query(
           "vacuum pg_catalog.pg_database, pg_catalog.pg_shdepend, pg_catalog.pg_db_role_setting, testdb.clone, testdb.template",
         );
       }
-      if (done > 0) continue;
     } catch (error) {
       if (!registry.isOpen()) break;
       report(`failed, going on: ${messageOf(error)}`);
@@ -99,11 +104,10 @@ export async function keep(
           clearTimeout(timer);
           resolve();
         };
-        signal.addEventListener("abort", wake, { once: true });
       });
     }
   }
-  await sweeping;
+  await Promise.all([sweeping, ...stock.atWork]);
   if (registry.isOpen()) {
     await query("unlisten testdb");
     await query("select pg_advisory_unlock($1, 0)", [LOCK.keeper]);
@@ -111,22 +115,29 @@ export async function keep(
 }
 
 interface Stock {
+  /** What is being emptied, dropped or copied; one that hangs does not keep the others from it. */
+  readonly atWork: Set<Promise<void>>;
+  /** Called when one of them has ended. */
+  readonly done: () => void;
   /** Most databases of a template that were in use at once, lately. */
   readonly peaks: Map<string, number>;
   /** Templates whose copy failed, and until when none is tried. */
   readonly resting: Map<string, number>;
-  readonly decay: number;
+  /** What is left of the peaks since the last turn. */
+  decay: number;
   readonly max: number;
   readonly report: (line: string) => void;
 }
 
-/** One round: returned databases are made ready again or dropped, missing ones are made. Returns how many were changed. */
-async function turn(registry: Registry, { peaks, resting, decay, max, report }: Stock): Promise<number> {
+/** One round: returned databases are made ready again or dropped, missing ones are made, as far as workers are free. */
+async function turn(registry: Registry, { atWork, done, peaks, resting, decay, max, report }: Stock): Promise<void> {
   const { query, lease } = registry;
+  const free = WORKERS - atWork.size;
+  if (free <= 0) return;
   const { rows: returned } = await query<{ name: string; template: string }>(
     `update testdb.clone set state = 'dropping', lease = $1
       where name in (select name from testdb.clone where state = 'returned' and lease is null limit $2 for update skip locked) returning name, template`,
-    [lease, WORKERS],
+    [lease, free],
   );
   const { rows: demands } = await query<Demand>(
     `select key, database, count(*) filter (where state = 'creating' or (state = 'ready' and lease is null))::integer as ready,
@@ -142,18 +153,17 @@ async function turn(registry: Registry, { peaks, resting, decay, max, report }: 
     wanted.set(demand.key, { demand, missing: Math.min(max, Math.max(POOL_MIN, Math.ceil(peak))) - demand.ready });
   }
   // Each by itself: one that fails keeps no other from being done.
-  const work: Promise<boolean>[] = [];
   const attempt = (what: string, action: () => Promise<unknown>, failed: () => void | Promise<void>) => {
-    work.push(
-      action().then(
-        () => true,
-        async (error: unknown) => {
-          report(`${what}: ${messageOf(error)}`);
-          await failed();
-          return false;
-        },
-      ),
-    );
+    const work = action()
+      .catch((error: unknown) => {
+        report(`${what}: ${messageOf(error)}`);
+        return failed();
+      })
+      .then(() => {
+        atWork.delete(work);
+        done();
+      });
+    atWork.add(work);
   };
   for (const { name, template } of returned) {
     const place = wanted.get(template);
@@ -168,7 +178,7 @@ async function turn(registry: Registry, { peaks, resting, decay, max, report }: 
   }
   for (const { demand, missing } of wanted.values()) {
     if ((resting.get(demand.key) ?? 0) > Date.now()) continue;
-    for (let count = 0; count < missing && work.length < WORKERS; count++) {
+    for (let count = 0; count < missing && atWork.size < WORKERS; count++) {
       attempt(
         `copy of ${demand.database}`,
         () => createClone(registry, demand, "ready"),
@@ -176,7 +186,6 @@ async function turn(registry: Registry, { peaks, resting, decay, max, report }: 
       );
     }
   }
-  return (await Promise.all(work)).filter(Boolean).length;
 }
 
 /** Emptying a used database takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md. */

@@ -9,7 +9,7 @@ import { localServers, readLocalRecord } from "../../testing/local-server.ts";
 import { serverFiles } from "../../testing/server.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
-import { ToolError, type Problem } from "../../toolchain/errors.ts";
+import { messageOf, ToolError, type Problem } from "../../toolchain/errors.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 import { createOutput } from "../output.ts";
 import { stateFile } from "../stack/backend.ts";
@@ -43,13 +43,14 @@ export default defineCommand({
     description: "Remove the stacks named ci-… and pr-… that are past their expiry, and only those",
   },
   args: {
+    stack: { type: "string", default: "", description: "Only this one, if it is past its expiry", valueHint: "STACK" },
     "dry-run": { type: "boolean", default: false, description: "Only say which" },
     json: { type: "boolean", default: false, description: "Print the result as JSON on stdout" },
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const all = await ephemeralStacks(output.warn);
-    const due = expired(all, new Date());
+    const due = expired(all, new Date()).filter(({ stack }) => args.stack === "" || stack === args.stack);
     const problems: Problem[] = [];
     const removed: string[] = [];
     for (const { stack, expiresAt } of due) {
@@ -75,7 +76,10 @@ export default defineCommand({
 /** Stacks with objects on the engine, stacks that only have a state, and servers for tests that are processes. */
 async function ephemeralStacks(warn: (line: string) => void): Promise<Expiry[]> {
   const found = new Map<string, Expiry>();
-  const engine = await findEngine();
+  const engine = await findEngine().catch((error: unknown) => {
+    warn(`the engine's stacks are left out: ${messageOf(error)}`);
+    return undefined;
+  });
   if (engine) {
     const networks = await engineClient(engine).listNetworks({ filters: { label: [STACK_LABEL] } });
     for (const { Labels = {}, Created = "" } of networks) {
