@@ -5,7 +5,14 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { closeHolders, createHeld, dropByName, listDatabases, type ListedDatabase } from "../../testing/holders.ts";
+import {
+  closeHolders,
+  createHeld,
+  dropByName,
+  listDatabases,
+  renewByName,
+  type ListedDatabase,
+} from "../../testing/holders.ts";
 import { openRegistry, REGISTRY_DATABASE, type Registry } from "../../testing/registry.ts";
 import { takeFingerprint } from "../../testing/reset.ts";
 import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
@@ -16,6 +23,7 @@ import {
   type TestDatabase,
   type TestDatabaseOptions,
 } from "../../testing/test-database.ts";
+import { readCatalogue } from "../helpers/catalogue.ts";
 import { aiwdb, MAIN, mustSucceed, node, ownHome, program, pytest, until } from "./testdb-support.ts";
 
 const NAME = `ci-td${process.pid}`;
@@ -217,6 +225,71 @@ describe("reset", () => {
     await db.drop();
   });
 
+  test("makes a connection that stays forget what it had set, locked, prepared and begun", async () => {
+    const db = await take({ connect: true });
+    const { client } = db;
+    await client!.query({ name: "mine", text: "select 1 as one" });
+    await client!.query("set work_mem = '1MB'; listen mine; select pg_advisory_lock(7)");
+    await client!.query("begin");
+    await addUser(client!);
+    await db.reset();
+    expect(db.client).toBe(client);
+    const { rows } = await client!.query(
+      `select current_setting('work_mem') <> '1MB' as setting, pg_current_xact_id_if_assigned() is null as no_transaction,
+              (select count(*)::integer from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,
+              (select count(*)::integer from pg_listening_channels()) as channels,
+              (select count(*)::integer from pg_prepared_statements) as statements`,
+    );
+    expect(rows).toEqual([{ setting: true, no_transaction: true, locks: 0, channels: 0, statements: 0 }]);
+    expect((await client!.query({ name: "mine", text: "select 1 as one" })).rows).toEqual([{ one: 1 }]);
+    expect(await users(client!)).toEqual([]);
+    await db.drop();
+  });
+
+  test("and a second life leave every object, right, row and sequence as in a new copy", async () => {
+    const never = await take();
+    const fresh = await contentsOf(never);
+    expect(fresh.length).toBeGreaterThan(1_000);
+    const used = async (db: TestDatabase) => {
+      const admin = await db.connect("postgres");
+      await addUser(admin);
+      await admin.query(
+        "insert into public.tasks (user_id, title) select id, 'a task' from public.users; select setval(pg_get_serial_sequence('public.users', 'id'), 77)",
+      );
+      await admin.end();
+    };
+    const db = await take();
+    await used(db);
+    expect(await contentsOf(db)).not.toEqual(fresh);
+    await db.reset();
+    expect(await contentsOf(db)).toEqual(fresh);
+    await used(db);
+    await db.drop();
+    await until(held, (databases) => databases.every(({ name }) => name === never.name));
+    // The emptied one is among those that are ready now.
+    const again = await Promise.all(Array.from({ length: 4 }, () => take()));
+    for (const each of again) expect(await contentsOf(each)).toEqual(fresh);
+    await Promise.all([never, ...again].map((each) => each.drop()));
+  });
+
+  /** Objects and rights as other tests read them, rows and sequences; nothing of what a reset itself looks at. */
+  async function contentsOf(db: TestDatabase): Promise<string[]> {
+    const admin = await db.connect("postgres");
+    const catalogue = await readCatalogue(admin as never);
+    const { rows: tables } = await admin.query<{ name: string }>(
+      "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname !~ '^pg_' and schemaname <> 'information_schema' order by 1",
+    );
+    const rowsOf = tables.map(
+      ({ name }) =>
+        `select '${name}' || coalesce(string_agg(row::text, ';' order by row::text), '') as line from only ${name} as row`,
+    );
+    const { rows } = await admin.query<{ line: string }>(
+      `${rowsOf.join(" union all ")} union all select sequencename || coalesce(last_value, 0) from pg_sequences order by 1`,
+    );
+    await admin.end();
+    return [...catalogue, ...rows.map(({ line }) => line)];
+  }
+
   test("keeps the connection where only rows changed, and numbers begin where they began", async () => {
     const db = await take({ connect: true });
     const { client } = db;
@@ -252,6 +325,179 @@ describe("reset", () => {
     await db.reset();
     expect(await fingerprintOf(db)).toEqual(before);
     await db.drop();
+  });
+});
+
+describe("an owner of its own", () => {
+  const asked = async (config: pg.ClientConfig) => {
+    const client = new pg.Client(config);
+    await client.connect();
+    return client.end();
+  };
+
+  test("owns the database and all that is in it, makes objects there, and connects nowhere else", async () => {
+    const [db, other, third] = await Promise.all([take({ owner: true, connect: true }), take(), take({ owner: true })]);
+    const { rows } = await db.client!.query(
+      `select current_user = current_database() as own_name,
+              (select rolsuper or rolcreatedb or rolcreaterole or rolbypassrls from pg_roles where rolname = current_user) as more,
+              (select count(*)::integer from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+                where relkind in ('r', 'p', 'v', 'm', 'S') and nspname !~ '^pg_' and nspname <> 'information_schema'
+                  and relowner <> current_user::regrole and relname !~ '^pg_stat_statements') as foreign_objects,
+              (select count(*)::integer from pg_proc where proowner = 'ai_workflow_owner'::regrole) as foreign_functions`,
+    );
+    expect(rows).toEqual([{ own_name: true, more: false, foreign_objects: 0, foreign_functions: 0 }]);
+    await db.client!.query(
+      "alter table users add column extra integer; create table mine (id integer); insert into mine values (1)",
+    );
+    const app = await db.connect("app_user");
+    expect((await app.query("select * from mine")).rows).toEqual([{ id: 1 }]);
+    for (const database of [other.name, third.name, server.database, "postgres", "template1", REGISTRY_DATABASE]) {
+      await expect(asked({ ...db.config, database })).rejects.toThrow(/pg_hba.conf|permission denied/);
+    }
+    await expect(asked({ ...db.config, password: server.roles.app_user.password })).rejects.toThrow(/password/);
+    await expect(asked({ ...db.config, ssl: false })).rejects.toThrow(/pg_hba.conf/);
+    await asked({ connectionString: db.url });
+    // Nothing of the others' went along.
+    const owners = await registry.client.query<{ owner: string }>(
+      "select pg_get_userbyid(datdba) as owner from pg_database where datname = any ($1)",
+      [[other.name, server.database]],
+    );
+    expect(owners.rows.map(({ owner }) => owner)).toEqual(["ai_workflow_owner", "ai_workflow_owner"]);
+    await db.reset();
+    await expect(db.client!.query("select * from mine")).rejects.toThrow(/does not exist/);
+    await db.client!.query("create table mine ()");
+    await Promise.all([db.drop(), other.drop(), third.drop()]);
+    await until(ownerRoles, (roles) => roles.length === 0);
+  });
+
+  test("is asked for by command line, and goes with a killed process", async () => {
+    const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)}); await testDatabase({ owner: true }); process.stdout.write("taken"); setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    const { url, name } = JSON.parse(mustSucceed(await aiwdb(["testdb", "create", "--owner", "--json"])).stdout) as {
+      url: string;
+      name: string;
+    };
+    await asked({ connectionString: url });
+    expect(await ownerRoles()).toHaveLength(2);
+    child.kill("SIGKILL");
+    mustSucceed(await aiwdb(["testdb", "drop", name]));
+    await until(ownerRoles, (roles) => roles.length === 0);
+    const refused = await aiwdb(["testdb", "create", "--owner", "--role", "app_readonly"]);
+    expect([refused.exitCode, refused.stderr]).toEqual([2, expect.stringContaining("owner of its own")]);
+  });
+
+  async function ownerRoles(): Promise<string[]> {
+    const { rows } = await registry.client.query<{ rolname: string }>(
+      "select rolname from pg_roles where starts_with(rolname, 'aiwdb_test_')",
+    );
+    return rows.map(({ rolname }) => rolname);
+  }
+});
+
+describe("roles of the whole server", () => {
+  test("that a test changed are as before when it has given its database back, and it is told", async () => {
+    const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
+      const db = await testDatabase({ role: "postgres", connect: true });
+      await db.client.query("alter role app_user set work_mem = '1MB'; alter role app_user password 'another' connection limit 1; grant ai_workflow_owner to app_readonly; alter role all set statement_timeout = 1");
+      await db.drop();`;
+    const { stderr } = mustSucceed(await node(["--input-type=module", "-e", script]));
+    expect(stderr).toContain(
+      "a test changed roles of the whole server: all, app_readonly, app_user; they are as before",
+    );
+    const [one, two] = await Promise.all([take({ connect: true }), take({ connect: true })]);
+    const { rows } = await two.client!.query(
+      "select current_setting('work_mem') <> '1MB' as setting, current_setting('statement_timeout') as timeout, pg_has_role('app_readonly', 'ai_workflow_owner', 'member') as member",
+    );
+    expect(rows).toEqual([{ setting: true, timeout: "0", member: false }]);
+    await Promise.all([one.drop(), two.drop()]);
+  });
+});
+
+describe("the pool", () => {
+  const stock = async (template?: string) => {
+    const { rows } = await registry.client.query<{ count: number }>(
+      "select count(*)::integer as count from testdb.clone where state = 'ready' and template = coalesce($1, template)",
+      [template],
+    );
+    return rows[0]!.count;
+  };
+
+  test("grows with how many of a template are in use at once, and no further", async () => {
+    const one = { seed: (client: pg.Client) => addUser(client, "sized").then(() => {}), seedKey: "sized" };
+    const first = await take(one);
+    const { template } = (await held()).find(({ name }) => name === first.name)!;
+    await until(
+      () => stock(template),
+      (count) => count === 4,
+    );
+    const rest = await Promise.all(Array.from({ length: 8 }, () => take(one)));
+    await until(
+      () => stock(template),
+      (count) => count >= 9,
+    );
+    await Promise.all([first, ...rest].map((db) => db.drop()));
+    await nothingHeld();
+    expect(await stock(template)).toBeLessThanOrEqual(9 + 2); // two were at work when the last one was missed
+  });
+
+  test("goes on when a database can not be removed, which is removed as soon as it can", async () => {
+    const [stuck, byHttp] = [await take(), await createHeld(NAME, { ttlSec: 600 })];
+    const holder = new pg.Client(adminConfig(server, "postgres"));
+    await holder.connect();
+    await holder.query(
+      `begin; comment on database ${stuck.name} is 'locked'; comment on database ${byHttp.name} is 'locked'`,
+    );
+    await stuck.drop();
+    await expect(dropByName(NAME, byHttp.name)).rejects.toThrow(/lock timeout/);
+    for (let count = 0; count < 12; count++) await (await take()).drop();
+    await until(stock, (count) => count >= 4, 30_000);
+    expect(await existing()).toEqual(expect.arrayContaining([byHttp.name]));
+    await holder.query("rollback");
+    await holder.end();
+    await nothingHeld();
+    expect(await existing()).not.toContain(byHttp.name);
+  });
+
+  test("forgets a template nobody used for an hour, with its ready copies", async () => {
+    const db = await take({ seed: (client) => addUser(client, "old").then(() => {}), seedKey: "old" });
+    await db.drop();
+    const { rows } = await registry.client.query<{ database: string }>(
+      "update testdb.template set used_at = now() - interval '61 minutes' where label like '%seed' and used_at = (select max(used_at) from testdb.template where label like '%seed') returning database",
+    );
+    expect(rows).toHaveLength(1);
+    await until(
+      async () =>
+        (
+          await registry.client.query<{ name: string }>("select datname as name from pg_database where datname = $1", [
+            rows[0]!.database,
+          ])
+        ).rows,
+      (found) => found.length === 0,
+    );
+    await nothingHeld();
+    const { rows: copies } = await registry.client.query(
+      "select name from testdb.clone where template not in (select key from testdb.template)",
+    );
+    expect(copies).toEqual([]);
+  });
+
+  test("hands out an open connection that was prepared, and forgets it with the process", async () => {
+    const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
+      for (let count = 0; count < 4; count++) { const db = await testDatabase({ connect: true }); const { rows } = await db.client.query("select count(*)::integer as users, current_database() as name from users"); if (rows[0].users !== 0 || rows[0].name !== db.name) throw new Error("wrong one"); await new Promise((resolve) => setTimeout(resolve, 300)); await db.drop(); }
+      process.stdout.write("done");`;
+    expect(mustSucceed(await node(["--input-type=module", "-e", script])).stdout).toBe("done");
+    await until(
+      async () =>
+        (
+          await registry.client.query(
+            "select from testdb.clone where state = 'ready' and lease is not null and not testdb.is_held(1, lease)",
+          )
+        ).rowCount,
+      (left) => left === 0,
+    );
   });
 });
 
@@ -488,10 +734,20 @@ describe("the command line", () => {
     const listed = JSON.parse(mustSucceed(await aiwdb(["testdb", "list", "--json"])).stdout) as ListedDatabase[];
     expect(listed.find(({ name }) => name === created.name)).toMatchObject({ state: "taken", label: "by hand" });
     mustSucceed(await aiwdb(["testdb", "drop", created.name]));
+    const bound = JSON.parse(
+      mustSucceed(await aiwdb(["testdb", "create", "--json", "--pid", String(process.pid)])).stdout,
+    ) as { name: string };
+    const ends = async () => (await listDatabases(NAME)).find(({ name }) => name === bound.name)?.expiresInSec;
+    expect(await ends()).toBeNull(); // with its process, and at no time
+    expect(await renewByName(NAME, bound.name, 600)).toBe(true);
+    expect(await ends()).toBeNull();
+    mustSucceed(await aiwdb(["testdb", "drop", bound.name]));
     for (const [args, code, message] of [
       [["drop", created.name], 1, "There is no test database"],
       [["drop"], 2, "takes the name"],
       [["create", "--ttl", "0"], 2, "--ttl"],
+      [["create", "--pid", "4194303"], 2, "There is no process 4194303"],
+      [["create", "--pid", "x"], 2, "--pid"],
       [["create", "--role", "root"], 2, 'no role "root"'],
       [["create", "--mode", "transaction"], 2, "has no pooler"],
       [["start", "--name", "prod"], 2, "must be named ci-"],
