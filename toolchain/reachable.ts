@@ -1,4 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { request as secureRequest } from "node:https";
 import { join } from "node:path";
 import { folders, privateFolder } from "./paths.ts";
 
@@ -19,8 +21,54 @@ export type Reachability = Readonly<Record<DownloadHost, boolean>>;
 const PROBE_TIMEOUT_MS = 4_000;
 const REMEMBER_MS = 10 * 60_000;
 
+/**
+ * The proxy that downloads from an address go through: npm, Go, Pulumi and the engine all read these variables.
+ *
+ * @see https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
+ */
+export function proxyFor(url: URL, env: NodeJS.ProcessEnv = process.env): URL | undefined {
+  const read = (name: string) => env[name] || env[name.toLowerCase()];
+  const proxy = (url.protocol === "https:" ? read("HTTPS_PROXY") : read("HTTP_PROXY")) || read("ALL_PROXY");
+  const direct = (read("NO_PROXY") ?? "").split(",").map((entry) => entry.trim().replace(/^\*?\./, ""));
+  const isDirect = (entry: string) =>
+    entry === "*" ||
+    (entry !== "" && (url.hostname === entry || url.host === entry || url.hostname.endsWith(`.${entry}`)));
+  if (!proxy || direct.some(isDirect)) return undefined;
+  return URL.parse(proxy.includes("://") ? proxy : `http://${proxy}`) ?? undefined;
+}
+
+/** Whether the proxy lets through to the address; `fetch` knows no proxies before Node 24. */
+function letsThrough(proxy: URL, url: URL, timeoutMs: number): Promise<boolean> {
+  const port = url.port || (url.protocol === "https:" ? "443" : "80");
+  const user = decodeURIComponent(proxy.username);
+  const credentials = Buffer.from(`${user}:${decodeURIComponent(proxy.password)}`).toString("base64");
+  const secure = proxy.protocol === "https:";
+  return new Promise((resolve) => {
+    const asked = (secure ? secureRequest : request)({
+      host: proxy.hostname,
+      port: proxy.port || (secure ? "443" : "80"),
+      method: "CONNECT",
+      path: `${url.hostname}:${port}`,
+      headers: user === "" ? {} : { "Proxy-Authorization": `Basic ${credentials}` },
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    asked.on("connect", ({ statusCode }, socket) => {
+      socket.destroy();
+      resolve(statusCode === 200);
+    });
+    asked.on("response", (response) => {
+      response.destroy();
+      resolve(false);
+    });
+    asked.on("error", () => resolve(false));
+    asked.end();
+  });
+}
+
 /** Whether anything answers HTTP at the address within the time, whatever the status. */
-async function answers(url: string, timeoutMs: number): Promise<boolean> {
+async function answers(url: string, timeoutMs: number, env?: NodeJS.ProcessEnv): Promise<boolean> {
+  const proxy = proxyFor(new URL(url), env);
+  if (proxy !== undefined) return await letsThrough(proxy, new URL(url), timeoutMs);
   try {
     const response = await fetch(url, { method: "HEAD", redirect: "manual", signal: AbortSignal.timeout(timeoutMs) });
     await response.body?.cancel();
@@ -35,6 +83,8 @@ export interface ProbeOptions {
   readonly timeoutMs?: number;
   /** Where answers are kept for ten minutes. */
   readonly file?: string;
+  /** Where the proxies stand. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 function remembered(file: string): Reachability | undefined {
@@ -54,7 +104,9 @@ export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
   if (known !== undefined) return known;
   const hosts = options.hosts ?? HOSTS;
   const names = Object.keys(hosts) as DownloadHost[];
-  const results = await Promise.all(names.map((name) => answers(hosts[name], options.timeoutMs ?? PROBE_TIMEOUT_MS)));
+  const results = await Promise.all(
+    names.map((name) => answers(hosts[name], options.timeoutMs ?? PROBE_TIMEOUT_MS, options.env)),
+  );
   const reachability = Object.fromEntries(names.map((name, index) => [name, results[index]])) as Record<
     DownloadHost,
     boolean
