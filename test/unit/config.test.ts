@@ -337,6 +337,22 @@ test("tells every problem at once, in the user's terms and with the count", () =
   );
 });
 
+test("does the sums beside a value that cannot be read, but none that needs it", () => {
+  const subjects = (raw: Record<string, unknown>) => problemsOf(raw).map(({ subject }) => subject);
+  const sums = { pgbouncerMaxClientConn: 20_000, certLeafValidityDays: 20 };
+  expect(subjects({ ...sums, databaseName: "No", postgresMemoryMib: 1 })).toEqual([
+    "databaseName",
+    "postgresMemoryMib",
+    "pgbouncerMemoryMiB",
+    "certRenewBeforeDays",
+  ]);
+  expect(subjects({ ...sums, pgbouncerMemoryMiB: "much" })).toEqual(["pgbouncerMemoryMiB", "certRenewBeforeDays"]);
+  expect(subjects({ pgbouncerSettings: { max_client_conn: "1" }, postgresCpus: "many" })).toEqual([
+    "postgresCpus",
+    "pgbouncerSettings.max_client_conn",
+  ]);
+});
+
 test("tells all sums that do not add up at once", () => {
   expect(
     problemsOf({ postgresMaxConnections: 20, pgbouncerMaxClientConn: 20_000, certCaValidityDays: 1 }).map(

@@ -1,4 +1,5 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   existsSync,
   mkdirSync,
@@ -12,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { cached, findCached } from "../../toolchain/cache.ts";
 import { processStart, withLock } from "../../toolchain/lock.ts";
 
@@ -111,6 +112,32 @@ test("removes what killed builds left behind, but not what a running one is buil
   mkdirSync(join(root, ".tmp", `${process.pid}-1-new`));
   await getEntry();
   expect(readdirSync(join(root, ".tmp"))).toEqual([`${process.pid}-1-new`]);
+});
+
+test("makes a whole entry after a build that was killed together with its compiler", async () => {
+  const cache = join(import.meta.dirname, "../../toolchain/cache.ts");
+  const run = join(import.meta.dirname, "../../toolchain/run.ts");
+  // Writes half of the program, says so, and would go on.
+  const compiler = `printf prog >"$1/bin/tool"; echo half >"$2"; exec sleep 60`;
+  const script = `
+    import { mkdirSync } from "node:fs";
+    import { cached } from ${JSON.stringify(cache)};
+    import { run } from ${JSON.stringify(run)};
+    await cached({ name: "tool", key: "1" }, async (folder) => {
+      mkdirSync(folder + "/bin");
+      await run("sh", ["-c", ${JSON.stringify(compiler)}, "sh", folder, ${JSON.stringify(join(root, "half"))}]);
+    }, { root: ${JSON.stringify(root)} });`;
+  const builder = spawn(process.execPath, ["--input-type=module", "-e", script], { detached: true, stdio: "inherit" });
+  await vi.waitFor(() => expect(existsSync(join(root, "half"))).toBe(true), { timeout: 30_000, interval: 10 });
+  process.kill(-(builder.pid as number), "SIGKILL");
+  await once(builder, "exit");
+
+  expect(existsSync(join(root, "tool"))).toBe(false);
+  expect(await findCached(entry, { root })).toBeUndefined();
+  expect(readdirSync(join(root, ".tmp"))).toHaveLength(1);
+  expect(readFileSync(join(await getEntry(), "bin/tool"), "utf8")).toBe("program");
+  expect(readdirSync(join(root, ".tmp"))).toEqual([]);
+  expect(readdirSync(join(root, ".locks"))).toEqual([]);
 });
 
 async function slow(folder: string): Promise<void> {

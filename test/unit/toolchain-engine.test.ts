@@ -4,9 +4,10 @@ import { createServer, type Server } from "node:http";
 import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { findEngine } from "../../toolchain/docker-engine.ts";
-import { askEngine, engineClient, engineEnv } from "../../toolchain/engine-client.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ensureEngine, findEngine, startObstacle, type Starter } from "../../toolchain/docker-engine.ts";
+import { askEngine, askWithin, engineClient, engineEnv, isLocalEngine } from "../../toolchain/engine-client.ts";
+import { checkMachine } from "../../toolchain/machine.ts";
 import { isOurs } from "../../toolchain/private-engine.ts";
 import { processStart } from "../../toolchain/lock.ts";
 
@@ -30,6 +31,18 @@ afterEach(() => {
 async function engine(name: string, version: string): Promise<string> {
   const path = join(folder, name);
   const server: Server = createServer((_request, response) => response.end(JSON.stringify({ Version: version })));
+  server.keepAliveTimeout = 1;
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return path;
+}
+
+/** An engine that tells its version after a while, and nothing else ever. */
+async function slowEngine(name: string, afterMs: number): Promise<string> {
+  const path = join(folder, name);
+  const server: Server = createServer((request, response) => {
+    if (request.url?.endsWith("/version")) setTimeout(() => response.end(JSON.stringify({ Version: "5.5" })), afterMs);
+  });
   server.keepAliveTimeout = 1;
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(path, resolve));
@@ -114,6 +127,74 @@ test("gives up on an engine that never answers within the limit, and says so", a
     `${path}: accepts connections but did not answer within 0.2 s`,
   );
   expect(Date.now() - started).toBeLessThan(700);
+});
+
+test("waits for an engine that answers late", async () => {
+  const path = await slowEngine("late.sock", 2_000);
+  const started = Date.now();
+  expect(await findEngine({ env: noChoice(), sockets: [path] })).toMatchObject({
+    host: `unix://${path}`,
+    version: "5.5",
+  });
+  expect(Date.now() - started).toBeGreaterThanOrEqual(1_900);
+});
+
+test("does not hang with an engine that tells its version and then nothing more", async () => {
+  const docker = engineClient(`unix://${await slowEngine("hangs.sock", 0)}`);
+  const message = /tells its version, but did not answer a question within 0\.2 s\n.*Restart it/;
+  await expect(checkMachine({ docker, timeoutMs: 200 })).rejects.toThrow(message);
+  await expect(askWithin((options) => docker.listContainers(options), 200)).rejects.toThrow(message);
+});
+
+describe("where no engine answers", () => {
+  const root: Starter = { platform: "linux", uid: 0, hasDockerd: () => false, canInstall: () => false };
+
+  test("an engine that is installed, or can be, is started by root", () => {
+    expect(startObstacle({ ...root, hasDockerd: () => true })).toBeUndefined();
+    expect(startObstacle({ ...root, canInstall: () => true })).toBeUndefined();
+  });
+
+  test.each<[string, Partial<Starter>, RegExp, RegExp]>([
+    ["an ordinary user", { uid: 1000, hasDockerd: () => true }, /only root can start one/, /Install Docker Engine/],
+    ["root on a system that is not Debian's", {}, /only Debian's and Ubuntu's packages/, /Install Docker Engine/],
+    ["macOS", { platform: "darwin", uid: 501 }, /none is running$/, /Start Docker Desktop/],
+  ])("%s is told what to do, in one message, and nothing is started", async (_who, machine, problem, remedy) => {
+    const starter = { ...root, ...machine };
+    expect(startObstacle(starter)).toMatchObject({
+      subject: "Docker Engine",
+      problem: expect.stringMatching(problem),
+      remedy: expect.stringMatching(remedy),
+    });
+    const reports: string[] = [];
+    const ensured = ensureEngine((line) => reports.push(line), {
+      env: noChoice(),
+      sockets: [join(folder, "absent.sock")],
+      starter,
+    });
+    await expect(ensured).rejects.toThrow(/^No Docker Engine can be used\.\n- Docker Engine: none is running/);
+    expect(reports).toEqual([]);
+  });
+});
+
+test.each([
+  ["unix:///var/run/docker.sock", true],
+  ["tcp://127.0.0.1:2375", true],
+  ["tcp://localhost:2376", true],
+  ["tcp://[::1]:2375", true],
+  ["localhost:2375", true],
+  ["tcp://docker:2375", false],
+  ["tcp://192.0.2.1:2376", false],
+  ["ssh://user@server", false],
+])("%s is an engine of this machine: %s", (host, isLocal) => {
+  expect(isLocalEngine(host)).toBe(isLocal);
+});
+
+test("refuses an engine on another machine without asking it", async () => {
+  context("far", "ssh://user@203.0.113.1");
+  await expect(findEngine({ env: noChoice(), sockets: [] })).rejects.toThrow(
+    /docker context "far" \(ssh:\/\/user@203\.0\.113\.1\): is on another machine[^]*docker context use default/,
+  );
+  await expect(findEngine({ env: { DOCKER_HOST: "tcp://203.0.113.1:2375" } })).rejects.toThrow(/unset DOCKER_HOST/);
 });
 
 async function ask(name: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { checkClock, checkDisk, checkEngineVersion, checkNode } from "../../toolchain/machine.ts";
+import { checkClock, checkCpus, checkDisk, checkEngineVersion, checkNode } from "../../toolchain/machine.ts";
 
 test("looks at the disk of a folder that is not made yet", async () => {
   const places = [{ subject: "cache folder", path: join(tmpdir(), "not/made/yet") }];
@@ -27,6 +27,14 @@ test("refuses an engine that is too old or runs no Linux containers", () => {
   expect(checkEngineVersion({ ServerVersion: "28.0.0", OSType: "windows" })[0]?.problem).toBe(
     "runs windows containers",
   );
+});
+
+test("names every CPU limit above what the engine has", () => {
+  const limits = { postgresCpus: 2, pgbouncerCpus: 1 };
+  expect(checkCpus({ NCPU: 2 }, limits)).toEqual([]);
+  expect(checkCpus({ NCPU: 1 }, limits)).toMatchObject([
+    { subject: "postgresCpus", problem: "2 is above the 1 CPU the Docker Engine has" },
+  ]);
 });
 
 test("refuses a Node that is too old", () => {
