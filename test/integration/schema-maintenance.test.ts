@@ -26,10 +26,10 @@ async function numberOf(sql: string): Promise<number> {
 
 /** The longest that a statement took, in milliseconds, while something else ran. */
 async function longestWaitOf(client: Client, sql: string, other: Promise<unknown>): Promise<number> {
-  let running = true;
-  const end = other.finally(() => (running = false));
+  const state = { running: true };
+  const end = other.finally(() => (state.running = false));
   let longest = 0;
-  while (running) {
+  while (state.running) {
     const start = performance.now();
     await client.query(sql);
     longest = Math.max(longest, performance.now() - start);
