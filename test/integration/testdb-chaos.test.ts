@@ -6,6 +6,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { stackFolder } from "../../infra/local-files.ts";
 import { closeHolders, listDatabases } from "../../testing/holders.ts";
+import { readLocalRecord } from "../../testing/local-server.ts";
 import { openRegistry } from "../../testing/registry.ts";
 import { readServer, SERVER_VARIABLE } from "../../testing/server.ts";
 import { closeTestDatabases } from "../../testing/test-database.ts";
@@ -31,27 +32,46 @@ afterAll(async () => {
   home.remove();
 });
 
-/** Takes databases for ever; ends with a word as soon as one is not what it must be: as its template is, and nobody else's. */
+/**
+ * What a taker may be told when its server, or its session in it, was killed: connections that are lost or refused, and a new
+ * server of the same name with other certificates and passwords. Everything else is a fault of ours.
+ */
+const LOSSES = {
+  codes: ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "28P01", "28000", "57P01", "57P02", "57P03"],
+  messages:
+    "Connection terminated|not queryable|was lost|does not answer|There is no server for tests|certificate|unknown ca|bad decrypt|socket disconnected|expired",
+};
+
+/**
+ * Takes databases for ever; says a word as soon as one is not what it must be: as its template is, and nobody else's. Its own
+ * user has a name nobody else gives, so that two in one database see each other's.
+ */
 const TAKER = `
   const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
   const insert = (client, name) => client.query("insert into users (username, email, hashed_password) values ($1::text, $1::text || '@example.com', 'x')", [name]).then(() => {});
   const seedKey = process.argv[1];
   const seed = seedKey ? { seedKey, seed: (client) => insert(client, seedKey) } : {};
   const expected = JSON.stringify(seedKey ? [seedKey] : []);
-  for (;;) {
-    const db = await testDatabase({ ...seed, connect: true }).catch(() => undefined);
+  const say = (...words) => process.stdout.write("\\n" + words.join(" ") + "\\n");
+  const losses = ${JSON.stringify(LOSSES)};
+  const check = (error) => {
+    if (!losses.codes.includes(error.code) && !new RegExp(losses.messages, "i").test(error.message)) say("WRONG error", error.code, error.message);
+  };
+  for (let turn = 0; ; turn++) {
+    const db = await testDatabase({ ...seed, connect: true }).catch(check);
     if (!db) { await new Promise((resolve) => setTimeout(resolve, 50)); continue; }
     try {
       const { rows: [{ users }] } = await db.client.query("select array(select username::text from users order by 1) as users");
       const owner = await db.connect("ai_workflow_owner");
       const { rows: [{ migrations }] } = await owner.query("select count(*)::integer as migrations from pgmigrations");
-      if (JSON.stringify(users) !== expected || migrations !== ${readdirSync(MIGRATIONS).filter((file) => file.endsWith(".up.sql")).length}) process.stdout.write("WRONG " + JSON.stringify([db.name, users, migrations]));
-      await insert(db.client, "mine");
+      if (JSON.stringify(users) !== expected || migrations !== ${readdirSync(MIGRATIONS).filter((file) => file.endsWith(".up.sql")).length}) say("WRONG content", db.name, users, migrations);
+      await insert(db.client, "taker" + process.pid + "turn" + turn);
+      await new Promise((resolve) => setTimeout(resolve, 5));
       const after = await db.client.query("select count(*)::integer as count from users");
-      if (after.rows[0].count !== users.length + 1) process.stdout.write("SHARED " + db.name);
+      if (after.rows[0].count !== users.length + 1) say("SHARED", db.name);
       process.stdout.write("+");
-    } catch {} // its server, or its session, was killed
-    await db.drop().catch(() => {});
+    } catch (error) { check(error); }
+    await db.drop().catch(check);
   }`;
 
 interface Taker {
@@ -146,17 +166,13 @@ test(
     );
     await registry.close();
     const all = progress();
-    expect(all.replaceAll("+", "")).toBe("");
+    expect(all.replaceAll(/[+\n]/g, "")).toBe("");
     expect(all.length).toBeGreaterThan(ROUNDS);
   },
 );
 
 function postmaster(): number {
-  return Number(
-    readFileSync(path.join("/dev/shm", `aiwdb-${process.getuid?.()}`, NAME, "data/postmaster.pid"), "utf8").split(
-      "\n",
-    )[0],
-  );
+  return Number(readFileSync(path.join(readLocalRecord(NAME)!.folder, "data/postmaster.pid"), "utf8").split("\n")[0]);
 }
 
 function randomOf<T>(items: readonly T[]): T | undefined {
