@@ -992,7 +992,7 @@ begin
       execute format('lock table partitions.%I in share row exclusive mode', v_parent.default_table);
       execute format(
         'create table partitions.%1$I ('
-        'like %2$I.%3$I including defaults including constraints including indexes, '
+        'like %2$I.%3$I including defaults including constraints, '
         'constraint month check (%4$I >= %5$L and %4$I < %6$L))',
         partition_name, v_parent.parent_schema, v_parent.parent_table,
         v_parent.key_column, v_month, v_month + interval '1 month'
@@ -1004,12 +1004,20 @@ begin
       )
       using v_month, v_month + interval '1 month';
       get diagnostics moved_rows = row_count;
+      -- Keys and indexes behind the rows, which is quicker; attaching takes them for the log's own.
       for v_key in
-        select conname, pg_get_constraintdef(oid) as definition
+        select
+          format('alter table partitions.%I add %s', partition_name, pg_get_constraintdef(oid)) as statement
         from pg_catalog.pg_constraint
-        where conrelid = v_parent.parent_id and contype = 'f'
+        where conrelid = v_parent.parent_id and contype in ('p', 'f')
+        union all
+        select regexp_replace(
+          pg_get_indexdef(indexrelid), '^CREATE INDEX .* ON ONLY \S+', format('create index on partitions.%I', partition_name)
+        )
+        from pg_catalog.pg_index
+        where indrelid = v_parent.parent_id and not indisunique
       loop
-        execute format('alter table partitions.%I add constraint %I %s', partition_name, v_key.conname, v_key.definition);
+        execute v_key.statement;
       end loop;
       execute format(
         'alter table %I.%I attach partition partitions.%I for values from (%L) to (%L)',
