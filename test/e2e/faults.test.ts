@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createServer, type Server } from "node:net";
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import Docker from "dockerode";
 import pg from "pg";
@@ -9,6 +9,7 @@ import { derivedAddresses } from "../../infra/config.ts";
 import { engineNames } from "../../infra/names.ts";
 import { until } from "../../infra/provider/retry.ts";
 import { checkDisk } from "../../toolchain/machine.ts";
+import { findImage } from "../../toolchain/image-build.ts";
 import { imageTag } from "../../toolchain/image-tag.ts";
 import { listObjects } from "../../cli/stack/engine-objects.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
@@ -109,6 +110,32 @@ test("an up that is killed while a helper holds a volume is taken down without a
   mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
   await expectNothingMade(stack);
   expect(await helperOf()).toBeUndefined();
+});
+
+test("an up that is killed while an image is built leaves none half-built, and the next one builds it", async () => {
+  const stack = newStack("image");
+  const dockerfile = path.join(checkout.root, "infra/images/pgbouncer/Dockerfile");
+  const original = readFileSync(dockerfile);
+  appendFileSync(dockerfile, `RUN sleep 5 # ${process.pid} ${Date.now()}\n`);
+  let tag: string | undefined;
+  try {
+    const running = checkout.start(["up", "--stack", stack]);
+    const building = async () => /(\S+\/pgbouncer:\S+): building on/.exec(running.output())?.[1];
+    tag = await until(building, { deadlineMs: 120_000, everyMs: 5 });
+    running.kill();
+    const { all } = await running.result;
+    expect(tag, all).toBeDefined();
+    expect(await findImage(docker, tag ?? "")).toBeUndefined();
+    await expectNothingMade(stack);
+
+    mustSucceed(await up(stack));
+    expect(await findImage(docker, tag ?? "")).toMatchObject({ tag });
+    await expectHealthy(stack);
+    mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
+  } finally {
+    writeFileSync(dockerfile, original);
+    if (tag !== undefined && (await findImage(docker, tag))) await docker.getImage(tag).remove();
+  }
 });
 
 test("of two first runs at once exactly one goes on, and the other names it", async () => {
