@@ -111,10 +111,12 @@ function expiry(stack: string, createdAt: Date, hours: number): Expiry {
   return { stack, createdAt, expiresAt: new Date(createdAt.getTime() + hours * 3_600_000) };
 }
 
+const NETWORK_TYPE = "aiwdb:index:Network";
+
 interface RecordedResource {
   readonly type?: string;
   readonly created?: string;
-  readonly inputs?: { readonly labels?: readonly { readonly label?: string; readonly value?: string }[] };
+  readonly inputs?: { readonly labels?: Readonly<Record<string, string>> };
 }
 
 /**
@@ -134,10 +136,10 @@ function recordedExpiry(stack: string, file: string): Expiry | "unknown" | undef
     return "unknown"; // cut off: `aiwdb status` says so, and it is not this command's to delete
   }
   if (resources.length <= 1) return undefined;
-  const network = resources.find(({ type }) => type === "docker:index/network:Network");
+  const network = resources.find(({ type }) => type === NETWORK_TYPE);
   const createdAt = new Date(network?.created ?? lastUpdate ?? "");
   if (!network || Number.isNaN(createdAt.getTime())) return "unknown";
-  const hours = network.inputs?.labels?.find(({ label }) => label === EXPIRY_LABEL)?.value ?? "0";
+  const hours = network.inputs?.labels?.[EXPIRY_LABEL] ?? "0";
   return expiry(stack, createdAt, Number(hours));
 }
 

@@ -1,13 +1,16 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import pg from "pg";
+import { stateFile } from "../../cli/stack/backend.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { engineNames } from "../../infra/names.ts";
-import { closeHolders } from "../../testing/holders.ts";
-import { adminConfig, readServer, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
+import { exec } from "../../infra/provider/engine.ts";
+import { closeHolders, listDatabases } from "../../testing/holders.ts";
+import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
 import { closeTestDatabases, testDatabase } from "../../testing/test-database.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { toolEnvironment } from "../helpers/checkout.ts";
-import { aiwdb, mustSucceed, ownHome } from "./testdb-support.ts";
+import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
 
 const NAME = `ci-tp${process.pid}`;
 
@@ -47,7 +50,8 @@ async function contents(config: pg.ClientConfig): Promise<string[]> {
   await client.connect();
   const { rows } = await client.query<{ line: string }>(CONTENTS);
   await client.end();
-  return rows.map(({ line }) => line);
+  // The stack's maintenance makes a partition for each month; a template has what the migrations made.
+  return rows.map(({ line }) => line).filter((line) => !/_y\d{4}m\d{2}/.test(line));
 }
 
 test("a test database has the objects and rights of the stack's own, which Pulumi made", async () => {
@@ -56,6 +60,33 @@ test("a test database has the objects and rights of the stack's own, which Pulum
   expect(own.length).toBeGreaterThan(1_000);
   expect(await contents(db.as("postgres").config)).toEqual(own);
   await db.drop();
+});
+
+test("pg_dump finds the same in one that was emptied, and in one that was reset, as in a new one", async () => {
+  const docker = engineClient((await findEngine())!);
+  const dump = async (database: string) => {
+    const command = ["pg_dump", "-U", "postgres", "-h", "/run/postgresql", "-d", database];
+    const { exitCode, stdout, stderr } = await exec(docker, engineNames(NAME).postgres, command);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    return stdout.replaceAll(/^\\(un)?restrict .*$/gm, "");
+  };
+  const [fresh, used] = [await testDatabase(), await testDatabase({ connect: true })];
+  const wanted = await dump(fresh.name);
+  const use = (client: pg.Client) =>
+    client.query("insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')");
+  await use(used.client!);
+  await used.reset();
+  expect(await dump(used.name)).toBe(wanted);
+  await use(used.client!);
+  await used.drop();
+  await until(
+    () => listDatabases(NAME),
+    (databases) => databases.every(({ name, state }) => state === "ready" || name === fresh.name),
+  );
+  for (const { name } of (await listDatabases(NAME)).filter(({ state }) => state === "ready")) {
+    expect(await dump(name)).toBe(wanted);
+  }
+  await fresh.drop();
 });
 
 test("it is reached through the pooler in transaction mode, and nobody else's is", async () => {
@@ -88,4 +119,36 @@ test("a server whose container was killed says so, and start makes a new one", a
   const db = await testDatabase({ connect: true });
   expect((await db.client!.query("select count(*)::integer as count from users")).rows).toEqual([{ count: 0 }]);
   await db.drop();
+}, 300_000);
+
+test("a state past its expiry is removed with what is left of its stack, and spared before", async () => {
+  const docker = engineClient((await findEngine())!);
+  const reap = async () => {
+    const { stdout } = mustSucceed(await aiwdb(["reap", "--stack", NAME, "--json"]));
+    return (JSON.parse(stdout) as { removed: string[] }).removed;
+  };
+  expect(await reap()).toEqual([]);
+  // Somebody removed its network, as `docker system prune` does after a restart of the machine: only the state is left.
+  const { postgres, pgbouncer, maintenance, network } = engineNames(NAME);
+  for (const name of [maintenance, pgbouncer, postgres]) {
+    await docker
+      .getContainer(name)
+      .remove({ force: true })
+      .catch((error: { statusCode?: number }) => {
+        if (error.statusCode !== 404) throw error; // not every stack has all of them
+      });
+  }
+  await docker.getNetwork(network).remove();
+  expect(await reap()).toEqual([]);
+  const file = stateFile(NAME)!;
+  const state = JSON.parse(readFileSync(file, "utf8")) as {
+    checkpoint: { latest: { resources?: { type: string; created: string }[] } };
+  };
+  const recorded = state.checkpoint.latest.resources!.find(({ type }) => type === "aiwdb:index:Network")!;
+  recorded.created = new Date(Date.now() - 25 * 3_600_000).toISOString();
+  writeFileSync(file, JSON.stringify(state));
+  expect(await reap()).toEqual([NAME]);
+  expect([existsSync(serverFiles(NAME).description), existsSync(serverFiles(NAME).socket)]).toEqual([false, false]);
+  const after = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as typeof state) : undefined;
+  expect(after?.checkpoint.latest?.resources?.length ?? 0).toBeLessThanOrEqual(1); // the stack itself
 }, 300_000);

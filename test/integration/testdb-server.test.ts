@@ -285,12 +285,12 @@ describe("reap", () => {
   /** As Pulumi records a stack that has its network; nothing of it is on any engine. */
   function recordState(stack: string, ageHours: number, expires: string | undefined): void {
     const created = new Date(Date.now() - ageHours * 3_600_000).toISOString();
-    const labels = expires === undefined ? [] : [{ label: "ai-workflow-database.expires-after-hours", value: expires }];
+    const labels = expires === undefined ? {} : { "ai-workflow-database.expires-after-hours": expires };
     const resources = [
       { urn: `urn:pulumi:${stack}::p::pulumi:pulumi:Stack::s`, type: "pulumi:pulumi:Stack" },
       {
-        urn: `urn:pulumi:${stack}::p::docker:index/network:Network::n`,
-        type: "docker:index/network:Network",
+        urn: `urn:pulumi:${stack}::p::aiwdb:index:Network::n`,
+        type: "aiwdb:index:Network",
         created,
         inputs: { labels },
       },
