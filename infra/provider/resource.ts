@@ -35,6 +35,11 @@ export interface ResourceType {
   check?(news: Properties, olds: Properties, report: Reporter): Promise<Failure[]> | Failure[];
   /** Default: every input that is not equal to the state's. Values may be UNKNOWN. */
   diff?(olds: Properties, news: Properties, report: Reporter): Promise<Difference> | Difference;
+  /**
+   * Outputs that are known before anything is done, for previews; `olds` as in `check`. Default: none. What depends on one that
+   * is not known shows as changed, and stops the preview where it is protected.
+   */
+  plan?(olds: Properties, news: Properties): Properties;
   create(inputs: Properties, report: Reporter): Promise<{ id: string; outputs?: Properties }>;
   /** The state as it really is; undefined: the resource is gone. Default: as recorded. */
   read?(id: string, state: Properties, report: Reporter): Promise<Properties | undefined>;

@@ -81,7 +81,9 @@ export function serve(
     cancel: done,
     configure: (_call: unknown, callback: grpc.sendUnaryData<proto.ConfigureResponse>) => {
       // Without acceptSecrets the engine opens secrets for us and marks the same properties of the outputs again.
-      callback(null, new proto.ConfigureResponse());
+      const response = new proto.ConfigureResponse();
+      response.setSupportspreview(true);
+      callback(null, response);
     },
     getPluginInfo: (_call: unknown, callback: grpc.sendUnaryData<pluginProto.PluginInfo>) => {
       const info = new pluginProto.PluginInfo();
@@ -133,6 +135,11 @@ export function serve(
       respond(callback, async () => {
         const type = await typeOf(request.getUrn());
         const inputs = toProperties(request.getProperties());
+        if (request.getPreview()) {
+          const planned = new proto.CreateResponse();
+          planned.setProperties(toStruct({ ...inputs, ...type.plan?.({}, inputs) }));
+          return planned;
+        }
         const { id, outputs } = await type.create(inputs, reporterFor(request.getUrn()));
         const response = new proto.CreateResponse();
         response.setId(id);
@@ -157,6 +164,11 @@ export function serve(
         const type = await typeOf(request.getUrn());
         const olds = toProperties(request.getOlds());
         const news = toProperties(request.getNews());
+        if (request.getPreview()) {
+          const planned = new proto.UpdateResponse();
+          planned.setProperties(toStruct({ ...news, ...type.plan?.(olds, news) }));
+          return planned;
+        }
         const outputs = await type.update(request.getId(), olds, news, reporterFor(request.getUrn()));
         const response = new proto.UpdateResponse();
         response.setProperties(toStruct({ ...olds, ...news, ...outputs }));

@@ -190,6 +190,17 @@ describe("the rotation of the authority", () => {
     }
   });
 
+  test("tells in a preview what it will do, so that nothing else shows as changed", async () => {
+    const created = (await authorityRotation.create({}, quiet)).outputs as Properties;
+    expect(authorityRotation.plan!({}, {})).toEqual(created);
+    const step = { step: "1" };
+    expect(authorityRotation.plan!(created, step)).toEqual(await authorityRotation.update("id", created, step, quiet));
+    const state = { validityDays: 90, renewBeforeDays: 30, generation: 3, issuedAt: new Date().toISOString() };
+    expect(renewal.plan!({}, {})).toEqual({ generation: 1 });
+    expect(renewal.plan!(state, { ...state, hosts: ["a"] })).toEqual({ generation: 3 });
+    expect(renewal.plan!(state, { ...state, force: "2" })).toEqual({ generation: 4 });
+  });
+
   test("goes on only when it is told to", async () => {
     expect(await authorityRotation.diff!({ step: "1", phase: 1 }, { step: "1" }, quiet)).toEqual({ changed: [] });
     expect(await authorityRotation.diff!({ step: "1", phase: 1 }, { step: "2" }, quiet)).toEqual({ changed: ["step"] });
@@ -375,9 +386,12 @@ describe("migrations as a resource", () => {
     expect(await migrations.check!(olds, adopted, quiet)).toEqual([]);
   });
 
-  test("do not change when only the folder or the password does, and are made anew in another database", async () => {
-    const elsewhere = { ...olds, folder: "/another/clone", connection: { database: "db", password: "new" } };
-    expect((await migrations.diff!(olds, elsewhere, quiet)).changed).toEqual([]);
+  test("do not change when only the folder does, take a new password over, and are made anew in another database", async () => {
+    expect((await migrations.diff!(olds, { ...olds, folder: "/another/clone" }, quiet)).changed).toEqual([]);
+    // Without it the state would keep a password that a refresh cannot log in with.
+    const renewed = { ...olds, connection: { database: "db", password: "new" } };
+    expect(await migrations.diff!(olds, renewed, quiet)).toEqual({ changed: ["connection"], replaces: [] });
+    expect(await migrations.update("db", olds, renewed, quiet)).toBeUndefined(); // and connects to nothing
     expect(await migrations.diff!(olds, { ...olds, connection: { database: "other" } }, quiet)).toEqual({
       changed: ["connection"],
       replaces: ["connection"],
@@ -445,13 +459,15 @@ describe("the superuser's password", () => {
 });
 
 describe("the database baseline", () => {
-  test("is applied again when the roles change or when its own statements did, and not for a new password", async () => {
+  test("is applied again when the roles change or when its own statements did, and with a new password", async () => {
     const { version } = await databaseBaselineState();
     const inputs = { connection: { password: "one" }, owner: "o", caller: "c", roles: ["a"] };
     const state = { ...inputs, version };
+    expect(await databaseBaseline.diff!(state, inputs, quiet)).toEqual({ changed: [] });
     expect(await databaseBaseline.diff!(state, { ...inputs, connection: { password: "two" } }, quiet)).toEqual({
-      changed: [],
+      changed: ["connection"],
     });
+    expect(await databaseBaseline.diff!(state, { ...inputs, connection: UNKNOWN }, quiet)).toEqual({ changed: [] });
     expect((await databaseBaseline.diff!(state, { ...inputs, roles: ["a", "b"] }, quiet)).changed).toEqual(["roles"]);
     expect((await databaseBaseline.diff!({ ...state, version: version - 1 }, inputs, quiet)).changed).toEqual([
       "version",

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -94,16 +94,18 @@ async function diff(type: string, olds: Properties, news: Properties) {
   };
 }
 
-async function create(type: string, properties: Properties) {
+async function create(type: string, properties: Properties, preview = false) {
   const request = new proto.CreateRequest();
+  request.setPreview(preview);
   request.setUrn(urn(type));
   request.setProperties(struct(properties));
   const response = await call<proto.CreateRequest, proto.CreateResponse>("create", request);
   return { id: response.getId(), properties: response.getProperties()?.toJavaScript() as Properties };
 }
 
-async function update(type: string, id: string, olds: Properties, news: Properties) {
+async function update(type: string, id: string, olds: Properties, news: Properties, preview = false) {
   const request = new proto.UpdateRequest();
+  request.setPreview(preview);
   request.setUrn(urn(type));
   request.setId(id);
   request.setOlds(struct(olds));
@@ -172,6 +174,24 @@ test("keeps outputs of the state beside new inputs, and reads inputs back withou
   const found = await read("Renewal", created.id, created.properties, { validityDays: 90, renewBeforeDays: 30 });
   expect(found.inputs).toEqual({ validityDays: 90, renewBeforeDays: 30 });
   expect(found.properties).toEqual(created.properties);
+});
+
+test("does nothing in a preview, and tells what it knows already", async () => {
+  const directory = path.join(folder, "previewed");
+  const inputs = { directory, files: { "ca.crt": "one\n" } };
+  expect(await create("ClientFiles", inputs, true)).toEqual({ id: "", properties: inputs });
+  expect(await update("ClientFiles", directory, {}, inputs, true)).toEqual(inputs);
+  expect(existsSync(directory)).toBe(false);
+  // An output that is absent is one that is not known yet.
+  expect((await create("Password", { version: 1 }, true)).properties).toEqual({ version: 1 });
+  const rotation = (await create("AuthorityRotation", {}, true)).properties;
+  expect(rotation).toMatchObject({ phase: 0, signer: "first", firstGeneration: 1 });
+  expect(await update("AuthorityRotation", "id", rotation, { step: "1" }, true)).toMatchObject({
+    phase: 1,
+    signer: "first",
+    firstGeneration: 1,
+    secondGeneration: 2,
+  });
 });
 
 const migrationInputs = (names: string[]) => ({

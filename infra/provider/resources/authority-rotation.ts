@@ -48,6 +48,7 @@ export function nextPhase({ phase, signer, trusted, firstGeneration, secondGener
  */
 export const authorityRotation: ResourceType = {
   diff: (olds: Properties, news: Properties) => ({ changed: changedProperties(olds, news) }),
+  plan: (olds) => ({ ...(olds["phase"] === undefined ? START : nextPhase(olds as RotationState)) }),
   create: async () => ({ id: "authority-rotation", outputs: { ...START } }),
   update: async (_id, olds) => ({ ...nextPhase(olds as RotationState) }),
 };

@@ -1,6 +1,6 @@
 import { ENVIRONMENT_SETTING } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
-import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
 
 /** Raise it when the statements below change, so that existing stacks get them. */
 const VERSION = 2;
@@ -61,7 +61,8 @@ async function apply({ connection, owner, caller, roles, environment }: Properti
  */
 export const databaseBaseline: ResourceType = {
   diff(olds, news) {
-    const changed = changedProperties(olds, news, ["connection"]);
+    // A new password too: a refresh logs in with what the state has.
+    const changed = changedProperties(olds, news, news["connection"] === UNKNOWN ? ["connection"] : []);
     return { changed: olds["version"] === VERSION ? changed : [...changed, "version"] };
   },
   async create(inputs) {

@@ -5,7 +5,14 @@ import { readMigrations } from "../../migrations/files.ts";
 import { describePhases } from "../../migrations/phases.ts";
 import { POOLED_ROLES } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
-import { UNKNOWN, type Failure, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+import {
+  changedProperties,
+  UNKNOWN,
+  type Failure,
+  type Properties,
+  type Reporter,
+  type ResourceType,
+} from "../resource.ts";
 
 /** Names in `news` that the state does not have. */
 function pending(olds: Properties, news: Properties): string[] {
@@ -108,9 +115,12 @@ export const migrations: ResourceType = {
   diff(olds, news, report) {
     const names = pending(olds, news);
     if (names.length > 0) reportPending(olds, news, report);
-    const moved = olds["connection"]?.database !== news["connection"]?.database && news["connection"] !== UNKNOWN;
+    // The state needs a new password too: a refresh logs in with what it has.
+    const isKnown = news["connection"] !== UNKNOWN;
+    const reconnected = isKnown && changedProperties(olds, news).includes("connection");
+    const moved = olds["connection"]?.database !== news["connection"]?.database && isKnown;
     return {
-      changed: [...(names.length > 0 ? ["migrations"] : []), ...(moved ? ["connection"] : [])],
+      changed: [...(names.length > 0 ? ["migrations"] : []), ...(reconnected ? ["connection"] : [])],
       replaces: moved ? ["connection"] : [],
     };
   },
@@ -127,7 +137,7 @@ export const migrations: ResourceType = {
       checksums: Object.fromEntries(rows.map(({ name, checksum }) => [name, checksum ?? state["checksums"]?.[name]])),
     };
   },
-  async update(_id, _olds, news, report) {
-    await apply(news, report);
+  async update(_id, olds, news, report) {
+    if (pending(olds, news).length > 0) await apply(news, report);
   },
 };

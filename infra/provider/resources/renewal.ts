@@ -44,6 +44,10 @@ export const renewal: ResourceType = {
     if (reason !== undefined) throw new StateError(reason);
     return { changed: [...renewed, ...issued] };
   },
+  plan: (olds, news) =>
+    olds["generation"] === undefined
+      ? { generation: 1 }
+      : { generation: olds["generation"] + (reasons(olds, news).length > 0 ? 1 : 0) },
   create: async () => ({ id: "renewal", outputs: { generation: 1, issuedAt: new Date().toISOString() } }),
   async update(_id, olds, news) {
     const { generation, issuedAt } = olds;
