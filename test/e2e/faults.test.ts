@@ -443,6 +443,16 @@ describe("on a stack that is up", () => {
     } finally {
       await pooler.start();
     }
+    const doctor = await checkout.aiwdb(["doctor", "--stack", stack, "--json"]);
+    expect(JSON.parse(doctor.stdout)).toMatchObject({ parts: expect.anything(), problems: [] });
+    checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1, poolSize: 3 });
+    const ill = await checkout.aiwdb(["doctor", "--stack", stack, "--json"]);
+    checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
+    expect(JSON.parse(ill.stdout)).toMatchObject({
+      parts: expect.arrayContaining([expect.objectContaining({ part: "Docker Engine" })]),
+      problems: [{ subject: "poolSize" }],
+      error: { problems: [{ subject: "poolSize" }] },
+    });
     const preview = await checkout.aiwdb(["preview", "--stack", stack, "--json"]);
     expect(JSON.parse(preview.stdout)).toMatchObject({ changeSummary: expect.anything() });
   });

@@ -16,6 +16,10 @@ let shared: NodeJS.ProcessEnv;
 const aiwdb = (...args: string[]) => checkout.aiwdb([...args, "--stack", STACK], shared);
 const serverId = async () => (await docker.getContainer(engineNames(STACK).postgres).inspect()).Id;
 
+async function expectNothing(): Promise<void> {
+  expect(await listObjects(docker, STACK)).toEqual({ containers: [], networks: [], volumes: [] });
+}
+
 beforeAll(async () => {
   checkout = await createCheckout();
   checkout.settings(STACK, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
@@ -26,7 +30,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   mustSucceed(await aiwdb("down"));
-  expect(await listObjects(docker, STACK)).toEqual({ containers: [], networks: [], volumes: [] });
+  await expectNothing();
   await store.close();
   checkout.remove();
 });
@@ -68,4 +72,16 @@ test("a bucket that does not answer stops the run before anything is touched", a
   expect(refused.exitCode).toBe(1);
   expect(refused.stderr).toContain(`The state of stack "${STACK}" cannot be read; nothing has been changed`);
   expect(await serverId()).toBe(before);
+});
+
+test("a lock that a killed run left there is named, with the way to take it off", async () => {
+  const holder = { pid: 1, username: "somebody", hostname: "another-machine", timestamp: "2026-01-01T00:00:00Z" };
+  store.put(`.pulumi/locks/organization/ai-workflow-database/${STACK}/left.json`, JSON.stringify(holder));
+  const refused = await aiwdb("up");
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain(`Stack "${STACK}" is in use; nothing has been changed:`);
+  expect(refused.stderr).toContain("somebody@another-machine");
+  expect(refused.stderr).toContain(`aiwdb pulumi --stack ${STACK} -- cancel`);
+  mustSucceed(await checkout.aiwdb(["pulumi", "--stack", STACK, "--", "cancel", "--yes"], shared));
+  mustSucceed(await aiwdb("up"));
 });

@@ -8,7 +8,7 @@ export interface ObjectStore {
   readonly url: string;
   /** Credentials, which it does not look at. */
   readonly env: Readonly<Record<string, string>>;
-  readonly objects: ReadonlyMap<string, Buffer>;
+  put(key: string, content: string): void;
   close(): Promise<void>;
 }
 
@@ -112,7 +112,7 @@ export async function startObjectStore(): Promise<ObjectStore> {
   return {
     url: `s3://${BUCKET}?region=us-east-1&endpoint=${endpoint}&s3ForcePathStyle=true`,
     env: { AWS_ACCESS_KEY_ID: "any", AWS_SECRET_ACCESS_KEY: "any", AWS_REGION: "us-east-1" },
-    objects,
+    put: (key, content) => void objects.set(key, Buffer.from(content)),
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
 }
