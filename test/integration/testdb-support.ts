@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -76,6 +76,26 @@ export async function pytest(): Promise<string> {
     if (!existsSync(folder)) renameSync(half, folder);
   }
   return path.join(folder, "bin/python");
+}
+
+/** The examples of drivers with what their package-lock.json names, in the user's cache folder; made by the first test that asks. */
+export async function driverExamples(): Promise<string> {
+  const examples = path.join(import.meta.dirname, "../../examples/drivers");
+  const hash = createHash("sha256");
+  for (const file of readdirSync(examples).toSorted()) hash.update(readFileSync(path.join(examples, file)));
+  const folder = path.join(
+    process.env["XDG_CACHE_HOME"] || path.join(homedir(), ".cache"),
+    "ai-workflow-database",
+    `drivers-${hash.digest("hex").slice(0, 16)}`,
+  );
+  if (!existsSync(folder)) {
+    const half = `${folder}.${process.pid}`;
+    cpSync(examples, half, { recursive: true });
+    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: half });
+    symlinkSync(path.join(examples, "../.."), path.join(half, "node_modules/ai-workflow-database"));
+    if (!existsSync(folder)) renameSync(half, folder);
+  }
+  return folder;
 }
 
 /** Waits until a condition holds, and says what it saw last if it never does. */
