@@ -2,14 +2,17 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { tmpdir } from "node:os";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { certificatesOf, type KeyPair } from "../../certs/verify.ts";
+import { engineNames, STACK_LABEL } from "../../infra/names.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
 import { exec } from "../../infra/provider/engine.ts";
-import { connectionFor } from "../../cli/stack/status.ts";
+import { connectionFor, type StackStatus } from "../../cli/stack/status.ts";
 import type { StackOutputs } from "../../cli/stack/session.ts";
 import { createCheckout, type Checkout, type CommandResult } from "../helpers/checkout.ts";
 import { containerName, docker, eventually, open, query, refusal, startedAt } from "../helpers/connect.ts";
 import { mustSucceed, readOutputs, SETTINGS } from "../helpers/real-stack.ts";
+import { authority } from "../helpers/throw-away-ca.ts";
 
 // A stack of its own, because passwords and settings change under it.
 const NAME = `ci-r${process.pid}`;
@@ -94,27 +97,162 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
   expect(await started()).toEqual(before);
 });
 
-test("the pooler's connections to the server are made with its new certificate after a renewal", async () => {
-  const serialInUse = () =>
-    query<{ client_serial: string }>(
+test("when a renewal is done, no server connection of transaction mode is older than it; one of session mode ends with its client", async () => {
+  /** Serial numbers of the certificates the pooler made its server connections with, by backend. */
+  const inUse = async () => {
+    const rows = await query<{ pid: number; client_serial: string }>(
       "postgres",
       "direct",
-      "select distinct client_serial::text from pg_stat_ssl join pg_stat_activity using (pid) where usename in ('app_user', 'pgbouncer') and client_addr is not null and pid <> pg_backend_pid() and client_dn like '%CN=pgbouncer%'",
+      "select pid, client_serial::text from pg_stat_ssl join pg_stat_activity using (pid) where usename in ('app_user', 'pgbouncer') and client_addr is not null and pid <> pg_backend_pid() and client_dn like '%CN=pgbouncer%'",
       { outputs, database: "ai_workflow_db" },
     );
-  await query("app_user", "transaction", "select 1", { outputs });
-  const old = (await serialInUse()).map(({ client_serial }) => client_serial);
+    return new Map(rows.map(({ pid, client_serial }) => [pid, client_serial]));
+  };
+  const session = await open("app_user", "session", { outputs });
+  const sessionPid = (await session.query("select pg_backend_pid() as pid")).rows[0].pid as number;
+  // Transactions that are always open somewhere, so that connections are in use when the pooler is told to leave them.
+  const renewed = new AbortController();
+  const busy = Array.from({ length: 6 }, async () => {
+    const client = await open("app_user", "transaction", { outputs });
+    while (!renewed.signal.aborted) await client.query("select pg_sleep(0.4)");
+    await client.end();
+  });
+  await expect.poll(async () => (await inUse()).size, { timeout: 10_000 }).toBeGreaterThan(5);
+  const old = [...new Set((await inUse()).values())];
   expect(old).toHaveLength(1);
-  mustSucceed(await up({ AIWDB_ROTATE_CERTIFICATES: "again" }));
-  await expect
-    .poll(
-      async () => {
-        await query("app_user", "transaction", "select 1", { outputs });
-        return (await serialInUse()).map(({ client_serial }) => client_serial);
-      },
-      { timeout: 20_000 },
-    )
-    .toEqual([expect.not.stringMatching(new RegExp(`^${old[0]}$`))]);
+  const result = await up({ AIWDB_ROTATE_CERTIFICATES: "again" });
+  const now = await inUse();
+  renewed.abort();
+  await Promise.all(busy);
+  mustSucceed(result);
+  expect(now.size).toBeGreaterThan(5);
+  expect([...now].filter(([, serial]) => serial === old[0]).map(([pid]) => pid)).toEqual([sessionPid]);
+  expect((await session.query("select pg_backend_pid() as pid")).rows).toEqual([{ pid: sessionPid }]);
+  await session.end();
+  await eventually(async () => expect([...(await inUse()).values()]).not.toContain(old[0]));
+});
+
+test("a run killed while it replaces a server's files leaves it one that starts, and the next run goes on", async () => {
+  const volume = engineNames(NAME).postgresConfigVolume;
+  const cut = checkout.start(["up", "--stack", NAME], { AIWDB_ROTATE_CERTIFICATES: "killed" });
+  // It lives for as long as the files are written, tried and put in force.
+  const helper = await eventually(() => docker().getContainer(`${volume}-files`).inspect(), 60_000);
+  // What `down` and `up` look for when they sweep what a killed run left.
+  expect(helper.Config.Labels).toMatchObject({ [STACK_LABEL]: NAME });
+  cut.kill();
+  await cut.result;
+  const server = docker().getContainer(containerName("postgres", NAME));
+  await server.restart();
+  await eventually(() => query("app_user", "direct", "select 1", { outputs }), 60_000);
+  mustSucceed(await up());
+  await expect(docker().getContainer(`${volume}-files`).inspect()).rejects.toThrow(/no such container/i);
+  const { stdout } = await exec(docker(), containerName("postgres", NAME), ["ls", "-A", "/etc/postgresql"]);
+  expect(
+    stdout
+      .trim()
+      .split("\n")
+      .map((name) => name.replace(/^(\.version-).*/, "$1…")),
+  ).toEqual([".current", ".version-…", "pg_hba.conf", "postgresql.conf", "tls"].sort());
+});
+
+describe("the authority is replaced in three phases", () => {
+  const rotate = () => checkout.aiwdb(["up", "--stack", NAME, "--rotate-authority"]);
+  const MODES = ["direct", "transaction", "session"] as const;
+  const files = (): Files => {
+    const { sslRootCert, sslCert, sslKey } = connectionFor(outputs, "app_user", "direct");
+    const read = (file: string) => readFileSync(file, "utf8");
+    return { ca: read(sslRootCert), certificate: { certPem: read(sslCert), keyPem: read(sslKey) } };
+  };
+  interface Files {
+    readonly ca: string;
+    readonly certificate: KeyPair;
+  }
+  const connects = async ({ ca, certificate }: Files, what: string) => {
+    for (const mode of MODES)
+      expect(await query("app_user", mode, "select 1 as one", { outputs, certificate, ssl: { ca } }), what).toEqual([
+        { one: 1 },
+      ]);
+  };
+  const issuerOf = (pem: string) => new X509Certificate(pem).issuer;
+  let old: Files;
+  let both: string;
+  let before: string[];
+
+  beforeAll(async () => {
+    settings({ protect: true });
+    mustSucceed(await up());
+    before = await started();
+    old = files();
+  });
+  afterAll(async () => {
+    settings();
+    mustSucceed(await up());
+  });
+
+  test("first a new one is trusted beside the old one, also where the key is protected; no client notices", async () => {
+    expect(mustSucceed(await rotate()).all).toMatch(/phase 1 of 3/);
+    both = files().ca;
+    expect(certificatesOf(both)).toHaveLength(2);
+    expect(both.startsWith(old.ca)).toBe(true);
+    expect(issuerOf(files().certificate.certPem)).toBe(issuerOf(old.certificate.certPem));
+    await connects(old, "a client that knows nothing of it");
+    await connects(files(), "one that has the new files");
+    const own = authority(await authorityOf("second-ca"));
+    await connects({ ca: both, certificate: await own.issue({ commonName: "app_user" }) }, "one of the new authority");
+  });
+
+  test("then it signs, and a run that is killed in the middle leaves both sides with an authority in common", async () => {
+    const cut = checkout.start(["up", "--stack", NAME, "--rotate-authority"]);
+    await eventually(async () => {
+      if (!/database-certificates-authority.*updat/.test(cut.output())) throw new Error("not yet");
+      await docker()
+        .getContainer(`${engineNames(NAME).pgbouncerConfigVolume}-files`)
+        .inspect();
+    }, 90_000);
+    cut.kill();
+    await cut.result;
+    const withOld = { ca: both, certificate: old.certificate };
+    await connects(withOld, "old certificate, half-way");
+    await connects({ ...files(), ca: both }, "whatever certificate there is now, half-way");
+
+    mustSucceed(await up()); // a plain one finishes the phase, and does not begin the next
+    const { host, port } = connectionFor(outputs, "app_user", "direct");
+    const offered = new X509Certificate((await offeredCertificate(host, port)).raw);
+    expect(offered.issuer).not.toBe(issuerOf(old.certificate.certPem));
+    expect(issuerOf(files().certificate.certPem)).toBe(offered.issuer);
+    expect(certificatesOf(files().ca)).toHaveLength(2);
+    await connects(withOld, "old certificate");
+    await connects(files(), "new certificate");
+  });
+
+  test("last the old one is dropped, and its certificates are refused everywhere", async () => {
+    expect(mustSucceed(await rotate()).all).toMatch(/phase 3 of 3/);
+    expect(certificatesOf(files().ca)).toHaveLength(1);
+    await connects(files(), "new certificate");
+    for (const mode of MODES)
+      expect(
+        await refusal(open("app_user", mode, { outputs, certificate: old.certificate, ssl: { ca: both } })),
+        mode,
+      ).toMatch(/alert unknown ca|ECONNRESET|closed|terminated/i);
+    expect(await refusal(open("app_user", "direct", { outputs, ssl: { ca: old.ca } }))).toMatch(
+      /unable to verify|self.signed|unable to get/i,
+    );
+    expect(await started()).toEqual(before);
+    expect(mustSucceed(await up()).all).not.toMatch(/(created|updated|replaced|deleted) \(/);
+  });
+
+  /** Key and certificate of one place, out of the state. */
+  async function authorityOf(place: string): Promise<KeyPair> {
+    const { stdout } = mustSucceed(
+      await checkout.aiwdb(["pulumi", "--stack", NAME, "--", "stack", "export", "--show-secrets"]),
+    );
+    const resources = JSON.parse(stdout).deployment.resources as { urn: string; outputs: Record<string, any> }[];
+    const outputsOf = (part: string) => resources.find(({ urn }) => urn.endsWith(`-${place}-${part}`))?.outputs ?? {};
+    return {
+      keyPem: JSON.parse(outputsOf("key")["privateKeyPemPkcs8"].plaintext) as string,
+      certPem: outputsOf("cert")["certPem"] as string,
+    };
+  }
 });
 
 test("a certificate that is due is renewed by the next `up`, and the one after it changes nothing", async () => {
@@ -161,6 +299,34 @@ test("a setting the server reads at any time is applied without a restart", asyn
   });
   expect(rows.find(({ key }) => key === "stats_period")?.value).toBe("61");
   expect(await started()).toEqual(before);
+});
+
+test("a larger pooler is the same container with another setting", async () => {
+  const container = async () => {
+    const { Id, State } = await docker().getContainer(containerName("pgbouncer", NAME)).inspect();
+    return [Id, State.StartedAt];
+  };
+  const config = async () => {
+    const rows = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", {
+      outputs,
+      database: "pgbouncer",
+    });
+    return rows.find(({ key }) => key === "max_client_conn")?.value;
+  };
+  const before = await container();
+  const kept = await open("app_user", "session", { outputs });
+  expect(await config()).toBe("250");
+  settings({
+    passwordVersion: 2,
+    postgresSettings: { work_mem: "9MB" },
+    pgbouncerSettings: { stats_period: 61 },
+    pgbouncerMaxClientConn: 251,
+  });
+  mustSucceed(await up());
+  expect(await config()).toBe("251");
+  expect(await container()).toEqual(before);
+  expect((await kept.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
+  await kept.end();
 });
 
 const FILE = { postgres: "postgresql.conf", pgbouncer: "pgbouncer.ini" } as const;
@@ -241,4 +407,130 @@ test("a setting the server reads only at start restarts it once, and only it; kn
     [server, pooler] = [now, poolerNow];
   }
   expect((await checkout.aiwdb(["status", "--stack", NAME, "--json"])).exitCode).toBe(0);
+});
+
+test("a setting the pooler reads only at start restarts it once, and only it; known to us or not", async () => {
+  const postgresSettings = { work_mem: "9MB", max_locks_per_transaction: "65" };
+  let [server, pooler] = await started();
+  for (const [name, value] of [
+    ["listen_backlog", "2048"],
+    ["pkt_buf", "8192"],
+    ["so_reuseport", "1"],
+  ] as const) {
+    settings({ passwordVersion: 2, postgresSettings, pgbouncerSettings: { [name]: value } });
+    mustSucceed(await up());
+    const rows = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", {
+      outputs,
+      database: "pgbouncer",
+    });
+    expect(rows.find(({ key }) => key === name)?.value, name).toBe(value);
+    const [serverNow, now] = await started();
+    expect([serverNow, now === pooler]).toEqual([server, false]);
+    [server, pooler] = [serverNow, now];
+  }
+  mustSucceed(await up());
+  expect(await started()).toEqual([server, pooler]);
+});
+
+describe("a guarantee that somebody took away by hand", () => {
+  const status = async () => {
+    const { exitCode, stdout } = await checkout.aiwdb(["status", "--stack", NAME, "--json"]);
+    return { exitCode, drift: (JSON.parse(stdout) as StackStatus).drift };
+  };
+  const admin = (sql: string) => query("postgres", "direct", sql, { outputs });
+
+  test.each([
+    [
+      "for the whole server",
+      ["alter system set password_encryption = 'md5'", "select pg_reload_conf()"],
+      ["alter system reset password_encryption", "select pg_reload_conf()"],
+      { server: "postgres", name: "password_encryption", expected: "scram-sha-256", actual: "md5" },
+    ],
+    [
+      "for one role",
+      ["alter role app_user set password_encryption = 'md5'"],
+      ["alter role app_user reset password_encryption"],
+      { server: "postgres", name: "password_encryption", scope: "app_user", expected: "scram-sha-256", actual: "md5" },
+    ],
+  ])("is reported by `status` with the live value, %s, and exit code 1", async (_where, take, giveBack, expected) => {
+    await expect.poll(status, { timeout: 30_000 }).toEqual({ exitCode: 0, drift: [] });
+    for (const sql of take) await admin(sql);
+    try {
+      await expect.poll(status, { timeout: 30_000 }).toEqual({ exitCode: 1, drift: [expected] });
+    } finally {
+      for (const sql of giveBack) await admin(sql);
+    }
+    await expect.poll(status, { timeout: 30_000 }).toEqual({ exitCode: 0, drift: [] });
+  });
+
+  test("is reported for the pooler too", async () => {
+    const console_ = (sql: string) =>
+      exec(docker(), containerName("pgbouncer", NAME), [
+        "sh",
+        "-c",
+        `psql -X -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer -c "${sql}"`,
+      ]);
+    expect((await console_("set server_tls_sslmode = 'require'")).exitCode).toBe(0);
+    try {
+      expect(await status()).toEqual({
+        exitCode: 1,
+        drift: [{ server: "pgbouncer", name: "server_tls_sslmode", expected: "verify-full", actual: "require" }],
+      });
+    } finally {
+      await console_("reload");
+    }
+    expect(await status()).toEqual({ exitCode: 0, drift: [] });
+  });
+});
+
+describe("a refresh reads what is there", () => {
+  const pulumi = (...args: string[]) => checkout.aiwdb(["pulumi", "--stack", NAME, "--", ...args]);
+  const refresh = async () => mustSucceed(await pulumi("refresh", "--yes"));
+  const preview = async () => mustSucceed(await checkout.aiwdb(["preview", "--stack", NAME])).all;
+  const asOwner = (sql: string) =>
+    query<{ name: string }>("postgres", "direct", sql, { outputs, database: "ai_workflow_db" });
+
+  test("of applied migrations: one that is not recorded is pending in the next preview", async () => {
+    const [last] = await asOwner("select name from public.pgmigrations order by id desc limit 1");
+    await asOwner("create table public.kept_row as select * from public.pgmigrations order by id desc limit 1");
+    await asOwner(`delete from public.pgmigrations where name = '${last?.name}'`);
+    try {
+      await refresh();
+      expect(await preview()).toContain(`1 pending: ${last?.name}`);
+    } finally {
+      await asOwner("insert into public.pgmigrations overriding system value select * from public.kept_row").catch(() =>
+        asOwner("insert into public.pgmigrations select * from public.kept_row"),
+      );
+      await asOwner("drop table public.kept_row");
+    }
+    await refresh();
+    expect(await preview()).not.toContain("pending:");
+  });
+
+  test("of files in a volume: one that was edited is put right by the next `up`", async () => {
+    const volume = engineNames(NAME).pgbouncerConfigVolume;
+    const { Image } = await docker().getContainer(containerName("pgbouncer", NAME)).inspect();
+    const editor = await docker().createContainer({
+      Image,
+      Entrypoint: ["sh", "-c", "echo '; by hand' >>/etc/pgbouncer/pgbouncer.ini"],
+      HostConfig: { Binds: [`${volume}:/etc/pgbouncer`], NetworkMode: "none", AutoRemove: true },
+    });
+    await editor.start();
+    const text = async () =>
+      (await exec(docker(), containerName("pgbouncer", NAME), ["cat", "/etc/pgbouncer/pgbouncer.ini"])).stdout;
+    await eventually(async () => expect(await text()).toContain("; by hand"));
+    await refresh();
+    expect(await preview()).toMatch(/VolumeFiles: \(update\)\s+.*\s+.*::database-pgbouncer-files/);
+    mustSucceed(await up());
+    expect(await text()).not.toContain("; by hand");
+  });
+
+  test("of the database's own rights: a lookup function that is gone is made again", async () => {
+    await asOwner("drop function pgbouncer.lookup(text)");
+    expect(await refusal(open("app_readonly", "transaction", { outputs }))).toMatch(/08P01|authentication|lookup/);
+    await refresh();
+    expect(await preview()).toMatch(/DatabaseBaseline: \(create\)\s+.*::database-database-baseline/);
+    mustSucceed(await up());
+    expect(await query("app_readonly", "transaction", "select 1 as one", { outputs })).toEqual([{ one: 1 }]);
+  });
 });
