@@ -8,6 +8,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ default: Benchmark }>>
   up: () => import("./up.ts"),
   pooler: () => import("./pooler.ts"),
   migrations: () => import("./migrations.ts"),
+  partitions: () => import("./partitions.ts"),
 };
 
 const names = process.argv.slice(2);
