@@ -657,6 +657,8 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
+  -- Without its list there is nothing to go on with; but it must not wait for ever either.
+  perform pg_catalog.set_config('lock_timeout', '2s', true);
   for v_policy in
     select
       policy.id,

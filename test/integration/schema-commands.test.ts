@@ -97,6 +97,15 @@ describe("aiwdb maintain", () => {
     await run(maintain, "--months-ahead", "4");
   });
 
+  it("says in words that the list of policies is locked, instead of waiting for ever", async () => {
+    const holder = await database.connect("ai_workflow_owner");
+    await holder.query("begin");
+    await holder.query("lock table public.data_retention_policies in access exclusive mode");
+    const error = await failureOf(run(maintain));
+    await holder.query("rollback");
+    expect(error.message).toMatch(/somebody else has locked.*\n- lock: .*lock timeout/);
+  });
+
   it("fails when a policy does", async () => {
     await owner.query(`
       insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
