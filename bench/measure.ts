@@ -16,6 +16,8 @@ export interface Findings {
   readonly rows: readonly Row[];
   /** Lines below the table: where the time goes, figures that are no ratio. */
   readonly notes: readonly string[];
+  /** Markdown below the notes: tables that are no comparison of two sides. */
+  readonly details?: string;
 }
 
 export interface Benchmark {

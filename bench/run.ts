@@ -8,6 +8,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ default: Benchmark }>>
   up: () => import("./up.ts"),
   pooler: () => import("./pooler.ts"),
   migrations: () => import("./migrations.ts"),
+  testdb: () => import("./testdb.ts"),
   partitions: () => import("./partitions.ts"),
 };
 
@@ -25,14 +26,15 @@ for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
   const { default: benchmark } = await (BENCHMARKS[name] as () => Promise<{ default: Benchmark }>)();
   report(`${name}: ${benchmark.question}`);
   const machine = await describeMachine();
-  const { rows, notes } = await benchmark.run(report);
+  const { rows, notes, details } = await benchmark.run(report);
   const date = new Date().toISOString().slice(0, 10);
   const text = [
     `# ${name}`,
     benchmark.question,
     `${date}. ${machine}.`,
     table(rows),
-    notes.map((note) => `- ${note}`).join("\n"),
+    ...(notes.length > 0 ? [notes.map((note) => `- ${note}`).join("\n")] : []),
+    ...(details === undefined ? [] : [details.replaceAll(/^#/gm, "##")]),
   ].join("\n\n");
   process.stdout.write(`${text}\n`);
   const folder = join(import.meta.dirname, "results");

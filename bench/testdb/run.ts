@@ -6,6 +6,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
 import { createClone, dropClone } from "../../testing/clones.ts";
+import { readLocalRecord } from "../../testing/local-server.ts";
+import { imageTag } from "../../toolchain/image-tag.ts";
+import type { Row } from "../measure.ts";
 import { closeHolders, listDatabases } from "../../testing/holders.ts";
 import { openRegistry } from "../../testing/registry.ts";
 import { adminConfig, readServer, SERVER_VARIABLE } from "../../testing/server.ts";
@@ -13,8 +16,9 @@ import { ensureTemplate, readSource } from "../../testing/template.ts";
 import { closeTestDatabases, testDatabase } from "../../testing/test-database.ts";
 
 /**
- * Test databases against bare statements and against pgtestdb, on one server, in one run. `node bench/testdb/run.ts`;
- * `--long` also takes 10,000 databases. Prints Markdown; `--write` puts it into bench/results.
+ * Test databases against bare statements, `docker run` and pgtestdb, in one run. `npm run bench -- testdb`, or by itself with
+ * an engine in DOCKER_HOST: `node bench/testdb/run.ts` prints Markdown; `--write` puts it into bench/results. Memory and
+ * disk are watched over 2,000 databases, with `--long` over 10,000. `--report FILE` writes ratios and text as JSON.
  */
 
 const run = promisify(execFile);
@@ -22,6 +26,10 @@ const ROOT = path.join(import.meta.dirname, "../..");
 const MAIN = path.join(ROOT, "cli/main.ts");
 const NAME = `ci-bench${process.pid}`;
 const long = process.argv.includes("--long");
+/** `--quick`: a tenth of everything, to see that it works; its figures are worth nothing. */
+const quick = process.argv.includes("--quick");
+const some = (count: number) => (quick ? Math.ceil(count / 10) : count);
+const rows: Row[] = [];
 
 const home = mkdtempSync(path.join(tmpdir(), "aiwdb-bench-"));
 process.env["XDG_DATA_HOME"] = path.join(home, "data");
@@ -68,17 +76,100 @@ const floors: number[] = [];
 const migrations = readdirSync(path.join(ROOT, "migrations"))
   .filter((file) => file.endsWith(".up.sql"))
   .sort();
-for (let round = 0; round < 3; round++) {
-  if (round > 0) await aiwdb("testdb", "stop");
-  starts.push(
-    await timed(async () => {
-      await aiwdb("testdb", "start", "--engine", "local");
-      await aiwdb("testdb", "create", "--ttl", "5");
-    }),
-  );
-}
+const firstDatabase = async (engine: string, rounds: number) => {
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    if (round > 0) await aiwdb("testdb", "stop");
+    times.push(
+      await timed(async () => {
+        await aiwdb("testdb", "start", "--engine", engine);
+        await aiwdb("testdb", "create", "--ttl", "5");
+      }),
+    );
+  }
+  return times;
+};
+
+/** What testcontainers does: a container of the same image with the same relaxed settings, then the schema by psql. No TLS. */
+const plainDocker = async () => {
+  const name = `aiwdb-${NAME}-plain`;
+  const cluster = "/var/lib/postgresql/data/plain";
+  const settings =
+    "fsync=off synchronous_commit=off full_page_writes=off shared_preload_libraries=pg_stat_statements listen_addresses=*"
+      .split(" ")
+      .map((setting) => `-c ${setting}`)
+      .join(" ");
+  const script = `initdb -D ${cluster} -U postgres -A trust --no-sync -E UTF8 --locale=C.UTF-8 >/dev/null && echo 'host all all all trust' >> ${cluster}/pg_hba.conf && exec postgres -D ${cluster} ${settings}`;
+  const roles = ["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer", "pgbouncer_lookup"];
+  await run("docker", ["network", "create", name]); // an engine may have no default one
+  const time = await timed(async () => {
+    const tmpfs = "/var/lib/postgresql/data:uid=999,gid=999,mode=0700";
+    const options =
+      `run --detach --name ${name} --network ${name} --tmpfs ${tmpfs} --publish 127.0.0.1::5432 --entrypoint sh`.split(
+        " ",
+      );
+    await run("docker", [...options, imageTag("postgres"), "-c", script]);
+    const { stdout } = await run("docker", ["port", name, "5432"]);
+    const env = {
+      ...process.env,
+      PGHOST: "127.0.0.1",
+      PGPORT: stdout.trim().split(":").pop() ?? "",
+      PGUSER: "postgres",
+    };
+    while (
+      !(await run("psql", ["-qXc", "select 1"], { env }).then(
+        () => true,
+        () => false,
+      ))
+    )
+      await wait(50);
+    await run("psql", ["-qXc", roles.map((role) => `create role ${role} login`).join("; ")], { env });
+    await run("psql", ["-qXc", "create database ai_workflow_db owner ai_workflow_owner"], { env });
+    await run(
+      "psql",
+      ["-qXd", "ai_workflow_db", ...migrations.flatMap((file) => ["-f", path.join(ROOT, "migrations", file)])],
+      {
+        env,
+        maxBuffer: 1e8,
+      },
+    );
+  });
+  await run("docker", ["rm", "--force", "--volumes", name]);
+  await run("docker", ["network", "rm", name]);
+  return time;
+};
+
 head("what", "min", "median", "p95", "p99");
+const plain: number[] = [];
+if (process.env["DOCKER_HOST"]) {
+  const containers = await firstDatabase("container", quick ? 1 : 3);
+  await aiwdb("testdb", "stop");
+  for (let round = 0; round < (quick ? 1 : 3); round++) plain.push(await plainDocker());
+  say(
+    `| \`aiwdb testdb start --engine container\` and \`create\`, two processes, images present | ${spread(containers)} |`,
+  );
+  say(
+    `| \`docker run\` of the same image, relaxed settings, data on tmpfs, psql of the schema; no TLS, no pooler | ${spread(plain)} |`,
+  );
+  rows.push({
+    name: "start to the first database, containers, against docker run and psql",
+    unit: "ms",
+    floor: plain,
+    ours: containers,
+  });
+} else {
+  say("| engine container and `docker run` | not measured: no engine in DOCKER_HOST | | | |");
+}
+starts.push(...(await firstDatabase("local", quick ? 1 : 3)));
 say(`| \`aiwdb testdb start --engine local\` and \`create\`, two processes | ${spread(starts)} |`);
+if (plain.length > 0)
+  rows.push({
+    name: "start to the first database, engine local, against docker run and psql",
+    unit: "ms",
+    floor: plain,
+    ours: starts,
+    target: { atMost: 1 },
+  });
 
 const server = readServer(NAME);
 const superuser = server.roles.postgres;
@@ -124,10 +215,11 @@ const warm = async (atLeast: number) => {
 };
 const takes: number[] = [];
 const opens: number[] = [];
+const handedOpen: number[] = [];
 const queries: number[] = [];
 const drops: number[] = [];
 await (await testDatabase()).drop();
-for (let count = 0; count < 200; count++) {
+for (let count = 0; count < some(200); count++) {
   if (count % 3 === 0) await warm(4);
   const start = performance.now();
   const db = await testDatabase();
@@ -138,9 +230,18 @@ for (let count = 0; count < 200; count++) {
   queries.push(performance.now() - start);
   drops.push(await timed(() => db.drop()));
 }
+for (let count = 0; count < some(200); count++) {
+  const start = performance.now();
+  const db = await testDatabase({ connect: true });
+  handedOpen.push(performance.now() - start);
+  await db.client?.query("select count(*) from users");
+  await wait(20); // a short test; the next one's connection is opened meanwhile
+  await db.drop();
+}
 head("what", "min", "median", "p95", "p99");
 say(`| ready database (\`testDatabase()\`) | ${spread(takes)} |`);
 say(`| the same with an open mTLS connection | ${spread(opens)} |`);
+say(`| handed out with an open connection (\`connect\`), tests of 20 ms one after the other | ${spread(handedOpen)} |`);
 say(`| the same with a first query | ${spread(queries)} |`);
 say(`| given back | ${spread(drops)} |`);
 say(`| IntegreSQL, published (not measured here: not to be had from a registry) | | 0 wait, 70 with reconnect | 1 | |`);
@@ -166,7 +267,7 @@ const bareDrop: number[] = [];
 const cold: number[] = [];
 const coldDrop: number[] = [];
 const walLog: number[] = [];
-for (let count = 0; count < 40; count++) {
+for (let count = 0; count < some(40); count++) {
   bare.push(
     await timed(() => bareClient.query(`create database bare template ${template.database} strategy file_copy`)),
   );
@@ -185,6 +286,34 @@ say(`| cold clone, registered and with rights | ${spread(cold)} |`);
 say(`| bare CREATE DATABASE, WAL_LOG | ${spread(walLog)} |`);
 say(`| bare DROP DATABASE | ${spread(bareDrop)} |`);
 say(`| drop of a clone | ${spread(coldDrop)} |`);
+rows.push({
+  name: "cold clone against the bare CREATE DATABASE",
+  unit: "ms",
+  floor: bare,
+  ours: cold,
+  target: { atMost: 1.1 },
+});
+const resets: number[] = [];
+const anew: number[] = [];
+const used = await testDatabase({ connect: true });
+let current = await createClone(registry, template, "taken");
+for (let count = 0; count < some(40); count++) {
+  await used.client?.query(
+    "insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')",
+  );
+  resets.push(await timed(() => used.reset()));
+  anew.push(
+    await timed(async () => {
+      await dropClone(registry, current);
+      current = await createClone(registry, template, "taken");
+    }),
+  );
+}
+await dropClone(registry, current);
+await used.drop();
+say(`| reset of a database with a new row, its connection kept | ${spread(resets)} |`);
+say(`| drop and a new copy instead, without a connection | ${spread(anew)} |`);
+rows.push({ name: "reset against drop and a new copy", unit: "ms", floor: anew, ours: resets, target: { atMost: 1 } });
 say();
 say(`Cold clone to bare statement: ${(quantile(cold, 0.5) / quantile(bare, 0.5)).toFixed(2)} (aim: at most 1.1).`);
 
@@ -203,7 +332,7 @@ const files = async (database: string) =>
   ).rows[0];
 const template0: number[] = [];
 const checkpoints: number[] = [];
-for (let count = 0; count < 20; count++) {
+for (let count = 0; count < some(20); count++) {
   checkpoints.push(await timed(() => bareClient.query("checkpoint")));
   template0.push(await timed(() => bareClient.query("create database bare template small strategy file_copy")));
   await bareClient.query("drop database bare");
@@ -240,11 +369,11 @@ const parallel = async (label: string, takers: number, total: number) => {
   );
   ours.set(`${label} ${takers}`, times);
 };
-for (const takers of [1, 8, 32]) await parallel("cold", takers, 64);
+for (const takers of [1, 8, 32]) await parallel("cold", takers, some(64));
 await aiwdb("testdb", "start");
 for (const takers of [1, 8, 32]) {
   await warm(4);
-  await parallel("pool", takers, 64);
+  await parallel("pool", takers, some(64));
 }
 const theirs = new Map<number, number[]>();
 try {
@@ -276,6 +405,14 @@ for (const takers of [1, 8, 32]) {
     ours.get(`pool ${takers}`) ?? [],
     theirs.get(takers) ?? [],
   ];
+  if (other.length > 0)
+    rows.push({
+      name: `cold, ${takers} takers, against pgtestdb`,
+      unit: "ms",
+      floor: other,
+      ours: coldTimes,
+      target: { atMost: 0.4 },
+    });
   const two = (times: number[]) => `${ms(quantile(times, 0.5))}, ${ms(quantile(times, 0.95))}`;
   const ratio = (times: number[]) => (quantile(times, 0.5) / quantile(other, 0.5)).toFixed(2);
   say(
@@ -309,11 +446,7 @@ const settled = async () => {
 const memory = () => {
   const [fs, pid] = [
     statfsSync("/dev/shm"),
-    Number(
-      readFileSync(path.join("/dev/shm", `aiwdb-${process.getuid?.()}`, NAME, "data/postmaster.pid"), "utf8").split(
-        "\n",
-      )[0],
-    ),
+    Number(readFileSync(path.join(readLocalRecord(NAME)?.folder ?? "", "data/postmaster.pid"), "utf8").split("\n")[0]),
   ];
   const rss = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   return {
@@ -326,11 +459,11 @@ const takeAndReturn = async () => {
   const db = await testDatabase();
   await db.drop();
 };
-const mine = await each(1_000, takeAndReturn);
+const mine = await each(some(1_000), takeAndReturn);
 await settled();
 const pool = new pg.Pool({ ...adminConfig(server, "postgres"), max: workers });
 let number = 0;
-const bareRate = await each(1_000, async () => {
+const bareRate = await each(some(1_000), async () => {
   const name = `bare_${(number += 1)}`;
   await pool.query(`create database ${name} template ${template.database} strategy file_copy`);
   await pool.query(`drop database ${name}`);
@@ -341,17 +474,24 @@ say(`| taken and returned | ${mine.toFixed(1)} |`);
 say(`| bare CREATE and DROP, as many connections | ${bareRate.toFixed(1)} |`);
 say(`| ratio | ${(mine / bareRate).toFixed(2)} |`);
 
-if (long) {
-  say();
-  say("## Memory and disk over 10,000 databases");
-  say();
-  head("databases", "disk MiB", "server's first process MiB", "taker MiB");
-  for (let done = 0; done <= 10_000; done += 2_000) {
-    if (done > 0) await each(2_000, takeAndReturn);
-    await settled();
-    const { diskMiB, serverMiB, takerMiB } = memory();
-    say(`| ${done} | ${diskMiB.toFixed(0)} | ${serverMiB.toFixed(0)} | ${takerMiB.toFixed(0)} |`);
-  }
+rows.push({
+  name: "1,000 taken and returned by 32, against bare CREATE and DROP",
+  unit: "per s",
+  floor: [bareRate],
+  ours: [mine],
+  target: { atLeast: 1 },
+});
+
+const total = long ? 10_000 : some(2_000);
+say();
+say(`## Memory and disk over ${total.toLocaleString("en")} databases`);
+say();
+head("databases", "disk MiB", "server's first process MiB", "taker MiB");
+for (let done = 0; done <= total; done += total / 5) {
+  if (done > 0) await each(total / 5, takeAndReturn);
+  await settled();
+  const { diskMiB, serverMiB, takerMiB } = memory();
+  say(`| ${done} | ${diskMiB.toFixed(0)} | ${serverMiB.toFixed(0)} | ${takerMiB.toFixed(0)} |`);
 }
 
 await bareClient.end();
@@ -365,3 +505,6 @@ if (process.argv.includes("--write"))
     path.join(ROOT, `bench/results/${new Date().toISOString().slice(0, 10)}-testdb.md`),
     `${lines.join("\n")}\n`,
   );
+const report = process.argv[process.argv.indexOf("--report") + 1];
+if (process.argv.includes("--report") && report !== undefined)
+  writeFileSync(report, JSON.stringify({ rows, text: lines.join("\n") }));
