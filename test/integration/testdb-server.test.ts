@@ -1,9 +1,8 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createConnection, createServer, type Server } from "node:net";
 import { request } from "node:http";
 import path from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { stateFile } from "../../cli/stack/backend.ts";
@@ -216,11 +215,14 @@ describe("the HTTP API", () => {
 
   test("goes on at the same port and socket when its process is killed, or an older one ends", async () => {
     const port = Number(readFileSync(serverFiles(NAME).port, "utf8"));
+    const socket = () => statSync(serverFiles(NAME).socket).ino;
+    const before = socket();
     const second = spawn(process.execPath, [MAIN, "testdb", "serve", "--name", NAME], { stdio: "ignore" });
     onTestFinished(() => void second.kill("SIGKILL"));
-    const inode = () => existsSync(serverFiles(NAME).socket);
-    await wait(1_500); // until it has the socket
-    expect(inode()).toBe(true);
+    await until(
+      () => Promise.resolve(socket()),
+      (now) => now !== before,
+    );
     const serving = Number(readFileSync(`/proc/${keeper()}/task/${keeper()}/children`, "utf8").trim());
     process.kill(serving, "SIGTERM");
     await until(
