@@ -22,7 +22,7 @@ import { migrations } from "../../infra/provider/resources/migrations.ts";
 import { password } from "../../infra/provider/resources/password.ts";
 import { isDue, renewal } from "../../infra/provider/resources/renewal.ts";
 import { superuserPassword } from "../../infra/provider/resources/superuser-password.ts";
-import { volumeFiles } from "../../infra/provider/resources/volume-files.ts";
+import { pairProblems, volumeFiles } from "../../infra/provider/resources/volume-files.ts";
 import { scramSecret } from "../../infra/provider/scram.ts";
 import { recorder } from "../helpers/provider.ts";
 import { createCa } from "../helpers/throw-away-ca.ts";
@@ -442,6 +442,25 @@ describe("files in a volume", () => {
     await expect(volumeFiles.update("v", inputs, mixed, quiet)).rejects.toEqual(refusal);
     await expect(volumeFiles.create(mixed, quiet)).rejects.toEqual(refusal);
   });
+});
+
+test("a pair in force that has expired stands in nobody's way, and is still held against the authorities", async () => {
+  const [ca, next] = [await createCa("old"), await createCa("new")];
+  const expired = await ca.issue({ commonName: "a", fromDays: -90, toDays: -1 });
+  const files = (caPem: string, { certPem, keyPem } = expired) =>
+    Object.fromEntries(
+      Object.entries({ "tls/ca.crt": caPem, "tls/server.crt": certPem, "tls/server.key": keyPem }).map(
+        ([name, content]) => [name, { content, mode: 0o600 }],
+      ),
+    );
+  const reasons = (...args: Parameters<typeof pairProblems>) => pairProblems(...args).map(({ reason }) => reason);
+  const before = files(ca.certPem);
+  expect(reasons(before)).toEqual([expect.stringContaining("expired on")]);
+  // The first phase of a new authority changes nothing but who is trusted.
+  expect(reasons(files(ca.certPem + next.certPem), before)).toEqual([]);
+  expect(reasons(files(next.certPem), before)).toEqual(["the certificate was not signed by the authority"]);
+  const other = await ca.issue({ commonName: "a", fromDays: -90, toDays: -1 });
+  expect(reasons(files(ca.certPem, other), before)).toEqual([expect.stringContaining("expired on")]);
 });
 
 describe("the superuser's password", () => {

@@ -365,16 +365,21 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
   );
 }
 
-/** Pairs of certificate and key among the files that could not be used together. */
-function pairProblems(files: Files): Failure[] {
+/**
+ * Pairs of certificate and key among the files that could not be used together. One that is in force already may have
+ * expired: when everything was off until then, what replaces it must not be refused because of it.
+ */
+export function pairProblems(files: Files, inForce: Files = {}): Failure[] {
   const ca = files["tls/ca.crt"]?.content;
   return Object.keys(files)
     .filter((name) => name.endsWith(".key"))
     .flatMap((name) => {
       const keyPem = files[name]?.content ?? "";
-      const certPem = files[name.replace(/\.key$/, ".crt")]?.content ?? "";
+      const certName = name.replace(/\.key$/, ".crt");
+      const certPem = files[certName]?.content ?? "";
       if ([ca, keyPem, certPem].includes(UNKNOWN)) return [];
-      return certificateProblems({ certPem, keyPem }, ca ?? "").map((reason) => ({
+      const isInForce = [name, certName].every((each) => inForce[each]?.content === files[each]?.content);
+      return certificateProblems({ certPem, keyPem }, ca ?? "", isInForce ? null : undefined).map((reason) => ({
         property: `files.${name}`,
         reason,
       }));
@@ -423,7 +428,7 @@ export const volumeFiles: ResourceType = {
     }
   },
   async update(_id, olds, news, report) {
-    refuse(pairProblems((news as Inputs).files));
+    refuse(pairProblems((news as Inputs).files, (olds as Inputs).files));
     await replace(news as Inputs);
     await applyToServer(olds as Inputs, news as Inputs, report);
   },
