@@ -49,10 +49,12 @@ it("leaves this month's partition of every log behind, as soon as there is what 
 it("does not fail where somebody uses a log meanwhile, and says what to do", async () => {
   database = await createSchemaDatabase("resource_busy");
   owner = await database.connect("ai_workflow_owner");
+  await database.down(1);
   const reader = await database.connect("app_user");
   await reader.query("begin");
   await reader.query("select from audit.security_metrics");
-  await migrations.update("db", inputs(4), inputs(4), report);
+  const before = inputs(4);
+  await migrations.update("db", { ...before, migrations: before.migrations.slice(0, -1) }, inputs(4), report);
   await reader.query("rollback");
   expect(await months()).toHaveLength(7);
   expect(warned).toEqual([
