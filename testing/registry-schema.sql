@@ -43,13 +43,15 @@ create table testdb.role_member as
 
 -- Which rows of the catalogue say so; any change writes a new one.
 create function testdb.role_stamp() returns text
-  language sql stable
+  language plpgsql stable
 as $$
-  select concat_ws(' ',
+begin
+  return concat_ws(' ',
     (select string_agg(oid || '/' || xmin::text || ctid::text, ' ' order by oid) from pg_catalog.pg_authid
       where rolname !~ '^pg_' and not starts_with(rolname, 'aiwdb_test_')),
     (select string_agg(setrole || '/' || xmin::text || ctid::text, ' ' order by setrole) from pg_catalog.pg_db_role_setting where setdatabase = 0),
-    (select string_agg(xmin::text || ctid::text, ' ' order by ctid) from pg_catalog.pg_auth_members))
+    (select string_agg(xmin::text || ctid::text, ' ' order by ctid) from pg_catalog.pg_auth_members));
+end
 $$;
 create table testdb.seen_roles as select testdb.role_stamp() as stamp;
 
@@ -107,15 +109,18 @@ $$;
 
 create sequence testdb.lease_id as integer cycle;
 
--- Locks of two numbers: 1 is a lease, 2 the build of a template, 3 the pool's keeper.
+-- Locks of two numbers: 1 is a lease, 2 the build of a template, 3 the pool's keeper. In plpgsql, which keeps its plans: a
+-- function in SQL that is not inlined is planned at each call, which takes longer than the rest of a take or a return.
 create function testdb.is_held(class integer, number integer) returns boolean
-  language sql stable
+  language plpgsql stable
 as $$
-  select exists (
+begin
+  return exists (
     select from pg_catalog.pg_locks
      where locktype = 'advisory' and granted and objsubid = 2 and classid = class::oid and objid = number::oid
        and database = (select oid from pg_catalog.pg_database where datname = current_database())
-  )
+  );
+end
 $$;
 
 create function testdb.open_lease() returns integer
@@ -197,12 +202,17 @@ $$;
 
 -- A returned database of a template, for one who will empty it himself; or nothing.
 create function testdb.claim_returned(wanted text, holder integer) returns name
-  language sql
+  language plpgsql
 as $$
+declare
+  claimed name;
+begin
   update testdb.clone set state = 'dropping', lease = holder
    where name = (select name from testdb.clone where template = wanted and state = 'returned' and lease is null
                   limit 1 for update skip locked)
-  returning name
+  returning name into claimed;
+  return claimed;
+end
 $$;
 
 -- True if somebody will take care of it.

@@ -493,7 +493,11 @@ export async function closeTestDatabases(): Promise<void> {
   for (const opened of await Promise.allSettled(open)) {
     if (opened.status === "rejected") continue;
     const { registry, ahead } = opened.value;
-    for (const prepared of await Promise.all(ahead.values())) await prepared?.client.end().catch(() => {});
+    for (const prepared of await Promise.all(ahead.values())) {
+      if (!prepared) continue;
+      setAlive(prepared.client, true); // else the process may end before the connection has, in the middle of this
+      await prepared.client.end().catch(() => {});
+    }
     await registry.close();
   }
 }

@@ -495,10 +495,13 @@ describe("the pool", () => {
   });
 
   test("hands out an open connection that was prepared, and forgets it with the process", async () => {
-    const script = `const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
+    const script = `const { closeTestDatabases, testDatabase } = await import(${JSON.stringify(LIBRARY)});
       for (let count = 0; count < 4; count++) { const db = await testDatabase({ connect: true }); const { rows } = await db.client.query("select count(*)::integer as users, current_database() as name from users"); if (rows[0].users !== 0 || rows[0].name !== db.name) throw new Error("wrong one"); await new Promise((resolve) => setTimeout(resolve, 300)); await db.drop(); }
+      if (process.argv[1] === "close") await closeTestDatabases();
       process.stdout.write("done");`;
-    expect(mustSucceed(await node(["--input-type=module", "-e", script])).stdout).toBe("done");
+    for (const way of ["end", "close"]) {
+      expect(mustSucceed(await node(["--input-type=module", "-e", script, way])).stdout).toBe("done");
+    }
     await until(
       async () =>
         (
