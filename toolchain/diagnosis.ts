@@ -90,10 +90,20 @@ export async function diagnose(): Promise<Diagnosis> {
         where: `${engine.host} (${engine.origin})`,
       }
     : missing("Docker Engine");
+  /** An engine that tells its version and then hangs is one more problem; the rest is shown all the same. */
+  const unlessItHangs = async <T>(work: Promise<readonly T[]>): Promise<readonly T[]> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (!(error instanceof ToolError)) throw error;
+      problems.push(...error.problems);
+      return [];
+    }
+  };
   const [pulumi, images, machine] = await Promise.all([
     pulumiParts(),
-    engine === undefined ? [] : engineParts(engine),
-    checkMachine(engine === undefined ? {} : { docker: engineClient(engine) }),
+    engine === undefined ? [] : unlessItHangs(engineParts(engine)),
+    engine === undefined ? checkMachine({}) : unlessItHangs(checkMachine({ docker: engineClient(engine) })),
   ]);
   return { engine, parts: [node, enginePart, ...pulumi, ...images], problems: [...problems, ...machine] };
 }

@@ -1,5 +1,6 @@
 import { readdirSync } from "node:fs";
 import type Docker from "dockerode";
+import { askWithin } from "./engine-client.ts";
 import { ToolError } from "./errors.ts";
 import type { Report, Way } from "./progress.ts";
 
@@ -26,14 +27,12 @@ interface BuildEvent {
 
 /** Whether the engine has the image, and from which base. */
 export async function findImage(docker: Docker, tag: string): Promise<Image | undefined> {
-  try {
-    const { Config } = await docker.getImage(tag).inspect();
-    const base = Config.Labels?.[BASE_LABEL];
-    return { tag, way: "found", base: base === "official" || base === "packages" ? base : "unknown" };
-  } catch (error) {
-    if ((error as { statusCode?: number }).statusCode === 404) return undefined;
-    throw error;
-  }
+  // The list, because the library cannot break off the question about a single image.
+  const filters = { reference: [tag] };
+  const [found] = await askWithin((options) => docker.listImages({ filters: JSON.stringify(filters), ...options }));
+  if (found === undefined) return undefined;
+  const base = (found.Labels as Record<string, string> | null)?.[BASE_LABEL];
+  return { tag, way: "found", base: base === "official" || base === "packages" ? base : "unknown" };
 }
 
 /** Waits for the end of what the engine reports about a build, pull or import. */

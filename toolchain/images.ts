@@ -3,6 +3,7 @@ import { debianBase, postgresBase } from "./base-images.ts";
 import { buildImage, findImage, follow, type Image, type ImageOptions } from "./image-build.ts";
 import { IMAGE_KINDS, imageFolder, imageTag, type ImageKind } from "./image-tag.ts";
 import { withLock } from "./lock.ts";
+import { engineInfo } from "./machine.ts";
 import { folders } from "./paths.ts";
 import { step } from "./progress.ts";
 import { reachable } from "./reachable.ts";
@@ -16,7 +17,7 @@ const OFFICIAL: Record<ImageKind, string> = {
 /** Pulls the official base if the engine does not have it; false where no registry gives it. */
 async function pullOfficial(name: string, { docker, report }: ImageOptions): Promise<boolean> {
   if ((await findImage(docker, name)) !== undefined) return true;
-  const mirrors = ((await docker.info()) as { RegistryConfig?: { Mirrors?: string[] } }).RegistryConfig?.Mirrors ?? [];
+  const mirrors = (await engineInfo(docker)).RegistryConfig?.Mirrors ?? [];
   if (mirrors.length === 0 && !(await reachable("images"))) return false;
   try {
     await step(report, `${name}: downloading`, async () => follow(docker, await docker.pull(name)));

@@ -55,6 +55,13 @@ export interface EngineInfo {
   readonly DockerRootDir: string;
   readonly OSType: string;
   readonly NCPU: number;
+  readonly RegistryConfig?: { readonly Mirrors?: readonly string[] };
+}
+
+/** @throws ToolError when the engine hangs */
+export async function engineInfo(docker: Docker, timeoutMs?: number): Promise<EngineInfo> {
+  // The library's types do not know the option yet.
+  return await askWithin(docker.info.bind(docker) as (options: object) => Promise<EngineInfo>, timeoutMs);
 }
 
 /** An engine whose clock differs from this machine's. */
@@ -115,9 +122,7 @@ interface MachineNeeds {
 
 /** Everything about this machine and its engine that would keep a stack from coming up, at once. Changes nothing. */
 export async function checkMachine({ docker, cpuLimits = {}, timeoutMs }: MachineNeeds): Promise<Problem[]> {
-  // The library's types do not know the option yet.
-  const ask = docker?.info.bind(docker) as ((options: { abortSignal: AbortSignal }) => Promise<EngineInfo>) | undefined;
-  const info = ask && (await askWithin(ask, timeoutMs));
+  const info = docker && (await engineInfo(docker, timeoutMs));
   const { cache, state, data } = folders();
   const disks: DiskNeed[] = [
     { subject: "cache folder", path: cache },

@@ -40,7 +40,9 @@ export default defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const { engine, parts, problems } = await diagnose();
-    const all = [...problems, ...(await stackProblems(args.stack, engine))];
+    // Several looks may have met the same thing, such as an engine that hangs.
+    const found = [...problems, ...(await stackProblems(args.stack, engine))];
+    const all = [...new Map(found.map((each) => [`${each.subject}: ${each.problem}`, each])).values()];
     for (const line of table(parts)) output.text(line);
     const result = { parts, problems: all };
     if (all.length > 0)

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { createServer as createHttpServer } from "node:http";
 import { createServer, type Server } from "node:net";
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -304,6 +305,28 @@ describe("what is in the way is named before anything is created", () => {
       expect(result.exitCode).toBe(1);
       expect(result.stderr).toContain(`DOCKER_HOST (${host}): is on another machine`);
       expect(Date.now() - started).toBeLessThan(10_000);
+    }
+  });
+
+  test("an engine that tells its version and then hangs", async () => {
+    const socket = path.join(checkout.root, "../hangs.sock");
+    const server = createHttpServer((request, response) => {
+      if (request.url?.endsWith("/version")) response.end(JSON.stringify({ Version: "28.0.0" }));
+    });
+    await new Promise<void>((resolve) => server.listen(socket, resolve));
+    try {
+      const [result, doctor] = await Promise.all([
+        checkout.aiwdb(["up", "--stack", "dev"], { DOCKER_HOST: `unix://${socket}` }),
+        checkout.aiwdb(["doctor", "--json"], { DOCKER_HOST: `unix://${socket}` }),
+      ]);
+      expect(result.exitCode).toBe(1);
+      expect(result.stderr).toContain("did not answer a question within 30 s");
+      const { parts, problems } = JSON.parse(doctor.stdout) as { parts: object[]; problems: object[] };
+      expect(parts).not.toHaveLength(0);
+      expect(problems).toMatchObject([{ subject: "Docker Engine" }]);
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
     }
   });
 
