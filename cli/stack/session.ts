@@ -34,6 +34,9 @@ function needsPassphrase(stack: string): boolean {
   return !backendUrl().startsWith("http") && !/^secretsprovider:\s*(?!passphrase)\S/m.test(text);
 }
 
+/** `aiwdb env --pulumi` sets it for one stack; in the same shell another one must not get its settings. */
+const NO_OTHER_SETTINGS = { PULUMI_OPTION_CONFIG_FILE: undefined };
+
 /** The environment and arguments for a stack. Nothing is started or created. */
 export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session {
   repairAttributes();
@@ -43,6 +46,7 @@ export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" |
     pulumi: toolchain.pulumi.bin,
     env: {
       ...toolchain.env,
+      ...NO_OTHER_SETTINGS,
       PULUMI_BACKEND_URL: backendUrl(),
       ...passphrase,
     },
@@ -57,7 +61,12 @@ export function openTemporarySession(
   toolchain: Pick<Toolchain, "pulumi" | "env">,
 ): Session & { remove(): void } {
   const folder = privateFolder(folders().state, `preview-${process.pid}`);
-  const env = { ...toolchain.env, PULUMI_BACKEND_URL: `file://${folder}`, PULUMI_CONFIG_PASSPHRASE: "preview" };
+  const env = {
+    ...toolchain.env,
+    ...NO_OTHER_SETTINGS,
+    PULUMI_BACKEND_URL: `file://${folder}`,
+    PULUMI_CONFIG_PASSPHRASE: "preview",
+  };
   return {
     stack,
     pulumi: toolchain.pulumi.bin,

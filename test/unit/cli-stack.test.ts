@@ -539,6 +539,15 @@ describe("what Pulumi gets", () => {
     expect(open()).toEqual({ PULUMI_BACKEND_URL: "https://api.pulumi.com" });
   });
 
+  test("is not the settings file of the stack that the shell was prepared for", () => {
+    const env = { PULUMI_OPTION_CONFIG_FILE: "/of/prod.yaml" };
+    const toolchainOfShell = { pulumi: { bin: "pulumi" }, env } as never;
+    const temporary = openTemporarySession("prod", toolchainOfShell);
+    for (const session of [openSession("dev", toolchainOfShell), temporary])
+      expect(session.env["PULUMI_OPTION_CONFIG_FILE"]).toBeUndefined();
+    temporary.remove();
+  });
+
   test("is not prod's passphrase for a stack with its own", () => {
     vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "given");
     makePassphrase("dev");
