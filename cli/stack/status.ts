@@ -26,7 +26,7 @@ export interface ContainerStatus {
   readonly name: string;
   /** The engine's word: running, exited, …; `missing` if there is none. */
   readonly state: string;
-  /** Of its health check: healthy, starting, unhealthy; none where it has none. Asked now while the engine has no answer. */
+  /** Of its health check, run now: healthy, starting, unhealthy; none where it has none. */
   readonly health: string;
 }
 
@@ -130,19 +130,23 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
 async function containerStatus(docker: Docker, name: string): Promise<ContainerStatus> {
   const info = await inspect(docker, name);
   const status = { name, state: info?.State.Status ?? "missing", health: info?.State.Health?.Status ?? "none" };
-  if (!info || status.state !== "running" || status.health !== "starting") return status;
-  // The engine asks for the first time after a whole interval.
+  if (!info || status.state !== "running" || status.health === "none") return status;
+  // The engine's answer may be as old as its interval, and older engines have none before the first one is over.
   return { ...status, health: await healthNow(docker, info) };
 }
 
 const NS_PER_MS = 1_000_000;
+/** As many as the engine makes before it says unhealthy. */
+const ATTEMPTS = 3;
 
 async function healthNow(docker: Docker, info: Docker.ContainerInspectInfo): Promise<string> {
   const { Test = [], StartPeriod = 0 } = info.Config.Healthcheck ?? {};
   const [kind, ...words] = Test;
   const command = kind === "CMD-SHELL" ? ["sh", "-c", ...words] : words;
-  const { exitCode } = await exec(docker, info.Id, command).catch(() => ({ exitCode: -1 })); // it ended meanwhile
-  if (exitCode === 0) return "healthy";
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const { exitCode } = await exec(docker, info.Id, command).catch(() => ({ exitCode: -1 })); // it ended meanwhile
+    if (exitCode === 0) return "healthy";
+  }
   const upMs = Date.now() - Date.parse(info.State.StartedAt);
   return upMs < StartPeriod / NS_PER_MS ? "starting" : "unhealthy";
 }

@@ -432,6 +432,27 @@ test("a setting the pooler reads only at start restarts it once, and only it; kn
   expect(await started()).toEqual([server, pooler]);
 });
 
+test("`status` asks a container itself, whatever the engine, which asks once an hour, heard last", async () => {
+  settings({ passwordVersion: 2, healthCheckIntervalSec: 3_600 });
+  const result = mustSucceed(await up());
+  for (const service of ["postgres", "pgbouncer"] as const)
+    expect(result.all).toMatch(new RegExp(`${containerName(service, NAME)} +running, healthy`));
+  // What the query needs is taken away: the port is open as before.
+  const hide = (from: string, to: string) =>
+    exec(docker(), containerName("pgbouncer", NAME), ["sh", "-c", `mv /run/pgbouncer/${from} /run/pgbouncer/${to}`]);
+  expect((await hide(".s.PGSQL.6432", "hidden")).exitCode).toBe(0);
+  try {
+    const { exitCode, stdout } = await checkout.aiwdb(["status", "--stack", NAME, "--json"]);
+    const { containers } = JSON.parse(stdout) as StackStatus;
+    expect([exitCode, containers.find(({ name }) => name.endsWith("pgbouncer"))?.health]).toEqual([
+      1,
+      expect.stringMatching(/^(starting|unhealthy)$/),
+    ]);
+  } finally {
+    await hide("hidden", ".s.PGSQL.6432");
+  }
+});
+
 describe("a guarantee that somebody took away by hand", () => {
   const status = async () => {
     const { exitCode, stdout } = await checkout.aiwdb(["status", "--stack", NAME, "--json"]);
