@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ConfigError, type Problem } from "../toolchain/errors.ts";
+import { derivedAddresses, isNetworkAddress, type Addresses } from "./addresses.ts";
 import { LOOKUP_CONNECTIONS, PGBOUNCER_MANDATORY } from "./render/pgbouncer-ini.ts";
 import { POSTGRES_MANDATORY } from "./render/postgresql-conf.ts";
 import { refusedOverrides } from "./render/settings.ts";
@@ -544,40 +544,6 @@ export function checkStacksAgree(configs: readonly Pick<StackConfig, "stack" | "
   );
 }
 
-function hash(stack: string): number {
-  return createHash("sha256").update(stack).digest().readUInt32BE(0);
-}
-
-/** Settings that are derived from the stack's name where they are not given. */
-export const ADDRESS_SETTINGS = ["postgresPort", "pgbouncerPort", "networkSubnet"] as const;
-export type Addresses = Pick<StackConfig, (typeof ADDRESS_SETTINGS)[number]>;
-
-/** True for a setting that is not given, or given as "derive it". */
-export function isDerived(setting: unknown): boolean {
-  return setting === undefined || String(setting) === "0";
-}
-
-/** Pairs of ports from 20000 on, which end below the ports of the dev stack's file. */
-const PORT_PAIRS = 2_700;
-/** The /28 networks in 10.208.0.0/12, which engines do not hand out by themselves. */
-const SUBNETS = 65_536;
-
-/**
- * Ports and subnet from the stack's name: an even port and the next one for the pooler, and a /28 network. The same on
- * every machine, so that URLs stay valid.
- *
- * @param attempt further choices, for names whose first one is taken
- */
-export function derivedAddresses(stack: string, attempt = 0): Addresses {
-  const postgresPort = 20_000 + ((hash(stack) + attempt) % PORT_PAIRS) * 2;
-  const block = (hash(`subnet ${stack}`) + attempt) % SUBNETS;
-  return {
-    postgresPort,
-    pgbouncerPort: postgresPort + 1,
-    networkSubnet: `10.${208 + (block >> 12)}.${(block >> 4) & 255}.${(block & 15) * 16}/28`,
-  };
-}
-
 function addressesOf(config: z.output<typeof schema>, stack: string): Addresses {
   const derived = derivedAddresses(stack);
   return {
@@ -585,36 +551,4 @@ function addressesOf(config: z.output<typeof schema>, stack: string): Addresses 
     pgbouncerPort: config.pgbouncerPort || derived.pgbouncerPort,
     networkSubnet: config.networkSubnet ?? derived.networkSubnet,
   };
-}
-
-function toNumber(address: string): number {
-  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-/** Whether two IPv4 subnets have addresses in common; never for IPv6, which no stack uses. */
-export function subnetsOverlap(a: string, b: string): boolean {
-  if (a.includes(":") || b.includes(":")) return false;
-  const range = (subnet: string) => {
-    const [address = "", bits] = subnet.split("/");
-    return { start: toNumber(address), end: toNumber(address) + 2 ** (32 - Number(bits)) };
-  };
-  const [one, two] = [range(a), range(b)];
-  return one.start < two.end && two.start < one.end;
-}
-
-function isNetworkAddress(subnet: string): boolean {
-  const [address = "", bits = ""] = subnet.split("/");
-  if (address.split(".").some((part) => Number(part) > 255)) return false;
-  const isPrivate = /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
-  return isPrivate && toNumber(address) % 2 ** (32 - Number(bits)) === 0;
-}
-
-/**
- * The n-th address of a subnet.
- *
- * @example addressIn("10.213.7.0/28", 2) // "10.213.7.2"
- */
-export function addressIn(subnet: string, n: number): string {
-  const first = toNumber(subnet.split("/")[0] ?? "") + n;
-  return [24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join(".");
 }

@@ -2,7 +2,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { folders } from "../toolchain/paths.ts";
 import { PACKAGE_ROOT } from "../toolchain/versions.ts";
-import { ADDRESS_SETTINGS, isDerived, PROJECT, STANDARD_DATABASE_NAME, type Addresses } from "./config.ts";
+import { ADDRESS_SETTINGS, isDerived, type Addresses } from "./addresses.ts";
+import { PROJECT, STANDARD_DATABASE_NAME } from "./config.ts";
 
 /** What belongs to a stack on this machine, outside the checkout: found again from any clone of it. */
 export function stackFolder(stack: string): string {

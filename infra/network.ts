@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import { addressIn, type StackConfig } from "./config.ts";
+import { addressIn } from "./addresses.ts";
+import type { StackConfig } from "./config.ts";
 import { engineNames, EXPIRY_LABEL, STACK_LABEL } from "./names.ts";
 import { Network } from "./resources.ts";
 

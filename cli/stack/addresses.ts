@@ -1,14 +1,8 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type Docker from "dockerode";
-import {
-  ADDRESS_SETTINGS,
-  derivedAddresses,
-  isDerived,
-  parseConfig,
-  type Addresses,
-  type StackConfig,
-} from "../../infra/config.ts";
+import { ADDRESS_SETTINGS, derivedAddresses, isDerived, type Addresses } from "../../infra/addresses.ts";
+import { parseConfig, type StackConfig } from "../../infra/config.ts";
 import { addressFile } from "../../infra/local-files.ts";
 import { privateFolder } from "../../toolchain/paths.ts";
 import { addressProblems } from "./engine-objects.ts";

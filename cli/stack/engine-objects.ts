@@ -1,6 +1,7 @@
 import net from "node:net";
 import type Docker from "dockerode";
-import { subnetsOverlap, type ADDRESS_SETTINGS, type StackConfig } from "../../infra/config.ts";
+import { subnetsOverlap, type ADDRESS_SETTINGS } from "../../infra/addresses.ts";
+import type { StackConfig } from "../../infra/config.ts";
 import { engineNames, STACK_LABEL } from "../../infra/names.ts";
 import { askWithin } from "../../toolchain/engine-client.ts";
 import type { Problem } from "../../toolchain/errors.ts";

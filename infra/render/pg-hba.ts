@@ -1,4 +1,5 @@
-import { addressIn, type StackConfig } from "../config.ts";
+import { addressIn } from "../addresses.ts";
+import type { StackConfig } from "../config.ts";
 import { POOLED_ROLES, ROLES, TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../names.ts";
 import { GENERATED } from "./settings.ts";
 

@@ -6,7 +6,7 @@ import path from "node:path";
 import Docker from "dockerode";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { derivedAddresses } from "../../infra/config.ts";
+import { derivedAddresses } from "../../infra/addresses.ts";
 import { engineNames } from "../../infra/names.ts";
 import { until } from "../../infra/provider/retry.ts";
 import { checkDisk } from "../../toolchain/machine.ts";

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
 import { startServer, stopServer } from "../../cli/commands/testdb/server-process.ts";
@@ -17,10 +17,14 @@ declare module "vitest" {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const output = createOutput({ json: false });
   const name = `ci-s${process.pid}`;
-  for (const left of leftBehind()) await stopServer(left, output);
+  const remove = async (server: string) => {
+    await stopServer(server, output);
+    rmSync(stackFolder(server), { recursive: true, force: true });
+  };
+  for (const left of leftBehind()) await remove(left);
   await startServer(name, output, { engine: "local" });
   project.provide("testServer", name);
-  return () => stopServer(name, output);
+  return () => remove(name);
 }
 
 /** Servers of runs that were killed. */

@@ -2,14 +2,13 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { addressIn, derivedAddresses } from "../../infra/addresses.ts";
 import {
-  addressIn,
   checkStacksAgree,
   parseConfig,
   PROJECT,
   SECRET_SETTINGS,
   settings,
-  derivedAddresses,
   type StackConfig,
 } from "../../infra/config.ts";
 import { ConfigError, type Problem } from "../../toolchain/errors.ts";
