@@ -5,14 +5,14 @@ import { createRequire, Module } from "node:module";
 const require = createRequire(import.meta.url);
 
 // What the SDK's index loads besides what a program needs: the Automation API, dynamic and own providers, npm's dependency
-// resolver and a TypeScript compiler, for programs that drive other programs or turn functions into code. Each is loaded when
-// something asks for it.
+// resolver, a TypeScript compiler and a debugger session, for programs that drive other programs or turn functions into code.
+// Each is loaded when something asks for it.
 const sdk = createRequire(require.resolve("@pulumi/pulumi"));
 for (const name of [
   "./automation",
   "./dynamic",
   "./provider",
-  "./typescript-shim",
+  "./runtime/closure/createClosure",
   "@npmcli/arborist",
   "normalize-package-data",
 ]) {
