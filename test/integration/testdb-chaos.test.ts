@@ -40,7 +40,7 @@ const LOSSES = {
   codes: ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "28P01", "28000", "57P01", "57P02", "57P03"],
   // A migration that a template is built from says it in its own words, with the server's.
   messages:
-    "SQLSTATE 57P0[123]|ECONNRESET|ECONNREFUSED|EPIPE|Connection terminated|not queryable|was lost|does not answer|There is no server for tests|certificate|unknown ca|bad decrypt|socket disconnected|expired",
+    "SQLSTATE 57P0[123]|terminating connection|the database system is|ECONNRESET|ECONNREFUSED|EPIPE|Connection terminated|not queryable|was lost|does not answer|There is no server for tests|certificate|unknown ca|bad decrypt|socket disconnected|expired",
 };
 
 /**
