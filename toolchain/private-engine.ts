@@ -8,7 +8,7 @@ import { processStart, withLock } from "./lock.ts";
 import { folders, privateFolder } from "./paths.ts";
 import type { Report } from "./progress.ts";
 import { readRecord, writeRecord } from "./record.ts";
-import { findPrograms } from "./run.ts";
+import { findPrograms, run } from "./run.ts";
 
 /** The Docker Engine that set-up started for itself; the user's own is never recorded. */
 export interface EngineRecord {
@@ -168,6 +168,17 @@ export async function stopPrivateEngine(): Promise<string | undefined> {
     }
     await wait(POLL_MS);
   }
+  // The network namespace of a build on the host's network stays mounted after the engine has ended.
+  for (const folder of mountsBelow(record.runtime)) await run("umount", ["--lazy", folder]);
   rmSync(record.runtime, { recursive: true, force: true });
   return record.host;
+}
+
+/** Mount points below a folder, the innermost first. https://man7.org/linux/man-pages/man5/proc_pid_mounts.5.html */
+function mountsBelow(folder: string): string[] {
+  return readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => (line.split(" ")[1] ?? "").replaceAll("\\040", " "))
+    .filter((mountPoint) => mountPoint.startsWith(`${folder}/`))
+    .toReversed();
 }
