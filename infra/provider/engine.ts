@@ -28,6 +28,18 @@ export async function inspect(docker: Docker, container: string): Promise<Docker
   }
 }
 
+const RESTARTS_MEAN_FAILURE = 3;
+
+/** Whether a container is gone, has ended or keeps being restarted: there is nothing to wait for. */
+export function hasFailed(info: Docker.ContainerInspectInfo | undefined): boolean {
+  return (
+    !info ||
+    info.State.Status === "exited" ||
+    info.State.Status === "dead" ||
+    info.RestartCount >= RESTARTS_MEAN_FAILURE
+  );
+}
+
 /** The last lines a container wrote: what the user needs to see when it does not start. */
 export async function lastLines(docker: Docker, container: string, lines = 15): Promise<string> {
   const raw = await docker.getContainer(container).logs({ stdout: true, stderr: true, tail: lines });

@@ -1,10 +1,9 @@
 import { messageOf, StateError } from "../../../toolchain/errors.ts";
-import { engine, exec, inspect, lastLines } from "../engine.ts";
+import { engine, exec, hasFailed, inspect, lastLines } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
 import { changedProperties, type Properties, type Reporter, type ResourceType } from "../resource.ts";
 import { until } from "../retry.ts";
 
-const RESTARTS_MEAN_FAILURE = 3;
 /** The images' own script, which runs a query; also what the engine runs. */
 const HEALTH_CHECK = ["healthcheck"];
 
@@ -51,12 +50,7 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
 
   async function refuseDead(container: string): Promise<void> {
     const info = await inspect(docker, container);
-    const dead =
-      !info ||
-      info.State.Status === "exited" ||
-      info.State.Status === "dead" ||
-      info.RestartCount >= RESTARTS_MEAN_FAILURE;
-    if (!dead) return;
+    if (!hasFailed(info)) return;
     const log = info ? await lastLines(docker, container) : "(it is gone)";
     throw new StateError(`Container ${container} does not stay up. Its last lines:\n${log}`);
   }

@@ -10,6 +10,7 @@ import {
   CURRENT_VERSION,
   engine,
   exec,
+  hasFailed,
   inspect,
   isNotFound,
   lastLines,
@@ -300,18 +301,6 @@ const SERVICES: Record<Inputs["service"], Service> = {
   },
 };
 
-const RESTARTS_MEAN_FAILURE = 3;
-
-async function isCrashing(container: string): Promise<boolean> {
-  const info = await inspect(engine(), container);
-  return (
-    !info ||
-    info.State.Status === "exited" ||
-    info.State.Status === "dead" ||
-    info.RestartCount >= RESTARTS_MEAN_FAILURE
-  );
-}
-
 /** The reply to a reload says nothing about certificates: only a handshake does. */
 async function offersItsCertificate(inputs: Inputs, deadlineMs: number): Promise<boolean> {
   const certificate = inputs.files[SERVER_CERTIFICATE];
@@ -321,7 +310,7 @@ async function offersItsCertificate(inputs: Inputs, deadlineMs: number): Promise
     async () => {
       const offered = await offeredCertificate(inputs.host, inputs.port).catch(() => undefined);
       if (offered?.serialNumber === wanted) return true;
-      return (await isCrashing(inputs.container)) ? false : undefined;
+      return hasFailed(await inspect(engine(), inputs.container)) ? false : undefined;
     },
     { deadlineMs, everyMs: 100 },
   );
