@@ -1,9 +1,8 @@
 import { z } from "zod";
 import { ConfigError, type Problem } from "../toolchain/errors.ts";
 import { derivedAddresses, isNetworkAddress, type Addresses } from "./addresses.ts";
-import { LOOKUP_CONNECTIONS, PGBOUNCER_MANDATORY } from "./render/pgbouncer-ini.ts";
-import { POSTGRES_MANDATORY } from "./render/postgresql-conf.ts";
-import { refusedOverrides } from "./render/settings.ts";
+import { refusedOverrides } from "./overrides.ts";
+import { LOOKUP_CONNECTIONS } from "./render/pgbouncer-ini.ts";
 
 /** Namespace of every key in `Pulumi.<stack>.yaml`; the name of the Pulumi project. */
 export const PROJECT = "ai-workflow-database";
@@ -152,7 +151,7 @@ export const settings = {
   postgresSettings: overrides("on", "off")
     .default({})
     .describe(
-      "Overrides of the computed PostgreSQL settings, as an object. Settings that carry the package's guarantees are refused.",
+      "Overrides of the computed PostgreSQL settings, as an object. What tunes the server may be set (the list is below); everything else is refused.",
     ),
 
   pgbouncerPort: integer(0, 65535)
@@ -205,7 +204,7 @@ export const settings = {
   pgbouncerSettings: overrides("1", "0")
     .default({})
     .describe(
-      "Overrides of further PgBouncer settings, as an object. Settings that carry the package's guarantees are refused.",
+      "Overrides of further PgBouncer settings, as an object. What tunes the pooler may be set (the list is below); everything else is refused.",
     ),
 
   maintenanceIntervalMin: integer(0, 10_080)
@@ -252,6 +251,8 @@ export const settings = {
   appMonitorPassword: password().optional().describe("Secret. Password of app_monitor; generated if not given."),
 } satisfies Record<string, z.ZodType>;
 
+export type SettingName = keyof typeof settings;
+
 /** Settings whose value must never be shown. */
 export const SECRET_SETTINGS = [
   "ownerPassword",
@@ -277,7 +278,7 @@ export const STACK_NAME = /^[a-z][a-z0-9-]{0,29}$/;
  * What a server for tests has where nothing else is said. Its data counts against the memory limit, a database of the
  * whole schema takes about 15 MiB, and test suites open many connections at once.
  */
-const CI_DEFAULTS: Readonly<Partial<Record<keyof typeof settings, unknown>>> = {
+const CI_DEFAULTS: Readonly<Partial<Record<SettingName, unknown>>> = {
   postgresMemoryMiB: 6_144,
   postgresCpus: 2,
   postgresMaxConnections: 500,
@@ -337,7 +338,12 @@ export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>
     Object.entries(all).filter(([key]) => Object.hasOwn(settings, key) && !unusable.has(key)),
   );
   const config = parsed.data ?? schema.parse(usable);
-  problems.push(...impossible(config, stack, unusable), ...refusedSettings(config));
+  problems.push(
+    // A sum over a setting that can't be read would be one over its default.
+    ...impossible(config, stack).filter((problem) => !problem.settings.some((setting) => unusable.has(setting))),
+    ...refusedOverrides("postgresSettings", config.postgresSettings),
+    ...refusedOverrides("pgbouncerSettings", config.pgbouncerSettings),
+  );
   return {
     config: {
       ...config,
@@ -348,6 +354,27 @@ export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>
     },
     problems,
   };
+}
+
+/**
+ * Passwords that stand in a stack's file in clear.
+ *
+ * @param keys settings that are given and not encrypted
+ */
+export function plainPasswords(stack: string, keys: Iterable<string>): Problem[] {
+  const given = new Set(keys);
+  return SECRET_SETTINGS.filter((key) => given.has(key)).map((key) => ({
+    subject: key,
+    problem: `stands in Pulumi.${stack}.yaml as plain text, for everybody who can read the file or its history`,
+    remedy: `Run \`pulumi config set --secret ${PROJECT}:${key} --stack ${stack}\`: it asks for a new one and writes it encrypted. Do not use the old one again.`,
+  }));
+}
+
+/** Settings without the passwords, which go their own way as secrets. */
+export function withoutPasswords(raw: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(raw).filter(([key]) => !(SECRET_SETTINGS as readonly string[]).includes(key)),
+  );
 }
 
 export function configError(stack: string, problems: readonly Problem[]): ConfigError {
@@ -396,64 +423,36 @@ function nearest(key: string): string {
   return found ? `; did you mean ${found}?` : "";
 }
 
-/** Overrides that would go round the checks of the setting they have. */
-const OWN_SETTING: Readonly<
-  Record<"postgresSettings" | "pgbouncerSettings", Readonly<Record<string, keyof typeof settings>>>
-> = {
-  postgresSettings: { max_connections: "postgresMaxConnections" },
-  pgbouncerSettings: {
-    max_client_conn: "pgbouncerMaxClientConn",
-    default_pool_size: "pgbouncerDefaultPoolSize",
-    reserve_pool_size: "pgbouncerReservePoolSize",
-    max_db_connections: "pgbouncerMaxDbConnections",
-  },
-};
-
-function refusedSettings(config: z.output<typeof schema>): Problem[] {
-  return [
-    ...(["postgresSettings", "pgbouncerSettings"] as const).flatMap((subject) =>
-      Object.entries(OWN_SETTING[subject])
-        .filter(([name]) => Object.hasOwn(config[subject], name))
-        .map(([name, own]) => ({
-          subject: `${subject}.${name}`,
-          problem: `has a setting of its own, ${own}, which is checked against the others`,
-          remedy: `Set ${own} instead.`,
-        })),
-    ),
-    ...refusedOverrides("postgresSettings", POSTGRES_MANDATORY, config.postgresSettings),
-    ...refusedOverrides("pgbouncerSettings", PGBOUNCER_MANDATORY, config.pgbouncerSettings),
-  ];
+/** A problem of several settings together. */
+interface SumProblem extends Problem {
+  /** All settings it is about; the first is the subject. */
+  readonly settings: readonly SettingName[];
 }
 
-/**
- * Settings that are each fine, but not together.
- *
- * @param unusable settings that have a default here in place of a value; every sum names the settings it is about
- */
-function impossible(
-  config: z.output<typeof schema>,
-  stack: string,
-  unusable: ReadonlySet<string> = new Set(),
-): Problem[] {
-  const problems: Problem[] = [];
-  const refuse = (subject: string, problem: string, remedy: string) => {
-    const text = [subject, problem, remedy].join(" ");
-    if (![...unusable].some((setting) => text.includes(setting))) problems.push({ subject, problem, remedy });
+/** Settings that are each fine, but not together. */
+function impossible(config: z.output<typeof schema>, stack: string): SumProblem[] {
+  const problems: SumProblem[] = [];
+  const refuse = (about: readonly [SettingName, ...SettingName[]], problem: string, remedy: string) => {
+    problems.push({ subject: about[0], problem, remedy, settings: about });
   };
 
   if (profileOf(stack, config.profile) === "ci" && config.protect) {
-    refuse("profile", "ci keeps data in memory only, and protect asks to keep it", "Remove one of the two.");
+    refuse(
+      ["profile", "protect"],
+      "ci keeps data in memory only, and protect asks to keep it",
+      "Remove one of the two.",
+    );
   }
   if (profileOf(stack, config.profile) === "ci" && stack !== "dev" && !ephemeralKind(stack)) {
     refuse(
-      "profile",
+      ["profile"],
       `ci throws data away, and "${stack}" is no name of such a stack`,
       "Name the stack ci-… or pr-…, or use the standard profile.",
     );
   }
   if (config.expiresAfterHours && !ephemeralKind(stack)) {
     refuse(
-      "expiresAfterHours",
+      ["expiresAfterHours"],
       `only stacks named ci-… or pr-… may expire, not "${stack}"`,
       "Remove it, or rename the stack.",
     );
@@ -461,7 +460,7 @@ function impossible(
   const forPooler = config.postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
   if (config.pgbouncerMaxDbConnections > forPooler) {
     refuse(
-      "pgbouncerMaxDbConnections",
+      ["pgbouncerMaxDbConnections", "postgresMaxConnections"],
       `${config.pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${config.postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
       "Lower it, or raise postgresMaxConnections.",
     );
@@ -469,13 +468,18 @@ function impossible(
   const transaction = config.pgbouncerMaxDbConnections - config.pgbouncerSessionDbConnections - LOOKUP_CONNECTIONS;
   if (transaction < 1) {
     refuse(
-      "pgbouncerSessionDbConnections",
+      ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections"],
       `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} (${LOOKUP_CONNECTIONS} look secrets up)`,
       "Lower it, or raise pgbouncerMaxDbConnections.",
     );
   } else if (config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize > transaction) {
     refuse(
-      "pgbouncerDefaultPoolSize",
+      [
+        "pgbouncerDefaultPoolSize",
+        "pgbouncerReservePoolSize",
+        "pgbouncerMaxDbConnections",
+        "pgbouncerSessionDbConnections",
+      ],
       `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode and ${LOOKUP_CONNECTIONS} for looking secrets up)`,
       "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
     );
@@ -484,7 +488,7 @@ function impossible(
   const needed = Math.ceil(config.postgresMemoryMiB / 4 + config.postgresMaxConnections * 2.5);
   if (needed > config.postgresMemoryMiB) {
     refuse(
-      "postgresMemoryMiB",
+      ["postgresMemoryMiB", "postgresMaxConnections"],
       `${config.postgresMemoryMiB} MiB are too little for ${config.postgresMaxConnections} connections (at least ${needed} MiB)`,
       "Raise it, or lower postgresMaxConnections.",
     );
@@ -493,32 +497,32 @@ function impossible(
   const poolerNeeded = 16 + Math.ceil(config.pgbouncerMaxClientConn / 16);
   if (poolerNeeded > config.pgbouncerMemoryMiB) {
     refuse(
-      "pgbouncerMemoryMiB",
+      ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn"],
       `${config.pgbouncerMemoryMiB} MiB are too little for ${config.pgbouncerMaxClientConn} client connections (at least ${poolerNeeded} MiB)`,
       "Raise it, or lower pgbouncerMaxClientConn.",
     );
   }
   if (config.certRenewBeforeDays >= config.certLeafValidityDays) {
     refuse(
-      "certRenewBeforeDays",
+      ["certRenewBeforeDays", "certLeafValidityDays"],
       `${config.certRenewBeforeDays} days are not less than certLeafValidityDays ${config.certLeafValidityDays}, so every run would renew`,
       "Lower it, or raise certLeafValidityDays.",
     );
   }
   if (config.certLeafValidityDays > config.certCaValidityDays) {
     refuse(
-      "certLeafValidityDays",
+      ["certLeafValidityDays", "certCaValidityDays"],
       `${config.certLeafValidityDays} days outlive the certificate authority (certCaValidityDays ${config.certCaValidityDays})`,
       "Lower it, or raise certCaValidityDays.",
     );
   }
   const { postgresPort, pgbouncerPort } = addressesOf(config, stack);
   if (postgresPort === pgbouncerPort) {
-    refuse("pgbouncerPort", `${pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
+    refuse(["pgbouncerPort", "postgresPort"], `${pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
   }
   if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
     refuse(
-      "networkSubnet",
+      ["networkSubnet"],
       `${config.networkSubnet} is not the first address of a private IPv4 network`,
       "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.",
     );

@@ -1,7 +1,7 @@
 import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./certificates.ts";
-import { parseConfig } from "./config.ts";
+import { configError, parseConfig, SECRET_SETTINGS } from "./config.ts";
 import { Database, type RolePasswords } from "./database.ts";
 import { Maintenance } from "./maintenance.ts";
 import { readMigrations } from "./migrations/files.ts";
@@ -39,6 +39,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
 
   constructor(name: string, args: DatabaseStackArgs, opts?: pulumi.ComponentResourceOptions) {
     const config = parseConfig(args.stack, args.settings);
+    refusePasswords(args);
     const migrationsFolder = args.migrationsFolder ?? PACKAGE_MIGRATIONS;
     const migrations = readMigrations(migrationsFolder);
     super("aiwdb:index:DatabaseStack", name, {}, opts);
@@ -121,6 +122,16 @@ interface Address {
   readonly host: string;
   readonly port: number;
   readonly database: string;
+}
+
+/** A password among the settings would be in clear in the program, and would not be used. */
+function refusePasswords({ stack, settings }: DatabaseStackArgs): void {
+  const problems = SECRET_SETTINGS.filter((key) => Object.hasOwn(settings, key)).map((key) => ({
+    subject: key,
+    problem: "is a password, and the settings of a DatabaseStack are plain values",
+    remedy: "Hand it over in `passwords`, as a secret output.",
+  }));
+  if (problems.length > 0) throw configError(stack, problems);
 }
 
 /** Stack output `connections`. */

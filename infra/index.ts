@@ -1,7 +1,16 @@
 import "./quiet-sdk.ts";
 import * as pulumi from "@pulumi/pulumi";
 import { clientCertificateFolder, otherDatabaseNames, withChosenAddresses } from "./local-files.ts";
-import { checkStacksAgree, PROJECT, SECRET_SETTINGS, STANDARD_DATABASE_NAME } from "./config.ts";
+import {
+  checkConfig,
+  checkStacksAgree,
+  configError,
+  plainPasswords,
+  PROJECT,
+  SECRET_SETTINGS,
+  STANDARD_DATABASE_NAME,
+  withoutPasswords,
+} from "./config.ts";
 import { DatabaseStack } from "./database-stack.ts";
 import { ROLES } from "./names.ts";
 
@@ -16,12 +25,21 @@ const settings = Object.fromEntries(
 const databaseName = settings["databaseName"] ?? STANDARD_DATABASE_NAME;
 checkStacksAgree([{ stack, databaseName }, ...otherDatabaseNames(stack)]);
 
+// What the program gets has been opened already; the engine says beside it what the file has encrypted.
+const encrypted = new Set(JSON.parse(process.env["PULUMI_CONFIG_SECRET_KEYS"] || "[]") as string[]);
+const { problems } = checkConfig(stack, withChosenAddresses(stack, settings));
+const plain = plainPasswords(
+  stack,
+  Object.keys(settings).filter((key) => !encrypted.has(`${PROJECT}:${key}`)),
+);
+if (plain.length + problems.length > 0) throw configError(stack, [...plain, ...problems]);
+
 const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_SETTINGS.map((key) =>
   secrets.getSecret(key),
 );
 const database = new DatabaseStack("database", {
   stack,
-  settings: withChosenAddresses(stack, settings),
+  settings: withChosenAddresses(stack, withoutPasswords(settings)),
   passwords: {
     ...(ownerPassword ? { [ROLES.owner]: ownerPassword } : {}),
     ...(appPassword ? { [ROLES.app]: appPassword } : {}),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { PROJECT, SECRET_SETTINGS, settings } from "../../infra/config.ts";
+import { OVERRIDES, type OverridesSetting } from "../../infra/overrides.ts";
 
 interface Limits {
   readonly minimum?: number;
@@ -28,7 +29,15 @@ export function renderConfiguration(): string {
     "| --- | --- | --- | --- |",
     ...rows,
     "",
+    ...overridable("postgresSettings", "PostgreSQL", "https://www.postgresql.org/docs/16/runtime-config.html"),
+    ...overridable("pgbouncerSettings", "PgBouncer", "https://www.pgbouncer.org/config.html"),
   ].join("\n");
+}
+
+/** The names that an object of a server's settings may have. */
+function overridable(setting: OverridesSetting, server: string, manual: string): string[] {
+  const names = [...OVERRIDES[setting].overridable].sort().map((name) => `\`${name}\``);
+  return [`## What \`${setting}\` may have`, "", `[${server}'s own settings](${manual}): ${names.join(", ")}.`, ""];
 }
 
 function typeOf({ type, minimum, maximum }: Limits): string {

@@ -5,6 +5,7 @@ import {
   checkConfig,
   checkStacksAgree,
   configError,
+  plainPasswords,
   PROJECT,
   type CheckedConfig,
   type StackConfig,
@@ -80,7 +81,7 @@ export function readStackConfig(stack: string): StackConfig {
 function checkSettings(stack: string): CheckedConfig {
   const file = readSettingsFile(stack);
   const { config, problems } = checkConfig(stack, withChosenAddresses(stack, file.settings));
-  return { config, problems: [...file.problems, ...problems] };
+  return { config, problems: [...file.problems, ...plainPasswords(stack, Object.keys(file.settings)), ...problems] };
 }
 
 /** The settings and what is wrong with them, also that another stack's database has another name. */

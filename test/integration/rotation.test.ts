@@ -341,13 +341,6 @@ test.each([
     /invalid value "banana" for parameter stats_period/,
   ],
   [
-    "unknown",
-    { no_such_setting: "1" },
-    /unrecognized configuration parameter "no_such_setting"/,
-    { no_such_setting: "1" },
-    /unknown parameter: pgbouncer\/no_such_setting/,
-  ],
-  [
     "not of its type, and read only at start",
     { shared_buffers: "banana" },
     /invalid value for parameter "shared_buffers": "banana"/,
@@ -377,6 +370,25 @@ test.each([
     expect(await started()).toEqual(before);
   },
 );
+
+test("a setting that is on no list is refused by its name, before a server sees it; the old ones stay in force", async () => {
+  const before = await started();
+  const inForce = await shown("work_mem");
+  settings({
+    passwordVersion: 2,
+    postgresSettings: { work_mem: "10MB", include: "/etc/passwd", no_such_setting: "1" },
+    pgbouncerSettings: { client_tls_ciphers: "ALL", no_such_setting: "1" },
+  });
+  const failed = await up();
+  expect(failed.exitCode).toBe(1);
+  expect(failed.all).toContain("(4 problems); nothing has been changed");
+  for (const name of ["postgresSettings.include", "pgbouncerSettings.client_tls_ciphers"])
+    expect(failed.all).toContain(`- ${name}: `);
+  for (const setting of ["postgresSettings", "pgbouncerSettings"])
+    expect(failed.all).toContain(`- ${setting}.no_such_setting: is not among the settings that may be overridden`);
+  expect(await shown("work_mem")).toBe(inForce);
+  expect(await started()).toEqual(before);
+});
 
 test("a setting that is well written but lets the server not start is taken back, and the server runs on with the old ones", async () => {
   settings({

@@ -301,9 +301,20 @@ describe("secrets", () => {
       expect(additionalSecretOutputs).toContain("password");
   });
 
-  test("that are settings do not reach the state through the component's own inputs", async () => {
+  test("are refused among the plain settings of a program, where they would be in clear and not be used", () => {
+    const settings = { appUserPassword: "appuser-password-that-is-given-mark" };
+    expect(() => new DatabaseStack("database", { stack: "dev", settings, clientDirectory: "/clients" })).toThrow(
+      expect.objectContaining({
+        name: "ConfigError",
+        problems: [expect.objectContaining({ subject: "appUserPassword" })],
+        message: expect.not.stringContaining(settings.appUserPassword) as string,
+      }),
+    );
+  });
+
+  test("that are given do not reach the state through the component's own inputs", async () => {
     const given = "appuser-password-that-is-given-mark";
-    const resources = await stackOf({ appUserPassword: given }, "dev", {
+    const resources = await stackOf({}, "dev", {
       passwords: { app_user: pulumi.secret(given) },
     });
     for (const { type, inputs } of resources.filter(

@@ -6,14 +6,18 @@ import { addressIn, derivedAddresses } from "../../infra/addresses.ts";
 import {
   checkStacksAgree,
   parseConfig,
+  plainPasswords,
   PROJECT,
   SECRET_SETTINGS,
   settings,
   type StackConfig,
 } from "../../infra/config.ts";
+import { OVERRIDES } from "../../infra/overrides.ts";
 import { ConfigError, type Problem } from "../../toolchain/errors.ts";
 
 type Key = keyof typeof settings;
+
+const words = (text: string) => text.trim().split(/\s+/);
 
 function refusal(stack: string, raw: Record<string, unknown>): ConfigError {
   try {
@@ -70,13 +74,13 @@ const passwords = {
     ["line-break-in-the\nmiddle", "must be printable ASCII without spaces"],
   ] as [unknown, string][],
 };
-const overrides = (on: string) => ({
+const overrides = (on: string, names: readonly [string, string, string]) => ({
   accepts: [
     [
-      { work_mem: "8MB", jit: true, "a.b": 3 },
-      { work_mem: "8MB", jit: on, "a.b": "3" },
+      { [names[0]]: "8MB", [names[1]]: true, [names[2]]: 3 },
+      { [names[0]]: "8MB", [names[1]]: on, [names[2]]: "3" },
     ],
-    ['{"work_mem":"8MB"}', { work_mem: "8MB" }],
+    [`{"${names[0]}":"8MB"}`, { [names[0]]: "8MB" }],
   ] as [unknown, unknown][],
   refuses: [
     ["work_mem=8MB", "must be an object of setting names and values"],
@@ -148,7 +152,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   postgresMemoryMiB: wholeNumbers(256, 1_048_576),
   postgresCpus: decimals(0.1, 256),
   postgresMaxConnections: wholeNumbers(10, 10_000),
-  postgresSettings: overrides("on"),
+  postgresSettings: overrides("on", ["work_mem", "jit", "pg_stat_statements.max"]),
   pgbouncerPort: wholeNumbers(0, 65_535),
   pgbouncerPublishAddress: {
     accepts: [["0.0.0.0", "0.0.0.0"]],
@@ -176,7 +180,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   pgbouncerServerIdleTimeoutSec: wholeNumbers(0, 604_800),
   pgbouncerMaxPreparedStatements: wholeNumbers(1, 10_000),
   // PgBouncer takes "on" for no number at all and refuses its file.
-  pgbouncerSettings: overrides("1"),
+  pgbouncerSettings: overrides("1", ["max_packet_size", "so_reuseport", "verbose"]),
   maintenanceIntervalMin: wholeNumbers(0, 10_080),
   healthCheckIntervalSec: wholeNumbers(1, 3_600),
   stopTimeoutSec: wholeNumbers(10, 3_600),
@@ -352,6 +356,14 @@ test("does the sums beside a value that cannot be read, but none that needs it",
   ]);
 });
 
+test("hides no problem because its words name a setting that can't be read, only because it is about one", () => {
+  const subjects = (raw: Record<string, unknown>, stack: string) =>
+    problemsOf(raw, stack).map(({ subject }) => subject);
+  // The second one's words name the stack, which has the name of a setting.
+  expect(subjects({ protect: "maybe", expiresAfterHours: 5 }, "protect")).toEqual(["protect", "expiresAfterHours"]);
+  expect(subjects({ protect: "maybe", profile: "ci" }, "ci-1")).toEqual(["protect"]);
+});
+
 test("tells all sums that do not add up at once", () => {
   expect(
     problemsOf({ postgresMaxConnections: 20, pgbouncerMaxClientConn: 20_000, certCaValidityDays: 1 }).map(
@@ -396,12 +408,12 @@ describe("overrides", () => {
     ]);
   });
 
-  test.each([
-    ["postgresSettings", "max_connections", "postgresMaxConnections"],
-    ["pgbouncerSettings", "max_client_conn", "pgbouncerMaxClientConn"],
-    ["pgbouncerSettings", "default_pool_size", "pgbouncerDefaultPoolSize"],
-    ["pgbouncerSettings", "max_db_connections", "pgbouncerMaxDbConnections"],
-  ])("refuses %s.%s, whose own setting %s is checked against the others", (subject, name, own) => {
+  test.each(
+    (["postgresSettings", "pgbouncerSettings"] as const).flatMap((subject) =>
+      Object.entries(OVERRIDES[subject].own).map(([name, own]) => [subject, name, own] as const),
+    ),
+  )("refuses %s.%s, whose own setting %s is checked against the others", (subject, name, own) => {
+    expect(Object.keys(settings)).toContain(own);
     expect(problemsOf({ [subject]: { [name]: "9999" } })).toEqual([
       {
         subject: `${subject}.${name}`,
@@ -411,10 +423,74 @@ describe("overrides", () => {
     ]);
   });
 
-  test("takes names that every JavaScript object has for what they are: unknown to us, the server decides", () => {
-    expect(parseConfig("dev", { postgresSettings: { constructor: "x" } }).postgresSettings).toEqual({
-      constructor: "x",
-    });
+  // What was taken once, and its neighbours: other files, other data, libraries, values in the log, less certain disks.
+  test.each([
+    ...words(`include include_dir include_if_exists config_file data_directory ident_file external_pid_file
+      log_parameter_max_length log_parameter_max_length_on_error debug_print_parse log_min_error_statement
+      log_destination logging_collector log_directory session_preload_libraries local_preload_libraries jit_provider
+      dynamic_library_path archive_library restore_command ssl_passphrase_command ssl_crl_file ssl_max_protocol_version
+      krb_server_keyfile db_user_namespace scram_iterations fsync full_page_writes zero_damaged_pages ignore_system_indexes
+      allow_system_table_mods lo_compat_privileges session_replication_role row_security search_path role
+      default_transaction_read_only superuser_reserved_connections reserved_connections unix_socket_permissions
+      default_tablespace backslash_quote standard_conforming_strings app.user_id aiwdb.environment constructor no_such_setting`).map(
+      (name) => ["postgresSettings", name] as const,
+    ),
+    ...words(`client_tls_dheparams client_tls_ecdhcurve server_tls_ecdhcurve auth_dbname auth_ident_file
+      pool_mode min_pool_size user logfile pidfile conffile job_name peer_id resolv_conf unix_socket_mode
+      unix_socket_group server_reset_query server_reset_query_always syslog constructor no_such_setting`).map(
+      (name) => ["pgbouncerSettings", name] as const,
+    ),
+  ])("refuses %s.%s, which is on no list, by its name", (subject, name) => {
+    const problems = problemsOf({ [subject]: { [name]: "1" } });
+    expect(problems.map((problem) => problem.subject)).toEqual([`${subject}.${name}`]);
+  });
+
+  test("refuses whatever is on no list", () => {
+    const known = new Set(Object.values(OVERRIDES).flatMap(({ overridable }) => [...overridable]));
+    fc.assert(
+      fc.property(
+        fc.constantFrom("postgresSettings", "pgbouncerSettings"),
+        fc.stringMatching(/^[a-z][a-z0-9_.]{0,30}$/).filter((name) => !known.has(name)),
+        (subject, name) => {
+          expect(problemsOf({ [subject]: { [name]: "1" } }).map((problem) => problem.subject)).toEqual([
+            `${subject}.${name}`,
+          ]);
+        },
+      ),
+    );
+  });
+
+  test("takes every name that is on the list, and none that is mandatory is on it", () => {
+    for (const [subject, { mandatory, own, overridable }] of Object.entries(OVERRIDES)) {
+      expect([...overridable].filter((name) => name in mandatory || name in own)).toEqual([]);
+      const all = Object.fromEntries([...overridable].map((name) => [name, "a"]));
+      expect(() => parseConfig("dev", { [subject]: all })).not.toThrow();
+    }
+  });
+
+  test.each(["*", "a,*", "", "a;b", "A"])("refuses that the pooler ignores the start-up parameters %j", (value) => {
+    expect(problemsOf({ pgbouncerSettings: { ignore_startup_parameters: value } })).toEqual([
+      {
+        subject: "pgbouncerSettings.ignore_startup_parameters",
+        problem: expect.stringContaining(`(it is "${value}")`) as string,
+      },
+    ]);
+  });
+});
+
+describe("a password in clear", () => {
+  test("is named with the command that makes it a secret, and never shown", () => {
+    expect(plainPasswords("prod", ["databaseName", "appUserPassword"])).toEqual([
+      {
+        subject: "appUserPassword",
+        problem: "stands in Pulumi.prod.yaml as plain text, for everybody who can read the file or its history",
+        remedy: expect.stringContaining(
+          "`pulumi config set --secret ai-workflow-database:appUserPassword --stack prod`",
+        ) as string,
+      },
+    ]);
+    expect(plainPasswords("prod", SECRET_SETTINGS).map(({ subject }) => subject)).toEqual([...SECRET_SETTINGS]);
+    expect(plainPasswords("prod", ["databaseName"])).toEqual([]);
   });
 });
 
