@@ -366,7 +366,7 @@ export function plainPasswords(stack: string, keys: Iterable<string>): Problem[]
   return SECRET_SETTINGS.filter((key) => given.has(key)).map((key) => ({
     subject: key,
     problem: `stands in Pulumi.${stack}.yaml as plain text, for everybody who can read the file or its history`,
-    remedy: `Run \`pulumi config set --secret ${PROJECT}:${key} --stack ${stack}\`: it asks for a new one and writes it encrypted. Do not use the old one again.`,
+    remedy: `Run \`npx aiwdb pulumi --stack ${stack} -- config set --secret ${PROJECT}:${key}\`: it asks for a new one and writes it encrypted. Do not use the old one again.`,
   }));
 }
 
@@ -530,22 +530,27 @@ function impossible(config: z.output<typeof schema>, stack: string): SumProblem[
   return problems;
 }
 
+type NamedStack = Pick<StackConfig, "stack" | "databaseName">;
+
+/** What must not differ between environments and does: each stack's file with its database name, or nothing. */
+export function disagreements(configs: readonly NamedStack[]): Problem[] {
+  if (new Set(configs.map((config) => config.databaseName)).size <= 1) return [];
+  return configs.map((config) => ({
+    subject: `Pulumi.${config.stack}.yaml, databaseName`,
+    problem: config.databaseName,
+    remedy: `Use one name in all of them (${STANDARD_DATABASE_NAME} is the default).`,
+  }));
+}
+
 /**
  * Checks that stacks agree on what must not differ between environments.
  *
  * @throws ConfigError when two stacks have different database names
  */
-export function checkStacksAgree(configs: readonly Pick<StackConfig, "stack" | "databaseName">[]): void {
-  const names = new Set(configs.map((config) => config.databaseName));
-  if (names.size <= 1) return;
-  throw new ConfigError(
-    "The stacks do not agree; the database has one name in every environment:",
-    configs.map((config) => ({
-      subject: `Pulumi.${config.stack}.yaml, databaseName`,
-      problem: config.databaseName,
-      remedy: `Use one name in all of them (${STANDARD_DATABASE_NAME} is the default).`,
-    })),
-  );
+export function checkStacksAgree(configs: readonly NamedStack[]): void {
+  const problems = disagreements(configs);
+  if (problems.length === 0) return;
+  throw new ConfigError("The stacks do not agree; the database has one name in every environment:", problems);
 }
 
 function addressesOf(config: z.output<typeof schema>, stack: string): Addresses {

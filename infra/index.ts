@@ -3,8 +3,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { clientCertificateFolder, otherDatabaseNames, withChosenAddresses } from "./local-files.ts";
 import {
   checkConfig,
-  checkStacksAgree,
   configError,
+  disagreements,
   plainPasswords,
   PROJECT,
   SECRET_SETTINGS,
@@ -22,17 +22,20 @@ const settings = Object.fromEntries(
     .map(([key, value]) => [key.slice(PROJECT.length + 1), value]),
 );
 
-const databaseName = settings["databaseName"] ?? STANDARD_DATABASE_NAME;
-checkStacksAgree([{ stack, databaseName }, ...otherDatabaseNames(stack)]);
-
 // What the program gets has been opened already; the engine says beside it what the file has encrypted.
 const encrypted = new Set(JSON.parse(process.env["PULUMI_CONFIG_SECRET_KEYS"] || "[]") as string[]);
-const { problems } = checkConfig(stack, withChosenAddresses(stack, settings));
-const plain = plainPasswords(
-  stack,
-  Object.keys(settings).filter((key) => !encrypted.has(`${PROJECT}:${key}`)),
-);
-if (plain.length + problems.length > 0) throw configError(stack, [...plain, ...problems]);
+const problems = [
+  ...plainPasswords(
+    stack,
+    Object.keys(settings).filter((key) => !encrypted.has(`${PROJECT}:${key}`)),
+  ),
+  ...checkConfig(stack, withChosenAddresses(stack, settings)).problems,
+  ...disagreements([
+    { stack, databaseName: settings["databaseName"] ?? STANDARD_DATABASE_NAME },
+    ...otherDatabaseNames(stack),
+  ]),
+];
+if (problems.length > 0) throw configError(stack, problems);
 
 const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_SETTINGS.map((key) =>
   secrets.getSecret(key),

@@ -481,6 +481,42 @@ describe("on a stack that is up", () => {
   });
 });
 
+test("a password in clear is refused, also by plain Pulumi, with the command that makes it a secret; nothing is made", async () => {
+  const key = "ai-workflow-database:appUserPassword";
+  const password = "in-clear-and-therefore-known";
+  const stack = newStack("clear", { appUserPassword: password, databaseName: "No" });
+  const plainPulumi = ["pulumi", "--stack", stack, "--", "preview"];
+  const refusals = [];
+  for (const command of [["up", "--stack", stack], ["preview", "--stack", stack], plainPulumi])
+    refusals.push(await checkout.aiwdb(command));
+  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
+  for (const refused of refusals) {
+    expect(refused.exitCode).toBe(1);
+    expect(refused.all).toContain("- appUserPassword: stands in ");
+    expect(refused.all).toContain(`\`npx aiwdb pulumi --stack ${stack} -- config set --secret ${key}\``);
+    expect(refused.all).toContain("- databaseName: ");
+    expect(refused.all).not.toContain(password);
+  }
+  await expectNothingMade(stack);
+
+  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
+  mustSucceed(
+    await checkout.aiwdb([
+      "pulumi",
+      "--stack",
+      stack,
+      "--",
+      "config",
+      "set",
+      "--secret",
+      key,
+      "another-one-that-is-new",
+    ]),
+  );
+  mustSucceed(await checkout.aiwdb(plainPulumi));
+  mustSucceed(await checkout.aiwdb(["preview", "--stack", stack]));
+});
+
 test("two stacks live side by side, and removing one leaves the other whole", async () => {
   const one = newStack("one");
   const two = newStack("two");

@@ -485,7 +485,7 @@ describe("a password in clear", () => {
         subject: "appUserPassword",
         problem: "stands in Pulumi.prod.yaml as plain text, for everybody who can read the file or its history",
         remedy: expect.stringContaining(
-          "`pulumi config set --secret ai-workflow-database:appUserPassword --stack prod`",
+          "`npx aiwdb pulumi --stack prod -- config set --secret ai-workflow-database:appUserPassword`",
         ) as string,
       },
     ]);
