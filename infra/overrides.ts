@@ -72,9 +72,9 @@ const PGBOUNCER_OVERRIDABLE: ReadonlySet<string> = new Set(
     application_name_add_host autodb_idle_timeout cancel_wait_timeout client_idle_timeout disable_pqexec dns_max_ttl
     dns_nxdomain_ttl dns_zone_check_period idle_transaction_timeout ignore_startup_parameters listen_backlog log_connections
     log_disconnections log_pooler_errors log_stats max_db_client_connections max_packet_size max_user_client_connections
-    max_user_connections pkt_buf query_wait_notify sbuf_loopcnt server_check_query server_fast_close server_round_robin
+    max_user_connections pkt_buf sbuf_loopcnt server_check_query server_fast_close server_round_robin
     so_reuseport stats_period suspend_timeout tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl
-    tcp_socket_buffer tcp_user_timeout track_extra_parameters transaction_timeout verbose
+    tcp_socket_buffer tcp_user_timeout track_extra_parameters verbose
   `),
 );
 

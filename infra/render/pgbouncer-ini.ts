@@ -42,7 +42,7 @@ export const PGBOUNCER_MANDATORY: Settings = {
   server_tls_protocols: { value: "secure", why: "TLS 1.2 and 1.3" },
 };
 
-/** Values that may be overridden by `pgbouncerSettings`; those from the stack's own settings among them. */
+/** Values that are no promise: from the stack's own settings, or such as tune the pooler, which `pgbouncerSettings` may override. */
 export function pgbouncerDefaults(config: StackConfig): Settings {
   return {
     pool_mode: { value: "transaction", why: "many clients share few server connections" },

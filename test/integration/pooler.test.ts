@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { afterEach, describe, expect, inject, test } from "vitest";
 import { connectionFor } from "../../cli/stack/status.ts";
+import { OVERRIDES } from "../../infra/overrides.ts";
 import { SETTINGS } from "../helpers/real-stack.ts";
 import {
   asSuperuser,
@@ -480,4 +481,16 @@ test("a new client gets a clear error in time when the server hangs, and service
     await server.unpause();
   }
   await eventually(() => query("app_readonly", "transaction", "select 1"), 20_000);
+});
+
+test("every setting that may be overridden is one that the running servers know", async () => {
+  const inServer = await asSuperuser((client) =>
+    client.query<{ name: string }>("select lower(name) as name from pg_settings"),
+  );
+  const known = new Set(inServer.rows.map(({ name }) => name));
+  expect([...OVERRIDES.postgresSettings.overridable].filter((name) => !known.has(name))).toEqual([]);
+
+  const inPooler = await query<{ key: string }>("app_monitor", "transaction", "show config", { database: "pgbouncer" });
+  const keys = new Set(inPooler.map(({ key }) => key));
+  expect([...OVERRIDES.pgbouncerSettings.overridable].filter((name) => !keys.has(name))).toEqual([]);
 });
