@@ -19,23 +19,27 @@ comment on column maintenance.identity_key.only_row is 'Always true, so that the
 comment on column maintenance.identity_key.key is 'Random; may be replaced at any time, which ends the proof in transactions that are open.';
 
 create function audit.identity_seal(p_user_id text, p_session_id text, p_ip_address text, p_user_agent text) returns text
-language sql
-volatile
+-- Not sql: the trigger asks for every row, and plpgsql keeps its plan.
+language plpgsql
 set search_path = pg_catalog, pg_temp
--- Hashed twice, so that a seal can't be prolonged into another one. With the time of the transaction's start, which a
--- database restored elsewhere does not share though it may count its transactions alike.
-return (
-  select encode(
-    sha256(key || sha256(key || convert_to(
-      jsonb_build_array(
-        pg_current_xact_id()::text, extract(epoch from now()), p_user_id, p_session_id, p_ip_address, p_user_agent
-      )::text,
-      'UTF8'
-    ))),
-    'hex'
-  )
-  from maintenance.identity_key
-);
+as $$
+begin
+  -- Hashed twice, so that a seal can't be prolonged into another one. With the time of the transaction's start, which a
+  -- database restored elsewhere does not share though it may count its transactions alike.
+  return (
+    select encode(
+      sha256(key || sha256(key || convert_to(
+        jsonb_build_array(
+          pg_current_xact_id()::text, extract(epoch from now()), p_user_id, p_session_id, p_ip_address, p_user_agent
+        )::text,
+        'UTF8'
+      ))),
+      'hex'
+    )
+    from maintenance.identity_key
+  );
+end
+$$;
 
 comment on function audit.identity_seal(text, text, text, text) is
   'What proves that an identity was set in the running transaction; null without a key.';
