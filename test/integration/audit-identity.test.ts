@@ -1,6 +1,7 @@
 import type pg from "pg";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { asSuperuser, open, query } from "../helpers/connect.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
+import { connectionFor } from "../../cli/stack/status.ts";
+import { asSuperuser, open, query, shell } from "../helpers/connect.ts";
 
 const NAME = `audit-identity-${process.pid}`;
 const opened: pg.Client[] = [];
@@ -129,5 +130,70 @@ describe("two clients that share a server connection of the pooler", () => {
     const { rows } = await first.query("select pg_backend_pid() as pid, audit.act_as(4242)");
     const second = await nextClientOn(rows[0].pid);
     expect(await changeAndRead(second, "after a statement")).toEqual([{ ...NOBODY, context: TRIGGER }]);
+  });
+});
+
+describe("a dump of the logs", () => {
+  const COPY = `audit_copy_${process.pid}`;
+  const FILE = `/dev/shm/${COPY}`;
+  const ON = "-h /run/postgresql -U postgres";
+  const LOGS = ["audit.audit_log", "audit.security_metrics", "audit.security_violations"];
+
+  /** What is in the logs, dates and stamps included. */
+  const contents = async (database?: string): Promise<unknown> =>
+    asSuperuser(async (superuser) => {
+      await superuser.query("set timezone = 'UTC'");
+      const all: unknown[] = [];
+      for (const log of LOGS) {
+        all.push(
+          (await superuser.query(`select md5(string_agg(row::text, ' ' order by id)), count(*) from ${log} as row`))
+            .rows,
+        );
+      }
+      return all;
+    }, database);
+
+  async function inContainer(line: string): Promise<void> {
+    const { exitCode, stderr } = await shell("postgres", line);
+    expect(stderr).toBe("");
+    expect(exitCode).toBe(0);
+  }
+
+  test("comes back with dates and roles as they were, whole or into tables that are there", async () => {
+    const { database } = connectionFor(inject("stack").outputs, "app_user", "direct");
+    await asSuperuser(async (superuser) => {
+      await superuser.query(`insert into audit.security_metrics (metric_name, metric_type, metric_value, recorded_at, recorded_by)
+        values ('dump', 'counter', 1, '2021-03-04 05:06:07Z', 'app_user')`);
+      await superuser.query(`insert into audit.audit_log (table_name, operation, transaction_id, security_context, created_at)
+        values ('users', 'UPDATE', 4711, '{"db_role": "app_user", "origin": "trigger"}', '2021-03-04 05:06:07Z')`);
+    });
+    const before = await contents();
+    try {
+      await asSuperuser((superuser) => superuser.query(`create database ${COPY} template template0`));
+      await inContainer(`pg_dump ${ON} -Fc -d ${database} > ${FILE} && pg_restore ${ON} -d ${COPY} ${FILE}`);
+      expect(await contents(COPY)).toEqual(before);
+
+      await asSuperuser((superuser) => superuser.query(`truncate ${LOGS.join(", ")}`), COPY);
+      const tables = LOGS.map((log) => `-t '${log}' -t '${log.replace("audit.", "partitions.")}_*'`).join(" ");
+      await inContainer(
+        `pg_dump ${ON} -Fc -a ${tables} -d ${database} > ${FILE} && pg_restore ${ON} --role=ai_workflow_owner -d ${COPY} ${FILE}`,
+      );
+      // The truncation of the violations is itself in the trail of the copy.
+      await asSuperuser(
+        (superuser) =>
+          superuser.query(
+            "delete from audit.audit_log where operation = 'TRUNCATE' and created_at > now() - interval '1 hour'",
+          ),
+        COPY,
+      );
+      expect(await contents(COPY)).toEqual(before);
+    } finally {
+      await inContainer(`rm -f ${FILE}`);
+      await asSuperuser((superuser) => superuser.query(`drop database if exists ${COPY} with (force)`));
+      await asSuperuser(async (superuser) => {
+        await superuser.query("delete from audit.security_metrics where metric_name = 'dump'");
+        await superuser.query("delete from audit.audit_log where transaction_id = 4711");
+      });
+    }
   });
 });
