@@ -1,7 +1,8 @@
 -- Phase: 4
 -- Why: what app_user adds to a log by itself could bear any date, role and transaction and looked like the server's own
 --   entry. Role, origin and transaction are set by the server now; a date that is not now is refused, as a trigger can't
---   move a row into another partition. The owner is believed, or nothing could be restored.
+--   move a row into another partition. Now is the clock, as a transaction can be kept open for days to date its entries back.
+--   The owner is believed, or nothing could be restored.
 -- Lock: ACCESS EXCLUSIVE on each log, to the end of the run: reads and writes wait. No table is rewritten or scanned.
 
 create function audit.refuse_date() returns trigger
@@ -91,45 +92,49 @@ comment on function audit.stamp_trail() is
   'Trigger: writes into an entry of the audit trail which role adds it, in which transaction, and that it is the application''s and not the trigger''s, whatever it says itself; only the owner''s word is taken, for a restore.';
 revoke execute on function audit.stamp_trail() from public;
 
+alter table audit.audit_log alter column created_at set default clock_timestamp();
 create trigger audit_log_refuse_date
   before insert on audit.audit_log
   for each row
-  when ((new.created_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.created_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('created_at');
 create trigger audit_log_stamp
   before insert on audit.audit_log
   for each row execute function audit.stamp_trail();
 
+alter table audit.data_access_log alter column created_at set default clock_timestamp();
 alter table audit.data_access_log add column recorded_by name;
 comment on column audit.data_access_log.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 grant select (recorded_by) on audit.data_access_log to app_readonly;
 create trigger data_access_log_refuse_date
   before insert on audit.data_access_log
   for each row
-  when ((new.created_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.created_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('created_at');
 create trigger data_access_log_stamp
   before insert on audit.data_access_log
   for each row execute function audit.stamp_entry();
 
+alter table audit.data_retention_logs alter column executed_at set default clock_timestamp();
 alter table audit.data_retention_logs add column recorded_by name;
 comment on column audit.data_retention_logs.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 create trigger data_retention_logs_refuse_date
   before insert on audit.data_retention_logs
   for each row
-  when ((new.executed_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.executed_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('executed_at');
 create trigger data_retention_logs_stamp
   before insert on audit.data_retention_logs
   for each row execute function audit.stamp_entry();
 
+alter table audit.enterprise_audit_events alter column processing_timestamp set default clock_timestamp();
 alter table audit.enterprise_audit_events add column recorded_by name;
 comment on column audit.enterprise_audit_events.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 grant select (recorded_by) on audit.enterprise_audit_events to app_readonly;
 create trigger enterprise_audit_events_refuse_date
   before insert on audit.enterprise_audit_events
   for each row
-  when ((new.processing_timestamp between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.processing_timestamp between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('processing_timestamp');
 create trigger enterprise_audit_events_stamp
   before insert on audit.enterprise_audit_events
@@ -140,24 +145,26 @@ create trigger enterprise_audit_events_keep_stamp
   when (new.recorded_by is distinct from old.recorded_by or new.processing_timestamp is distinct from old.processing_timestamp)
   execute function audit.keep_stamp('processing_timestamp');
 
+alter table audit.security_metrics alter column recorded_at set default clock_timestamp();
 alter table audit.security_metrics add column recorded_by name;
 comment on column audit.security_metrics.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 create trigger security_metrics_refuse_date
   before insert on audit.security_metrics
   for each row
-  when ((new.recorded_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.recorded_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('recorded_at');
 create trigger security_metrics_stamp
   before insert on audit.security_metrics
   for each row execute function audit.stamp_entry();
 
+alter table audit.security_violations alter column created_at set default clock_timestamp();
 alter table audit.security_violations add column recorded_by name;
 comment on column audit.security_violations.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 grant select (recorded_by) on audit.security_violations to app_readonly;
 create trigger security_violations_refuse_date
   before insert on audit.security_violations
   for each row
-  when ((new.created_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.created_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('created_at');
 create trigger security_violations_stamp
   before insert on audit.security_violations
@@ -170,14 +177,14 @@ create trigger security_violations_keep_stamp
 
 -- Without a value for the rows there are: nobody knows when they were added.
 alter table audit.threat_intelligence_events add column recorded_at timestamptz;
-alter table audit.threat_intelligence_events alter column recorded_at set default now();
+alter table audit.threat_intelligence_events alter column recorded_at set default clock_timestamp();
 comment on column audit.threat_intelligence_events.recorded_at is 'When the entry was added, set by the server; null in entries from before it did so.';
 alter table audit.threat_intelligence_events add column recorded_by name;
 comment on column audit.threat_intelligence_events.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 create trigger threat_intelligence_events_refuse_date
   before insert on audit.threat_intelligence_events
   for each row
-  when ((new.recorded_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.recorded_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('recorded_at');
 create trigger threat_intelligence_events_stamp
   before insert on audit.threat_intelligence_events
@@ -188,35 +195,38 @@ create trigger threat_intelligence_events_keep_stamp
   when (new.recorded_by is distinct from old.recorded_by or new.recorded_at is distinct from old.recorded_at)
   execute function audit.keep_stamp('recorded_at');
 
+alter table public.device_login_attempts alter column attempted_at set default clock_timestamp();
 alter table public.device_login_attempts add column recorded_by name;
 comment on column public.device_login_attempts.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 create trigger device_login_attempts_refuse_date
   before insert on public.device_login_attempts
   for each row
-  when ((new.attempted_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.attempted_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('attempted_at');
 create trigger device_login_attempts_stamp
   before insert on public.device_login_attempts
   for each row execute function audit.stamp_entry();
 
+alter table public.router_decision_log alter column created_at set default clock_timestamp();
 alter table public.router_decision_log add column recorded_by name;
 comment on column public.router_decision_log.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 create trigger router_decision_log_refuse_date
   before insert on public.router_decision_log
   for each row
-  when ((new.created_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.created_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('created_at');
 create trigger router_decision_log_stamp
   before insert on public.router_decision_log
   for each row execute function audit.stamp_entry();
 
+alter table public.two_factor_audit_log alter column created_at set default clock_timestamp();
 alter table public.two_factor_audit_log add column recorded_by name;
 comment on column public.two_factor_audit_log.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 grant select (recorded_by) on public.two_factor_audit_log to app_readonly;
 create trigger two_factor_audit_log_refuse_date
   before insert on public.two_factor_audit_log
   for each row
-  when ((new.created_at between now() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
+  when ((new.created_at between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes') is not true)
   execute function audit.refuse_date('created_at');
 create trigger two_factor_audit_log_stamp
   before insert on public.two_factor_audit_log

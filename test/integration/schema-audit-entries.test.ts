@@ -188,6 +188,18 @@ describe.each(LOGS)("an entry that the application adds to $table", (log) => {
     ).toEqual([{ now: true }]);
   });
 
+  it("is dated by the clock, so that a transaction that is kept open dates nothing back", async () => {
+    await app.query("begin");
+    const { rows } = await app.query(`${insertInto(log.table, log)} returning ${log.date} > now() as later`);
+    await app.query("rollback");
+    expect(rows).toEqual([{ later: true }]);
+    const [trigger] = await rowsOf(
+      `select pg_get_triggerdef(oid) as definition from pg_trigger
+       where tgrelid = '${log.table}'::regclass and tgname ~ '_refuse_date$'`,
+    );
+    expect(trigger?.["definition"]).not.toContain("now()");
+  });
+
   it("bears the role that added it, whatever it says", async () => {
     const forged: Record<string, string> =
       log.table === "audit.audit_log"
