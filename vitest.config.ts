@@ -5,7 +5,7 @@ const MINUTE = 60_000;
 /** Tests of migrations and schema need a server and databases, but no stack. */
 const ON_TEST_DATABASES = [
   "test/integration/migration-*.test.ts",
-  "test/integration/schema-{attacks,audit,commands,dictionary,erasure,functions,maintenance,privacy,retention,rights,roundtrip,upgrade}.test.ts",
+  "test/integration/schema-{attacks,audit*,commands,dictionary,erasure,functions,maintenance,privacy,retention,rights,roundtrip,upgrade}.test.ts",
 ];
 
 // One group after the other: what the quick tests find need not wait for a stack, and a stack under test has the

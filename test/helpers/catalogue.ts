@@ -17,7 +17,9 @@ const QUERIES = [
    from pg_class as class join pg_namespace as namespace on namespace.oid = relnamespace
    where relkind in ('r', 'p', 'v', 'm', 'S') and ${RELATION}`,
 
-  `select format('column %s.%s.%s %s %s notnull %s default %s identity %s acl %s comment %s', nspname, relname, attnum, attname,
+  // Its place among the columns there are: a column that was dropped leaves its number taken for ever, and no dump shows that.
+  `select format('column %s.%s.%s %s %s notnull %s default %s identity %s acl %s comment %s', nspname, relname,
+     row_number() over (partition by attrelid order by attnum), attname,
      format_type(atttypid, atttypmod), attnotnull, coalesce(pg_get_expr(adbin, adrelid), '-'), attidentity,
      coalesce(attacl::text, '-'), coalesce(col_description(class.oid, attnum), '-'))
    from pg_attribute join pg_class as class on class.oid = attrelid join pg_namespace as namespace on namespace.oid = relnamespace

@@ -48,6 +48,7 @@ export interface SqlalchemySummary {
   readonly reflected_tables: number;
   readonly declared_models: number;
   readonly report_names: number;
+  readonly named_changes: number;
 }
 
 /** Runs the application's way of using the database, by SQLAlchemy, against a URL that logs in as app_user. */

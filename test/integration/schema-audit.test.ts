@@ -32,10 +32,9 @@ async function trail(): Promise<Record<string, unknown>[]> {
 }
 
 describe("the audit trail", () => {
-  it("says who, from the settings of the transaction, and not beyond it", async () => {
+  it("says who, as audit.act_as was told in the transaction, and not beyond it", async () => {
     await app.query("begin");
-    await app.query(`select set_config('app.user_id', '42', true), set_config('app.session_id', 's-1', true),
-      set_config('app.ip_address', '192.0.2.7', true), set_config('app.user_agent', 'browser', true)`);
+    await app.query("select audit.act_as(42, 's-1', '192.0.2.7', 'browser')");
     await app.query(ADA);
     await app.query("commit");
     await app.query("update public.users set theme = 'light'");

@@ -13,6 +13,7 @@ it(
       reflected_tables: 78,
       declared_models: 9,
       report_names: 14,
+      named_changes: 6,
     });
   },
 );

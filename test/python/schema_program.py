@@ -12,7 +12,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 
-from sqlalchemy import Enum, MetaData, create_engine, delete, func, inspect, insert, select, text, update
+from sqlalchemy import Enum, MetaData, create_engine, delete, event, func, inspect, insert, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session, registry
@@ -293,6 +293,50 @@ def report_names(engine):
     return len(names)
 
 
+@event.listens_for(Session, "after_begin")
+def say_who_acts(session, transaction, connection):
+    """As docs/audit-trail.md shows it."""
+    identity = session.info.get("identity")
+    if identity is not None:
+        connection.execute(
+            text("select audit.act_as(:user_id, :session_id, :ip_address, :user_agent)"),
+            identity,
+        )
+
+
+def acting(engine):
+    """The audit trail names the user for whom a session acts, in each of its transactions, and nobody in the next session."""
+    with Session(engine, expire_on_commit=False) as session:
+        user = models.User(username=f"acting-{RUN}", email=f"acting-{RUN}@example.org", hashed_password="x")
+        session.add(user)
+        session.commit()
+    identity = dict(user_id=user.id, session_id=None, ip_address="192.0.2.7", user_agent="browser")
+
+    def change(info, themes):
+        with Session(engine, info=info) as session:
+            for theme in themes:
+                session.execute(update(models.User).where(models.User.id == user.id).values(hashed_password=theme))
+                with session.begin_nested():
+                    session.execute(update(models.User).where(models.User.id == user.id).values(username=f"{theme}-{RUN}"))
+                session.commit()
+
+    change({"identity": identity}, ["one", "two"])
+    change({}, ["three"])
+    with Session(engine) as session:
+        entries = session.execute(
+            text(
+                "select user_id, ip_address, security_context ->> 'origin' from audit.audit_log "
+                "where table_name = 'users' and operation = 'UPDATE' and row_id = :id order by transaction_id"
+            ),
+            {"id": str(user.id)},
+        ).all()
+        session.execute(delete(models.User).where(models.User.id == user.id))
+        session.commit()
+    proven, nobody = (user.id, "192.0.2.7", "trigger"), (None, None, "trigger")
+    assert entries == [proven] * 4 + [nobody] * 2, entries
+    return len(entries)
+
+
 def main():
     engine = engine_from_environment()
     with engine.connect() as connection:
@@ -302,6 +346,7 @@ def main():
         "reflected_tables": Reflected(engine).run(),
         "declared_models": declared(engine),
         "report_names": report_names(engine),
+        "named_changes": acting(engine),
     }
     print(json.dumps(summary))
 
