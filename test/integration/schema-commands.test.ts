@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import maintain from "../../cli/commands/maintain.ts";
 import privacy from "../../cli/commands/privacy.ts";
 import { StateError, UsageError } from "../../toolchain/errors.ts";
+import { approveAll } from "../helpers/approve.ts";
 import { fillTables } from "../helpers/fill-tables.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
@@ -110,6 +111,7 @@ describe("aiwdb maintain", () => {
     await owner.query(`
       insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
       values ('tasks', 1, 'DELETE', '{"column": "no_such_column"}')`);
+    await approveAll(owner);
     const error = await failureOf(run(maintain));
     expect(error.message).toContain('tasks: retention: FAILURE: column "no_such_column" does not exist');
     await owner.query("delete from audit.data_retention_logs");
