@@ -90,6 +90,8 @@ select
     'varchar[]'::regtype
   )
   and not audit.is_secret(attribute.attname::text)
+  -- What refers or decides, where no constraint says so.
+  and attribute.attname !~ '(^|_)(id|status|state|role|roles|type|tier|level|permissions?|scopes?)$'
   and not exists (
     select
     from pg_catalog.pg_constraint as rule
@@ -132,6 +134,7 @@ declare
   v_field record;
   v_column record;
   v_age text;
+  v_is_valid boolean;
 begin
   -- What can do harm, or can never be carried out, is refused. What is only incomplete may be written down, waits, and can't
   -- be approved.
@@ -152,7 +155,7 @@ begin
     );
     problem := case
       when is_refused then format('table_name: %s is nothing that policies are for.', p_table_name)
-      else format('There is no table %s.', p_table_name)
+      else format('There is no table %s.', to_json(p_table_name))
     end;
     return next;
     is_refused := true;
@@ -244,6 +247,8 @@ begin
       select * into v_column
       from maintenance.retention_columns as entry
       where entry.table_name = p_table_name and entry.column_name = v_field.key;
+      -- Executed, since a planned call keeps the type that it was first given.
+      execute 'select pg_input_is_valid($1, $2)' into v_is_valid using v_field.text_value, v_column.data_type;
       if v_column.column_name is null then
         is_refused := false;
         problem := format('column %s does not exist in %I.%I.', to_json(v_field.key), v_table.table_schema, p_table_name);
@@ -263,7 +268,7 @@ begin
       elsif v_part = 'set' and v_field.text_value is null and not v_column.may_be_null then
         problem := format('conditions.set: %s can''t be null.', v_field.key);
         return next;
-      elsif not pg_input_is_valid(v_field.text_value, v_column.data_type) then
+      elsif not v_is_valid then
         problem := format('conditions.%s: the value of %s is no %s.', v_part, v_field.key, v_column.data_type);
         return next;
       end if;

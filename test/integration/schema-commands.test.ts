@@ -3,6 +3,7 @@ import type { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import maintain from "../../cli/commands/maintain.ts";
 import privacy from "../../cli/commands/privacy.ts";
+import retention from "../../cli/commands/retention.ts";
 import { StateError, UsageError } from "../../toolchain/errors.ts";
 import { approveAll } from "../helpers/approve.ts";
 import { fillTables } from "../helpers/fill-tables.ts";
@@ -116,6 +117,109 @@ describe("aiwdb maintain", () => {
     expect(error.message).toContain('tasks: retention: FAILURE: column "no_such_column" does not exist');
     await owner.query("delete from audit.data_retention_logs");
     await owner.query("delete from public.data_retention_policies where table_name = 'tasks'");
+  });
+});
+
+describe("aiwdb retention", () => {
+  let app: Client;
+  let id: string;
+  beforeAll(async () => {
+    app = await database.connect("app_user");
+  });
+  beforeEach(async () => {
+    await owner.query("delete from audit.data_retention_logs");
+    await owner.query("delete from public.data_retention_policies where conditions -> 'is_default' is null");
+    const { rows } = await app.query<{ id: string }>(`
+      insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
+      values ('projects', 30, 'DELETE', '{"column": "created_at", "match": {"status": "trash"}}') returning id`);
+    id = rows[0]?.id ?? "";
+  });
+
+  async function listed(...args: string[]): Promise<{ policyId: string; state: string; digest: string }[]> {
+    printed = "";
+    await run(retention, "list", "--json", ...args);
+    return (JSON.parse(printed) as { policies: { policyId: string; state: string; digest: string }[] }).policies;
+  }
+
+  it("lists what waits, with what it would do; with --all the others too", async () => {
+    expect(await listed()).toMatchObject([
+      {
+        policyId: id,
+        state: "proposed",
+        action: 'delete rows of "projects" whose "created_at" is more than 30 days ago and "status" = "trash"',
+        problems: [],
+      },
+    ]);
+    expect((await listed("--all")).length).toBeGreaterThan(30);
+    printed = "";
+    await run(retention, "list");
+    expect(printed).toMatch(new RegExp(`^proposed {2}${id} {2}delete rows of "projects"`));
+  });
+
+  it("says what an approval would do before it does, and then wants the digest of what was looked at", async () => {
+    const digest = (await listed())[0]?.digest ?? "";
+    for (const args of [[], ["--digest", digest], ["--yes"]]) {
+      const refusal = run(retention, "approve", "--policy", id, ...args);
+      await expect(refusal).rejects.toThrow(UsageError);
+      await expect(refusal).rejects.toThrow(
+        `This would let maintenance delete rows of "projects" whose "created_at" is more than 30 days ago and "status" = "trash"; nothing has been changed.`,
+      );
+      await expect(refusal).rejects.toThrow(`aiwdb retention approve --policy ${id} --digest ${digest} --yes`);
+    }
+    await app.query("update public.data_retention_policies set conditions = conditions - 'match' where id = $1", [id]);
+    const error = await failureOf(run(retention, "approve", "--policy", id, "--digest", digest, "--yes"));
+    expect(error.message).toContain("is not what was looked at");
+    expect((await listed())[0]?.state).toBe("proposed");
+  });
+
+  it("approves, and withdraws", async () => {
+    const digest = (await listed())[0]?.digest ?? "";
+    await run(retention, "approve", "--policy", id, "--digest", digest, "--yes");
+    expect(await listed()).toEqual([]);
+    await expect(run(retention, "withdraw", "--policy", id)).rejects.toThrow('no longer delete rows of "projects"');
+    await run(retention, "withdraw", "--policy", id, "--yes");
+    expect((await listed())[0]?.state).toBe("proposed");
+    expect((await failureOf(run(retention, "withdraw", "--policy", id, "--yes"))).message).toContain("is not approved");
+  });
+
+  it("says why a policy can't be approved, and that there is none", async () => {
+    await app.query("update public.data_retention_policies set table_name = 'nowhere' where id = $1", [id]);
+    const digest = (await listed())[0]?.digest ?? "";
+    const error = await failureOf(run(retention, "approve", "--policy", id, "--digest", digest, "--yes"));
+    expect(error.message).toContain('There is no table "nowhere".');
+    const other = "00000000-0000-4000-8000-000000000000";
+    expect((await failureOf(run(retention, "approve", "--policy", other))).message).toContain("no such policy");
+    await expect(run(retention, "approve", "--policy", "x")).rejects.toThrow(UsageError);
+  });
+
+  it("lets nothing that the application wrote steer the terminal", async () => {
+    await app.query("update public.data_retention_policies set table_name = $2 where id = $1", [
+      id,
+      "a\u001b[2J\u009b1m\r\nb",
+    ]);
+    await run(retention, "list");
+    expect(printed).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(
+      printed
+        .trim()
+        .split("\n")
+        .filter((line) => /^b/.test(line)),
+    ).toEqual([]);
+  });
+
+  it("leaves word at `aiwdb maintain`, which carries out nothing that waits and believes no entry of the application's", async () => {
+    await app.query(
+      `insert into audit.data_retention_logs (policy_id, table_name, retention_action, criteria_applied, scheduled_at, executed_at, execution_status, error_message, compliance_reason)
+       values ($1, 'projects', 'DELETE', '{}', now(), now() + interval '1 hour', 'FAILURE', 'planted', 'x')`,
+      [id],
+    );
+    printed = "";
+    await run(maintain, "--json");
+    expect(JSON.parse(printed)).toMatchObject({ problems: [], waiting: [{ policyId: id, state: "proposed" }] });
+    expect(printed).not.toContain("planted");
+    printed = "";
+    await run(maintain);
+    expect(printed).toContain("approval    1 policies wait and were not carried out; see `aiwdb retention list`");
   });
 });
 

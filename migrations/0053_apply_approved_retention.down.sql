@@ -1,7 +1,7 @@
 -- Phase: 4
--- Why: takes back the approvals; every active policy is carried out again.
--- Lock: ACCESS EXCLUSIVE on public.data_retention_policies to the end of the run.
--- Data loss: what was approved, by whom and when.
+-- Why: takes back the rule; every active policy is carried out again, approved or not.
+-- Lock: none that anyone waits for.
+-- Data loss: which of the defaults were approved.
 
 create or replace function maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamptz, p_batch_size integer)
 returns table (affected integer, problem text)
@@ -236,12 +236,22 @@ $$;
 comment on procedure maintenance.apply_retention(integer) is
   'Carries out every active row of public.data_retention_policies: drops partitions past their time, deletes or anonymizes other rows p_batch_size at a time with a commit after each, and writes audit.data_retention_logs.';
 
-drop trigger data_retention_policies_forget_off on public.data_retention_policies;
-drop trigger data_retention_policies_forget_deleted on public.data_retention_policies;
-drop function maintenance.forget_approval();
 drop function maintenance.plan_retention(uuid, timestamptz);
-drop function maintenance.withdraw_retention(uuid);
-drop function maintenance.approve_retention(uuid, text);
-drop view maintenance.retention_status;
-drop function maintenance.retention_digest(text, integer, public.retentionpolicytype, jsonb);
-drop table maintenance.retention_approvals;
+delete from maintenance.retention_approvals;
+
+-- A migration between may have given every function a path; these had it too.
+do $$
+declare
+  v_path text := (
+    select substring(setting from '^search_path=(.*)')
+    from pg_proc, unnest(proconfig) as setting
+    where oid = 'maintenance.drop_partitions(regclass, timestamptz, integer)'::regprocedure and setting ~ '^search_path='
+  );
+begin
+  if v_path = 'pg_catalog, pg_temp' then
+    alter function maintenance.retention_batch(uuid, timestamptz, integer) set search_path = pg_catalog, pg_temp;
+    alter function maintenance.log_retention(uuid, text, bigint, jsonb, timestamptz, text, text)
+      set search_path = pg_catalog, pg_temp;
+  end if;
+end
+$$;
