@@ -241,6 +241,31 @@ describe("aiwdb privacy", () => {
     expect(printed).toContain("user_id");
   });
 
+  it("carries out no request that the application planted for somebody else, or changed after the look", async () => {
+    const app = await database.connect("app_user");
+    const { rows } = await owner.query<{ id: number }>("select max(id) as id from public.users");
+    const victim = rows[0]?.id ?? 0;
+    const planted = await app.query<{ id: string }>(
+      `insert into public.privacy_requests (user_id, request_type, request_details, requested_scope, due_date)
+       values ($1, 'DATA_EXPORT', '{}', '{}', now()) returning id`,
+      [victim],
+    );
+    const request = planted.rows[0]?.id ?? "";
+    const fulfil = (...args: string[]) => run(privacy, "fulfil", "--request", request, ...args);
+    await expect(fulfil()).rejects.toThrow(`carry out request ${request}: DATA_EXPORT of user ${victim}, PENDING`);
+    await app.query("update public.privacy_requests set request_type = 'DATA_DELETION' where id = $1", [request]);
+    await expect(fulfil("--yes")).rejects.toThrow("--user: is missing, and this would erase that user's data");
+    await expect(fulfil("--yes", "--user", String(victim + 1))).rejects.toThrow(`is about user ${victim}; nothing`);
+    expect(
+      (await owner.query("select from public.users where id = $1 and username ~ '^erased'", [victim])).rowCount,
+    ).toBe(0);
+    await fulfil("--yes", "--user", String(victim));
+    expect(
+      (await owner.query("select from public.users where id = $1 and username ~ '^erased'", [victim])).rowCount,
+    ).toBe(1);
+    expect((await failureOf(fulfil("--yes", "--user", String(victim)))).message).toContain("COMPLETED already");
+  });
+
   it("says that there is no such user", async () => {
     expect((await failureOf(run(privacy, "export", "--user", "999999"))).message).toContain("There is no user 999999");
   });
