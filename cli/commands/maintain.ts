@@ -141,10 +141,7 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
   };
   const problems: Problem[] = [];
   const [partitions, partitionsMs] = await timed("partitions", () => makePartitions(client, monthsAhead, problems));
-  // A procedure that commits per batch, so it cannot stand in a query with parameters of its own transaction.
-  const [, retentionMs] = await timed("retention", () =>
-    client.query(`call maintenance.apply_retention(${batchSize})`),
-  );
+  const [, retentionMs] = await timed("retention", () => applyRetention(client, batchSize, problems));
   // By their keys: the application may add rows to this log as well.
   const retention = await client.query<Report["retention"][number]>(
     `select table_name, retention_action, records_affected, execution_status, error_message
@@ -170,6 +167,20 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
     durationMs: { partitions: partitionsMs, retention: retentionMs, views: viewsMs },
     problems,
   };
+}
+
+/** What can't even be written into the log comes as a warning; what is in the log is read there. */
+async function applyRetention(client: Client, batchSize: number, problems: Problem[]): Promise<void> {
+  const listen = ({ message = "" }: { message?: string | undefined }): void => {
+    if (/^Retention: .*could not be/s.test(message)) problems.push({ subject: "retention", problem: message });
+  };
+  client.on("notice", listen);
+  try {
+    // A procedure that commits per batch, so it cannot stand in a query with parameters of its own transaction.
+    await client.query(`call maintenance.apply_retention(${batchSize})`);
+  } finally {
+    client.off("notice", listen);
+  }
 }
 
 /** Log by log, a transaction each, so that none is locked while another is worked on, nor undone with it. */

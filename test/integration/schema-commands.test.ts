@@ -207,6 +207,19 @@ describe("aiwdb retention", () => {
     ).toEqual([]);
   });
 
+  it("says so at `aiwdb maintain` when the application keeps what was done out of the log", async () => {
+    await owner.query(
+      "insert into public.projects (user_id, name, status, created_at) select min(id), 'x', 'trash', now() - interval '60 days' from public.users",
+    );
+    const digest = (await listed())[0]?.digest ?? "";
+    await run(retention, "approve", "--policy", id, "--digest", digest, "--yes");
+    await app.query("begin");
+    await app.query("select from public.data_retention_policies where id = $1 for update", [id]);
+    const error = await failureOf(run(maintain));
+    await app.query("rollback");
+    expect(error.message).toMatch(new RegExp(`DELETE by policy ${id} of 1 rows could not be logged`));
+  });
+
   it("leaves word at `aiwdb maintain`, which carries out nothing that waits and believes no entry of the application's", async () => {
     await app.query(
       `insert into audit.data_retention_logs (policy_id, table_name, retention_action, criteria_applied, scheduled_at, executed_at, execution_status, error_message, compliance_reason)

@@ -1,5 +1,6 @@
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { PROTECT_TABLE_SQL } from "../../infra/migrations/applied.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
 let database: SchemaDatabase;
@@ -564,6 +565,14 @@ describe("what is applied", () => {
     await owner.query("grant all on public.pgmigrations to app_user, public");
     await owner.query("grant all on sequence public.pgmigrations_id_seq to app_user");
     await database.up();
+    for (const sql of WRITES) await expect(app.query(sql)).rejects.toThrow("permission denied");
+  });
+
+  it("is taken from everybody by the superuser too, as the baseline of a stack does", async () => {
+    await owner.query("grant all on public.pgmigrations to app_user");
+    await owner.query("grant all on sequence public.pgmigrations_id_seq to app_user");
+    const superuser = await database.connect("postgres");
+    await superuser.query(PROTECT_TABLE_SQL);
     for (const sql of WRITES) await expect(app.query(sql)).rejects.toThrow("permission denied");
   });
 });
