@@ -203,7 +203,7 @@ describe("aiwdb retention", () => {
       printed
         .trim()
         .split("\n")
-        .filter((line) => /^b/.test(line)),
+        .filter((line) => line.startsWith("b")),
     ).toEqual([]);
   });
 

@@ -400,6 +400,7 @@ it("judges each value by its own column's type, whatever came before", async () 
     },
   });
   await approve(id);
+  expect(await stateOf(id)).toBe("approved");
   await dropPolicies();
 });
 
