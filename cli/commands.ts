@@ -19,6 +19,7 @@ export const commands: Readonly<Record<string, () => Promise<CommandModule>>> = 
   migrate: () => import("./commands/migrate.ts"),
   rollback: () => import("./commands/rollback.ts"),
   maintain: () => import("./commands/maintain.ts"),
+  retention: () => import("./commands/retention.ts"),
   privacy: () => import("./commands/privacy.ts"),
   testdb: () => import("./commands/testdb.ts"),
   reap: () => import("./commands/reap.ts"),

@@ -22,22 +22,27 @@ function paint(format: "dim" | "yellow" | "red", text: string): string {
   return styleText(format, text, { stream: process.stderr, validateStream: true });
 }
 
+/** Without what a terminal would obey instead of showing it: lines hold values that the application wrote. */
+function inert(line: string): string {
+  return line.replaceAll(/[^\P{Cc}\n\t]/gu, "\uFFFD");
+}
+
 /** Output to this process' stdout and stderr. */
 export function createOutput(options: { json: boolean }): Output {
   const toStderr = (line: string) => process.stderr.write(`${line}\n`);
   return {
     progress: (line) => toStderr(paint("dim", `· ${line}`)),
     text: (line) => {
-      if (!options.json) process.stdout.write(`${line}\n`);
+      if (!options.json) process.stdout.write(`${inert(line)}\n`);
     },
     json: (value) => {
       if (options.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
     },
-    warn: (line) => toStderr(paint("yellow", `! ${line}`)),
+    warn: (line) => toStderr(paint("yellow", `! ${inert(line)}`)),
     error: (error) => {
       const known = error instanceof UserError;
       const message = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
-      toStderr(paint("red", known ? message : `Unexpected failure (a bug, please report it):\n${message}`));
+      toStderr(paint("red", inert(known ? message : `Unexpected failure (a bug, please report it):\n${message}`)));
       if (options.json) {
         const { problems, result } = known ? error : { problems: [], result: undefined };
         process.stdout.write(`${JSON.stringify({ ...result, error: { message, problems } }, null, 2)}\n`);

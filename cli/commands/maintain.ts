@@ -6,6 +6,7 @@ import { withConnection } from "../../infra/provider/connection.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
 import { requestedConnection } from "../stack/connect.ts";
+import { readPolicies, type RetentionPolicy, WAITING } from "../stack/retention.ts";
 
 export const examples = [
   "aiwdb maintain",
@@ -28,6 +29,8 @@ interface Report {
     execution_status: string;
     error_message: string | null;
   }[];
+  /** Policies that are not carried out until the owner approves them. */
+  readonly waiting: readonly RetentionPolicy[];
   readonly views: readonly { view_name: string; duration_ms: number | null; problem: string | null }[];
   readonly durationMs: { readonly partitions: number; readonly retention: number; readonly views: number };
   /** What was not done, or not wholly. */
@@ -105,16 +108,28 @@ function explainLock(error: unknown): never {
 
 async function refuseEarlierPhase(client: Client, stack: string): Promise<void> {
   const { rows } = await client.query(
-    "select to_regprocedure('maintenance.run(integer, integer)') is not null as present",
+    `select to_regprocedure('maintenance.run(integer, integer)') is not null as "hasRun",
+       to_regclass('maintenance.retention_status') is not null as "hasApprovals"`,
   );
-  if (rows[0].present) return;
-  throw new StateError(`Stack "${stack}" has no maintenance yet.`, [
-    {
-      subject: "rolloutPhase",
-      problem: "its functions come with phase 4",
-      remedy: "Set rolloutPhase to 4 and run `up`.",
-    },
-  ]);
+  if (rows[0].hasRun && rows[0].hasApprovals) return;
+  throw new StateError(
+    rows[0].hasRun
+      ? `The database of stack "${stack}" is older than this program.`
+      : `Stack "${stack}" has no maintenance yet.`,
+    [
+      rows[0].hasRun
+        ? {
+            subject: "migrations",
+            problem: "those that let the owner approve retention policies are not applied",
+            remedy: "Run `aiwdb up`.",
+          }
+        : {
+            subject: "rolloutPhase",
+            problem: "its functions come with phase 4",
+            remedy: "Set rolloutPhase to 4 and run `up`.",
+          },
+    ],
+  );
 }
 
 async function maintain(client: Client, monthsAhead: number, batchSize: number, output: Output): Promise<Report> {
@@ -126,16 +141,14 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
   };
   const problems: Problem[] = [];
   const [partitions, partitionsMs] = await timed("partitions", () => makePartitions(client, monthsAhead, problems));
-  const { rows: clock } = await client.query("select clock_timestamp() as started");
-  // A procedure that commits per batch, so it cannot stand in a query with parameters of its own transaction.
-  const [, retentionMs] = await timed("retention", () =>
-    client.query(`call maintenance.apply_retention(${batchSize})`),
-  );
+  const [, retentionMs] = await timed("retention", () => applyRetention(client, batchSize, problems));
+  // By their keys: the application may add rows to this log as well.
   const retention = await client.query<Report["retention"][number]>(
     `select table_name, retention_action, records_affected, execution_status, error_message
-       from audit.data_retention_logs where executed_at >= $1 order by executed_at`,
-    [clock[0].started],
+       from audit.data_retention_logs
+      where id = any (string_to_array(nullif(current_setting('aiwdb.retention_logged'), ''), ',')::uuid[]) order by executed_at`,
   );
+  const waiting = await readPolicies(client, { states: WAITING });
   const [views, viewsMs] = await timed("materialized views", () =>
     client.query<Report["views"][number]>("select view_name, duration_ms, problem from maintenance.refresh_views()"),
   );
@@ -149,10 +162,25 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
   return {
     partitions,
     retention: retention.rows,
+    waiting,
     views: views.rows,
     durationMs: { partitions: partitionsMs, retention: retentionMs, views: viewsMs },
     problems,
   };
+}
+
+/** What can't even be written into the log comes as a warning; what is in the log is read there. */
+async function applyRetention(client: Client, batchSize: number, problems: Problem[]): Promise<void> {
+  const listen = ({ message = "" }: { message?: string | undefined }): void => {
+    if (/^Retention: .*could not be/s.test(message)) problems.push({ subject: "retention", problem: message });
+  };
+  client.on("notice", listen);
+  try {
+    // A procedure that commits per batch, so it cannot stand in a query with parameters of its own transaction.
+    await client.query(`call maintenance.apply_retention(${batchSize})`);
+  } finally {
+    client.off("notice", listen);
+  }
 }
 
 /** Log by log, a transaction each, so that none is locked while another is worked on, nor undone with it. */
@@ -174,7 +202,7 @@ async function makePartitions(client: Client, monthsAhead: number, problems: Pro
   return made;
 }
 
-function describe({ partitions, retention, views, durationMs }: Report): string {
+function describe({ partitions, retention, waiting, views, durationMs }: Report): string {
   const failed = retention.filter(({ execution_status }) => execution_status !== "SUCCESS");
   return [
     `partitions  ${partitions.length} made (${durationMs.partitions} ms)`,
@@ -184,6 +212,9 @@ function describe({ partitions, retention, views, durationMs }: Report): string 
       ({ table_name, execution_status, error_message }) =>
         `            ${table_name}: ${execution_status} ${error_message ?? ""}`,
     ),
+    ...(waiting.length === 0
+      ? []
+      : [`approval    ${waiting.length} policies wait and were not carried out; see \`aiwdb retention list\``]),
     `views       ${views.filter(({ problem }) => problem === null).length} refreshed (${durationMs.views} ms)`,
   ].join("\n");
 }

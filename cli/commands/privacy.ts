@@ -1,4 +1,5 @@
 import { defineCommand } from "citty";
+import type { Client } from "pg";
 import { ROLES } from "../../infra/names.ts";
 import { withConnection } from "../../infra/provider/connection.ts";
 import { StateError, UsageError } from "../../toolchain/errors.ts";
@@ -10,7 +11,8 @@ export const examples = [
   "aiwdb privacy export --user 42 > user-42.json",
   "aiwdb privacy erase --user 42 --yes",
   "aiwdb privacy pseudonymise --user 42 --yes",
-  "aiwdb privacy fulfil --request 0f8fad5b-d9cb-469f-a165-70867728950e --yes",
+  "aiwdb privacy fulfil --request 0f8fad5b-d9cb-469f-a165-70867728950e               # says what it would do",
+  "aiwdb privacy fulfil --request 0f8fad5b-d9cb-469f-a165-70867728950e --user 42 --yes",
 ];
 
 const user = { type: "string", required: true, description: "Id of the user", valueHint: "ID" } as const;
@@ -19,17 +21,12 @@ const yes = { type: "boolean", default: false, description: "Really do it: it ca
 /** What the functions raise themselves, in words made for people; 55006 is a legal hold. */
 const FOR_PEOPLE = new Set(["P0001", "P0002", "0A000", "55000", "55006"]);
 
-/** Calls one of the functions in schema privacy as the owner. */
-async function call(
-  args: { stack: string; json: boolean },
-  output: Output,
-  sql: string,
-  values: readonly unknown[],
-): Promise<unknown> {
+/** Does something as the owner; what the functions refuse becomes an error for people. */
+async function asOwner<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
   const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
   return withConnection(connection, async (client) => {
     try {
-      return (await client.query(sql, [...values])).rows[0]?.result;
+      return await use(client);
     } catch (error) {
       const { code, message, detail, hint } = error as {
         code?: string;
@@ -44,6 +41,11 @@ async function call(
       ]);
     }
   });
+}
+
+/** Calls one of the functions in schema privacy. */
+function call(args: { stack: string }, output: Output, sql: string, values: readonly unknown[]): Promise<unknown> {
+  return asOwner(args, output, async (client) => (await client.query(sql, [...values])).rows[0]?.result);
 }
 
 function userId(text: string): number {
@@ -88,11 +90,53 @@ function removal(name: string, description: string, sql: string, what: string) {
   });
 }
 
+interface PrivacyRequest {
+  readonly user_id: number;
+  readonly request_type: string;
+  readonly status: string;
+  readonly verification_method: string | null;
+}
+
+/**
+ * Carries a request out if it is what the caller says it is: its row is the application's, which may name any user in it, and
+ * may change it until the last moment.
+ */
+async function fulfilRequest(
+  client: Client,
+  { request, user: named, yes: confirmed }: { request: string; user: string | undefined; yes: boolean },
+): Promise<unknown> {
+  const { rows } = await client.query<PrivacyRequest>(
+    `select user_id, request_type, status, verification_method from public.privacy_requests where id = $1 for update`,
+    [request],
+  );
+  const found = rows[0];
+  if (found) {
+    const erases = found.request_type === "DATA_DELETION";
+    const identity = found.verification_method === null ? "nobody noted" : JSON.stringify(found.verification_method);
+    refuseUnless(
+      confirmed,
+      `carry out request ${request}: ${found.request_type} of user ${found.user_id}, ${found.status}, identity checked by ${identity}`,
+    );
+    if ((erases || named !== undefined) && named !== String(found.user_id)) {
+      throw new UsageError(`Request ${request} is about user ${found.user_id}; nothing has been changed.`, [
+        {
+          subject: "--user",
+          problem: named === undefined ? "is missing, and this would erase that user's data" : `names user ${named}`,
+          remedy:
+            "Name the user whom the person is that asked, as you know them; the request was written by the application.",
+        },
+      ]);
+    }
+  }
+  return (await client.query("select privacy.fulfil_request($1) as result", [request])).rows[0]?.result;
+}
+
 const fulfil = defineCommand({
   meta: { name: "fulfil", description: "Carry out a row of privacy_requests: export or deletion" },
   args: {
     ...stackArguments,
     request: { type: "string", required: true, description: "Id of the request", valueHint: "UUID" },
+    user: { ...user, required: false, description: "Whom it has to be about; a deletion needs it" },
     yes,
   },
   async run({ args }) {
@@ -102,8 +146,20 @@ const fulfil = defineCommand({
         { subject: "--request", problem: `${JSON.stringify(args.request)} is no UUID` },
       ]);
     }
-    refuseUnless(args.yes, `carry out request ${args.request}, which may erase a user`);
-    output.json(await call(args, output, "select privacy.fulfil_request($1) as result", [args.request]));
+    if (args.user !== undefined) userId(args.user);
+    output.json(
+      await asOwner(args, output, async (client) => {
+        await client.query("begin");
+        try {
+          const result = await fulfilRequest(client, args);
+          await client.query("commit");
+          return result;
+        } catch (error) {
+          await client.query("rollback");
+          throw error;
+        }
+      }),
+    );
   },
 });
 

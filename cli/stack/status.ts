@@ -16,6 +16,7 @@ import { engineClient } from "../../toolchain/engine-client.ts";
 import { messageOf } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
+import { countWaiting } from "./retention.ts";
 import { readOutputs, type Session, type StackOutputs } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
@@ -85,6 +86,8 @@ export interface StackStatus {
       readonly total: number;
     }[];
   };
+  /** Retention policies that wait for the owner's approval; null where there is no such thing yet, or no answer. */
+  readonly policiesWaiting: number | null;
   readonly certificates: readonly CertificateStatus[];
 }
 
@@ -102,15 +105,17 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
   const outputs = await readOutputs(session);
   const docker = engineClient(toolchain.engine);
   const { connections } = outputs;
-  const [containers, reached, pools, serverDrift, poolerDrift, migrations, servers] = await Promise.all([
-    Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name))),
-    Promise.all(MODES.map((mode) => tryConnection(outputs, mode))),
-    poolStatus(outputs),
-    postgresDrift(outputs),
-    pgbouncerDrift(outputs),
-    migrationStatus(session.stack, outputs),
-    serverCertificates(connections),
-  ]);
+  const [containers, reached, pools, serverDrift, poolerDrift, migrations, policiesWaiting, servers] =
+    await Promise.all([
+      Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name))),
+      Promise.all(MODES.map((mode) => tryConnection(outputs, mode))),
+      poolStatus(outputs),
+      postgresDrift(outputs),
+      pgbouncerDrift(outputs),
+      migrationStatus(session.stack, outputs),
+      withConnection(connectionFor(outputs, ROLES.owner, "direct"), countWaiting).catch(() => null),
+      serverCertificates(connections),
+    ]);
   const tls = reached.every((connection) => connection.tls?.startsWith("TLSv1.") ?? false);
   const drift = [...serverDrift, ...poolerDrift];
   return {
@@ -123,6 +128,7 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
     pools,
     drift,
     migrations,
+    policiesWaiting,
     certificates: [...servers, ...clientCertificates(connections)],
   };
 }
@@ -321,6 +327,14 @@ export function statusText(status: StackStatus): string {
       `${name}: ${applied} of ${total} migrations${applied === total ? "" : " applied"}`,
     ]),
     ["pending", status.migrations.pending.length === 0 ? "none" : status.migrations.pending.join(", ")],
+    ...(status.policiesWaiting
+      ? [
+          ["retention", `${status.policiesWaiting} policies wait for approval; see \`aiwdb retention list\``] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
     ...status.certificates.map(({ name, daysLeft }): [string, string] => [
       "certificate",
       `${name}: ${daysLeft} days left`,

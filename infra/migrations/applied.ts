@@ -16,16 +16,51 @@ export interface AppliedMigration {
   readonly checksum: string | null;
 }
 
-/** Whether the table is there, and whether it has our column besides node-pg-migrate's; for use in a larger query. */
+/** The table and its sequence, as far as others than the owner may do more than read the table. */
+const RIGHTS_OF_OTHERS = `
+  select class.oid, class.relkind, grantee
+  from pg_catalog.pg_class as class
+  cross join pg_catalog.aclexplode(class.relacl)
+  where class.oid in (
+      pg_catalog.to_regclass('${QUALIFIED_TABLE}'), pg_catalog.to_regclass('${QUALIFIED_TABLE}_id_seq')
+    )
+    and grantee <> class.relowner and (class.relkind = 'S' or privilege_type <> 'SELECT')`;
+
+/**
+ * Leaves everybody but the owner at most reading: what is applied is the owner's to say. The default privileges of schema public,
+ * which are for the application's tables, give the application more: rows to write, and numbers to use up.
+ */
+export const PROTECT_TABLE_SQL = `do $$
+declare
+  entry record;
+begin
+  for entry in select distinct * from (${RIGHTS_OF_OTHERS}) as rights loop
+    execute pg_catalog.format(
+      case entry.relkind
+        when 'S' then 'revoke all on sequence %s from %s'
+        else 'revoke insert, update, delete, truncate, references, trigger on %s from %s'
+      end,
+      entry.oid::pg_catalog.regclass,
+      case entry.grantee when 0 then 'public' else entry.grantee::pg_catalog.regrole::text end
+    );
+  end loop;
+end
+$$`;
+
+/**
+ * Whether the table is there, whether it has our column besides node-pg-migrate's, and whether others may write it; for use in
+ * a larger query.
+ */
 export const TABLE_STATE_SQL = `select to_regclass('${QUALIFIED_TABLE}') is not null as "hasTable", exists (
   select from pg_catalog.pg_attribute
   where attrelid = to_regclass('${QUALIFIED_TABLE}') and attname = 'checksum' and not attisdropped
-) as "hasChecksum"`;
+) as "hasChecksum", exists (${RIGHTS_OF_OTHERS}) as "othersMayWrite"`;
 
 /** Answer to {@link TABLE_STATE_SQL}. */
 export interface TableState {
   readonly hasTable: boolean;
   readonly hasChecksum: boolean;
+  readonly othersMayWrite: boolean;
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   MIGRATIONS_SCHEMA,
   MIGRATIONS_TABLE,
   pendingMigrations,
+  PROTECT_TABLE_SQL,
   QUALIFIED_TABLE,
   readApplied,
   TABLE_STATE_SQL,
@@ -106,7 +107,7 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
   const pending = pendingMigrations(migrations, applied);
   const toRun = direction === "up" ? pending : lastApplied(migrations.slice(0, applied.length), options.undo ?? []);
   const unrecorded = applied.some(({ checksum }) => checksum === null);
-  if (toRun.length > 0 || unrecorded) {
+  if (toRun.length > 0 || unrecorded || state.othersMayWrite) {
     refuseTransactionControl(toRun, direction);
     await prepareTable(client, state);
     if (toRun.length > 0) await runWithNodePgMigrate(options, toRun, progress);
@@ -228,6 +229,7 @@ async function prepareTable(client: Client, { hasTable, hasChecksum }: TableStat
   } else if (!hasChecksum) {
     await client.query(`alter table ${QUALIFIED_TABLE} add column checksum text`);
   }
+  await client.query(PROTECT_TABLE_SQL);
   if (hasTable) {
     // node-pg-migrate orders by run_on; after a clock that went back it would refuse for ever, or take back the wrong ones.
     await client.query(

@@ -3,7 +3,9 @@ import type { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import maintain from "../../cli/commands/maintain.ts";
 import privacy from "../../cli/commands/privacy.ts";
+import retention from "../../cli/commands/retention.ts";
 import { StateError, UsageError } from "../../toolchain/errors.ts";
+import { approveAll } from "../helpers/approve.ts";
 import { fillTables } from "../helpers/fill-tables.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
@@ -110,10 +112,127 @@ describe("aiwdb maintain", () => {
     await owner.query(`
       insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
       values ('tasks', 1, 'DELETE', '{"column": "no_such_column"}')`);
+    await approveAll(owner);
     const error = await failureOf(run(maintain));
     expect(error.message).toContain('tasks: retention: FAILURE: column "no_such_column" does not exist');
     await owner.query("delete from audit.data_retention_logs");
     await owner.query("delete from public.data_retention_policies where table_name = 'tasks'");
+  });
+});
+
+describe("aiwdb retention", () => {
+  let app: Client;
+  let id: string;
+  beforeAll(async () => {
+    app = await database.connect("app_user");
+  });
+  beforeEach(async () => {
+    await owner.query("delete from audit.data_retention_logs");
+    await owner.query("delete from public.data_retention_policies where conditions -> 'is_default' is null");
+    const { rows } = await app.query<{ id: string }>(`
+      insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
+      values ('projects', 30, 'DELETE', '{"column": "created_at", "match": {"status": "trash"}}') returning id`);
+    id = rows[0]?.id ?? "";
+  });
+
+  async function listed(...args: string[]): Promise<{ policyId: string; state: string; digest: string }[]> {
+    printed = "";
+    await run(retention, "list", "--json", ...args);
+    return (JSON.parse(printed) as { policies: { policyId: string; state: string; digest: string }[] }).policies;
+  }
+
+  it("lists what waits, with what it would do; with --all the others too", async () => {
+    expect(await listed()).toMatchObject([
+      {
+        policyId: id,
+        state: "proposed",
+        action: 'delete rows of "projects" whose "created_at" is more than 30 days ago and "status" = "trash"',
+        problems: [],
+      },
+    ]);
+    expect((await listed("--all")).length).toBeGreaterThan(30);
+    printed = "";
+    await run(retention, "list");
+    expect(printed).toMatch(new RegExp(`^proposed {2}${id} {2}delete rows of "projects"`));
+  });
+
+  it("says what an approval would do before it does, and then wants the digest of what was looked at", async () => {
+    const digest = (await listed())[0]?.digest ?? "";
+    for (const args of [[], ["--digest", digest], ["--yes"]]) {
+      const refusal = run(retention, "approve", "--policy", id, ...args);
+      await expect(refusal).rejects.toThrow(UsageError);
+      await expect(refusal).rejects.toThrow(
+        `This would let maintenance delete rows of "projects" whose "created_at" is more than 30 days ago and "status" = "trash"; nothing has been changed.`,
+      );
+      await expect(refusal).rejects.toThrow(`aiwdb retention approve --policy ${id} --digest ${digest} --yes`);
+    }
+    await app.query("update public.data_retention_policies set conditions = conditions - 'match' where id = $1", [id]);
+    const error = await failureOf(run(retention, "approve", "--policy", id, "--digest", digest, "--yes"));
+    expect(error.message).toContain("is not what was looked at");
+    expect((await listed())[0]?.state).toBe("proposed");
+  });
+
+  it("approves, and withdraws", async () => {
+    const digest = (await listed())[0]?.digest ?? "";
+    await run(retention, "approve", "--policy", id, "--digest", digest, "--yes");
+    expect(await listed()).toEqual([]);
+    await expect(run(retention, "withdraw", "--policy", id)).rejects.toThrow('no longer delete rows of "projects"');
+    await run(retention, "withdraw", "--policy", id, "--yes");
+    expect((await listed())[0]?.state).toBe("proposed");
+    expect((await failureOf(run(retention, "withdraw", "--policy", id, "--yes"))).message).toContain("is not approved");
+  });
+
+  it("says why a policy can't be approved, and that there is none", async () => {
+    await app.query("update public.data_retention_policies set table_name = 'nowhere' where id = $1", [id]);
+    const digest = (await listed())[0]?.digest ?? "";
+    const error = await failureOf(run(retention, "approve", "--policy", id, "--digest", digest, "--yes"));
+    expect(error.message).toContain('There is no table "nowhere".');
+    const other = "00000000-0000-4000-8000-000000000000";
+    expect((await failureOf(run(retention, "approve", "--policy", other))).message).toContain("no such policy");
+    await expect(run(retention, "approve", "--policy", "x")).rejects.toThrow(UsageError);
+  });
+
+  it("lets nothing that the application wrote steer the terminal", async () => {
+    await app.query("update public.data_retention_policies set table_name = $2 where id = $1", [
+      id,
+      "a\u001b[2J\u009b1m\r\nb",
+    ]);
+    await run(retention, "list");
+    expect(printed).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(
+      printed
+        .trim()
+        .split("\n")
+        .filter((line) => line.startsWith("b")),
+    ).toEqual([]);
+  });
+
+  it("says so at `aiwdb maintain` when the application keeps what was done out of the log", async () => {
+    await owner.query(
+      "insert into public.projects (user_id, name, status, created_at) select min(id), 'x', 'trash', now() - interval '60 days' from public.users",
+    );
+    const digest = (await listed())[0]?.digest ?? "";
+    await run(retention, "approve", "--policy", id, "--digest", digest, "--yes");
+    await app.query("begin");
+    await app.query("select from public.data_retention_policies where id = $1 for update", [id]);
+    const error = await failureOf(run(maintain));
+    await app.query("rollback");
+    expect(error.message).toMatch(new RegExp(`DELETE by policy ${id} of 1 rows could not be logged`));
+  });
+
+  it("leaves word at `aiwdb maintain`, which carries out nothing that waits and believes no entry of the application's", async () => {
+    await app.query(
+      `insert into audit.data_retention_logs (policy_id, table_name, retention_action, criteria_applied, scheduled_at, executed_at, execution_status, error_message, compliance_reason)
+       values ($1, 'projects', 'DELETE', '{}', now(), now() + interval '1 hour', 'FAILURE', 'planted', 'x')`,
+      [id],
+    );
+    printed = "";
+    await run(maintain, "--json");
+    expect(JSON.parse(printed)).toMatchObject({ problems: [], waiting: [{ policyId: id, state: "proposed" }] });
+    expect(printed).not.toContain("planted");
+    printed = "";
+    await run(maintain);
+    expect(printed).toContain("approval    1 policies wait and were not carried out; see `aiwdb retention list`");
   });
 });
 
@@ -133,6 +252,31 @@ describe("aiwdb privacy", () => {
     await owner.query("update public.forensic_investigations set legal_hold = false");
     await run(privacy, "erase", "--user", String(id), "--yes");
     expect(printed).toContain("user_id");
+  });
+
+  it("carries out no request that the application planted for somebody else, or changed after the look", async () => {
+    const app = await database.connect("app_user");
+    const { rows } = await owner.query<{ id: number }>("select max(id) as id from public.users");
+    const victim = rows[0]?.id ?? 0;
+    const planted = await app.query<{ id: string }>(
+      `insert into public.privacy_requests (user_id, request_type, request_details, requested_scope, due_date)
+       values ($1, 'DATA_EXPORT', '{}', '{}', now()) returning id`,
+      [victim],
+    );
+    const request = planted.rows[0]?.id ?? "";
+    const fulfil = (...args: string[]) => run(privacy, "fulfil", "--request", request, ...args);
+    await expect(fulfil()).rejects.toThrow(`carry out request ${request}: DATA_EXPORT of user ${victim}, PENDING`);
+    await app.query("update public.privacy_requests set request_type = 'DATA_DELETION' where id = $1", [request]);
+    await expect(fulfil("--yes")).rejects.toThrow("--user: is missing, and this would erase that user's data");
+    await expect(fulfil("--yes", "--user", String(victim + 1))).rejects.toThrow(`is about user ${victim}; nothing`);
+    expect(
+      (await owner.query("select from public.users where id = $1 and username ~ '^erased'", [victim])).rowCount,
+    ).toBe(0);
+    await fulfil("--yes", "--user", String(victim));
+    expect(
+      (await owner.query("select from public.users where id = $1 and username ~ '^erased'", [victim])).rowCount,
+    ).toBe(1);
+    expect((await failureOf(fulfil("--yes", "--user", String(victim)))).message).toContain("COMPLETED already");
   });
 
   it("says that there is no such user", async () => {

@@ -1,5 +1,6 @@
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { approveAll } from "../helpers/approve.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
 let database: SchemaDatabase;
@@ -147,6 +148,7 @@ async function insertPolicy(table: string, conditions: Record<string, unknown>):
     "insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions) values ($1, 30, 'DELETE', $2)",
     [table, conditions],
   );
+  await approveAll(owner);
 }
 
 /** Takes policies back that are not the default ones. */
@@ -225,6 +227,7 @@ describe("apply_retention", () => {
     await owner.query(`
       insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
       values ('projects', 30, 'DELETE', '{"column": "created_at", "match": {"status": "trash", "framework": null}}')`);
+    await approveAll(owner);
     await owner.query(`
       insert into public.projects (user_id, name, status, framework, created_at)
       select id, name, project.status, framework, now() - interval '31 days' from public.users, (values
@@ -431,6 +434,7 @@ describe("apply_retention", () => {
         ('tasks', 1, 'DELETE', '{"column": "no_such_column"}'),
         ('tasks', 1, 'DELETE', null),
         ('documents', 1, 'ARCHIVE', '{"column": "created_at"}')`);
+    await approveAll(owner);
     await owner.query("call maintenance.apply_retention()");
     const logged = await rowsOf<{ execution_status: string; error_message: string }>(
       "select execution_status, error_message from audit.data_retention_logs order by error_message",
@@ -450,6 +454,7 @@ describe("apply_retention", () => {
       insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions) values
         ('tasks; drop table public.tasks', 1, 'DELETE', '{"column": "created_at"}'),
         ('projects', 1, 'DELETE', '{"column": "created_at\\" < now() or true; --", "match": {"name": "x'' or true --"}}')`);
+    await approveAll(owner);
     const before = await numberOf("public.projects");
     await owner.query("call maintenance.apply_retention()");
     expect(await numberOf("public.projects")).toBe(before);

@@ -1,9 +1,10 @@
+import { PROTECT_TABLE_SQL } from "../../migrations/applied.ts";
 import { ENVIRONMENT_SETTING } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
 
 /** Raise it when the statements below change, so that existing stacks get them. */
-const VERSION = 2;
+const VERSION = 3;
 
 const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
@@ -46,6 +47,8 @@ async function apply({ connection, owner, caller, roles, environment }: Properti
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
     await client.query(baselineStatements(connection.database, owner, caller, roles));
+    // Of a stack from before; a new one has no such table yet, and the runner does the same when it makes it.
+    await client.query(PROTECT_TABLE_SQL);
     await client.query(
       `alter database ${identifier(connection.database)} set ${ENVIRONMENT_SETTING} = ${literal(environment)}`,
     );
@@ -55,7 +58,7 @@ async function apply({ connection, owner, caller, roles, environment }: Properti
 
 /**
  * What a database needs before anybody uses it and no provider offers: PUBLIC loses its rights, and PgBouncer gets its
- * `auth_query` function `pgbouncer.lookup(text)`. Inputs `connection` (superuser),
+ * `auth_query` function `pgbouncer.lookup(text)`. The application may not write what is applied. Inputs `connection` (superuser),
  * `owner` (cannot log in), `caller` (the pooler's login), `roles` (those that may come through the pooler) and
  * `environment` (what the database is for: test tools refuse everything that does not say "test").
  */

@@ -1,0 +1,100 @@
+import type { Client } from "pg";
+import { StateError } from "../../toolchain/errors.ts";
+
+/** Whether maintenance carries a policy out: only `approved` ones. */
+export type RetentionState = "approved" | "proposed" | "changed" | "off" | "gone";
+
+/** States of policies that are not carried out until the owner has looked at them. */
+export const WAITING: readonly RetentionState[] = ["proposed", "changed", "gone"];
+
+/** A row of `data_retention_policies`, or what is left of one, and what the owner said to it. */
+export interface RetentionPolicy {
+  readonly policyId: string;
+  readonly state: RetentionState;
+  /** What it does, in words. */
+  readonly action: string;
+  readonly digest: string;
+  /** Why it can't be approved. */
+  readonly problems: readonly string[];
+  readonly lastRunAt: Date | null;
+  readonly approvedAt: Date | null;
+  readonly approvedBy: string | null;
+}
+
+interface Row extends Omit<RetentionPolicy, "action"> {
+  readonly table: string;
+  readonly days: number;
+  readonly type: "ARCHIVE" | "DELETE" | "ANONYMIZE";
+  readonly conditions: unknown;
+}
+
+/** The application may make as many rows as it likes; nobody reads more than this. */
+const MOST = 1000;
+
+/** Policies that wait first. */
+export async function readPolicies(
+  client: Client,
+  { id, states }: { readonly id?: string; readonly states?: readonly RetentionState[] },
+): Promise<RetentionPolicy[]> {
+  const { rows } = await client.query<Row>(
+    `select
+       policy_id as "policyId", state, table_name as "table", retention_period_days as days, policy_type::text as type,
+       conditions, last_run_at as "lastRunAt", approved_at as "approvedAt", approved_by as "approvedBy",
+       maintenance.retention_digest(table_name, retention_period_days, policy_type, conditions) as digest,
+       case when state in ('proposed', 'changed', 'approved') then array(
+         select problem from maintenance.retention_problems(table_name, retention_period_days, policy_type, conditions, true)
+       ) else '{}' end as problems
+     from maintenance.retention_status
+     where ($1::uuid is null or policy_id = $1) and ($2::text[] is null or state = any ($2))
+     order by state = any ($3) desc, table_name, policy_id limit ${MOST}`,
+    [id ?? null, states ?? null, WAITING],
+  );
+  return rows.map(({ table, days, type, conditions, ...row }) => ({
+    ...row,
+    action: actionOf(table, days, type, conditions),
+  }));
+}
+
+/** How many policies are in each state that waits. */
+export async function countWaiting(client: Client): Promise<number> {
+  const { rows } = await client.query<{ waiting: string }>(
+    "select count(*) as waiting from maintenance.retention_status where state = any ($1)",
+    [WAITING],
+  );
+  return Number(rows[0]?.waiting ?? 0);
+}
+
+/** Names and values come from the application, so that they stand in quotes. */
+function actionOf(table: string, days: number, type: Row["type"], conditions: unknown): string {
+  const { column, match, set } = (conditions ?? {}) as Record<string, unknown>;
+  const list = (part: unknown, link: string) =>
+    Object.entries((part ?? {}) as Record<string, unknown>)
+      .map(([name, value]) => `${JSON.stringify(name)} = ${JSON.stringify(value)}`)
+      .join(link);
+  const restriction = list(match, " and ");
+  return [
+    type === "ANONYMIZE" ? `set ${list(set, ", ") || "nothing"} in` : `${type.toLowerCase()} rows of`,
+    JSON.stringify(table),
+    `whose ${JSON.stringify(column ?? null)} is more than ${days} days ago`,
+    ...(restriction === "" ? [] : [`and ${restriction}`]),
+  ].join(" ");
+}
+
+/** What the functions raise themselves, in words made for people; 55P03 is a lock. */
+const FOR_PEOPLE = new Set(["P0002", "55000", "55P03"]);
+
+/** Turns what the database refused into an error for people. */
+export function explainFailure(error: unknown): never {
+  const { code, message, hint } = error as { code?: string; message: string; hint?: string };
+  if (code === "42P01" || code === "42883") {
+    throw new StateError("The stack has no approval of retention policies yet.", [
+      {
+        subject: "rolloutPhase",
+        problem: "its functions come with the last migrations of phase 4",
+        remedy: "Run `aiwdb up`, with rolloutPhase 4.",
+      },
+    ]);
+  }
+  if (code === undefined || !FOR_PEOPLE.has(code)) throw error;
+  throw new StateError(message, hint ? [{ subject: "what to do", problem: hint }] : []);
+}

@@ -1,0 +1,12 @@
+import type { Client } from "pg";
+
+/**
+ * Approves every retention policy that waits, as it is: also those that `maintenance.approve_retention` would refuse, as if what
+ * is wrong with them had come later.
+ */
+export async function approveAll(owner: Client): Promise<void> {
+  await owner.query(`
+    insert into maintenance.retention_approvals (policy_id, table_name, retention_period_days, policy_type, conditions)
+    select policy_id, table_name, retention_period_days, policy_type, conditions
+    from maintenance.retention_status where state = 'proposed'`);
+}
