@@ -415,7 +415,7 @@ describe("roles", () => {
       "app_monitor database: CONNECT",
       "app_readonly database: CONNECT",
       "app_readonly table: SELECT",
-      "app_user database: CONNECT,TEMPORARY",
+      "app_user database: CONNECT",
       "app_user sequence: USAGE,SELECT",
       "app_user table: SELECT,INSERT,UPDATE,DELETE",
       "pgbouncer database: CONNECT",
