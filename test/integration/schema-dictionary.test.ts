@@ -313,7 +313,7 @@ describe("the live catalogue", () => {
       await query(`
         select oid::regprocedure from pg_proc
         where prosecdef and pronamespace::regnamespace::text in ('public', 'audit', 'maintenance', 'privacy')
-          and not coalesce(proconfig @> array['search_path=""'], false)`),
+          and not coalesce(proconfig @> array['search_path=pg_catalog, pg_temp'], false)`),
     ).toEqual([]);
   });
 });
