@@ -1,6 +1,7 @@
 -- Phase: 4
 -- Why: takes back the rows that are locked, and with them the turns of the tasks.
 -- Lock: none that anyone waits for.
+-- Data loss: none that matters; the rows are only there to be locked.
 
 create or replace function maintenance.refresh_views() returns table (view_name text, duration_ms double precision, problem text)
 language plpgsql
