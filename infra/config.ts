@@ -136,6 +136,12 @@ export const settings = {
     ),
   protect: flag().default(false).describe("Refuse to delete the data volume and the CA key; they outlive `down`."),
 
+  appUserTemporary: flag()
+    .default(false)
+    .describe(
+      "Let app_user make temporary tables. With them come functions and types of its own making in every session, which whoever has its password can use against code that runs as the owner.",
+    ),
+
   postgresPort: integer(0, 65535)
     .default(0)
     .describe(

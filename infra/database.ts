@@ -106,7 +106,7 @@ export class Database extends pulumi.ComponentResource {
         roles: [...POOLED_ROLES],
         environment: environmentOf(config),
       },
-      { parent: this, dependsOn: [app, readonly, monitor], deletedWith: server.dataVolume },
+      { parent: this, dependsOn: [owner, app, readonly, monitor, statements], deletedWith: server.dataVolume },
     );
 
     // PUBLIC has lost its rights in the baseline, so every role that may connect is named.
@@ -117,7 +117,7 @@ export class Database extends pulumi.ComponentResource {
         { ...inside, dependsOn: baseline },
       );
     const grants: pulumi.Resource[] = [
-      connect(app, ROLES.app, ["CONNECT", "TEMPORARY"]),
+      connect(app, ROLES.app, config.appUserTemporary ? ["CONNECT", "TEMPORARY"] : ["CONNECT"]),
       connect(readonly, ROLES.readonly, ["CONNECT"]),
       connect(monitor, ROLES.monitor, ["CONNECT"]),
       connect(pooler, ROLES.pooler, ["CONNECT"]),

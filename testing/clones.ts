@@ -5,7 +5,7 @@ import { ROLES, TEST_DATABASE_PREFIX } from "../infra/names.ts";
 import { StateError } from "../toolchain/errors.ts";
 import type { Registry } from "./registry.ts";
 import { type Fingerprint, resetDatabase } from "./reset.ts";
-import { adminConfig } from "./server.ts";
+import { adminConfig, type TestServer } from "./server.ts";
 import type { Template } from "./template.ts";
 
 /** A name nobody had before, so that a stale address never leads to somebody else's database. */
@@ -18,21 +18,28 @@ const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 /**
  * CREATE DATABASE copies neither a database's rights nor its settings: what the stack's own database has is granted here.
  */
-export function databaseRights(name: string): string {
+export function databaseRights({ database: stacksOwn }: TestServer, name: string): string {
   const database = identifier(name);
   return `
     revoke all on database ${database} from public;
-    grant connect, temporary on database ${database} to ${ROLES.app};
+    grant connect on database ${database} to ${ROLES.app};
+    do $$
+    begin
+      if pg_catalog.has_database_privilege('${ROLES.app}', '${stacksOwn}', 'temporary') then
+        grant temporary on database ${database} to ${ROLES.app};
+      end if;
+    end
+    $$;
     grant connect on database ${database} to ${ROLES.readonly}, ${ROLES.monitor}, ${ROLES.pooler};`;
 }
 
 /** Makes a database anew under its name: for one that can not be brought back. Nobody may be connected. */
-export async function recreateClone({ workers }: Registry, name: string, template: Template): Promise<void> {
+export async function recreateClone({ workers, server }: Registry, name: string, template: Template): Promise<void> {
   await workers.query(`drop database ${identifier(name)}`);
   await workers.query(
     `create database ${identifier(name)} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`,
   );
-  await workers.query(databaseRights(name));
+  await workers.query(databaseRights(server, name));
 }
 
 /** What a process could not bring to its end is the next sweep's. */
@@ -116,7 +123,7 @@ export async function createClone(
   state: "ready" | "taken",
   holder: { readonly label: string; readonly run: string } = { label: "", run: "" },
 ): Promise<string> {
-  const { query, workers, lease } = registry;
+  const { query, workers, server, lease } = registry;
   const name = newCloneName();
   // Written down before it exists: whatever happens in between, somebody will find and remove it.
   await query(
@@ -128,7 +135,7 @@ export async function createClone(
       `create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`,
     );
     await workers.query(
-      `${databaseRights(name)}
+      `${databaseRights(server, name)}
       update testdb.clone
          set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}
        where name = '${name}'`,

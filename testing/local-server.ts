@@ -250,6 +250,7 @@ function bootstrap(config: StackConfig, passwords: Readonly<Record<string, strin
     `grant pg_monitor to ${ROLES.monitor}`,
     `create database ${config.databaseName} owner ${ROLES.owner} template template0 strategy file_copy`,
     `revoke all on database ${config.databaseName} from public`,
+    ...(config.appUserTemporary ? [`grant temporary on database ${config.databaseName} to ${ROLES.app}`] : []),
     `alter database ${config.databaseName} set ${ENVIRONMENT_SETTING} = 'test'`,
     "",
   ].join("\n");

@@ -3,6 +3,8 @@ import pg from "pg";
 import { POOLED_ROLES, ROLES } from "../infra/names.ts";
 import { scramSecret } from "../infra/provider/scram.ts";
 import type { Connection } from "../infra/provider/connection.ts";
+import { functionDefaults } from "../infra/provider/resources/database-baseline.ts";
+import { grantOwnersFunctions } from "../infra/provider/resources/public-functions.ts";
 import type { Registry } from "./registry.ts";
 import { adminConfig, connectionTo, type TestServer } from "./server.ts";
 
@@ -32,11 +34,12 @@ const handOver = (owner: string) => `
   end
   $do$;`;
 
-/** What the owner's new tables give to the application's roles, as ai_workflow_owner's do. */
+/** What the owner's new tables give to the application's roles, and its functions to nobody, as ai_workflow_owner's do. */
 export const defaultPrivileges = (owner: string) => `
   alter default privileges for role ${owner} in schema public grant select, insert, update, delete on tables to ${ROLES.app};
   alter default privileges for role ${owner} in schema public grant usage, select on sequences to ${ROLES.app};
-  alter default privileges for role ${owner} in schema public grant select on tables to ${ROLES.readonly};`;
+  alter default privileges for role ${owner} in schema public grant select on tables to ${ROLES.readonly};
+  ${functionDefaults(owner)}`;
 
 /**
  * Gives a taken database a login role of its own that has the database's name and owns all that is in it. It may connect
@@ -56,7 +59,9 @@ export async function giveOwner(
   admin.on("error", () => {}); // shows at the statement that runs
   await admin.connect();
   try {
-    await admin.query(`set search_path = ''; ${handOver(database)} ${defaultPrivileges(database)}`);
+    await admin.query(
+      `set search_path = ''; ${handOver(database)} ${defaultPrivileges(database)} ${grantOwnersFunctions(database)}`,
+    );
   } finally {
     await admin.end();
   }

@@ -175,7 +175,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
       await admin.query(`
         create extension pg_stat_statements schema public;
         ${baselineStatements(draft, ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES)}
-        ${databaseRights(draft)}
+        ${databaseRights(server, draft)}
         ${defaultPrivileges(ROLES.owner)}`);
     });
     await inDatabase(

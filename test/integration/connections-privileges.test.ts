@@ -29,6 +29,9 @@ describe.each(["direct", "transaction"] as const)("app_user, %s,", (mode) => {
   test.each([
     ["create a table in schema public", "create table public.mine (id int)"],
     ["create a schema", "create schema mine"],
+    ["create a temporary table", "create temporary table mine ()"],
+    ["create a temporary type", "create domain pg_temp.text as pg_catalog.text"],
+    ["create a temporary function", "create function pg_temp.f() returns int language sql return 1"],
     ["create a function in schema public", "create function public.f() returns int language sql return 1"],
     ["change a table", "alter table public.users add column mine int"],
     ["drop a table", "drop table public.users"],
@@ -78,6 +81,11 @@ describe("app_readonly", () => {
     ["delete", "delete from public.users"],
     ["lock a table against writers", "do $$ begin lock table public.users in exclusive mode; end $$"],
     ["create a temporary table", "create temporary table t (i int)"],
+    ["store a large object", "set transaction_read_only = off; select lo_from_bytea(0, 'kept')"],
+    ["take an advisory lock", "select pg_advisory_lock(1)"],
+    ["write into the log of changes", "select pg_logical_emit_message(false, 'x', 'y')"],
+    ["use up a transaction number", "select pg_current_xact_id()"],
+    ["see what others ran", "select query from pg_stat_statements"],
     ["become app_user", "set role app_user"],
     ["read the roles' secrets", "select rolpassword from pg_authid"],
   ])("may not %s", async (_what, sql) => {
@@ -107,6 +115,16 @@ describe("app_monitor", () => {
     ).toBe(1);
     expect((await query("app_monitor", "direct", "select calls from pg_stat_statements limit 1")).length).toBe(1);
     expect(await refusal(query("app_monitor", "direct", "select * from public.users"))).toMatch(DENIED);
+  });
+
+  test.each([
+    ["store a large object", "select lo_from_bytea(0, 'kept')"],
+    ["take an advisory lock", "select pg_advisory_lock(1)"],
+    ["write into the log of changes", "select pg_logical_emit_message(false, 'x', 'y')"],
+    ["forget the statements that ran", "select pg_stat_statements_reset()"],
+    ["create a temporary table", "create temporary table mine ()"],
+  ])("may not %s", async (_what, sql) => {
+    expect(await refusal(query("app_monitor", "direct", sql))).toMatch(DENIED);
   });
 
   test("sees the pooler's statistics", async () => {
@@ -181,7 +199,7 @@ describe("the pooler's lookup of secrets", () => {
     );
     expect(row).toEqual({
       prosecdef: true,
-      proconfig: ['search_path=""'],
+      proconfig: ["search_path=pg_catalog, pg_temp"],
       rolname: "pgbouncer_lookup",
       rolcanlogin: false,
       rolsuper: false,

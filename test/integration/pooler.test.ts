@@ -5,7 +5,7 @@ import tls from "node:tls";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import { afterEach, describe, expect, inject, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { connectionFor } from "../../cli/stack/status.ts";
 import { OVERRIDES } from "../../infra/overrides.ts";
 import { SETTINGS } from "../helpers/real-stack.ts";
@@ -35,6 +35,16 @@ async function track(...args: Parameters<typeof open>): Promise<pg.Client> {
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((client) => Promise.race([client.end().catch(() => {}), sleep(1_000)])));
 });
+
+// Temporary tables show best what a server connection keeps; here they are not what is tested.
+const temporaryTables = (change: "grant" | "revoke") =>
+  asSuperuser((admin) =>
+    admin.query(
+      `${change} temporary on database ${inject("stack").outputs.connections.database} ${change === "grant" ? "to" : "from"} app_user`,
+    ),
+  );
+beforeAll(() => temporaryTables("grant"));
+afterAll(() => temporaryTables("revoke"));
 
 const times = (count: number) => Array.from({ length: count }, (_, index) => index);
 const backendPid = async (client: pg.Client): Promise<number> =>

@@ -27,9 +27,30 @@ const started = async () => [await startedAt("postgres", NAME), await startedAt(
 const shown = async (name: string) =>
   (await query<Record<string, string>>("app_user", "direct", `show ${name}`, { outputs }))[0]?.[name];
 
+/** Connects as app_user in every way, again and again, while something runs. */
+async function connecting(run: () => Promise<CommandResult>) {
+  const done = new AbortController();
+  let connects = 0;
+  const failures: string[] = [];
+  const load = (["direct", "transaction", "session"] as const).map(async (mode) => {
+    while (!done.signal.aborted) {
+      try {
+        await query("app_user", mode, "select 1", { outputs });
+        connects += 1;
+      } catch (error) {
+        failures.push(`${mode}: ${(error as Error).message}`);
+      }
+    }
+  });
+  const result = await run();
+  done.abort();
+  await Promise.all(load);
+  return { connects, failures, result };
+}
+
 beforeAll(async () => {
   checkout = await createCheckout(path.join(tmpdir(), `aiwdb-stack-${NAME}`));
-  settings();
+  settings({ appUserTemporary: true });
   mustSucceed(await up());
   outputs = await readOutputs(checkout, NAME);
 });
@@ -65,22 +86,7 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
     ),
   );
 
-  const renewed = new AbortController();
-  let connects = 0;
-  const failures: string[] = [];
-  const load = (["direct", "transaction", "session"] as const).map(async (mode) => {
-    while (!renewed.signal.aborted) {
-      try {
-        await query("app_user", mode, "select 1", { outputs });
-        connects += 1;
-      } catch (error) {
-        failures.push(`${mode}: ${(error as Error).message}`);
-      }
-    }
-  });
-  const result = await up({ AIWDB_ROTATE_CERTIFICATES: "test" });
-  renewed.abort();
-  await Promise.all(load);
+  const { connects, failures, result } = await connecting(() => up({ AIWDB_ROTATE_CERTIFICATES: "test" }));
   mustSucceed(result);
 
   expect(failures).toEqual([]);
@@ -95,6 +101,18 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
     await client.end();
   }
   expect(await started()).toEqual(before);
+});
+
+test("temporary tables are taken from app_user while it goes on connecting, and the next run changes nothing", async () => {
+  settings();
+  const { connects, failures, result } = await connecting(up);
+  mustSucceed(result);
+  expect(failures).toEqual([]);
+  expect(connects).toBeGreaterThan(20);
+  expect(await refusal(query("app_user", "transaction", "create temporary table mine ()", { outputs }))).toMatch(
+    /42501/,
+  );
+  expect(mustSucceed(await up()).all).not.toMatch(/(created|updated|replaced|deleted) \(/);
 });
 
 test("when a renewal is done, no server connection of transaction mode is older than it; one of session mode ends with its client", async () => {

@@ -217,6 +217,7 @@ describe("reset", () => {
   test("leaves tables, sequences, settings, locks and prepared statements as they were", async () => {
     const db = await take({ connect: true });
     const before = await fingerprintOf(db);
+    await registry.workers.query(`grant temporary on database ${db.name} to app_user`);
     await db.client!.query({ name: "mine", text: "select 1" });
     await db.client!.query("set work_mem = '1MB'; select pg_advisory_lock(7); create temporary table mine ()");
     await addUser(db.client!);

@@ -404,6 +404,11 @@ describe("certificates", () => {
   });
 });
 
+const rightsIn = (resources: typeof dev): string[] =>
+  [...ofType(resources, "Grant"), ...ofType(resources, "DefaultPrivileges")]
+    .map(({ inputs }) => `${inputs["role"]} ${inputs["objectType"]}: ${inputs["privileges"].join(",")}`)
+    .sort();
+
 describe("roles", () => {
   const role = (name: string) => named(dev, `database-database-role-${name}`).inputs;
 
@@ -419,18 +424,21 @@ describe("roles", () => {
   });
 
   test("get exactly these rights", () => {
-    const rights = [...ofType(dev, "Grant"), ...ofType(dev, "DefaultPrivileges")].map(
-      ({ inputs }) => `${inputs["role"]} ${inputs["objectType"]}: ${inputs["privileges"].join(",")}`,
-    );
-    expect(rights.sort()).toEqual([
+    expect(rightsIn(dev)).toEqual([
       "app_monitor database: CONNECT",
       "app_readonly database: CONNECT",
       "app_readonly table: SELECT",
-      "app_user database: CONNECT,TEMPORARY",
+      "app_user database: CONNECT",
       "app_user sequence: USAGE,SELECT",
       "app_user table: SELECT,INSERT,UPDATE,DELETE",
       "pgbouncer database: CONNECT",
     ]);
+  });
+
+  test("get temporary tables with the setting for them only", async () => {
+    expect(rightsIn(await stackOf({ appUserTemporary: true }))).toEqual(
+      rightsIn(dev).map((right) => (right === "app_user database: CONNECT" ? `${right},TEMPORARY` : right)),
+    );
   });
 });
 

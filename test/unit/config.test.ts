@@ -64,6 +64,17 @@ const decimals = (min: number, max: number) => ({
     ["", "must be a number"],
   ] as [unknown, string][],
 });
+const booleans = {
+  accepts: [
+    [true, true],
+    ["true", true],
+    ["false", false],
+  ] as [unknown, unknown][],
+  refuses: [
+    ["yes", "must be true or false"],
+    [1, "must be true or false"],
+  ] as [unknown, string][],
+};
 const passwords = {
   accepts: [["x".repeat(20), "x".repeat(20)]] as [unknown, unknown][],
   refuses: [
@@ -137,17 +148,8 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
     ],
   },
   rolloutPhase: wholeNumbers(1, 4),
-  protect: {
-    accepts: [
-      [true, true],
-      ["true", true],
-      ["false", false],
-    ],
-    refuses: [
-      ["yes", "must be true or false"],
-      [1, "must be true or false"],
-    ],
-  },
+  protect: booleans,
+  appUserTemporary: booleans,
   postgresPort: wholeNumbers(0, 65_535),
   postgresMemoryMiB: wholeNumbers(256, 1_048_576),
   postgresCpus: decimals(0.1, 256),
@@ -512,6 +514,7 @@ describe("defaults", () => {
       certRenewBeforeDays: 30,
       certCaValidityDays: 3_650,
       protect: false,
+      appUserTemporary: false,
       pgbouncerPublishAddress: "127.0.0.1",
     });
   });

@@ -1,7 +1,8 @@
 import { PROTECT_TABLE_SQL } from "../../migrations/applied.ts";
-import { ENVIRONMENT_SETTING } from "../../names.ts";
+import { ENVIRONMENT_SETTING, ROLES } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
+import { PUBLIC_FUNCTION_STATEMENTS } from "./public-functions.ts";
 
 /** Raise it when the statements below change, so that existing stacks get them. */
 const VERSION = 3;
@@ -9,15 +10,35 @@ const VERSION = 3;
 const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
+/** What a role makes from now on, PUBLIC may not call unless a migration says so; it could before. */
+export const functionDefaults = (owner: string) =>
+  `alter default privileges for role ${identifier(owner)} revoke execute on routines from public;`;
+
 /**
- * The lookup function and the few rights it needs. Its owner can read three columns of pg_authid and nothing else; it
+ * PUBLIC's rights, which every role has, and the lookup function with the few rights it needs. Its owner can read three columns of pg_authid and nothing else; it
  * tells the secrets of the pooled roles only, never of a superuser or replication role (CVE-2025-2291: and of no role
- * past its VALID UNTIL). The search_path is fixed and every name qualified (CVE-2025-12819).
+ * past its VALID UNTIL). The search_path is fixed, with the caller's temporary schema last, and every name qualified
+ * (CVE-2025-12819).
  */
 export function baselineStatements(database: string, owner: string, caller: string, roles: readonly string[]): string {
   return `
     revoke all on database ${identifier(database)} from public;
     revoke create on schema public from public;
+    ${functionDefaults(ROLES.owner)}
+    do $$
+    declare
+      made pg_catalog.regprocedure;
+    begin
+      for made in select oid from pg_catalog.pg_proc where proowner = '${ROLES.owner}'::pg_catalog.regrole loop
+        execute pg_catalog.format('revoke execute on routine %s from public', made);
+      end loop;
+    end
+    $$;
+    ${PUBLIC_FUNCTION_STATEMENTS}
+    revoke all on public.pg_stat_statements, public.pg_stat_statements_info from public;
+    grant select on public.pg_stat_statements, public.pg_stat_statements_info to pg_monitor;
+    revoke execute on function public.pg_stat_statements(boolean), public.pg_stat_statements_info() from public;
+    grant execute on function public.pg_stat_statements(boolean), public.pg_stat_statements_info() to pg_monitor;
     create schema if not exists pgbouncer;
     revoke all on schema pgbouncer from public;
     grant usage on schema pgbouncer to ${identifier(caller)}, ${identifier(owner)};
@@ -25,7 +46,7 @@ export function baselineStatements(database: string, owner: string, caller: stri
     create or replace function pgbouncer.lookup(role_name text, out rolname name, out rolpassword text)
       returns setof record
       language sql stable security definer strict
-      set search_path = ''
+      set search_path = pg_catalog, pg_temp
     as $$
       select a.rolname, a.rolpassword
         from pg_catalog.pg_authid a
