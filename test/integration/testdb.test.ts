@@ -126,7 +126,7 @@ describe("a test database", () => {
         owner: "ai_workflow_owner",
         acl: [
           "ai_workflow_owner=CTc/ai_workflow_owner",
-          "app_user=Tc/ai_workflow_owner",
+          "app_user=c/ai_workflow_owner",
           "app_readonly=c/ai_workflow_owner",
           "app_monitor=c/ai_workflow_owner",
           "pgbouncer=c/ai_workflow_owner",
@@ -234,6 +234,17 @@ describe("reset", () => {
     expect(rows).toEqual([{ setting: true, no_table: true, locks: 0, statements: 0 }]);
     expect(await users(db.client!)).toEqual([]);
     await db.drop();
+  });
+
+  test("gives app_user temporary tables where the stack's own database does", async () => {
+    const db = await take({ connect: true });
+    const change = (sql: string) => registry.workers.query(`${sql} app_user`);
+    await change(`grant temporary on database ${server.database} to`);
+    onTestFinished(async () => void (await change(`revoke temporary on database ${server.database} from`)));
+    await expect(db.client!.query("create temporary table mine ()")).rejects.toMatchObject({ code: "42501" });
+    await (await db.connect("ai_workflow_owner")).query("create table public.changed ()");
+    await db.reset(); // makes it anew
+    await db.client!.query("create temporary table mine ()");
   });
 
   test("makes a connection that stays forget what it had set, locked, prepared and begun", async () => {
