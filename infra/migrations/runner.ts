@@ -224,18 +224,19 @@ async function prepareTable(client: Client, { hasTable, hasChecksum }: TableStat
     await client.query(
       `create table ${QUALIFIED_TABLE} (
         id serial primary key, name varchar(255) not null, run_on timestamp not null, checksum text
-      )`,
+      );
+      ${PROTECT_TABLE_SQL}`,
     );
   } else if (!hasChecksum) {
     await client.query(`alter table ${QUALIFIED_TABLE} add column checksum text`);
   }
-  await client.query(PROTECT_TABLE_SQL);
   if (hasTable) {
     // node-pg-migrate orders by run_on; after a clock that went back it would refuse for ever, or take back the wrong ones.
     await client.query(
       `update ${QUALIFIED_TABLE} as applied set run_on = ordered.run_on
       from (select id, max(run_on) over (order by id) as run_on from ${QUALIFIED_TABLE}) as ordered
-      where applied.id = ordered.id and applied.run_on <> ordered.run_on`,
+      where applied.id = ordered.id and applied.run_on <> ordered.run_on;
+      ${PROTECT_TABLE_SQL}`,
     );
   }
 }
