@@ -98,8 +98,8 @@ const password = () =>
     .string()
     .min(20, "must have at least 20 characters")
     .max(128, "must have at most 128 characters")
-    // A libpq URL, pgbouncer's userlist and SQL all carry it; printable ASCII is the same in all of them (no SASLprep).
-    .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
+    // Drivers differ in how they prepare anything else for SCRAM (SASLprep); printable ASCII is the same in all of them.
+    .regex(/^[\x20-\x7e]+$/, "must be printable ASCII");
 const hostName = z
   .string()
   .regex(
@@ -409,8 +409,25 @@ const OWN_SETTING: Readonly<
   },
 };
 
+/** Above, a login takes the better part of a second of the client's time, and so does making a secret. */
+const MAX_SCRAM_ITERATIONS = 1_000_000;
+
+/** The package makes roles' secrets itself, with as many iterations as the server would. */
+function scramIterationProblems({ postgresSettings }: z.output<typeof schema>): Problem[] {
+  const value = postgresSettings["scram_iterations"];
+  if (value === undefined || (/^[1-9]\d{0,6}$/.test(value) && Number(value) <= MAX_SCRAM_ITERATIONS)) return [];
+  return [
+    {
+      subject: "postgresSettings.scram_iterations",
+      problem: `must be a whole number from 1 to ${MAX_SCRAM_ITERATIONS}`,
+      remedy: "Correct it, or remove it: 4096 is the default.",
+    },
+  ];
+}
+
 function refusedSettings(config: z.output<typeof schema>): Problem[] {
   return [
+    ...scramIterationProblems(config),
     ...(["postgresSettings", "pgbouncerSettings"] as const).flatMap((subject) =>
       Object.entries(OWN_SETTING[subject])
         .filter(([name]) => Object.hasOwn(config[subject], name))

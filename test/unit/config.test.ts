@@ -60,14 +60,22 @@ const decimals = (min: number, max: number) => ({
     ["", "must be a number"],
   ] as [unknown, string][],
 });
+const PRINTABLE = Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join("");
 const passwords = {
-  accepts: [["x".repeat(20), "x".repeat(20)]] as [unknown, unknown][],
+  accepts: [
+    ["x".repeat(20), "x".repeat(20)],
+    [PRINTABLE, PRINTABLE],
+    [` ${"x".repeat(18)} `, ` ${"x".repeat(18)} `],
+  ] as [unknown, unknown][],
   refuses: [
     ["x".repeat(19), "must have at least 20 characters"],
     ["x".repeat(129), "must have at most 128 characters"],
-    ["with space in the middle", "must be printable ASCII without spaces"],
-    ["pässword-of-twenty-characters", "must be printable ASCII without spaces"],
-    ["line-break-in-the\nmiddle", "must be printable ASCII without spaces"],
+    ["pässword-of-twenty-characters", "must be printable ASCII"],
+    ["line-break-in-the\nmiddle", "must be printable ASCII"],
+    ["line-break-at-the-very-end\n", "must be printable ASCII"],
+    ["tab-stop-in-the\tmiddle-of-it", "must be printable ASCII"],
+    ["delete-is-no-character-\x7f", "must be printable ASCII"],
+    ["no-break-space-in-the\u00a0middle", "must be printable ASCII"],
   ] as [unknown, string][],
 };
 const overrides = (on: string) => ({
@@ -379,7 +387,7 @@ test("suggests nothing for an unknown key like no other", () => {
 });
 
 test.each(SECRET_SETTINGS)("never shows the value of %s, not even a refused one", (key) => {
-  const value = "gr3at but has spaces";
+  const value = "gr3at but has späces";
   expect(refusal("dev", { [key]: value }).message).not.toContain(value);
   expect(refusal("dev", { [key]: "t0o-short" }).message).not.toContain("t0o-short");
 });
@@ -388,12 +396,33 @@ describe("overrides", () => {
   test.each([
     ["postgresSettings", "ssl", "every hop is encrypted"],
     ["postgresSettings", "password_encryption", "md5 secrets can be replayed"],
+    ["postgresSettings", "log_parameter_max_length", "bound values stay out of the log"],
+    ["postgresSettings", "log_destination", "the other formats write an error's details too"],
     ["pgbouncerSettings", "auth_query", "secrets live in the server only"],
     ["pgbouncerSettings", "client_tls_sslmode", "every client shows a certificate"],
   ])("refuses %s.%s, which carries a promise", (subject, name, why) => {
     expect(problemsOf({ [subject]: { [name]: "off" } })).toEqual([
       { subject: `${subject}.${name}`, problem: `cannot be overridden: ${why}`, remedy: "Remove it." },
     ]);
+  });
+
+  test.each(["0", "-1", "1e3", "4096.5", "four", "", "1000001", "9".repeat(30)])(
+    "refuses %j SCRAM iterations, as the package makes the secrets itself",
+    (value) => {
+      expect(problemsOf({ postgresSettings: { scram_iterations: value } })).toEqual([
+        {
+          subject: "postgresSettings.scram_iterations",
+          problem: "must be a whole number from 1 to 1000000",
+          remedy: "Correct it, or remove it: 4096 is the default.",
+        },
+      ]);
+    },
+  );
+
+  test.each([1, 1024, 1_000_000])("takes %j SCRAM iterations", (value) => {
+    expect(parseConfig("dev", { postgresSettings: { scram_iterations: value } }).postgresSettings).toEqual({
+      scram_iterations: String(value),
+    });
   });
 
   test.each([
