@@ -34,8 +34,7 @@ export default defineCommand({
     const variables = args.pulumi
       ? await pulumiEnvironment(args.stack, output)
       : libpqEnvironment(await requestedConnection(args, output));
-    for (const [name, value] of Object.entries(variables))
-      output.text(shellLine(name, value));
+    for (const [name, value] of Object.entries(variables)) output.text(shellLine(name, value));
     output.json(variables);
   },
 });

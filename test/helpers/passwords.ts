@@ -3,11 +3,11 @@ export const PRINTABLE = Array.from({ length: 95 }, (_, index) => String.fromCha
 
 /** Letters and digits in an order that occurs nowhere else. */
 const scrambled = (text: string) => [...text].map((_, index) => text[(index * 7) % text.length]).join("");
-const RING =
-  PRINTABLE.replaceAll(/[A-Za-z0-9]/g, "") + scrambled(PRINTABLE.replaceAll(/[^A-Za-z0-9]/g, ""));
+const RING = PRINTABLE.replaceAll(/[A-Za-z0-9]/g, "") + scrambled(PRINTABLE.replaceAll(/[^A-Za-z0-9]/g, ""));
 
-/** A password that has every printable character once, another for each `index` from 0 to 94. */
-export function printablePassword(index: number): string {
+/** A password that has every printable character once; `first` says where the ring of them is cut. */
+export function printablePassword(first: string): string {
+  const index = RING.indexOf(first);
   return RING.slice(index) + RING.slice(0, index);
 }
 
