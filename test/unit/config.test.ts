@@ -406,6 +406,30 @@ describe("overrides", () => {
     ]);
   });
 
+  test.each([
+    "log_error_verbosity",
+    "log_destination",
+    "logging_collector",
+    "log_parameter_max_length",
+    "log_parameter_max_length_on_error",
+    "debug_print_parse",
+    "debug_print_rewritten",
+    "debug_print_plan",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "pg_stat_statements.track_utility",
+  ])("refuses postgresSettings.%s, by which rows, bound values or stored secrets would be printed", (name) => {
+    expect(problemsOf({ postgresSettings: { [name]: "x" } }).map(({ subject }) => subject)).toEqual([
+      `postgresSettings.${name}`,
+    ]);
+  });
+
+  test("refuses pgbouncerSettings.verbose, which prints stored secrets", () => {
+    expect(problemsOf({ pgbouncerSettings: { verbose: 1 } }).map(({ subject }) => subject)).toEqual([
+      "pgbouncerSettings.verbose",
+    ]);
+  });
+
   test.each(["0", "-1", "1e3", "4096.5", "four", "", "1000001", "9".repeat(30)])(
     "refuses %j SCRAM iterations, as the package makes the secrets itself",
     (value) => {
