@@ -4,6 +4,7 @@ import { openSession, readOutputs } from "../cli/stack/session.ts";
 import { readMigrations } from "../infra/migrations/files.ts";
 import { engineNames, ROLES } from "../infra/names.ts";
 import { archive, engine, exec, readArchive, type FileSpec } from "../infra/provider/engine.ts";
+import { scramSecret } from "../infra/provider/scram.ts";
 import { PACKAGE_ROOT } from "../toolchain/versions.ts";
 import { aiwdb } from "./command.ts";
 import { inTurns, timed, type Benchmark } from "./measure.ts";
@@ -94,7 +95,7 @@ export default {
         const { connections, passwords } = await readOutputs(session);
         bootstrap = [
           ...[ROLES.owner, ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map(
-            (role) => `create role ${role} login password '${passwords[role]}';`,
+            (role) => `create role ${role} login password '${scramSecret(passwords[role] ?? "")}';`,
           ),
           `create database ${connections.database} owner ${ROLES.owner} template template0;`,
           `\\c ${connections.database}`,

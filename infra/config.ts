@@ -97,8 +97,8 @@ const password = () =>
     .string()
     .min(20, "must have at least 20 characters")
     .max(128, "must have at most 128 characters")
-    // A libpq URL, pgbouncer's userlist and SQL all carry it; printable ASCII is the same in all of them (no SASLprep).
-    .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
+    // Drivers differ in how they prepare anything else for SCRAM (SASLprep); printable ASCII is the same in all of them.
+    .regex(/^[\x20-\x7e]+$/, "must be printable ASCII");
 const hostName = z
   .string()
   .regex(

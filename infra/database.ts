@@ -6,7 +6,8 @@ import { upToPhase, type Phase } from "./migrations/phases.ts";
 import type { Migration } from "./migrations/files.ts";
 import { POOLED_ROLES, ROLES, type Environment } from "./names.ts";
 import type { PostgresServer } from "./postgres-server.ts";
-import { DatabaseBaseline, Migrations, type ConnectionInput } from "./resources.ts";
+import { SCRAM_ITERATIONS } from "./provider/scram.ts";
+import { DatabaseBaseline, Migrations, ScramSecret, type ConnectionInput } from "./resources.ts";
 
 export interface RolePasswords {
   readonly [ROLES.owner]: pulumi.Input<string>;
@@ -72,11 +73,20 @@ export class Database extends pulumi.ComponentResource {
         { name: roleName, ...roleArgs },
         { ...inside, ...adopt(roleName), additionalSecretOutputs: ["password"] },
       );
-    const owner = role(ROLES.owner, { login: true, password: passwords[ROLES.owner] });
-    const app = role(ROLES.app, { login: true, password: passwords[ROLES.app] });
-    const readonly = role(ROLES.readonly, { login: true, password: passwords[ROLES.readonly] });
-    const monitor = role(ROLES.monitor, { login: true, password: passwords[ROLES.monitor], roles: ["pg_monitor"] });
-    const pooler = role(ROLES.pooler, { login: true, password: passwords[ROLES.pooler] });
+    // The provider writes what it is given into its statement, and doubles backslashes in it: never the password itself.
+    const login = (roleName: keyof RolePasswords, roleArgs: Partial<postgresql.RoleArgs> = {}) => {
+      const { secret } = new ScramSecret(
+        `${name}-secret-${roleName}`,
+        { password: passwords[roleName], iterations: scramIterations(config) },
+        { parent: this },
+      );
+      return role(roleName, { login: true, password: secret, ...roleArgs });
+    };
+    const owner = login(ROLES.owner);
+    const app = login(ROLES.app);
+    const readonly = login(ROLES.readonly);
+    const monitor = login(ROLES.monitor, { roles: ["pg_monitor"] });
+    const pooler = login(ROLES.pooler);
     const lookupOwner = role(ROLES.lookupOwner, { login: false });
 
     const database = new postgresql.Database(
@@ -155,6 +165,11 @@ export class Database extends pulumi.ComponentResource {
     this.databaseName = pulumi.all([database.name, migrations.id]).apply(([databaseName]) => databaseName);
     this.registerOutputs({ databaseName: this.databaseName });
   }
+}
+
+/** The server's own setting, which it applies only to passwords that it is given in clear. */
+function scramIterations({ postgresSettings }: StackConfig): number {
+  return Number(postgresSettings["scram_iterations"] ?? SCRAM_ITERATIONS);
 }
 
 function environmentOf({ protect, profile }: StackConfig): Environment {

@@ -5,6 +5,7 @@ import type { StackConfig } from "./config.ts";
 import { goDuration, hardened, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
 import { engineNames, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
+import { renderPgpass } from "./render/pgpass.ts";
 import { POSTGRES_CONFIG_DIR } from "./render/postgresql-conf.ts";
 import { ContainerReady, VolumeFiles } from "./resources.ts";
 
@@ -46,7 +47,7 @@ export class Maintenance extends pulumi.ComponentResource {
         uid: POSTGRES_UID,
         files: {
           pgpass: {
-            content: pulumi.interpolate`*:*:*:${ROLES.owner}:${pulumi.output(args.ownerPassword).apply(escapePgpass)}\n`,
+            content: pulumi.output(args.ownerPassword).apply((password) => renderPgpass(ROLES.owner, password)),
             mode: PRIVATE_FILE,
           },
           "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
@@ -118,9 +119,4 @@ export class Maintenance extends pulumi.ComponentResource {
     );
     this.registerOutputs({});
   }
-}
-
-/** Colons and backslashes are escaped. https://www.postgresql.org/docs/16/libpq-pgpass.html */
-function escapePgpass(password: string): string {
-  return password.replaceAll("\\", "\\\\").replaceAll(":", "\\:");
 }

@@ -49,7 +49,7 @@ const POSTGRES_OVERRIDABLE: ReadonlySet<string> = new Set(
     deadlock_timeout idle_in_transaction_session_timeout idle_session_timeout lock_timeout max_locks_per_transaction
     max_pred_locks_per_page max_pred_locks_per_relation max_pred_locks_per_transaction statement_timeout
 
-    authentication_timeout client_connection_check_interval tcp_keepalives_count tcp_keepalives_idle tcp_keepalives_interval
+    authentication_timeout scram_iterations client_connection_check_interval tcp_keepalives_count tcp_keepalives_idle tcp_keepalives_interval
     tcp_user_timeout
 
     bytea_output datestyle default_text_search_config default_toast_compression default_transaction_deferrable
@@ -74,7 +74,7 @@ const PGBOUNCER_OVERRIDABLE: ReadonlySet<string> = new Set(
     log_disconnections log_pooler_errors log_stats max_db_client_connections max_packet_size max_user_client_connections
     max_user_connections pkt_buf sbuf_loopcnt server_check_query server_fast_close server_round_robin
     so_reuseport stats_period suspend_timeout tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl
-    tcp_socket_buffer tcp_user_timeout track_extra_parameters verbose
+    tcp_socket_buffer tcp_user_timeout track_extra_parameters
   `),
 );
 
@@ -98,7 +98,15 @@ const PGBOUNCER_OWN: Readonly<Record<string, string>> = {
 };
 
 /** Values that an allowed name may not have. */
-const VALUES: Readonly<Record<string, { readonly allowed: RegExp; readonly problem: string }>> = {
+const VALUES: Readonly<
+  Record<string, { readonly allowed: RegExp; readonly problem: string; readonly remedy?: string }>
+> = {
+  // The package makes roles' secrets itself. Above, a login takes the better part of a second of the client's time.
+  scram_iterations: {
+    allowed: /^([1-9]\d{0,5}|1000000)$/,
+    problem: "must be a whole number from 1 to 1000000",
+    remedy: "Correct it, or remove it: 4096 is the default.",
+  },
   // "*" would drop whatever a client asks for, read-only transactions among it, without a word.
   ignore_startup_parameters: {
     allowed: /^[a-z_]+(\.[a-z_]+)?(\s*,\s*[a-z_]+(\.[a-z_]+)?)*$/,
@@ -143,7 +151,8 @@ export function refusedOverrides(setting: OverridesSetting, overrides: Readonly<
         },
       ];
     const rule = VALUES[name];
-    if (rule && !rule.allowed.test(value)) return [{ subject, problem: `${rule.problem} (it is "${value}")` }];
-    return [];
+    if (!rule || rule.allowed.test(value)) return [];
+    const { problem, remedy } = rule;
+    return [remedy === undefined ? { subject, problem } : { subject, problem, remedy }];
   });
 }

@@ -40,6 +40,23 @@ export class Password extends OwnResource {
   }
 }
 
+/** What PostgreSQL stores for a password; a new one when the password or the iterations change. */
+export class ScramSecret extends OwnResource {
+  /** Secret. */
+  declare readonly secret: pulumi.Output<string>;
+
+  constructor(
+    name: string,
+    args: { password: pulumi.Input<string>; iterations: number },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("ScramSecret", name, { ...args, password: pulumi.secret(args.password) }, ["secret"], {
+      ...opts,
+      additionalSecretOutputs: ["secret"],
+    });
+  }
+}
+
 /** Decides when leaf certificates are renewed; they follow `generation`. */
 export class Renewal extends OwnResource {
   declare readonly generation: pulumi.Output<number>;

@@ -34,11 +34,15 @@ export default defineCommand({
     const variables = args.pulumi
       ? await pulumiEnvironment(args.stack, output)
       : libpqEnvironment(await requestedConnection(args, output));
-    for (const [name, value] of Object.entries(variables))
-      output.text(value === null ? `unset ${name}` : `export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`);
+    for (const [name, value] of Object.entries(variables)) output.text(shellLine(name, value));
     output.json(variables);
   },
 });
+
+/** What a POSIX shell evaluates; nothing but a quote means anything inside single quotes. */
+export function shellLine(name: string, value: string | null): string {
+  return value === null ? `unset ${name}` : `export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`;
+}
 
 /** Shown also where the shell has them already: they say which state and engine are meant. */
 const ALWAYS = new Set(["PULUMI_BACKEND_URL", "DOCKER_HOST"]);

@@ -9,13 +9,18 @@ function hostName({ host }: Connection): string {
   return host === "127.0.0.1" ? "localhost" : host;
 }
 
+/** Everything but letters, digits and -._~: what else a URL may have, a shell or a file of variables may not. */
+function percentEncode(text: string): string {
+  return encodeURIComponent(text).replaceAll(/[!'()*]/g, (each) => `%${each.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
 /** A libpq URL that psql, node-postgres and psycopg take as it is. https://www.postgresql.org/docs/16/libpq-connect.html */
 export function libpqUrl(connection: Connection): string {
   const url = new URL(
     `postgresql://${hostName(connection)}:${connection.port}/${encodeURIComponent(connection.database)}`,
   );
-  url.username = encodeURIComponent(connection.user);
-  url.password = encodeURIComponent(connection.password);
+  url.username = percentEncode(connection.user);
+  url.password = percentEncode(connection.password);
   const parameters = {
     sslmode: "verify-full",
     sslrootcert: connection.sslRootCert,

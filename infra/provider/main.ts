@@ -11,6 +11,7 @@ serve(process.argv[2], "0.1.0", {
   Network: async () => (await import("./resources/network.ts")).network,
   Password: async () => (await import("./resources/password.ts")).password,
   Renewal: async () => (await import("./resources/renewal.ts")).renewal,
+  ScramSecret: async () => (await import("./resources/scram-secret.ts")).scramSecretResource,
   SuperuserPassword: async () => (await import("./resources/superuser-password.ts")).superuserPassword,
   VolumeFiles: async () => (await import("./resources/volume-files.ts")).volumeFiles,
 });

@@ -40,6 +40,7 @@ export const PGBOUNCER_MANDATORY: Settings = {
   server_tls_cert_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.crt`, why: "the pooler's client certificate" },
   server_tls_key_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.key`, why: "its key" },
   server_tls_protocols: { value: "secure", why: "TLS 1.2 and 1.3" },
+  verbose: { value: 0, why: "from 1 on, the log has the roles' SCRAM secrets" },
 };
 
 /** Values that are no promise: from the stack's own settings, or such as tune the pooler, which `pgbouncerSettings` may override. */

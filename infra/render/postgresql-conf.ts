@@ -45,6 +45,21 @@ export const POSTGRES_MANDATORY: Settings = {
     why: "statement statistics must be loaded at start",
     restart: true,
   },
+  // auto_explain prints values out of rows and plans; nothing else is there to be loaded.
+  session_preload_libraries: { value: "", why: "a library loaded into every session can write any value into the log" },
+  // https://www.postgresql.org/docs/16/runtime-config-logging.html#GUC-LOG-ERROR-VERBOSITY
+  log_error_verbosity: {
+    value: "terse",
+    why: "an error's details are a row's values: hashes and second-factor secrets would stand in the log",
+  },
+  // CSV and JSON have fields of their own for details, whatever log_error_verbosity says.
+  log_destination: { value: "stderr", why: "the other formats write an error's details too" },
+  logging_collector: { value: "off", why: "the engine keeps the log, and nothing else writes one", restart: true },
+  log_parameter_max_length: { value: 0, why: "bound values stay out of the log" },
+  log_parameter_max_length_on_error: { value: 0, why: "bound values stay out of the log" },
+  debug_print_parse: { value: "off", why: "trees of statements have their values in them" },
+  debug_print_rewritten: { value: "off", why: "trees of statements have their values in them" },
+  debug_print_plan: { value: "off", why: "trees of statements have their values in them" },
 };
 
 const clamp = (value: number, min: number, max: number) => Math.round(Math.min(max, Math.max(min, value)));
@@ -98,9 +113,6 @@ export function postgresDefaults(config: StackConfig): Settings {
     log_temp_files: { value: "10MB", why: "sorts that outgrow work_mem are named" },
     log_autovacuum_min_duration: { value: "10s", why: "vacuum that falls behind is named" },
     log_line_prefix: { value: "%m [%p] %q%u@%d %h ", why: "who, where from, which database" },
-    // A statement with a literal password or key would otherwise stand in the log in clear.
-    log_parameter_max_length: { value: 0, why: "bound values stay out of the log" },
-    log_parameter_max_length_on_error: { value: 0, why: "bound values stay out of the log" },
     log_timezone: { value: "UTC", why: "logs of all parts compare" },
     timezone: { value: "UTC", why: "the application stores instants" },
     idle_in_transaction_session_timeout: { value: "10min", why: "a forgotten transaction blocks vacuum" },

@@ -83,9 +83,8 @@ describe.each(MODES)("a %s connection", (mode) => {
     expect(await refusal(open("app_user", mode, { certificate: expired }))).toMatch(/alert certificate expired/i);
     const future = await own.issue({ commonName: "app_user", fromDays: 1 / 144, toDays: 30 }); // a clock 10 minutes ahead
     expect(await refusal(open("app_user", mode, { certificate: future }))).toMatch(/alert bad certificate/i);
-    // PgBouncer's log says no more than that.
-    const reason = mode === "direct" ? /certificate is not yet valid/ : /certificate verify failed/;
-    await expect.poll(() => log(containerName(SERVER[mode]), since)).toMatch(reason);
+    // The logs say no more than that: PostgreSQL's reason is a detail, and those are values out of rows too.
+    await expect.poll(() => log(containerName(SERVER[mode]), since)).toMatch(/certificate verify failed/);
   });
 
   test("is refused with a server's certificate", async () => {

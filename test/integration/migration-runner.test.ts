@@ -206,6 +206,23 @@ describe("applying", () => {
     ]);
   });
 
+  test("shows which column was refused, and not the row, which may have hashes in it", async () => {
+    write(
+      "0001_create_users",
+      "create table public.users (name text not null, hash text check (hash <> ''));\ninsert into public.users values ('a', 'secret-of-a-row');",
+    );
+    await up();
+    write("0002_change_users", "update public.users set name = null;");
+    const missing = await failureOf(up());
+    expect(missing.message).toMatch(/null value in column "name" of relation "users" violates not-null constraint/);
+    write("0002_change_users", "insert into public.users select hash, '' from public.users;");
+    const broken = await failureOf(up());
+    expect(broken.message).toMatch(/violates check constraint "users_hash_check"/);
+    for (const error of [missing, broken]) {
+      expect(`${error.message} ${JSON.stringify(error.problems)}`).not.toMatch(/secret-of-a-row|Failing row/);
+    }
+  });
+
   test("shows the lost connection when it breaks in mid migration, and nothing stays", async () => {
     write(
       "0001_create_users",

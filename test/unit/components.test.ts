@@ -9,6 +9,7 @@ const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.u
 /** Marks that are easy to find again where they must not be. */
 const KEY = `-----BEGIN ${"PRIVATE"} KEY----- mark`;
 const PASSWORD = "generated-password-mark";
+const STORED = "SCRAM-secret-mark";
 
 function outputsOf(type: string): Record<string, unknown> {
   if (type === "tls:index/privateKey:PrivateKey") return { privateKeyPem: KEY, privateKeyPemPkcs8: KEY };
@@ -21,6 +22,7 @@ function outputsOf(type: string): Record<string, unknown> {
   if (type.endsWith(":AuthorityRotation"))
     return { phase: 0, signer: "first", trusted: ["first"], firstGeneration: 1, secondGeneration: 1 };
   if (type.endsWith(":Password")) return { password: pulumi.secret(PASSWORD) };
+  if (type.endsWith(":ScramSecret")) return { secret: pulumi.secret(STORED) };
   if (type.endsWith(":Renewal")) return { generation: 1 };
   if (/:(ContainerReady|SuperuserPassword)$/.test(type)) return { readyHost: "127.0.0.1", readyPort: 15_432 };
   return {};
@@ -122,6 +124,9 @@ test("registers exactly these resources below these parents; a changed name or p
       inDatabase("provider", "pulumi:providers:postgresql"),
       ...["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer", "pgbouncer_lookup"].map((role) =>
         inDatabase(`role-${role}`, "postgresql:index/role:Role"),
+      ),
+      ...["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer"].map((role) =>
+        inDatabase(`secret-${role}`, "aiwdb:index:ScramSecret"),
       ),
       inDatabase("database", "postgresql:index/database:Database"),
       inDatabase("pg-stat-statements", "postgresql:index/extension:Extension"),
@@ -299,6 +304,29 @@ describe("secrets", () => {
       expect(additionalSecretOutputs).toContain("password");
     for (const { additionalSecretOutputs } of ofType(dev, "Role"))
       expect(additionalSecretOutputs).toContain("password");
+    for (const { additionalSecretOutputs } of ofType(dev, "ScramSecret"))
+      expect(additionalSecretOutputs).toContain("secret");
+  });
+
+  test("go to the server as what it stores for a password: no role of the provider's gets a password", () => {
+    const roles = ofType(dev, "Role").filter(({ inputs }) => inputs["login"]);
+    expect(roles).toHaveLength(5);
+    for (const { inputs, secretInputs } of roles) {
+      const secret = named(dev, `database-database-secret-${inputs["name"]}`);
+      expect(inputs["password"]).toBe(STORED);
+      expect(secretInputs).toEqual(["password"]);
+      expect(secret.inputs).toEqual({ password: PASSWORD, iterations: 4_096 });
+      expect(secret.secretInputs).toEqual(["password"]);
+    }
+    // The server's own setting would apply only to passwords that it is given in clear.
+    expect(JSON.stringify(ofType(dev, "Role").map(({ inputs }) => inputs))).not.toContain(PASSWORD);
+  });
+
+  test("are made with as many iterations as the server's setting says", async () => {
+    const resources = await stackOf({ postgresSettings: { scram_iterations: 1_024 } });
+    expect(ofType(resources, "ScramSecret").map(({ inputs }) => inputs["iterations"])).toEqual(
+      Array.from({ length: 5 }, () => 1_024),
+    );
   });
 
   test("are refused among the plain settings of a program, where they would be in clear and not be used", () => {
@@ -322,8 +350,8 @@ describe("secrets", () => {
     )) {
       expect(JSON.stringify(inputs), type).not.toContain(given);
     }
-    const role = named(resources, "database-database-role-app_user");
-    expect([role.inputs["password"], role.secretInputs]).toEqual([given, ["password"]]);
+    const secret = named(resources, "database-database-secret-app_user");
+    expect([secret.inputs["password"], secret.secretInputs]).toEqual([given, ["password"]]);
     expect(resources.map(({ name }) => name)).not.toContain("database-password-app_user");
   });
 

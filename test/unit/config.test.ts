@@ -75,14 +75,22 @@ const booleans = {
     [1, "must be true or false"],
   ] as [unknown, string][],
 };
+const PRINTABLE = Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join("");
 const passwords = {
-  accepts: [["x".repeat(20), "x".repeat(20)]] as [unknown, unknown][],
+  accepts: [
+    ["x".repeat(20), "x".repeat(20)],
+    [PRINTABLE, PRINTABLE],
+    [` ${"x".repeat(18)} `, ` ${"x".repeat(18)} `],
+  ] as [unknown, unknown][],
   refuses: [
     ["x".repeat(19), "must have at least 20 characters"],
     ["x".repeat(129), "must have at most 128 characters"],
-    ["with space in the middle", "must be printable ASCII without spaces"],
-    ["pässword-of-twenty-characters", "must be printable ASCII without spaces"],
-    ["line-break-in-the\nmiddle", "must be printable ASCII without spaces"],
+    ["pässword-of-twenty-characters", "must be printable ASCII"],
+    ["line-break-in-the\nmiddle", "must be printable ASCII"],
+    ["line-break-at-the-very-end\n", "must be printable ASCII"],
+    ["tab-stop-in-the\tmiddle-of-it", "must be printable ASCII"],
+    ["delete-is-no-character-\x7f", "must be printable ASCII"],
+    ["no-break-space-in-the\u00a0middle", "must be printable ASCII"],
   ] as [unknown, string][],
 };
 const overrides = (on: string, names: readonly [string, string, string]) => ({
@@ -182,7 +190,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   pgbouncerServerIdleTimeoutSec: wholeNumbers(0, 604_800),
   pgbouncerMaxPreparedStatements: wholeNumbers(1, 10_000),
   // PgBouncer takes "on" for no number at all and refuses its file.
-  pgbouncerSettings: overrides("1", ["max_packet_size", "so_reuseport", "verbose"]),
+  pgbouncerSettings: overrides("1", ["max_packet_size", "so_reuseport", "pkt_buf"]),
   maintenanceIntervalMin: wholeNumbers(0, 10_080),
   healthCheckIntervalSec: wholeNumbers(1, 3_600),
   stopTimeoutSec: wholeNumbers(10, 3_600),
@@ -393,7 +401,7 @@ test("suggests nothing for an unknown key like no other", () => {
 });
 
 test.each(SECRET_SETTINGS)("never shows the value of %s, not even a refused one", (key) => {
-  const value = "gr3at but has spaces";
+  const value = "gr3at but has späces";
   expect(refusal("dev", { [key]: value }).message).not.toContain(value);
   expect(refusal("dev", { [key]: "t0o-short" }).message).not.toContain("t0o-short");
 });
@@ -402,12 +410,57 @@ describe("overrides", () => {
   test.each([
     ["postgresSettings", "ssl", "every hop is encrypted"],
     ["postgresSettings", "password_encryption", "md5 secrets can be replayed"],
+    ["postgresSettings", "log_parameter_max_length", "bound values stay out of the log"],
+    ["postgresSettings", "log_destination", "the other formats write an error's details too"],
     ["pgbouncerSettings", "auth_query", "secrets live in the server only"],
     ["pgbouncerSettings", "client_tls_sslmode", "every client shows a certificate"],
   ])("refuses %s.%s, which carries a promise", (subject, name, why) => {
     expect(problemsOf({ [subject]: { [name]: "off" } })).toEqual([
       { subject: `${subject}.${name}`, problem: `cannot be overridden: ${why}`, remedy: "Remove it." },
     ]);
+  });
+
+  test.each([
+    "log_error_verbosity",
+    "log_destination",
+    "logging_collector",
+    "log_parameter_max_length",
+    "log_parameter_max_length_on_error",
+    "debug_print_parse",
+    "debug_print_rewritten",
+    "debug_print_plan",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "pg_stat_statements.track_utility",
+  ])("refuses postgresSettings.%s, by which rows, bound values or stored secrets would be printed", (name) => {
+    expect(problemsOf({ postgresSettings: { [name]: "x" } }).map(({ subject }) => subject)).toEqual([
+      `postgresSettings.${name}`,
+    ]);
+  });
+
+  test("refuses pgbouncerSettings.verbose, which prints stored secrets", () => {
+    expect(problemsOf({ pgbouncerSettings: { verbose: 1 } }).map(({ subject }) => subject)).toEqual([
+      "pgbouncerSettings.verbose",
+    ]);
+  });
+
+  test.each(["0", "-1", "1e3", "4096.5", "four", "", "1000001", "9".repeat(30)])(
+    "refuses %j SCRAM iterations, as the package makes the secrets itself",
+    (value) => {
+      expect(problemsOf({ postgresSettings: { scram_iterations: value } })).toEqual([
+        {
+          subject: "postgresSettings.scram_iterations",
+          problem: "must be a whole number from 1 to 1000000",
+          remedy: "Correct it, or remove it: 4096 is the default.",
+        },
+      ]);
+    },
+  );
+
+  test.each([1, 1024, 1_000_000])("takes %j SCRAM iterations", (value) => {
+    expect(parseConfig("dev", { postgresSettings: { scram_iterations: value } }).postgresSettings).toEqual({
+      scram_iterations: String(value),
+    });
   });
 
   test.each(
@@ -431,7 +484,7 @@ describe("overrides", () => {
       log_parameter_max_length log_parameter_max_length_on_error debug_print_parse log_min_error_statement
       log_destination logging_collector log_directory session_preload_libraries local_preload_libraries jit_provider
       dynamic_library_path archive_library restore_command ssl_passphrase_command ssl_crl_file ssl_max_protocol_version
-      krb_server_keyfile db_user_namespace scram_iterations fsync full_page_writes zero_damaged_pages ignore_system_indexes
+      krb_server_keyfile db_user_namespace fsync full_page_writes zero_damaged_pages ignore_system_indexes
       allow_system_table_mods lo_compat_privileges session_replication_role row_security search_path role
       default_transaction_read_only superuser_reserved_connections reserved_connections unix_socket_permissions
       default_tablespace backslash_quote standard_conforming_strings app.user_id aiwdb.environment constructor no_such_setting`).map(
@@ -465,7 +518,9 @@ describe("overrides", () => {
   test("takes every name that is on the list, and none that is mandatory is on it", () => {
     for (const [subject, { mandatory, own, overridable }] of Object.entries(OVERRIDES)) {
       expect([...overridable].filter((name) => name in mandatory || name in own)).toEqual([]);
-      const all = Object.fromEntries([...overridable].map((name) => [name, "a"]));
+      const all = Object.fromEntries(
+        [...overridable].map((name) => [name, name === "scram_iterations" ? "4096" : "a"]),
+      );
       expect(() => parseConfig("dev", { [subject]: all })).not.toThrow();
     }
   });
@@ -474,7 +529,9 @@ describe("overrides", () => {
     expect(problemsOf({ pgbouncerSettings: { ignore_startup_parameters: value } })).toEqual([
       {
         subject: "pgbouncerSettings.ignore_startup_parameters",
-        problem: expect.stringContaining(`(it is "${value}")`) as string,
+        problem:
+          "must be names of parameters, separated by commas; by * the pooler would drop whatever clients ask for",
+        remedy: "Name the parameters that your drivers send.",
       },
     ]);
   });

@@ -14,13 +14,14 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { changedProperties, UNKNOWN, type Properties } from "../../infra/provider/resource.ts";
+import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../../infra/provider/resource.ts";
 import { authorityRotation, type RotationState } from "../../infra/provider/resources/authority-rotation.ts";
 import { clientFiles } from "../../infra/provider/resources/client-files.ts";
 import { databaseBaseline } from "../../infra/provider/resources/database-baseline.ts";
 import { migrations } from "../../infra/provider/resources/migrations.ts";
 import { password } from "../../infra/provider/resources/password.ts";
 import { isDue, renewal } from "../../infra/provider/resources/renewal.ts";
+import { scramSecretResource } from "../../infra/provider/resources/scram-secret.ts";
 import { superuserPassword } from "../../infra/provider/resources/superuser-password.ts";
 import { pairProblems, volumeFiles } from "../../infra/provider/resources/volume-files.ts";
 import { scramSecret } from "../../infra/provider/scram.ts";
@@ -464,22 +465,56 @@ test("a pair in force that has expired stands in nobody's way, and is still held
 });
 
 describe("the superuser's password", () => {
-  const inputs = { container: "c", volume: "v", connection: { user: "postgres", password: "one" } };
+  const connection = { host: "h", port: 1, user: "postgres", password: "one" };
+  const inputs = { container: "c", volume: "v", connection };
 
-  test("is set again when it changes or when the connection is not known yet", async () => {
-    expect(await superuserPassword.diff!(inputs, inputs, quiet)).toEqual({ changed: [] });
+  test("is set again when it changes or when the connection is not known yet, and when what hides it in logs did", async () => {
+    const { version } = await currentVersion(superuserPassword);
+    const state = { ...inputs, version };
+    expect(await superuserPassword.diff!(state, inputs, quiet)).toEqual({ changed: [] });
     expect(
-      await superuserPassword.diff!(inputs, { ...inputs, connection: { user: "postgres", password: "two" } }, quiet),
+      await superuserPassword.diff!(state, { ...inputs, connection: { ...connection, password: "two" } }, quiet),
     ).toEqual({ changed: ["connection"] });
-    expect(await superuserPassword.diff!(inputs, { ...inputs, connection: UNKNOWN }, quiet)).toEqual({
+    expect(await superuserPassword.diff!(state, { ...inputs, connection: UNKNOWN }, quiet)).toEqual({
       changed: ["connection"],
     });
+    expect(await superuserPassword.diff!(inputs, inputs, quiet)).toEqual({ changed: ["version"] });
+  });
+
+  test("leaves the server's address known in previews, so that nothing behind it looks changed", () => {
+    expect(superuserPassword.plan!({}, inputs)).toEqual({ readyHost: "h", readyPort: 1 });
+    expect(superuserPassword.plan!({}, { ...inputs, connection: UNKNOWN })).toEqual({});
+  });
+});
+
+describe("what the server stores for a password", () => {
+  const { create, update } = scramSecretResource;
+
+  test("is made with a salt of its own and stays while password and iterations do", async () => {
+    const inputs = { password: "one", iterations: 64 };
+    const { outputs } = await create(inputs, quiet);
+    expect(outputs?.["secret"]).toMatch(/^SCRAM-SHA-256\$64:[A-Za-z0-9+/]{22}==\$/);
+    expect((await create(inputs, quiet)).outputs).not.toEqual(outputs);
+    // No `diff` of its own: the provider's, which compares inputs.
+    expect(scramSecretResource.diff).toBeUndefined();
+    const state = { ...inputs, ...outputs };
+    expect(changedProperties(state, inputs)).toEqual([]);
+    expect(changedProperties(state, { ...inputs, password: "two" })).toEqual(["password"]);
+    expect(changedProperties(state, { ...inputs, iterations: 65 })).toEqual(["iterations"]);
+  });
+
+  test("is another one that the new password proves after a change", async () => {
+    const olds = { password: "one", iterations: 64, secret: scramSecret("one", 64) };
+    const after = (await update("made", olds, { password: "two", iterations: 64 }, quiet)) as Properties;
+    const salt = Buffer.from(/:([^$]+)\$/.exec(after["secret"])?.[1] ?? "", "base64");
+    expect(proves(after["secret"], "message", clientProof("two", salt, 64, "message"))).toBe(true);
+    expect(proves(after["secret"], "message", clientProof("one", salt, 64, "message"))).toBe(false);
   });
 });
 
 describe("the database baseline", () => {
   test("is applied again when the roles change or when its own statements did, and with a new password", async () => {
-    const { version } = await databaseBaselineState();
+    const { version } = await currentVersion(databaseBaseline);
     const inputs = { connection: { password: "one" }, owner: "o", caller: "c", roles: ["a"] };
     const state = { ...inputs, version };
     expect(await databaseBaseline.diff!(state, inputs, quiet)).toEqual({ changed: [] });
@@ -495,9 +530,9 @@ describe("the database baseline", () => {
 });
 
 /** The version that `diff` is content with. */
-async function databaseBaselineState(): Promise<{ version: number }> {
+async function currentVersion(type: ResourceType): Promise<{ version: number }> {
   for (let version = 1; version < 100; version += 1) {
-    if ((await databaseBaseline.diff!({ version }, {}, quiet)).changed.length === 0) return { version };
+    if ((await type.diff!({ version }, {}, quiet)).changed.length === 0) return { version };
   }
   throw new Error("no version is current");
 }

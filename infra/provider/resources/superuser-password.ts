@@ -10,15 +10,34 @@ const RESET_VARIABLE = "AIWDB_RESET_PASSWORDS";
 
 const INVALID_PASSWORD = "28P01";
 
+/** Raise it when the settings below change, so that existing stacks get them. */
+const VERSION = 1;
+
+/**
+ * This role's statements carry the roles' SCRAM secrets. None of them stands in the log or among the running ones, whatever is
+ * logged of other roles; what the role has of its own wins over postgresql.conf.
+ */
+const UNSEEN: Readonly<Record<string, string>> = {
+  log_statement: "none",
+  log_min_error_statement: "panic",
+  log_min_duration_statement: "-1",
+  log_min_duration_sample: "-1",
+  log_transaction_sample_rate: "0",
+  log_min_messages: "warning",
+  track_activities: "off",
+};
+
 async function setPassword({ container, connection }: Properties): Promise<void> {
-  // The PostgreSQL provider sends the other roles' passwords as literals: neither a statement of its that fails nor one that
-  // is slow may stand in the log.
+  const each = (statement: (name: string, value: string) => string) =>
+    Object.entries(UNSEEN).map(([name, value]) => statement(name, value));
   await localSql(
     engine(),
     container,
-    `alter role postgres with password '${scramSecret(connection.password)}';
-     alter role postgres set log_min_error_statement = panic;
-     alter role postgres set log_min_duration_statement = -1;`,
+    [
+      ...each((name, value) => `set ${name} = ${value};`), // a session that begins before the role has them
+      `alter role postgres with password '${scramSecret(connection.password)}';`,
+      ...each((name, value) => `alter role postgres set ${name} = ${value};`),
+    ].join("\n"),
   );
 }
 
@@ -84,7 +103,7 @@ async function establish(inputs: Properties): Promise<Properties> {
   }
   if (!(await accepted(connection)))
     throw new StateError(`PostgreSQL refuses the password just set for ${connection.user}.`);
-  return { readyHost: connection.host, readyPort: connection.port };
+  return { readyHost: connection.host, readyPort: connection.port, version: VERSION };
 }
 
 /**
@@ -92,10 +111,17 @@ async function establish(inputs: Properties): Promise<Properties> {
  * set here, through the container's local socket. Inputs `container`, `volume`, `connection`; outputs `readyHost`, `readyPort`.
  */
 export const superuserPassword: ResourceType = {
-  diff: (olds, news) => ({ changed: news["connection"] === UNKNOWN ? ["connection"] : changedProperties(olds, news) }),
+  diff(olds, news) {
+    const changed = news["connection"] === UNKNOWN ? ["connection"] : changedProperties(olds, news);
+    return { changed: olds["version"] === VERSION ? changed : [...changed, "version"] };
+  },
+  // Unknown, they would make everything in the database look changed.
+  plan: (_olds, { connection }) =>
+    connection === UNKNOWN ? {} : { readyHost: connection.host, readyPort: connection.port },
   create: async (inputs) => ({ id: inputs["volume"], outputs: await establish(inputs) }),
   async update(_id, olds, news) {
-    if (olds["connection"].password !== news["connection"].password) await setPassword(news);
+    const samePassword = olds["connection"].password === news["connection"].password;
+    if (!samePassword || olds["version"] !== VERSION) await setPassword(news);
     return establish(news);
   },
 };
