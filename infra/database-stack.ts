@@ -1,7 +1,7 @@
 import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./certificates.ts";
-import { parseConfig } from "./config.ts";
+import { hasMaintenance, parseConfig } from "./config.ts";
 import { Database, type RolePasswords } from "./database.ts";
 import { Maintenance } from "./maintenance.ts";
 import { readMigrations } from "./migrations/files.ts";
@@ -74,9 +74,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
       child,
     );
 
-    const hasMaintenance =
-      config.profile === "standard" && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
-    if (hasMaintenance) {
+    if (hasMaintenance(config)) {
       new Maintenance(
         `${name}-maintenance`,
         {
@@ -103,7 +101,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
         containers: {
           postgres: names.postgres,
           pgbouncer: names.pgbouncer,
-          ...(hasMaintenance ? { maintenance: names.maintenance } : {}),
+          ...(hasMaintenance(config) ? { maintenance: names.maintenance } : {}),
         },
         roles: [...CLIENT_ROLES],
         certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
