@@ -8,16 +8,19 @@ import { query } from "../helpers/connect.ts";
 const TAKEN = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"];
 const SIDE_BY_SIDE = 4;
 
+const run = promisify(execFile);
+
 /** Everything OpenSSL prints of one handshake; the server's words and its own are told apart by the alert. */
-function handshake(mode: Mode, args: readonly string[], input = ""): Promise<string> {
+async function handshake(mode: Mode, args: readonly string[], input = ""): Promise<string> {
   const { host, port, sslRootCert, sslCert, sslKey } = connectionFor(inject("stack").outputs, "app_user", mode);
   const files = ["-CAfile", sslRootCert, "-cert", sslCert, "-key", sslKey];
   const all = ["s_client", "-starttls", "postgres", "-connect", `${host}:${port}`, ...files, ...args];
-  return new Promise((resolve) => {
-    const child = execFile("openssl", all, { timeout: 20_000 }, (_error, stdout, stderr) => resolve(stdout + stderr));
-    child.stdin?.on("error", () => {}); // it may have ended by then
-    child.stdin?.end(input);
-  });
+  const done = run("openssl", all, { timeout: 20_000 });
+  done.child.stdin?.on("error", () => {}); // it may have ended by then
+  done.child.stdin?.end(input);
+  // A refused handshake is its failure, with the same output.
+  const { stdout, stderr } = await done.catch((error: { stdout: string; stderr: string }) => error);
+  return stdout + stderr;
 }
 
 /** The cipher both sides agreed on; undefined where the server answered with an alert. */
@@ -32,7 +35,7 @@ async function agreed(mode: Mode, args: readonly string[]): Promise<string | und
 
 /** Ciphers that this OpenSSL can offer in TLS 1.2, weak ones included. */
 async function known(): Promise<string[]> {
-  const { stdout } = await promisify(execFile)("openssl", ["ciphers", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"]);
+  const { stdout } = await run("openssl", ["ciphers", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"]);
   return stdout
     .trim()
     .split(":")

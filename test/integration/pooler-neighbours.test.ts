@@ -86,14 +86,13 @@ describe("a client that asks for a replication connection", () => {
     await sleep(2_000);
 
     const stopped = new AbortController();
-    const refusals = times(4).map(async () => {
-      const reasons: string[] = [];
+    const reasons: string[] = [];
+    const intruders = times(4).map(async () => {
       while (!stopped.signal.aborted) reasons.push(await refusal(replicate(role, "database")));
-      return reasons;
     });
     const outcomes: string[] = [];
     try {
-      await sleep(500);
+      await expect.poll(() => reasons.length, { timeout: 20_000 }).toBeGreaterThan(0);
       for (const _round of times(30))
         outcomes.push(
           await query(role, "transaction", QUERY).then(
@@ -104,19 +103,19 @@ describe("a client that asks for a replication connection", () => {
     } finally {
       stopped.abort();
     }
-    const reasons = (await Promise.all(refusals)).flat();
+    await Promise.all(intruders);
     expect(new Set(outcomes)).toEqual(new Set(["served"]));
     expect(reasons.length).toBeGreaterThan(4);
     for (const reason of reasons) expect(reason).toMatch(/login failed|permission denied to start WAL sender/);
   });
 
   // The limit that docs/security.md states: nothing in PgBouncer refuses the request itself.
-  test("leaves a pool that has no server connection unusable for less than two seconds", async () => {
+  test("leaves a pool that has no server connection usable again by itself", async () => {
     const role = "app_readonly";
     await atConsole(`reconnect ${DATABASE}`);
     await expect.poll(() => serverConnections(role), { timeout: 10_000 }).toBe(0);
     expect(await refusal(replicate(role, "database"))).toMatch(/login failed|permission denied to start WAL sender/);
-    await eventually(() => query(role, "transaction", QUERY), 2_000);
+    await eventually(() => query(role, "transaction", QUERY));
   });
 
   test("for the whole server is refused before PostgreSQL hears of it", async () => {
