@@ -1,8 +1,11 @@
 import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, inject, test } from "vitest";
 import { connectionFor, type Mode } from "../../cli/stack/status.ts";
-import { query } from "../helpers/connect.ts";
+import { query, shell } from "../helpers/connect.ts";
 
 /** What is left of forward secrecy with authenticated encryption where a server has an ECDSA key. */
 const TAKEN = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"];
@@ -85,6 +88,26 @@ describe.each(["direct", "transaction"] as const)("a %s connection", (mode) => {
     expect(output).toMatch(/Compression: NONE/);
     expect(output).toMatch(/RENEGOTIATING[^]*no renegotiation/);
   });
+});
+
+// A resumed session's certificate is not looked at again: the limit that docs/security.md states.
+test("a session that the pooler lets a client resume ends with a reload, as every renewal of certificates makes it", async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), "openssl-"));
+  const file = path.join(folder, "session");
+  // In TLS 1.2 the ticket is part of the handshake.
+  const seen = async (args: readonly string[]) =>
+    /^(New|Reused), TLSv1\.2/m.exec(await handshake("transaction", ["-tls1_2", ...args]))?.[1];
+  try {
+    expect(await seen(["-sess_out", file])).toBe("New");
+    expect(await seen(["-sess_in", file])).toBe("Reused");
+    const console = "psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer -c reload";
+    expect((await shell("pgbouncer", console)).exitCode).toBe(0);
+    expect(await seen(["-sess_in", file])).toBe("New");
+    expect(await seen(["-sess_out", file])).toBe("New");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  expect(await handshake("direct", ["-tls1_2"])).not.toMatch(/TLS session ticket:/);
 });
 
 test("the pooler offers the server the same ciphers as it takes from clients, and PostgreSQL has them in its settings", async () => {
