@@ -1,9 +1,13 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type Docker from "dockerode";
 import { openSession, readOutputs, type StackOutputs } from "../cli/stack/session.ts";
+import { derivedAddresses } from "../infra/addresses.ts";
+import { PROJECT } from "../infra/config.ts";
 import { engineNames, ROLES } from "../infra/names.ts";
 import { archive, engine, exec } from "../infra/provider/engine.ts";
 import { imageTag } from "../toolchain/image-tag.ts";
+import { PACKAGE_ROOT } from "../toolchain/versions.ts";
 import { aiwdb } from "./command.ts";
 import { inTurns, median, type Benchmark, type Findings, type Row } from "./measure.ts";
 
@@ -69,10 +73,17 @@ export default {
   async run(report) {
     const names = engineNames(STACK);
     const docker = engine();
-    report(`bringing up stack ${STACK}`);
-    await aiwdb(["up", "--stack", STACK]);
+    // The client's container connects to both servers by their own addresses.
+    const { networkSubnet } = derivedAddresses(STACK);
+    const settings = join(PACKAGE_ROOT, `Pulumi.${STACK}.yaml`);
+    writeFileSync(
+      settings,
+      `config:\n  ${PROJECT}:networkSubnet: ${networkSubnet}\n  ${PROJECT}:postgresClientAddresses: ["${networkSubnet}"]\n`,
+    );
     let client = "";
     try {
+      report(`bringing up stack ${STACK}`);
+      await aiwdb(["up", "--stack", STACK]);
       for (const name of [names.postgres, names.pgbouncer])
         await docker.getContainer(name).update({ NanoCpus: CPUS * 1e9 });
       const session = openSession(STACK, {
@@ -184,6 +195,7 @@ export default {
     } finally {
       if (client) await docker.getContainer(client).remove({ force: true, v: true });
       await aiwdb(["down", "--stack", STACK]);
+      rmSync(settings, { force: true });
     }
   },
 } satisfies Benchmark;

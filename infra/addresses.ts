@@ -64,6 +64,13 @@ export function isNetworkAddress(subnet: string): boolean {
   return isPrivate && toNumber(address) % 2 ** (32 - Number(bits)) === 0;
 }
 
+/** An IPv4 address, or a network of /8 to /32 by its first address: wider ones are no list of clients any more. */
+export function isAddressOrNetwork(text: string): boolean {
+  const [, address = "", bits = "32"] = /^((?:\d{1,3}\.){3}\d{1,3})(?:\/(\d{1,2}))?$/.exec(text) ?? [];
+  if (address === "" || address.split(".").some((part) => Number(part) > 255 || /^0\d/.test(part))) return false;
+  return Number(bits) >= 8 && Number(bits) <= 32 && toNumber(address) % 2 ** (32 - Number(bits)) === 0;
+}
+
 /**
  * The n-th address of a subnet.
  *

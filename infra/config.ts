@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ConfigError, type Problem } from "../toolchain/errors.ts";
-import { derivedAddresses, isNetworkAddress, type Addresses } from "./addresses.ts";
+import { derivedAddresses, isAddressOrNetwork, isNetworkAddress, type Addresses } from "./addresses.ts";
 import { refusedOverrides } from "./overrides.ts";
 import { LOOKUP_CONNECTIONS } from "./render/pgbouncer-ini.ts";
 
@@ -92,6 +92,12 @@ const overrides = (on: string, off: string) =>
     ),
   );
 const ipv4 = z.ipv4("must be an IPv4 address");
+const clientAddress = z
+  .string("must be an IPv4 address or network")
+  .refine(
+    isAddressOrNetwork,
+    "must be an IPv4 address such as 192.0.2.7, or a network of /8 to /32 by its first address such as 192.0.2.0/24",
+  );
 const password = () =>
   z
     .string()
@@ -159,6 +165,12 @@ export const settings = {
     .describe(
       "Overrides of the computed PostgreSQL settings, as an object. What tunes the server may be set (the list is below); everything else is refused.",
     ),
+  postgresClientAddresses: z
+    .preprocess(json, z.array(clientAddress, "must be a list of IPv4 addresses and networks"))
+    .default([])
+    .describe(
+      "Containers and hosts besides this machine that may connect to PostgreSQL itself, past PgBouncer: a list of IPv4 addresses and networks.",
+    ),
 
   pgbouncerPort: integer(0, 65535)
     .default(0)
@@ -194,7 +206,11 @@ export const settings = {
     .default(30)
     .describe("Idle seconds after which a server connection is checked before use (server_check_delay)."),
   pgbouncerServerConnectTimeoutSec: integer(1, 3_600).default(15).describe("server_connect_timeout in seconds."),
-  pgbouncerServerLoginRetrySec: integer(1, 3_600).default(3).describe("server_login_retry in seconds."),
+  pgbouncerServerLoginRetrySec: decimal(0.05, 3_600)
+    .default(0.1)
+    .describe(
+      "Seconds after a failed login at PostgreSQL until PgBouncer tries again for the same role and database (server_login_retry).",
+    ),
   pgbouncerQueryTimeoutSec: integer(0, 86_400).default(120).describe("query_timeout in seconds; 0 switches it off."),
   pgbouncerQueryWaitTimeoutSec: integer(0, 86_400)
     .default(30)
@@ -276,6 +292,11 @@ export type StackConfig = Omit<z.output<typeof schema>, "networkSubnet" | "profi
   readonly expiresAfterHours: number;
   readonly networkSubnet: string;
 };
+
+/** Whether a stack has the container that calls `maintenance.run()`, which the last rollout phase makes. */
+export function hasMaintenance(config: StackConfig): boolean {
+  return config.profile === "standard" && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
+}
 
 /** A stack's name goes into names of containers, volumes and networks, which share one engine. */
 export const STACK_NAME = /^[a-z][a-z0-9-]{0,29}$/;

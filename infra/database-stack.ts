@@ -1,7 +1,7 @@
 import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./certificates.ts";
-import { configError, parseConfig, SECRET_SETTINGS } from "./config.ts";
+import { configError, hasMaintenance, parseConfig, SECRET_SETTINGS } from "./config.ts";
 import { Database, type RolePasswords } from "./database.ts";
 import { Maintenance } from "./maintenance.ts";
 import { readMigrations } from "./migrations/files.ts";
@@ -75,9 +75,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
       child,
     );
 
-    const hasMaintenance =
-      config.profile === "standard" && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
-    if (hasMaintenance) {
+    if (hasMaintenance(config)) {
       new Maintenance(
         `${name}-maintenance`,
         {
@@ -104,7 +102,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
         containers: {
           postgres: names.postgres,
           pgbouncer: names.pgbouncer,
-          ...(hasMaintenance ? { maintenance: names.maintenance } : {}),
+          ...(hasMaintenance(config) ? { maintenance: names.maintenance } : {}),
         },
         roles: [...CLIENT_ROLES],
         certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),

@@ -174,7 +174,7 @@ export async function startLocalServer(settings: StackConfig, report: (line: str
     ),
   ]);
   writeFileSync(path.join(folder, "postgresql.conf"), renderPostgresqlConf(config), { mode: 0o644 });
-  writeFileSync(path.join(folder, "pg_hba.conf"), renderPgHba(config), { mode: 0o644 });
+  writeFileSync(path.join(folder, "pg_hba.conf"), renderPgHba(config, { pooler: false }), { mode: 0o644 });
   // Before it listens anywhere, as in the image's entrypoint: nobody can log in without what is set here.
   await execute(
     path.join(bin, "postgres"),

@@ -1,6 +1,6 @@
 import type { StackConfig } from "../config.ts";
 import { lookupDatabase, POOLED_ROLES, ROLES, sessionDatabase } from "../names.ts";
-import { GENERATED, mergeSettings, type Settings } from "./settings.ts";
+import { GENERATED, mergeSettings, TLS_CIPHERS, type Settings } from "./settings.ts";
 
 /** Where the configuration volume is mounted in the PgBouncer container. */
 export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
@@ -9,6 +9,12 @@ export const PGBOUNCER_PORT = 6432;
 
 /** Server connections the pooler keeps for looking up secrets; a part of pgbouncerMaxDbConnections. */
 export const LOOKUP_CONNECTIONS = 2;
+
+/**
+ * Server connections that a role's pool keeps once it has them. A pool without any refuses its clients after one failed
+ * login at the server, and each client may cause one: by asking for a replication connection, which no setting refuses.
+ */
+const KEPT_CONNECTIONS = 1;
 
 /** What the package promises; overrides of these are refused. https://www.pgbouncer.org/config.html */
 export const PGBOUNCER_MANDATORY: Settings = {
@@ -35,12 +41,14 @@ export const PGBOUNCER_MANDATORY: Settings = {
   client_tls_cert_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/server.crt`, why: "the pooler's server certificate" },
   client_tls_key_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/server.key`, why: "its key" },
   client_tls_protocols: { value: "secure", why: "TLS 1.2 and 1.3" },
+  client_tls_ciphers: { value: TLS_CIPHERS, why: "forward secrecy and authenticated encryption only" },
   server_tls_sslmode: { value: "verify-full", why: "the server proves its name" },
   server_tls_ca_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/ca.crt`, why: "of the stack's own authority" },
   server_tls_cert_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.crt`, why: "the pooler's client certificate" },
   server_tls_key_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.key`, why: "its key" },
   server_tls_protocols: { value: "secure", why: "TLS 1.2 and 1.3" },
   verbose: { value: 0, why: "from 1 on, the log has the roles' SCRAM secrets" },
+  server_tls_ciphers: { value: TLS_CIPHERS, why: "forward secrecy and authenticated encryption only" },
 };
 
 /** Values that are no promise: from the stack's own settings, or such as tune the pooler, which `pgbouncerSettings` may override. */
@@ -89,9 +97,9 @@ export function renderPgbouncerIni(config: StackConfig, host: string): string {
   const session = config.pgbouncerSessionDbConnections;
   const transaction = config.pgbouncerMaxDbConnections - session - LOOKUP_CONNECTIONS;
   const lookup = lookupDatabase(config.databaseName);
-  const entry = (name: string, mode: string, connections: number) =>
+  const entry = (name: string, mode: string, connections: number, kept = KEPT_CONNECTIONS) =>
     `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${lookup} pool_mode=${mode}` +
-    ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} max_db_connections=${connections}`;
+    ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} min_pool_size=${kept} max_db_connections=${connections}`;
   const settings = mergeSettings(
     { ...PGBOUNCER_MANDATORY, auth_dbname: { value: lookup, why: "logins do not queue behind the pools" } },
     pgbouncerDefaults(config),
@@ -105,9 +113,9 @@ export function renderPgbouncerIni(config: StackConfig, host: string): string {
     // Connections of its own: with the pools exhausted, nobody could log in any more, not even to look at the statistics.
     // pgbouncer_hba.conf lets no client in here.
     entry(lookup, "transaction", LOOKUP_CONNECTIONS),
-    // Test databases come and go without a reload; the lookup function of the stack's own database serves them all.
+    // Test databases come and go without a reload, and a connection that was kept would hold them; the lookup function of the stack's own database serves them all.
     ...(config.profile === "ci"
-      ? [entry("*", "transaction", transaction).replace(` dbname=${config.databaseName}`, "")]
+      ? [entry("*", "transaction", transaction, 0).replace(` dbname=${config.databaseName}`, "")]
       : []),
     "",
     "[pgbouncer]",

@@ -1,5 +1,5 @@
 import type { StackConfig } from "../config.ts";
-import { GENERATED, mergeSettings, type Settings } from "./settings.ts";
+import { GENERATED, mergeSettings, TLS_CIPHERS, type Settings } from "./settings.ts";
 
 /** Where the configuration volume is mounted in the PostgreSQL container. */
 export const POSTGRES_CONFIG_DIR = "/etc/postgresql";
@@ -32,7 +32,7 @@ export const POSTGRES_MANDATORY: Settings = {
   },
   ssl_prefer_server_ciphers: { value: "on", why: "the server's order wins, so a client cannot choose a weaker cipher" },
   ssl_ciphers: {
-    value: "ECDHE+AESGCM:ECDHE+CHACHA20",
+    value: TLS_CIPHERS,
     why: "TLS 1.2 with forward secrecy and authenticated encryption only",
   },
   password_encryption: { value: "scram-sha-256", why: "md5 secrets can be replayed" },

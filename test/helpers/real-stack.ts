@@ -28,7 +28,6 @@ export const SETTINGS = {
   profile: "standard",
   pgbouncerMaxClientConn: 250,
   pgbouncerServerConnectTimeoutSec: 5,
-  pgbouncerServerLoginRetrySec: 1,
   pgbouncerClientLoginTimeoutSec: 15,
   healthCheckIntervalSec: 5,
 };

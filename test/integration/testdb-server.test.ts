@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { createConnection, createServer, type Server } from "node:net";
+import { createConnection, createServer, Socket, type Server } from "node:net";
 import { request } from "node:http";
 import path from "node:path";
 import pg from "pg";
@@ -52,6 +52,41 @@ describe("a local server", () => {
     );
     expect(rows).toEqual([{ keepers: 1 }]);
     await registry.close();
+  });
+
+  test("listens on 127.0.0.1 and lets nobody in from another address of this machine, not even where a pooler would be", async () => {
+    const server = readServer();
+    const admin = new pg.Client(adminConfig(server, "postgres"));
+    await admin.connect();
+    const { rows } = await admin.query("show listen_addresses");
+    await admin.end();
+    expect(rows).toEqual([{ listen_addresses: "127.0.0.1" }]);
+    const { database, roles } = server;
+    const { sslRootCert, sslCert, sslKey } = roles.app_user;
+    const from = async (localAddress: string, user: "app_user" | "app_readonly") => {
+      const stream = () => {
+        const socket = new Socket();
+        const connect = socket.connect.bind(socket);
+        socket.connect = ((port: number, host: string) => connect({ port, host, localAddress })) as typeof connect;
+        return socket;
+      };
+      const ssl = { ca: readFileSync(sslRootCert), cert: readFileSync(sslCert), key: readFileSync(sslKey) };
+      const client = new pg.Client({ ...server.direct, database, user, password: roles[user].password, ssl, stream });
+      try {
+        await client.connect();
+        return "let in";
+      } catch (error) {
+        return (error as Error).message;
+      } finally {
+        client.end().catch(() => {});
+      }
+    };
+    // Past certificate and password: the role has no right on the stack's own database here.
+    expect(await from("127.0.0.1", "app_user")).toMatch(/permission denied for database/);
+    expect(await from("127.0.0.1", "app_readonly")).toMatch(/authentication failed for user "app_readonly"/);
+    for (const address of ["127.0.0.2", "127.0.0.3", "127.0.0.4"])
+      for (const user of ["app_user", "app_readonly"] as const)
+        expect(await from(address, user)).toMatch(/pg_hba\.conf rejects connection for host "127\.0\.0\.\d"/);
   });
 
   test("that refuses once is not taken for gone", async () => {
