@@ -307,8 +307,9 @@ function readBody(request: IncomingMessage): Promise<Buffer> {
       else reject(unusable([{ subject: "body", problem: "is longer than 64 KiB" }], 413));
     });
     request.on("end", () => resolve(Buffer.concat(chunks)));
-    request.on("error", reject);
-    request.on("close", () => reject(new RequestError(400, "The request was broken off.", [])));
+    const brokenOff = () => reject(new RequestError(400, "The request was broken off.", []));
+    request.on("error", brokenOff);
+    request.on("close", brokenOff);
   });
 }
 

@@ -429,7 +429,7 @@ class Taken implements TestDatabase {
     await this.#gone;
     const which = `${this.name}${nameOption(this.#owner.registry.server.name)}`;
     process.stderr.write(
-      `\nTest database ${this.name} is kept for ${Math.round(seconds / 60)} minutes (${reason}). Connect:\n  npx aiwdb testdb psql ${which}\nDrop it:\n  npx aiwdb testdb drop ${which}\n`,
+      `\nTest database ${this.name} is kept for ${Math.round(seconds / 60)} minutes (${labelOf(reason)}). Connect:\n  npx aiwdb testdb psql ${which}\nDrop it:\n  npx aiwdb testdb drop ${which}\n`,
     );
   }
 
