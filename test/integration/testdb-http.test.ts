@@ -466,3 +466,19 @@ describe("a test's own name", () => {
     },
   );
 });
+
+test("a seed that does not end keeps nobody from stopping the server", async () => {
+  const seed = path.join(folder, "endless.sql");
+  writeFileSync(seed, "select pg_sleep(86400)");
+  take({ seed }).catch(() => {}); // it is cut off
+  const db = await testDatabase({ role: "postgres", connect: true });
+  await until(
+    async () =>
+      (await db.client!.query("select from pg_stat_activity where query like 'select pg_sleep(86400)%'")).rowCount,
+    (count) => count === 1,
+  );
+  await closeHolders();
+  mustSucceed(await aiwdb(["testdb", "stop"]));
+  await closeTestDatabases();
+  mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
+});
