@@ -226,7 +226,7 @@ describe("applying", () => {
     // What the kernel does to the sockets of a process that gets SIGKILL.
     (killed as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
     await running;
-    await expect.poll(heldAdvisoryLocks, { timeout: 5000 }).toBe(0);
+    await expect.poll(heldAdvisoryLocks).toBe(0);
     write("0001_create_users", "create table public.users ();");
     expect((await up()).applied).toEqual(["0001_create_users"]);
   });

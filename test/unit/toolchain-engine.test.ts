@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { createServer as createTcpServer } from "node:net";
+import { createServer as createTcpServer, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
@@ -229,11 +229,15 @@ test.each([
 });
 
 test("refuses an engine on another machine without asking it", async () => {
+  const attempts = vi.spyOn(Socket.prototype, "connect");
+  onTestFinished(() => attempts.mockRestore());
   context("far", "ssh://user@203.0.113.1");
   await expect(findEngine({ env: noChoice(), sockets: [] })).rejects.toThrow(
     /docker context "far" \(ssh:\/\/user@203\.0\.113\.1\): is on another machine[^]*docker context use default/,
   );
   await expect(findEngine({ env: { DOCKER_HOST: "tcp://203.0.113.1:2375" } })).rejects.toThrow(/unset DOCKER_HOST/);
+  // Nobody waits for a machine that may not answer: neither was asked.
+  expect(attempts).not.toHaveBeenCalled();
 });
 
 async function ask(name: string, timeoutMs = 50_000): Promise<string> {
