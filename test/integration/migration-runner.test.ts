@@ -411,7 +411,7 @@ describe("at once", () => {
   });
 
   test("a try waits for a lock half a second, whatever the role has set", async () => {
-    write("0001_show", "do $$ begin raise exception 'waits %', current_setting('lock_timeout'); end $$;");
+    write("0001_show_timeout", "do $$ begin raise exception 'waits %', current_setting('lock_timeout'); end $$;");
     await client.query("set lock_timeout = '1h'");
     expect((await failureOf(up())).message).toContain("waits 500ms");
   });
