@@ -20,8 +20,9 @@ export default defineConfig({
           sequence: { groupOrder: 0 },
           maxWorkers: 2,
           // A guard against hanging only: a machine that is busy with other stacks is many times slower.
-          testTimeout: MINUTE,
-          hookTimeout: MINUTE,
+          testTimeout: 2 * MINUTE,
+          hookTimeout: 2 * MINUTE,
+          expect: { poll: { timeout: MINUTE } },
         },
       },
       {
@@ -35,6 +36,7 @@ export default defineConfig({
           maxWorkers: 2,
           testTimeout: 3 * MINUTE,
           hookTimeout: 5 * MINUTE,
+          expect: { poll: { timeout: MINUTE } },
         },
       },
       {
@@ -50,6 +52,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 3 * MINUTE,
           hookTimeout: 5 * MINUTE,
+          expect: { poll: { timeout: MINUTE } },
         },
       },
       {
@@ -60,6 +63,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 10 * MINUTE,
           hookTimeout: 10 * MINUTE,
+          expect: { poll: { timeout: MINUTE } },
         },
       },
       {

@@ -9,6 +9,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ default: Benchmark }>>
   pooler: () => import("./pooler.ts"),
   migrations: () => import("./migrations.ts"),
   testdb: () => import("./testdb.ts"),
+  checksum: () => import("./checksum.ts"),
   partitions: () => import("./partitions.ts"),
 };
 

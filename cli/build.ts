@@ -7,6 +7,7 @@ const ASSETS = [
   "infra/images",
   "infra/provider/pulumi-resource-aiwdb",
   "migrations",
+  "testing/registry-roles.sql",
   "testing/registry-schema.sql",
   "toolchain/go",
   // As it is written: the shell script that looks for Node reads it line by line.

@@ -3,6 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { ROLES, TEST_DATABASE_PREFIX } from "../infra/names.ts";
 import { StateError } from "../toolchain/errors.ts";
+import { dropOwner } from "./owners.ts";
 import type { Registry } from "./registry.ts";
 import { type Fingerprint, resetDatabase } from "./reset.ts";
 import { adminConfig, type TestServer } from "./server.ts";
@@ -44,9 +45,10 @@ export async function recreateClone({ workers, server }: Registry, name: string,
 
 /** What a process could not bring to its end is the next sweep's. */
 export async function disclaim({ query }: Registry, name: string): Promise<void> {
-  await query("update testdb.clone set lease = null where name = $1 and state in ('creating', 'dropping')", [
-    name,
-  ]).catch(() => {});
+  await query(
+    "update testdb.clone set lease = null where name = $1 and state in ('creating', 'returned', 'dropping')",
+    [name],
+  ).catch(() => {});
 }
 
 const IN_USE = "55006";
@@ -137,7 +139,7 @@ export async function createClone(
     await workers.query(
       `${databaseRights(server, name)}
       update testdb.clone
-         set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}
+         set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}, rights = testdb.rights_of(name)
        where name = '${name}'`,
     );
   } catch (error) {
@@ -193,7 +195,8 @@ export async function dropClone(registry: Registry, name: string): Promise<{ ope
     openSessions = await endSessions(registry, name);
     await workers.query(`drop database if exists ${identifier(name)}`);
   }
-  if (rows[0]?.has_owner) await workers.query(`drop role if exists ${identifier(name)}`);
   await workers.query("delete from testdb.clone where name = $1", [name]);
+  // What it was given or owns of another database stays until that is gone: the role is the next sweep's then.
+  if (rows[0]?.has_owner) await dropOwner(registry, name).catch(() => {});
   return { openSessions };
 }

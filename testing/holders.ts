@@ -4,13 +4,14 @@ import { StateError, UsageError } from "../toolchain/errors.ts";
 import type { Phase } from "../infra/migrations/phases.ts";
 import { processStart } from "../toolchain/lock.ts";
 import { disclaim, dropClone } from "./clones.ts";
+import { labelOf } from "./labels.ts";
 import { giveOwner, ownerConnection } from "./owners.ts";
 import { openRegistry, type Registry } from "./registry.ts";
 import { connectionTo, readServer, type TestMode } from "./server.ts";
 import { sweepUnkept } from "./sweep.ts";
 import { takeDatabase } from "./takes.ts";
 import { ensureTemplate, readSource } from "./template.ts";
-import { describe, KEEP_SEC, refuseOwnersRole } from "./test-database.ts";
+import { describe, giveBack, KEEP_SEC, refuseOwnersRole } from "./test-database.ts";
 
 /** A database whose holder has no connection to the registry: a process of this machine, a time, or both. */
 export interface HeldOptions {
@@ -89,26 +90,35 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
   connectionTo(registry.server, "", role, mode); // refuses what there is no way to, before anything is taken
   const source = readSource(registry.server, { phase: options.phase, seed: options.seed });
   const template = await ensureTemplate(registry, source);
-  const database = await takeDatabase(registry, template, { label: options.label ?? "", run: options.run ?? "" });
-  const password = options.owner ? await giveOwner(registry, database) : undefined;
-  // From here on it is theirs, not this process'.
-  await registry.query(
-    `update testdb.clone set lease = null, holder_pid = $2, holder_start = $3, holder_host = $4, expires_at = now() + make_interval(secs => $5)
-      where name = $1`,
-    [
-      database,
-      options.pid ?? null,
-      start ?? null,
-      options.pid === undefined ? null : hostname(),
-      options.ttlSec ?? null,
-    ],
-  );
-  const connection = describe(
-    password === undefined
-      ? connectionTo(registry.server, database, role, mode)
-      : ownerConnection(registry.server, database, password),
-  );
-  return { name: database, url: connection.url, env: connection.env };
+  const database = await takeDatabase(registry, template, {
+    label: labelOf(options.label ?? ""),
+    run: options.run ?? "",
+  });
+  try {
+    const password = options.owner ? await giveOwner(registry, database) : undefined;
+    // From here on it is theirs, not this process'.
+    await registry.query(
+      `update testdb.clone set lease = null, holder_pid = $2, holder_start = $3, holder_host = $4, expires_at = now() + make_interval(secs => $5)
+        where name = $1`,
+      [
+        database,
+        options.pid ?? null,
+        start ?? null,
+        options.pid === undefined ? null : hostname(),
+        options.ttlSec ?? null,
+      ],
+    );
+    const connection = describe(
+      password === undefined
+        ? connectionTo(registry.server, database, role, mode)
+        : ownerConnection(registry.server, database, password),
+    );
+    return { name: database, url: connection.url, env: connection.env };
+  } catch (error) {
+    // Nobody else knows of it, and this process may live as long as the server.
+    await giveBack(registry, database).catch(() => {});
+    throw error;
+  }
 }
 
 /** Drops a taken or kept database; false if there is none of that name. */
@@ -145,7 +155,7 @@ export async function keepByName(name: string, database: string, why: string): P
   const { rowCount } = await registry.query(
     `update testdb.clone set state = 'kept', lease = null, holder_pid = null, label = $3, expires_at = now() + make_interval(secs => $2)
       where name = $1 and state = 'taken'`,
-    [database, KEEP_SEC, why],
+    [database, KEEP_SEC, labelOf(why)],
   );
   return Boolean(rowCount);
 }

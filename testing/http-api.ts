@@ -1,29 +1,46 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from "node:http";
+import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { CLIENT_ROLES } from "../infra/names.ts";
-import { messageOf, UserError } from "../toolchain/errors.ts";
+import { messageOf, type Problem, UserError } from "../toolchain/errors.ts";
 import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./holders.ts";
+import { isPrintable, LABEL_MAX, lengthOf } from "./labels.ts";
 import { replaceFile, serverFiles } from "./server.ts";
 
 /** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */
 export const HTTP_TTL_SEC = 600;
 
+const label = (max: number) =>
+  z
+    .string()
+    .refine((text) => lengthOf(text) <= max, { message: `is longer than ${max} characters` })
+    .refine(isPrintable, { message: "holds control characters, or half of a surrogate pair" });
+
 const takeRequest = z.strictObject({
-  label: z.string().max(200).default(""),
-  run: z.string().max(64).default(""),
+  label: label(LABEL_MAX).default(""),
+  run: label(64).default(""),
   role: z.enum(CLIENT_ROLES).default("app_user"),
   mode: z.enum(["direct", "transaction"]).default("direct"),
-  phase: z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4)]).optional(),
-  seed: z.string().optional(),
+  phase: z.literal([1, 2, 3, 4]).optional(),
+  seed: z
+    .string()
+    .refine(path.isAbsolute, { message: "is no absolute path, and this process is in another folder than its caller" })
+    .refine((file) => !file.includes("\0"), { message: "holds a NUL character" })
+    .optional(),
   /** A role of its own that owns the database; `url` and `env` are that role's. */
   owner: z.boolean().default(false),
   /** Process of this machine that has it; it is dropped when that ends. */
   pid: z.number().int().positive().optional(),
   ttlSec: z.number().int().min(1).max(86_400).optional(),
 });
+
+/** How long a request may take to arrive, and how long one that says nothing is listened to: anybody of this machine may connect. */
+const LIMITS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
+/** Connections at the loopback port; the socket, which only this user can open, has no such limit. */
+const PORT_CONNECTIONS = 512;
 
 interface HttpApi {
   close(): Promise<void>;
@@ -37,46 +54,55 @@ export async function serveHttp({
   name,
   port,
   report,
+  limits = LIMITS,
 }: {
   name: string;
   port?: number | undefined;
   report: (line: string) => void;
+  limits?: ServerOptions;
 }): Promise<HttpApi> {
   const files = serverFiles(name);
   const token = tokenOf(files.token);
-  const handler = (request: IncomingMessage, response: ServerResponse) => {
-    handle(name, token, request)
-      .catch((error: unknown): Answer => {
-        if (error instanceof z.ZodError) {
-          return {
-            status: 400,
-            body: {
-              error: {
-                message: "The request is not usable.",
-                problems: error.issues.map(({ path, message }) => ({ subject: path.join("."), problem: message })),
-              },
-            },
-          };
-        }
-        if (error instanceof UserError)
-          return { status: 409, body: { error: { message: error.message, problems: error.problems } } };
-        report(`request failed: ${messageOf(error)}`);
-        return { status: 500, body: { error: { message: messageOf(error), problems: [] } } };
-      })
-      .then(({ status, body }) => {
-        response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
-        response.end(body === undefined ? "" : `${JSON.stringify(body)}\n`);
-      })
-      .catch((error: unknown) => report(`answer failed: ${messageOf(error)}`));
-  };
+  const handlerOf =
+    (refuse: (request: IncomingMessage) => Problem | undefined): RequestListener =>
+    (request, response) => {
+      handle({ name, token, refuse }, request)
+        .catch((error: unknown): Answer => {
+          if (error instanceof RequestError) return refusal(error.status, error);
+          if (error instanceof UserError) return refusal(409, error);
+          report(`request failed: ${messageOf(error)}`);
+          return refusal(500, new UserError(messageOf(error)));
+        })
+        .then(({ status, body, headers }) => {
+          response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store", ...headers });
+          response.end(body === undefined ? "" : `${JSON.stringify(body)}\n`);
+        })
+        .catch((error: unknown) => report(`answer failed: ${messageOf(error)}`));
+    };
   // Under a name of its own first: a server that ends removes the path it was bound to, and may end after its successor began.
   const own = `${files.socket}.${process.pid}`;
   rmSync(own, { force: true });
-  const servers: Server[] = [await listen(createServer(handler), { path: own })];
+  const servers: Server[] = [await listen(createServer(limits, handlerOf(ofPage)), { path: own })];
   chmodSync(own, 0o600);
   renameSync(own, files.socket);
   const closing = new AbortController();
-  const opening = port === undefined ? undefined : openPort(name, port, handler, report, closing.signal);
+  const opening =
+    port === undefined
+      ? undefined
+      : openPort(
+          name,
+          port,
+          () => {
+            const tcp = createServer(
+              limits,
+              handlerOf((request) => ofPage(request) ?? ofOtherHost(request)),
+            );
+            tcp.maxConnections = PORT_CONNECTIONS;
+            return tcp;
+          },
+          report,
+          closing.signal,
+        );
   return {
     async close() {
       closing.abort();
@@ -126,14 +152,14 @@ const PORT_AGAIN_MS = 500;
 async function openPort(
   name: string,
   wanted: number,
-  handler: RequestListener,
+  create: () => Server,
   report: (line: string) => void,
   signal: AbortSignal,
 ): Promise<Server | undefined> {
   for (let told = false; !signal.aborted; told = true) {
     const port = wanted === 0 ? (boundPort(name) ?? 0) : wanted;
     try {
-      const tcp = await listen(createServer(handler), { host: "127.0.0.1", port });
+      const tcp = await listen(create(), { host: "127.0.0.1", port });
       const bound = (tcp.address() as { port: number }).port;
       replaceFile(serverFiles(name).port, String(bound));
       report(`HTTP API on http://127.0.0.1:${bound}`);
@@ -156,44 +182,110 @@ function listen(server: Server, where: { path: string } | { host: string; port: 
 interface Answer {
   readonly status: number;
   readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
-async function handle(name: string, token: string, request: IncomingMessage): Promise<Answer> {
-  const { pathname } = new URL(request.url ?? "/", "http://localhost");
+/** A request that is refused, with all that is wrong with it. */
+class RequestError extends UserError {
+  readonly status: number;
+  constructor(status: number, summary: string, problems: readonly Problem[]) {
+    super(summary, problems);
+    this.status = status;
+  }
+}
+
+const refusal = (status: number, { message, problems }: UserError): Answer => ({
+  status,
+  body: { error: { message, problems } },
+  // What is left of such a request is not waited for.
+  ...(status === 409 || status === 404 ? {} : { headers: { connection: "close" } }),
+});
+
+/** Browsers name the page they ask for; no other program does. */
+function ofPage({ headers }: IncomingMessage): Problem | undefined {
+  return headers.origin === undefined ? undefined : { subject: "Origin", problem: "web pages are not served" };
+}
+
+/** A page whose name was made to lead to this machine (DNS rebinding) still sends that name. */
+function ofOtherHost({ headers }: IncomingMessage): Problem | undefined {
+  return /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(headers.host ?? "")
+    ? undefined
+    : { subject: "Host", problem: "must be 127.0.0.1 or localhost" };
+}
+
+interface Service {
+  readonly name: string;
+  readonly token: string;
+  readonly refuse: (request: IncomingMessage) => Problem | undefined;
+}
+
+async function handle({ name, token, refuse }: Service, request: IncomingMessage): Promise<Answer> {
+  const refused = refuse(request);
+  if (refused) throw new RequestError(403, "The request is refused.", [refused]);
   if (!allowed(token, request.headers.authorization)) {
+    throw new RequestError(401, "The token is missing or wrong.", [
+      { subject: "Authorization", problem: `must be "Bearer" and the content of ${serverFiles(name).token}` },
+    ]);
+  }
+  const target = request.url ?? "/";
+  const { method = "" } = request;
+  const [, collection, database, action] = /^\/v1\/(databases)(?:\/([^/?]+)(?:\/(renew|keep))?)?$/.exec(target) ?? [];
+  if (!collection) throw new RequestError(404, `There is no ${method} ${target}.`, []);
+  const methods = methodsOf(name, request, database, action);
+  const answer = methods[method];
+  if (answer) return answer();
+  const allow = Object.keys(methods).join(", ");
+  return {
+    ...refusal(
+      405,
+      new UserError(`There is no ${method} ${target}.`, [{ subject: "method", problem: `must be ${allow}` }]),
+    ),
+    headers: { allow, connection: "close" },
+  };
+}
+
+function methodsOf(
+  name: string,
+  request: IncomingMessage,
+  database: string | undefined,
+  action: string | undefined,
+): Readonly<Record<string, () => Promise<Answer>>> {
+  if (database === undefined) {
     return {
-      status: 401,
-      body: {
-        error: {
-          message: "The token is missing or wrong.",
-          problems: [
-            { subject: "Authorization", problem: `must be "Bearer" and the content of ${serverFiles(name).token}` },
-          ],
-        },
-      },
+      GET: async () => ({ status: 200, body: await listDatabases(name) }),
+      POST: () => take(name, request),
     };
   }
-  const [, version, collection, database, action] = pathname.split("/");
-  if (version === "v1" && collection === "databases") {
-    if (database === undefined && request.method === "GET") return { status: 200, body: await listDatabases(name) };
-    if (database === undefined && request.method === "POST") {
-      const options = takeRequest.parse(await readJson(request));
-      const ttlSec = options.ttlSec ?? (options.pid === undefined ? HTTP_TTL_SEC : undefined);
-      return { status: 201, body: await createHeld(name, { ...options, ttlSec }) };
-    }
-    if (database && action === undefined && request.method === "DELETE") return found(await dropByName(name, database));
-    if (database && action === "renew" && request.method === "POST")
-      return found(await renewByName(name, database, HTTP_TTL_SEC));
-    if (database && action === "keep" && request.method === "POST")
-      return found(await keepByName(name, database, "kept by HTTP"));
-  }
-  return { status: 404, body: { error: { message: `There is no ${request.method} ${pathname}.`, problems: [] } } };
+  if (action === "renew") return { POST: async () => found(await renewByName(name, database, HTTP_TTL_SEC)) };
+  if (action === "keep") return { POST: async () => found(await keepByName(name, database, "kept by HTTP")) };
+  return { DELETE: async () => found(await dropByName(name, database)) };
 }
 
+async function take(name: string, request: IncomingMessage): Promise<Answer> {
+  const options = parseTake(await readJson(request));
+  const ttlSec = options.ttlSec ?? (options.pid === undefined ? HTTP_TTL_SEC : undefined);
+  const held = await createHeld(name, { ...options, ttlSec });
+  // Whoever asked has hung up, and will never know its name.
+  if (request.socket.destroyed) await dropByName(name, held.name);
+  return { status: 201, body: held };
+}
+
+function parseTake(body: unknown): z.infer<typeof takeRequest> {
+  const { success, data, error } = takeRequest.safeParse(body);
+  if (success) return data;
+  throw unusable(error.issues.flatMap(problemsOf));
+}
+
+function problemsOf(issue: z.core.$ZodIssue): Problem[] {
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => ({ subject: key, problem: "is no option" }));
+  return [{ subject: issue.path.join(".") || "body", problem: issue.message }];
+}
+
+const unusable = (problems: readonly Problem[], status = 400) =>
+  new RequestError(status, "The request is not usable.", problems);
+
 function found(exists: boolean): Answer {
-  return exists
-    ? { status: 204 }
-    : { status: 404, body: { error: { message: "There is no such test database.", problems: [] } } };
+  return exists ? { status: 204 } : refusal(404, new UserError("There is no such test database."));
 }
 
 function allowed(token: string, header: string | undefined): boolean {
@@ -202,17 +294,31 @@ function allowed(token: string, header: string | undefined): boolean {
   return given.length === wanted.length && timingSafeEqual(given, wanted);
 }
 
+const BODY_MAX_BYTES = 65_536;
+
+/** Not by iteration: leaving that early would end the connection before there is an answer. */
+function readBody(request: IncomingMessage): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= BODY_MAX_BYTES) chunks.push(chunk);
+      else reject(unusable([{ subject: "body", problem: "is longer than 64 KiB" }], 413));
+    });
+    request.on("end", () => resolve(Buffer.concat(chunks)));
+    const brokenOff = () => reject(new RequestError(400, "The request was broken off.", []));
+    request.on("error", brokenOff);
+    request.on("close", brokenOff);
+  });
+}
+
 async function readJson(request: IncomingMessage): Promise<unknown> {
-  let text = "";
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    text += chunk.toString("utf8");
-    if (text.length > 65_536)
-      throw new z.ZodError([{ code: "custom", path: [], message: "is longer than 64 KiB", input: undefined }]);
-  }
-  if (text === "") return {};
+  const body = await readBody(request);
+  if (body.length === 0) return {};
   try {
-    return JSON.parse(text);
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch {
-    throw new z.ZodError([{ code: "custom", path: [], message: "is no JSON", input: undefined }]);
+    throw unusable([{ subject: "body", problem: "is no JSON in UTF-8" }]);
   }
 }

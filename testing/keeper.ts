@@ -10,7 +10,8 @@ export const POOL_MIN = 4;
 export const POOL_MAX = 64;
 /** A template that can not be copied is left alone this long, and keeps no other from it. */
 const COPY_AGAIN_MS = 5_000;
-const SWEEP_EVERY_MS = 5_000;
+/** What nobody answers for any more is looked for this often. */
+export const SWEEP_EVERY_MS = 5_000;
 /** Shared catalogues grow with every database made and dropped; autovacuum is off on a server for tests. */
 const VACUUM_AFTER_CHANGES = 500;
 /** How fast the pool forgets a busy time, per second. */

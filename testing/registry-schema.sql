@@ -1,7 +1,5 @@
 -- What every process that makes, takes or removes test databases agrees on. It lives on the server itself, so that it can
 -- not say anything about databases that are gone with it.
-create schema testdb;
-
 create table testdb.template (
   key text primary key,
   database name not null unique,
@@ -29,83 +27,11 @@ create table testdb.clone (
   run text not null default '',
   created_at timestamptz not null default now(),
   taken_at timestamptz,
-  uses integer not null default 0
+  uses integer not null default 0,
+  -- Owner and rights it was made with.
+  rights text
 );
 create index clone_ready_idx on testdb.clone (template) where state = 'ready' and lease is null;
-
--- Roles belong to the server: what one test does to them, all others get. This is how they were when the registry was made.
-create table testdb.role as
-  select * from pg_catalog.pg_authid where rolname !~ '^pg_' and not starts_with(rolname, 'aiwdb_test_');
-create table testdb.role_setting as
-  select * from pg_catalog.pg_db_role_setting where setdatabase = 0;
-create table testdb.role_member as
-  select roleid, member, grantor from pg_catalog.pg_auth_members;
-
--- Which rows of the catalogue say so; any change writes a new one.
-create function testdb.role_stamp() returns text
-  language plpgsql stable
-as $$
-begin
-  return concat_ws(' ',
-    (select string_agg(oid || '/' || xmin::text || ctid::text, ' ' order by oid) from pg_catalog.pg_authid
-      where rolname !~ '^pg_' and not starts_with(rolname, 'aiwdb_test_')),
-    (select string_agg(setrole || '/' || xmin::text || ctid::text, ' ' order by setrole) from pg_catalog.pg_db_role_setting where setdatabase = 0),
-    (select string_agg(xmin::text || ctid::text, ' ' order by ctid) from pg_catalog.pg_auth_members));
-end
-$$;
-create table testdb.seen_roles as select testdb.role_stamp() as stamp;
-
--- Brings roles back to what they were, and says which were changed.
-create function testdb.restore_roles() returns void
-  language plpgsql
-as $$
-declare
-  changed name[];
-  membership record;
-begin
-  if testdb.role_stamp() = (select stamp from testdb.seen_roles) then
-    return;
-  end if;
-  perform pg_advisory_xact_lock(7241865, 2);
-  with restored as (
-    update pg_catalog.pg_authid as now
-       set rolname = was.rolname, rolsuper = was.rolsuper, rolinherit = was.rolinherit, rolcreaterole = was.rolcreaterole,
-           rolcreatedb = was.rolcreatedb, rolcanlogin = was.rolcanlogin, rolreplication = was.rolreplication,
-           rolbypassrls = was.rolbypassrls, rolconnlimit = was.rolconnlimit, rolpassword = was.rolpassword, rolvaliduntil = was.rolvaliduntil
-      from testdb.role as was
-     where was.oid = now.oid and to_jsonb(was) is distinct from to_jsonb(now)
-    returning was.rolname
-  )
-  select array_agg(rolname) into changed from restored;
-  with removed as (
-    delete from pg_catalog.pg_db_role_setting as now
-     where setdatabase = 0
-       and not exists (select from testdb.role_setting as was where was.setrole = now.setrole and was.setconfig = now.setconfig)
-    returning setrole
-  )
-  select changed || array_agg(case when setrole = 0 then 'all' else pg_get_userbyid(setrole) end) into changed from removed;
-  with added as (
-    insert into pg_catalog.pg_db_role_setting
-    select * from testdb.role_setting as was
-     where not exists (select from pg_catalog.pg_db_role_setting as now where now.setdatabase = 0 and now.setrole = was.setrole)
-    returning setrole
-  )
-  select changed || array_agg(case when setrole = 0 then 'all' else pg_get_userbyid(setrole) end) into changed from added;
-  for membership in
-    select roleid, member, grantor from pg_catalog.pg_auth_members
-     where member in (select oid from testdb.role)
-    except select roleid, member, grantor from testdb.role_member
-  loop
-    execute format('revoke %s from %s granted by %s cascade',
-      membership.roleid::regrole, membership.member::regrole, membership.grantor::regrole);
-    changed := changed || pg_get_userbyid(membership.member);
-  end loop;
-  update testdb.seen_roles set stamp = testdb.role_stamp();
-  if cardinality(changed) > 0 then
-    raise warning 'aiwdb: a test changed roles of the whole server: %; they are as before', array_to_string(array(select distinct unnest(changed) order by 1), ', ');
-  end if;
-end
-$$;
 
 create sequence testdb.lease_id as integer cycle;
 
@@ -145,6 +71,15 @@ begin
 end
 $$;
 
+-- Whose a database is and who may connect. DROP OWNED and REASSIGN OWNED change it for all databases of the server.
+create function testdb.rights_of(database name) returns text
+  language plpgsql stable
+as $$
+begin
+  return (select datdba || ' ' || datacl::text from pg_catalog.pg_database where datname = database);
+end
+$$;
+
 -- A ready database of a template, or nothing.
 create function testdb.take(wanted text, holder integer, text_label text, text_run text)
   returns name
@@ -152,10 +87,15 @@ create function testdb.take(wanted text, holder integer, text_label text, text_r
 as $$
 declare
   found_name name;
+  made_with text;
 begin
   perform testdb.refuse_production();
-  select name into found_name from testdb.clone
-   where template = wanted and state = 'ready' and lease is null limit 1 for update skip locked;
+  loop
+    select name, rights into found_name, made_with from testdb.clone
+     where template = wanted and state = 'ready' and lease is null limit 1 for update skip locked;
+    exit when found_name is null or testdb.rights_of(found_name) = made_with;
+    update testdb.clone set state = 'returned' where name = found_name;
+  end loop;
   if found_name is not null then
     update testdb.clone
        set state = 'taken', lease = holder, label = text_label, run = text_run, taken_at = now(), uses = uses + 1
@@ -194,7 +134,7 @@ begin
   perform testdb.refuse_production();
   update testdb.clone
      set state = 'taken', label = text_label, run = text_run, taken_at = now(), uses = uses + 1
-   where name = database and state = 'ready' and lease = holder returning template into wanted;
+   where name = database and state = 'ready' and lease = holder and rights = testdb.rights_of(database) returning template into wanted;
   update testdb.template set used_at = now() where key = wanted and used_at < now() - interval '1 minute';
   return wanted is not null;
 end

@@ -122,9 +122,25 @@ export async function refuseRemoval(server: TestServer): Promise<void> {
  * one backend makes the server forget what lies in its own memory, and a database that was handed out would be ready
  * again. Costs a write without a sync. https://www.postgresql.org/docs/16/wal-async-commit.html
  *
- * Nobody waits for ever for a database somebody else has locked.
+ * Nobody waits for ever for a database somebody else has locked. The rest is what a test may have set for all roles: without it,
+ * nobody could come in to take that back. A client's settings go before those of its role.
  */
-const SESSION_OPTIONS = "-c synchronous_commit=on -c lock_timeout=10s";
+const SESSION_OPTIONS = [
+  "synchronous_commit=on",
+  "lock_timeout=10s",
+  "statement_timeout=0",
+  "idle_session_timeout=0",
+  "idle_in_transaction_session_timeout=0",
+  "default_transaction_read_only=off",
+  "default_transaction_isolation=read\\ committed",
+  "session_replication_role=origin",
+  "session_preload_libraries=",
+  "local_preload_libraries=",
+  "search_path=public",
+  "role=none",
+]
+  .map((setting) => `-c ${setting}`)
+  .join(" ");
 
 async function connectAdmin(server: TestServer, database: string): Promise<pg.Client> {
   // `aiwdb testdb list` shows it as the holder.
@@ -216,7 +232,9 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
 }
 
 async function ensureSchema(client: pg.Client, server: TestServer): Promise<void> {
-  const schema = readFileSync(new URL("registry-schema.sql", import.meta.url), "utf8");
+  const schema = ["registry-roles.sql", "registry-schema.sql"]
+    .map((file) => readFileSync(new URL(file, import.meta.url), "utf8"))
+    .join("\n");
   const version = createHash("sha256").update(schema).digest("hex").slice(0, 16);
   // Not to_regclass: behind the lock below it would answer from what this session remembers.
   const look = async () => {
@@ -229,7 +247,7 @@ async function ensureSchema(client: pg.Client, server: TestServer): Promise<void
   if (!found) {
     await client.query("begin; select pg_advisory_xact_lock(7241865, 1)");
     found = await look();
-    if (!found) await client.query(`${schema}; comment on schema testdb is '${version}'`);
+    if (!found) await client.query(`create schema testdb; ${schema}; comment on schema testdb is '${version}'`);
     await client.query("commit");
   }
   if (found && found.version !== version) {

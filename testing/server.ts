@@ -109,9 +109,16 @@ export function readServer(name: string = process.env[SERVER_VARIABLE] || DEFAUL
 /**
  * How a role connects to a database of the server.
  *
- * @throws UsageError for a role the pooler does not let in, and where there is no pooler
+ * @throws UsageError for a role or mode there is not, for a role the pooler does not let in, and where there is no pooler
  */
 export function connectionTo(server: TestServer, database: string, role: ClientRole, mode: TestMode): Connection {
+  if (mode !== "direct" && mode !== "transaction") {
+    throw new UsageError("There is no such mode.", [{ subject: "mode", problem: "must be direct or transaction" }]);
+  }
+  if (!Object.hasOwn(server.roles, role)) {
+    const known = Object.keys(server.roles).join(", ");
+    throw new UsageError("There is no such role.", [{ subject: "role", problem: `must be one of ${known}` }]);
+  }
   const address = server[mode];
   if (!address) {
     throw new UsageError(`Server "${server.name}" has no pooler.`, [

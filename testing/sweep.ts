@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../infra/names.ts";
 import { processStart } from "../toolchain/lock.ts";
 import { disclaim, dropClone } from "./clones.ts";
+import { dropOwner } from "./owners.ts";
 import { LOCK, type Registry } from "./registry.ts";
 
 /** A template nobody has asked for this long is removed; the next use builds it again. */
@@ -17,7 +18,7 @@ export async function sweep(
   registry: Registry,
   removed: (name: string, why: string) => void = () => {},
 ): Promise<void> {
-  const { query, workers, lease } = registry;
+  const { query, lease } = registry;
   const failures: unknown[] = [];
   // One that cannot be removed keeps no other from it; the next sweep tries it again.
   const remove = async (name: string, why: string) => {
@@ -79,7 +80,7 @@ export async function sweep(
       where starts_with(rolname, '${TEST_DATABASE_PREFIX}') and not exists (select from testdb.clone where name = rolname)`,
   );
   for (const { name } of owners) {
-    await workers.query(`drop role if exists "${name}"`).catch((error: unknown) => failures.push(error));
+    await dropOwner(registry, name).catch((error: unknown) => failures.push(error));
   }
   if (failures.length > 0) throw failures[0];
 }

@@ -1,6 +1,4 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
@@ -14,6 +12,7 @@ import { databaseRights, endSessions } from "./clones.ts";
 import { takeFingerprint } from "./reset.ts";
 import { defaultPrivileges } from "./owners.ts";
 import { LOCK, type Registry } from "./registry.ts";
+import { readSeedFile } from "./seed-file.ts";
 import { adminConfig, connectionTo, pgConfig, type TestServer } from "./server.ts";
 
 /** Fills a template once, as the role that owns the tables. */
@@ -68,7 +67,7 @@ export function readSource(server: TestServer, source: TemplateSource): ReadSour
   let seedText = "";
   let run: SeedFunction | undefined;
   if (typeof seed === "string") {
-    const sql = readSeed(seed);
+    const sql = readSeedFile(seed);
     seedText = sql;
     run = async (client) => void (await client.query(sql));
   } else if (seed) {
@@ -90,16 +89,6 @@ export function readSource(server: TestServer, source: TemplateSource): ReadSour
     ...(seed ? ["seed"] : []),
   ];
   return { key: hash.digest("hex").slice(0, 16), label: parts.join(", "), folder, migrations, seed: run };
-}
-
-function readSeed(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (cause) {
-    throw new StateError("The seed can not be read.", [{ subject: path.resolve(file), problem: messageOf(cause) }], {
-      cause,
-    });
-  }
 }
 
 async function findTemplate({ query }: Registry, key: string): Promise<Template | undefined> {

@@ -4,7 +4,8 @@ import { libpqEnvironment, libpqUrl } from "../cli/stack/libpq.ts";
 import { type ClientRole, ROLES } from "../infra/names.ts";
 import type { Connection } from "../infra/provider/connection.ts";
 import { StateError, UsageError } from "../toolchain/errors.ts";
-import { dropClone, endSessions, recreateClone } from "./clones.ts";
+import { disclaim, dropClone, endSessions, recreateClone } from "./clones.ts";
+import { labelOf } from "./labels.ts";
 import { giveOwner, ownerConnection } from "./owners.ts";
 import { explainTake, openRegistry, type Registry } from "./registry.ts";
 import { type Fingerprint, resetDatabase } from "./reset.ts";
@@ -191,6 +192,8 @@ async function takeAhead(
       return prepared;
     }
   } catch (error) {
+    prepared.client.end().catch(() => {});
+    await giveBack(registry, prepared.name).catch(() => {}); // the error of the take is told
     throw explainTake(error);
   }
   prepared.client.end().catch(() => {});
@@ -202,13 +205,14 @@ async function takeAhead(
  * Sets the next database aside and opens its connection, while the test is at work. Not for the first one of a process: many
  * take no second. It is ready in the registry's eyes, and goes with this process.
  */
-function lookAhead(owner: Process, kind: string, template: Template, role: ClientRole, mode: TestMode): void {
+function lookAhead(owner: Process, kind: string, source: ReadSource, role: ClientRole, mode: TestMode): void {
   const { registry, ahead } = owner;
   if (ahead.has(kind)) return;
   const first = !owner.connects.has(kind);
   owner.connects.add(kind);
   if (first) return;
   const prepare = async (): Promise<Ahead | undefined> => {
+    const template = await templateOf(registry, source);
     const { rows } = await registry.query<{ name: string | null }>({
       name: "testdb-set-aside",
       text: "select testdb.set_aside($1, $2) as name",
@@ -240,13 +244,19 @@ function isUsable(client: pg.Client): boolean {
 }
 
 /** A database this process has goes back into the pool, or is dropped where nobody keeps one. */
-async function giveBack(registry: Registry, name: string): Promise<void> {
+export async function giveBack(registry: Registry, name: string): Promise<void> {
   const { rows } = await registry.query<{ cared: boolean }>({
     name: "testdb-give-back",
     text: "select testdb.give_back($1, $2) as cared",
     values: [name, registry.lease],
   });
-  if (!rows[0]?.cared) await dropClone(registry, name);
+  if (rows[0]?.cared) return;
+  try {
+    await dropClone(registry, name);
+  } catch (error) {
+    await disclaim(registry, name); // else nobody would try again while this process lives
+    throw error;
+  }
 }
 
 /**
@@ -267,14 +277,14 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
     refuseUnreachable(registry, options);
     const { role = ROLES.app, mode = "direct", connect = false } = options;
     const source = sourceOf(registry, options);
-    const holder = { label: options.label ?? "", run: process.env[RUN_VARIABLE] ?? "" };
+    const holder = { label: labelOf(options.label ?? ""), run: process.env[RUN_VARIABLE] ?? "" };
     const kind = [source.key, role, mode].join(" ");
     const prepares = connect && !options.owner;
     const ahead = prepares ? await takeAhead(owner, kind, holder) : undefined;
     const database = new Taken(owner, ahead?.name ?? (await take(registry, source, holder)), source, options);
     if (options.owner) await database.own();
     if (connect) await database.open(ahead?.client);
-    if (prepares) lookAhead(owner, kind, await templateOf(registry, source), role, mode);
+    if (prepares) lookAhead(owner, kind, source, role, mode);
     return database;
   } catch (error) {
     release(owner);
@@ -412,14 +422,14 @@ class Taken implements TestDatabase {
       await this.#owner.registry.query(
         `update testdb.clone set state = 'kept', lease = null, expires_at = now() + make_interval(secs => $2), label = $3
           where name = $1 and state = 'taken'`,
-        [this.name, seconds, reason],
+        [this.name, seconds, labelOf(reason)],
       );
       release(this.#owner);
     })();
     await this.#gone;
     const which = `${this.name}${nameOption(this.#owner.registry.server.name)}`;
     process.stderr.write(
-      `\nTest database ${this.name} is kept for ${Math.round(seconds / 60)} minutes (${reason}). Connect:\n  npx aiwdb testdb psql ${which}\nDrop it:\n  npx aiwdb testdb drop ${which}\n`,
+      `\nTest database ${this.name} is kept for ${Math.round(seconds / 60)} minutes (${labelOf(reason)}). Connect:\n  npx aiwdb testdb psql ${which}\nDrop it:\n  npx aiwdb testdb drop ${which}\n`,
     );
   }
 

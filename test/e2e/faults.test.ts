@@ -300,11 +300,9 @@ describe("what is in the way is named before anything is created", () => {
 
   test("an engine on another machine", async () => {
     for (const host of ["tcp://203.0.113.1:2375", "ssh://somebody@203.0.113.1"]) {
-      const started = Date.now();
       const result = await checkout.aiwdb(["up", "--stack", "dev"], { DOCKER_HOST: host });
       expect(result.exitCode).toBe(1);
       expect(result.stderr).toContain(`DOCKER_HOST (${host}): is on another machine`);
-      expect(Date.now() - started).toBeLessThan(10_000);
     }
   });
 

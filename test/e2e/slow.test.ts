@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { engineNames } from "../../infra/names.ts";
 import { exec } from "../../infra/provider/engine.ts";
 import { until } from "../../infra/provider/retry.ts";
+import { ENGINE_ANSWER_MS } from "../../toolchain/engine-client.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 
@@ -74,18 +75,18 @@ test("a protected stack is not removed by one command, and by two it is", async 
   mustSucceed(await checkout.aiwdb(["up", "--stack", STACK]));
 });
 
-test("an engine that takes a connection and never answers ends in one clear message within seconds", async () => {
+test("an engine that takes a connection and never answers ends in one clear message", async () => {
   const folder = mkdtempSync(path.join(tmpdir(), "silent-"));
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => sockets.add(socket));
   await new Promise<void>((resolve) => server.listen(path.join(folder, "docker.sock"), resolve));
   try {
-    const start = performance.now();
     const result = await checkout.aiwdb(["up", "--stack", STACK], { DOCKER_HOST: `unix://${folder}/docker.sock` });
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain(`${folder}/docker.sock`);
     expect(result.stderr).not.toMatch(/bug|\n\s+at /);
-    expect(performance.now() - start).toBeLessThan(20_000);
+    // It never answers: what ended the wait is the limit of one question.
+    expect(result.stderr).toContain(`did not answer within ${ENGINE_ANSWER_MS / 1_000} s`);
   } finally {
     for (const socket of sockets) socket.destroy();
     server.close();

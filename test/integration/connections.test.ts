@@ -324,14 +324,12 @@ test("the URL works as it is in psql, in every mode, by a name that libpq before
     expect(new X509Certificate((await offeredCertificate(host, port)).raw).checkHost(new URL(url).hostname)).toBe(
       "localhost",
     );
-    const start = performance.now();
     const { stdout } = await promisify(execFile)("psql", [
       url,
       "-XAtc",
       "select current_user, current_database(), ssl, version from pg_stat_ssl where pid = pg_backend_pid()",
     ]);
     expect(stdout.trim(), mode).toBe("app_user|ai_workflow_db|t|TLSv1.3");
-    expect(performance.now() - start).toBeLessThan(2_000);
   }
 });
 

@@ -135,7 +135,7 @@ test("when a renewal is done, no server connection of transaction mode is older 
     while (!renewed.signal.aborted) await client.query("select pg_sleep(0.4)");
     await client.end();
   });
-  await expect.poll(async () => (await inUse()).size, { timeout: 10_000 }).toBeGreaterThan(5);
+  await expect.poll(async () => (await inUse()).size).toBeGreaterThan(5);
   const old = [...new Set((await inUse()).values())];
   expect(old).toHaveLength(1);
   const result = await up({ AIWDB_ROTATE_CERTIFICATES: "again" });
@@ -277,7 +277,7 @@ test("a certificate that is due is renewed by the next `up`, and the one after i
   const { port } = connectionFor(outputs, "app_user", "direct");
   const before = await offeredCertificate("127.0.0.1", port);
   settings({ certLeafValidityDays: 90, certRenewBeforeDays: 89.9999 }); // due 9 s after it was issued
-  await expect.poll(() => Date.now() - Date.parse(before.valid_from), { timeout: 20_000 }).toBeGreaterThan(10_000);
+  await expect.poll(() => Date.now() - Date.parse(before.valid_from)).toBeGreaterThan(10_000);
   mustSucceed(await up());
   expect((await offeredCertificate("127.0.0.1", port)).serialNumber).not.toBe(before.serialNumber);
   settings();
@@ -504,14 +504,14 @@ describe("a guarantee that somebody took away by hand", () => {
       { server: "postgres", name: "password_encryption", scope: "app_user", expected: "scram-sha-256", actual: "md5" },
     ],
   ])("is reported by `status` with the live value, %s, and exit code 1", async (_where, take, giveBack, expected) => {
-    await expect.poll(status, { timeout: 30_000 }).toEqual({ exitCode: 0, drift: [] });
+    await expect.poll(status).toEqual({ exitCode: 0, drift: [] });
     for (const sql of take) await admin(sql);
     try {
-      await expect.poll(status, { timeout: 30_000 }).toEqual({ exitCode: 1, drift: [expected] });
+      await expect.poll(status).toEqual({ exitCode: 1, drift: [expected] });
     } finally {
       for (const sql of giveBack) await admin(sql);
     }
-    await expect.poll(status, { timeout: 30_000 }).toEqual({ exitCode: 0, drift: [] });
+    await expect.poll(status).toEqual({ exitCode: 0, drift: [] });
   });
 
   test("is reported for the pooler too", async () => {

@@ -207,7 +207,6 @@ describe("what was handed out", () => {
       async () =>
         (await registry.client.query<{ name: string }>("select name from testdb.clone where label = 'left'")).rows,
       (left) => left.length === 0,
-      30_000,
     );
     expect((await registry.client.query<{ kept: boolean }>("select testdb.is_held(3, 0) as kept")).rows).toEqual([
       { kept: false },

@@ -98,8 +98,8 @@ export async function driverExamples(): Promise<string> {
   return folder;
 }
 
-/** Waits until a condition holds, and says what it saw last if it never does. */
-export async function until<T>(look: () => Promise<T>, holds: (seen: T) => boolean, deadlineMs = 60_000): Promise<T> {
+/** Waits until a condition holds, and says what it saw last if it never does: the deadline guards against hanging only. */
+export async function until<T>(look: () => Promise<T>, holds: (seen: T) => boolean, deadlineMs = 150_000): Promise<T> {
   const end = Date.now() + deadlineMs;
   for (;;) {
     const seen = await look();

@@ -81,9 +81,9 @@ async function exec(container: Docker.Container, ...command: string[]): Promise<
 }
 
 async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within 30 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`not within two minutes: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
@@ -170,10 +170,13 @@ test("PostgreSQL stops fast while a client is connected, and starts again with i
   const sleeping = async () =>
     (await psql(container, "select count(*) from pg_stat_activity where query like '%sleep(60)'")).output !== "0";
   await until("the other session sleeps", sleeping);
-  const started = Date.now();
-  await container.stop({ t: 30 });
-  expect(Date.now() - started).toBeLessThan(10_000);
-  expect(await logs(container)).toContain("database system is shut down");
+  await container.stop({ t: 120 });
+  // It did not wait for its client, and was not killed in the end.
+  const said = await logs(container);
+  expect(said).toContain("received fast shutdown request");
+  expect(said).toContain("terminating connection due to administrator command");
+  expect(said).toContain("database system is shut down");
+  expect((await container.inspect()).State.ExitCode).toBe(0);
   await container.start();
   await healthy(container);
   expect((await psql(container, "select a from kept")).output).toBe("1");
@@ -247,9 +250,8 @@ test("PgBouncer comes up as its own user, answers its health check and stops at 
   await container.start();
   await healthy(container);
   expect((await exec(container, "id", "-u")).output).toBe("998");
-  const started = Date.now();
-  await container.stop({ t: 10 });
-  expect(Date.now() - started).toBeLessThan(5_000);
+  await container.stop({ t: 120 });
+  // Killed at the end of its time it would say 137.
   expect((await container.inspect()).State.ExitCode).toBe(0);
 });
 

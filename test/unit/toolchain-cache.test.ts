@@ -128,7 +128,7 @@ test("makes a whole entry after a build that was killed together with its compil
       await run("sh", ["-c", ${JSON.stringify(compiler)}, "sh", folder, ${JSON.stringify(join(root, "half"))}]);
     }, { root: ${JSON.stringify(root)} });`;
   const builder = spawn(process.execPath, ["--input-type=module", "-e", script], { detached: true, stdio: "inherit" });
-  await vi.waitFor(() => expect(existsSync(join(root, "half"))).toBe(true), { timeout: 30_000, interval: 10 });
+  await vi.waitFor(() => expect(existsSync(join(root, "half"))).toBe(true), { timeout: 100_000, interval: 10 });
   process.kill(-(builder.pid as number), "SIGKILL");
   await once(builder, "exit");
 

@@ -1,12 +1,19 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { createServer as createTcpServer } from "node:net";
+import { createServer as createTcpServer, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { ensureEngine, findEngine, startObstacle, type Starter } from "../../toolchain/docker-engine.ts";
-import { askEngine, askWithin, engineClient, engineEnv, isLocalEngine } from "../../toolchain/engine-client.ts";
+import {
+  askEngine,
+  askWithin,
+  ENGINE_ANSWER_MS,
+  engineClient,
+  engineEnv,
+  isLocalEngine,
+} from "../../toolchain/engine-client.ts";
 import { checkMachine } from "../../toolchain/machine.ts";
 import { isOurs } from "../../toolchain/private-engine.ts";
 import { processStart } from "../../toolchain/lock.ts";
@@ -37,11 +44,28 @@ async function engine(name: string, version: string): Promise<string> {
   return path;
 }
 
-/** An engine that tells its version after a while, and nothing else ever. */
-async function slowEngine(name: string, afterMs: number): Promise<string> {
+/** An engine that answers when it is told to. */
+async function lateEngine(name: string): Promise<{ path: string; asked: Promise<void>; answer(): void }> {
+  let answer = () => {};
+  const path = join(folder, name);
+  const asked = new Promise<void>((resolve, reject) => {
+    const server: Server = createServer((_request, response) => {
+      answer = () => void response.end(JSON.stringify({ Version: "5.5" }));
+      resolve();
+    });
+    server.on("error", reject);
+    server.keepAliveTimeout = 1;
+    servers.push(server);
+    server.listen(path);
+  });
+  return { path, asked, answer: () => answer() };
+}
+
+/** An engine that tells its version, and nothing else ever. */
+async function hangingEngine(name: string): Promise<string> {
   const path = join(folder, name);
   const server: Server = createServer((request, response) => {
-    if (request.url?.endsWith("/version")) setTimeout(() => response.end(JSON.stringify({ Version: "5.5" })), afterMs);
+    if (request.url?.endsWith("/version")) response.end(JSON.stringify({ Version: "5.5" }));
   });
   server.keepAliveTimeout = 1;
   servers.push(server);
@@ -122,25 +146,40 @@ test("does not pass over a context that does not exist", async () => {
 
 test("gives up on an engine that never answers within the limit, and says so", async () => {
   const path = await silentEngine("silent.sock");
-  const started = Date.now();
+  const limits = vi.spyOn(globalThis, "setTimeout");
+  onTestFinished(() => limits.mockRestore());
   await expect(findEngine({ env: noChoice(), sockets: [path], timeoutMs: 200 })).rejects.toThrow(
     `${path}: accepts connections but did not answer within 0.2 s`,
   );
-  expect(Date.now() - started).toBeLessThan(700);
+  // It never answers, so that what ended the wait is the limit, which was set once and for all.
+  expect(limits.mock.calls.map(([, ms]) => ms).filter((ms) => (ms ?? 0) >= 200)).toEqual([200]);
 });
 
 test("waits for an engine that answers late", async () => {
-  const path = await slowEngine("late.sock", 2_000);
-  const started = Date.now();
-  expect(await findEngine({ env: noChoice(), sockets: [path] })).toMatchObject({
-    host: `unix://${path}`,
-    version: "5.5",
-  });
-  expect(Date.now() - started).toBeGreaterThanOrEqual(1_900);
+  const late = await lateEngine("late.sock");
+  const events: string[] = [];
+  const found = findEngine({ env: noChoice(), sockets: [late.path], timeoutMs: 60_000 }).finally(() =>
+    events.push("found"),
+  );
+  await late.asked;
+  // Another one is found, and another is given up, while this one is waited for.
+  await findEngine({ env: noChoice(), sockets: [await engine("quick.sock", "1.1")] });
+  await expect(
+    findEngine({ env: noChoice(), sockets: [await silentEngine("silent.sock")], timeoutMs: 200 }),
+  ).rejects.toThrow("did not answer");
+  events.push("answers");
+  late.answer();
+  expect(await found).toMatchObject({ host: `unix://${late.path}`, version: "5.5" });
+  expect(events).toEqual(["answers", "found"]);
+});
+
+test("waits seconds for an engine, not for ever, when nothing else is said", () => {
+  expect(ENGINE_ANSWER_MS).toBeGreaterThanOrEqual(2_000);
+  expect(ENGINE_ANSWER_MS).toBeLessThanOrEqual(15_000);
 });
 
 test("does not hang with an engine that tells its version and then nothing more", async () => {
-  const docker = engineClient(`unix://${await slowEngine("hangs.sock", 0)}`);
+  const docker = engineClient(`unix://${await hangingEngine("hangs.sock")}`);
   const message = /tells its version, but did not answer a question within 0\.2 s\n.*Restart it/;
   await expect(checkMachine({ docker, timeoutMs: 200 })).rejects.toThrow(message);
   await expect(askWithin((options) => docker.listContainers(options), 200)).rejects.toThrow(message);
@@ -190,15 +229,19 @@ test.each([
 });
 
 test("refuses an engine on another machine without asking it", async () => {
+  const attempts = vi.spyOn(Socket.prototype, "connect");
+  onTestFinished(() => attempts.mockRestore());
   context("far", "ssh://user@203.0.113.1");
   await expect(findEngine({ env: noChoice(), sockets: [] })).rejects.toThrow(
     /docker context "far" \(ssh:\/\/user@203\.0\.113\.1\): is on another machine[^]*docker context use default/,
   );
   await expect(findEngine({ env: { DOCKER_HOST: "tcp://203.0.113.1:2375" } })).rejects.toThrow(/unset DOCKER_HOST/);
+  // Nobody waits for a machine that may not answer: neither was asked.
+  expect(attempts).not.toHaveBeenCalled();
 });
 
-async function ask(name: string): Promise<string> {
-  return (await askEngine({ host: `unix://${folder}/${name}` }, 200)).state;
+async function ask(name: string, timeoutMs = 50_000): Promise<string> {
+  return (await askEngine({ host: `unix://${folder}/${name}` }, timeoutMs)).state;
 }
 
 test("tells silence, absence and nonsense apart", async () => {
@@ -207,7 +250,7 @@ test("tells silence, absence and nonsense apart", async () => {
   await new Promise<void>((resolve) => broken.listen(join(folder, "broken.sock"), resolve));
   await silentEngine("silent.sock");
   expect(await ask("absent.sock")).toBe("absent");
-  expect(await ask("silent.sock")).toBe("silent");
+  expect(await ask("silent.sock", 200)).toBe("silent");
   expect(await ask("broken.sock")).toBe("failed");
 });
 

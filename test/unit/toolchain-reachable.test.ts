@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { probe, proxyFor } from "../../toolchain/reachable.ts";
 
 let folder: string;
@@ -22,7 +22,17 @@ async function listen(server: Server): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 }
 
-const blackHole = () => listen(createTcpServer((socket) => socket.on("error", () => undefined).unref()));
+let swallowed = 0;
+beforeEach(() => {
+  swallowed = 0;
+});
+const blackHole = () =>
+  listen(
+    createTcpServer((socket) => {
+      swallowed += 1;
+      socket.on("error", () => undefined).unref();
+    }),
+  );
 const file = () => join(folder, "reachable.json");
 
 test("counts any HTTP answer as reachable, also a refusal", async () => {
@@ -31,15 +41,36 @@ test("counts any HTTP answer as reachable, also a refusal", async () => {
   expect(await probe({ hosts, file: file(), env: {} })).toEqual({ pulumi: true, plugins: true, images: false });
 });
 
+/** Time-outs that end when this says so, and how long each was to be. */
+function timeOuts(): { readonly asked: number[]; end(): void } {
+  const asked: number[] = [];
+  const over = new AbortController();
+  const spy = vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
+    asked.push(ms);
+    return over.signal;
+  });
+  onTestFinished(() => spy.mockRestore());
+  return { asked, end: () => over.abort(new DOMException("over", "TimeoutError")) };
+}
+
 test("costs one time-out in all, however many hosts swallow what is sent", async () => {
   const hosts = { pulumi: await blackHole(), plugins: await blackHole(), images: await blackHole() };
-  const started = Date.now();
-  expect(await probe({ hosts, timeoutMs: 300, file: file(), env: {} })).toEqual({
+  const { asked, end } = timeOuts();
+  const probed = probe({ hosts, timeoutMs: 300, file: file(), env: {} });
+  // All of them are being asked before the first is given up.
+  await vi.waitFor(() => expect(swallowed).toBe(3), { timeout: 50_000 });
+  expect(asked).toEqual([300, 300, 300]);
+  end();
+  expect(await probed).toEqual({ pulumi: false, plugins: false, images: false });
+});
+
+test("gives up a host that swallows what is sent when its time is over", async () => {
+  const hosts = { pulumi: await blackHole(), plugins: await blackHole(), images: await blackHole() };
+  expect(await probe({ hosts, timeoutMs: 50, file: file(), env: {} })).toEqual({
     pulumi: false,
     plugins: false,
     images: false,
   });
-  expect(Date.now() - started).toBeLessThan(600);
 });
 
 test("asks again only after ten minutes", async () => {
@@ -86,9 +117,12 @@ test("asks the proxy, where one is set, and believes what it says", async () => 
 test("a proxy that swallows what is sent costs one time-out", async () => {
   const env = { HTTPS_PROXY: await blackHole() };
   const hosts = { pulumi: "https://a.example/", plugins: "https://b.example/", images: "https://c.example/" };
-  const started = Date.now();
-  expect((await probe({ hosts, timeoutMs: 300, file: file(), env })).pulumi).toBe(false);
-  expect(Date.now() - started).toBeLessThan(600);
+  const { asked, end } = timeOuts();
+  const probed = probe({ hosts, timeoutMs: 300, file: file(), env });
+  await vi.waitFor(() => expect(swallowed).toBe(3), { timeout: 50_000 });
+  expect(asked).toEqual([300, 300, 300]);
+  end();
+  expect(await probed).toEqual({ pulumi: false, plugins: false, images: false });
 });
 
 test.each([

@@ -58,7 +58,8 @@ export default defineCommand({
       signal: stopping.signal,
     });
     await closeHolders();
-    if (process.connected) process.disconnect();
+    // At once: a seed that does not end would keep this process, and with it whoever stops the server.
+    process.exit();
   },
 });
 
