@@ -367,6 +367,8 @@ where namespace.nspname in ('public', 'audit')
   and class.relname not in ('pgmigrations', 'alembic_version')
   and attribute.attnum > 0
   and not attribute.attisdropped
+  -- The name of a role or of an object, as the server knows it.
+  and base.oid <> 'name'::regtype
   and (
     base.oid in ('json'::regtype, 'jsonb'::regtype, 'xml'::regtype)
     or base.typcategory in ('S', 'C')

@@ -69,7 +69,7 @@ async function textColumns(): Promise<Column[]> {
     where nspname in ('public', 'audit') and relkind in ('r', 'p') and not relispartition
       and relname not in ('pgmigrations', 'alembic_version') and attnum > 0 and not attisdropped
       and (typcategory in ('S', 'U', 'A', 'C') or typtype = 'd')
-      and format_type(atttypid, null) not in ('uuid', 'integer[]')
+      and format_type(atttypid, null) not in ('uuid', 'integer[]', 'name')
     order by 1, attnum`);
   return rows;
 }
