@@ -1,0 +1,534 @@
+import type { Client } from "pg";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { fillTables } from "../helpers/fill-tables.ts";
+import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
+
+let database: SchemaDatabase | undefined;
+let owner: Client;
+/** The user who goes, and one who stays. */
+let ada: number;
+let bob: number;
+
+const NAME = "Zoë O'Lovelace";
+const USERNAME = "zoe.lovelace_1815";
+const ADDRESS = "Zoe.Love+x@Mail.Example.org";
+/** Shorter than the narrowest column that a text fits in; the others are planted where there is room. */
+const SHORT = "zl@e.org";
+
+/** Three spellings each: as it is, in other cases, and as programs write it into URLs, JSON and mails. */
+const SPELLINGS = {
+  address: [ADDRESS, ADDRESS.toUpperCase(), `<a href="mailto:${encodeURIComponent(ADDRESS.toLowerCase())}">`],
+  username: [USERNAME, USERNAME.toUpperCase(), `/home/${USERNAME}/notes`],
+  name: [NAME, NAME.toUpperCase(), `Ask ${NAME.normalize("NFD").toLowerCase()}, please.`],
+};
+
+beforeEach(async () => {
+  await database?.close();
+  database = await createSchemaDatabase("erasure");
+  owner = await database.connect("ai_workflow_owner");
+  await fillTables(owner, 2);
+  const { rows } = await owner.query<{ id: number }>("select id from public.users order by id");
+  [ada, bob] = rows.map(({ id }) => id) as [number, number];
+  await owner.query("update public.users set username = $2, email = $3 where id = $1", [ada, USERNAME, ADDRESS]);
+  await owner.query(
+    "update public.user_profiles set first_name = 'Zoë', last_name = 'O''Lovelace', display_name = null where user_id = $1",
+    [ada],
+  );
+}, 60_000);
+afterAll(async () => {
+  await database?.close();
+});
+
+interface Column {
+  table: string;
+  column: string;
+  type: string;
+  /** Characters it may hold. */
+  length: number | null;
+  isKey: boolean;
+  isUnique: boolean;
+  /** Whether a check names the values that may stand in it. */
+  isListed: boolean;
+  /** Whether some other check is on it. */
+  isChecked: boolean;
+}
+
+/** Every column of public and audit that can hold a text, from the catalogue; without the two histories of migrations. */
+async function textColumns(): Promise<Column[]> {
+  const { rows } = await owner.query<Column>(`
+    select format('%I.%I', nspname, relname) as table, attname as column, format_type(atttypid, null) as type,
+      case when atttypmod > 4 and typcategory = 'S' then atttypmod - 4 end as length,
+      exists (select from pg_constraint where attnum = any (conkey) and conrelid = attrelid and contype in ('p', 'f')
+        or attnum = any (confkey) and confrelid = attrelid and contype = 'f') as "isKey",
+      exists (select from pg_index where indrelid = attrelid and indisunique and attnum = any (indkey)) as "isUnique",
+      exists (select from pg_constraint where attnum = any (conkey) and conrelid = attrelid and contype = 'c'
+        and pg_get_constraintdef(oid) like '%= ANY (%') as "isListed",
+      exists (select from pg_constraint where attnum = any (conkey) and conrelid = attrelid and contype = 'c') as "isChecked"
+    from pg_attribute join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace
+    join pg_type on pg_type.oid = atttypid
+    where nspname in ('public', 'audit') and relkind in ('r', 'p') and not relispartition
+      and relname not in ('pgmigrations', 'alembic_version') and attnum > 0 and not attisdropped
+      and (typcategory in ('S', 'U', 'A', 'C') or typtype = 'd')
+      and format_type(atttypid, null) not in ('uuid', 'integer[]', 'name')
+    order by 1, attnum`);
+  return rows;
+}
+
+const PLAIN = ["text", "character varying"];
+const TYPES = new Set([...PLAIN, "character varying[]", "json", "jsonb"]);
+
+/** Writes a text into one column of one row; undefined where the column can't hold it. */
+function valueWith(column: Column, text: string): unknown {
+  if (PLAIN.includes(column.type)) {
+    return text.length <= (column.length ?? Number.POSITIVE_INFINITY) ? text : undefined;
+  }
+  if (column.type.endsWith("[]")) return ["before", text];
+  return JSON.stringify({ [text]: 1, list: [{ deep: text }, `${text}; and more`], "": null });
+}
+
+/** Which columns of the two rows of each table can be planted in, and which are left out for a reason. */
+function isPlantable({ table, column, isKey, isListed, isChecked, isUnique, type }: Column): boolean {
+  // Keys are what rows hold each other by, and a list of labels has no room for a name.
+  if (isKey || isListed) return false;
+  // Others' names and addresses are theirs.
+  if (table === "public.users" && ["username", "email"].includes(column)) return false;
+  // The rest of the checks are the forms of addresses and numbers, and of what must not be empty.
+  if (isChecked && !/summary|name$/.test(column)) return false;
+  return !isUnique || type !== "jsonb";
+}
+
+/** Plants a text in every column of every row there is; gives the columns that took it. */
+async function plant(text: string, { names }: { names: boolean }): Promise<Set<string>> {
+  const planted = new Set<string>();
+  const columns = (await textColumns()).filter(isPlantable);
+  await owner.query("select set_config('aiwdb.maintenance', 'move', false)");
+  for (const table of new Set(columns.map((column) => column.table))) {
+    const values = columns
+      .filter((column) => column.table === table)
+      .filter(({ isUnique }) => !(names && isUnique))
+      .filter(({ column }) => !(names && NO_NAMES[table]?.includes(column)))
+      .map((column) => ({ column, value: valueWith(column, text) }))
+      .filter(({ value }) => value !== undefined);
+    if (values.length === 0) continue;
+    // A unique column has the text once.
+    const assign = values.map(({ column }, n) =>
+      column.isUnique
+        ? `"${column.column}" = case when n = 1 then $${n + 1}::text else "${column.column}" end`
+        : `"${column.column}" = $${n + 1}`,
+    );
+    await owner.query(
+      `with numbered as (select tableoid as part, ctid as place, row_number() over () as n from ${table})
+       update ${table} set ${assign.join(", ")} from numbered where tableoid = part and ctid = place`,
+      values.map(({ value }) => value),
+    );
+    for (const { column } of values) planted.add(`${column.table}.${column.column}`);
+  }
+  await owner.query("select set_config('aiwdb.maintenance', '', false)");
+  return planted;
+}
+
+/** What the trail writes itself, where a name would mean something else; and what others are called, who would be namesakes. */
+const NO_NAMES: Record<string, string[]> = {
+  "audit.audit_log": ["table_name", "row_id", "changed_fields", "security_context"],
+  "public.user_profiles": ["first_name", "last_name", "display_name"],
+};
+
+/** Every relation of public and audit that has rows: tables, partitions, views, materialized views. */
+async function relations(): Promise<string[]> {
+  const { rows } = await owner.query<{ name: string }>(`
+    select format('%I.%I', nspname, relname) as name
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname in ('public', 'audit', 'partitions') and relkind in ('r', 'p', 'v', 'm')
+      and not exists (select from pg_depend where objid = pg_class.oid and classid = 'pg_class'::regclass and deptype = 'e')
+    order by 1`);
+  return rows.map(({ name }) => name);
+}
+
+/** Folds what a text may have become, so that every spelling is the same. */
+function fold(text: string): string {
+  return text
+    .replaceAll(/%[0-9a-f]{2}/gi, (code) => {
+      const byte = Number.parseInt(code.slice(1), 16);
+      return byte < 128 ? String.fromCharCode(byte) : code;
+    })
+    .normalize("NFC")
+    .toLowerCase();
+}
+
+/** Where a text still stands, in any spelling. */
+async function placesOf(texts: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  const folded = texts.map(fold);
+  for (const name of await relations()) {
+    const { rows } = await owner.query<{ row: Record<string, unknown> }>(
+      `select to_jsonb(entry) as row from ${name} as entry`,
+    );
+    for (const { row } of rows) {
+      for (const [column, value] of Object.entries(row)) {
+        const held = fold(JSON.stringify(value)).replaceAll('\\"', '"');
+        if (folded.some((text) => held.includes(text))) found.push(`${name}.${column}`);
+      }
+    }
+  }
+  return [...new Set(found)];
+}
+
+const erase = (id: number) => owner.query("select privacy.erase_user($1) as result", [id]);
+
+describe("erase_user finds the user in every spelling in every column", () => {
+  it("knows every type that can hold a text", async () => {
+    const columns = await textColumns();
+    expect(columns.length).toBeGreaterThan(450);
+    expect(columns.filter(({ type }) => !TYPES.has(type))).toEqual([]);
+    const { rows } = await owner.query("select * from privacy.text_columns where kind = 'unknown'");
+    expect(rows).toEqual([]);
+  });
+
+  it("leaves out columns for a reason that is named", async () => {
+    const left = (await textColumns())
+      .filter((column) => !isPlantable(column))
+      .filter(({ isListed, isKey }) => !isListed && !isKey)
+      .map(({ table, column }) => `${table}.${column}`);
+    expect(left.filter((name) => !/email|phone|public\.users\.username|country_code|time$/.test(name))).toEqual([]);
+    const { rows } = await owner.query<{ name: string }>(
+      "select table_name || '.' || column_name as name from privacy.text_columns where content in ('account', 'key', 'generated')",
+    );
+    expect(rows.map(({ name }) => name).toSorted()).toEqual([
+      "public.chat_mode_sessions.session_id",
+      "public.cross_service_memory_sync.source_session_id",
+      "public.cross_service_memory_sync.target_session_id",
+      "public.router_decision_log.session_id",
+      "public.session_state.session_id",
+      "public.simple_chat_context.session_id",
+      "public.users.email",
+      "public.users.username",
+    ]);
+  });
+
+  it.each([
+    ...SPELLINGS.address.map((text) => ["address", text] as const),
+    ...SPELLINGS.username.map((text) => ["username", text] as const),
+    ...SPELLINGS.name.map((text) => ["name", text] as const),
+  ])(
+    "the %s as %s",
+    async (kind, text) => {
+      const planted = await plant(text, { names: kind !== "address" });
+      const before = await placesOf([text]);
+      expect(planted.size).toBeGreaterThan(250);
+      expect([...planted].filter((name) => !before.includes(name))).toEqual([]);
+      // Through their parent, all the same.
+      expect(before.filter((name) => name.startsWith("partitions.")).length).toBeGreaterThan(20);
+
+      await erase(ada);
+      await owner.query("select maintenance.refresh_views()");
+      expect(await placesOf([text, { address: ADDRESS, username: USERNAME, name: NAME }[kind]])).toEqual([]);
+    },
+    60_000,
+  );
+
+  it("a short address, in columns too narrow for others, and in unique ones", async () => {
+    await owner.query("update public.users set email = $2 where id = $1", [ada, SHORT]);
+    const planted = await plant(SHORT.toUpperCase(), { names: false });
+    expect(planted.size).toBeGreaterThan(420);
+    expect(planted).toContain("audit.enterprise_audit_events.event_id");
+    await erase(ada);
+    expect(await placesOf([SHORT])).toEqual([]);
+  }, 60_000);
+});
+
+describe("erase_user takes care", () => {
+  const one = async (sql: string, values: unknown[] = []): Promise<unknown> =>
+    (await owner.query<{ value: unknown }>(sql, values)).rows[0]?.value;
+
+  it("finds rows of the user in any case, and in no row of somebody whose address differs by its case", async () => {
+    await owner.query("update public.users set email = 'ALICE@example.org' where id = $1", [bob]);
+    await owner.query("update public.users set email = 'alice@example.org' where id = $1", [ada]);
+    await owner.query("delete from public.access_requests; delete from public.device_login_attempts");
+    for (const email of ["alice@example.org", "ALICE@example.org"]) {
+      await owner.query("insert into public.access_requests (email) values ($1)", [email]);
+      await owner.query(
+        `insert into public.device_login_attempts (email, device_fingerprint, ip_address, user_agent, was_successful)
+         values ($1::text, 'f', '203.0.113.7', $1::text, false)`,
+        [email],
+      );
+      await owner.query(
+        "insert into public.security_actions (action_type, target, reason, evidence, severity) values ('USER_SUSPEND', $1::text, $1::text, '{}', 'LOW')",
+        [email],
+      );
+    }
+    await erase(ada);
+    expect(await placesOfExactly("alice@example.org")).toEqual([]);
+    expect(await one("select array_agg(email)::text as value from public.access_requests")).toBe("{ALICE@example.org}");
+    expect(
+      await one("select array_agg(email || user_agent order by 1)::text as value from public.device_login_attempts"),
+    ).toBe("{ALICE@example.orgALICE@example.org,erased}");
+    expect(await one("select email as value from public.users where id = $1", [bob])).toBe("ALICE@example.org");
+    expect(
+      await one(
+        "select count(*)::int as value from public.security_actions where target = reason and target = 'ALICE@example.org'",
+      ),
+    ).toBe(1);
+    // Now nobody shares it.
+    await owner.query("insert into public.access_requests (email) values ('Alice@Example.Org')");
+    await erase(bob);
+    expect(await one("select count(*)::int as value from public.access_requests")).toBe(0);
+    expect(await placesOf(["alice@example.org"])).toEqual([]);
+  });
+
+  /** Where a text stands in this very spelling. */
+  async function placesOfExactly(text: string): Promise<string[]> {
+    const found: string[] = [];
+    for (const name of await relations()) {
+      const { rowCount } = await owner.query(
+        `select from ${name} as entry where position($1 in to_jsonb(entry)::text) > 0`,
+        [text],
+      );
+      if (rowCount) found.push(name);
+    }
+    return found;
+  }
+
+  it("exports what is about the user in any case of the address", async () => {
+    await owner.query("delete from public.access_requests");
+    await owner.query("insert into public.access_requests (email) values ($1)", [ADDRESS.toUpperCase()]);
+    const exported = await one(
+      "select privacy.export_user($1) -> 'about_the_user' -> 'public.access_requests' as value",
+      [ada],
+    );
+    expect(exported).toMatchObject([{ email: ADDRESS.toUpperCase() }]);
+  });
+
+  it.each([
+    ["joe.zl@e.org", "zl@e.org"],
+    ["zl@e.org.au", "zl@e.org"],
+    ["zl@e.organic", "zl@e.org"],
+    ["x-zl@e.org", "zl@e.org"],
+    ["zlXe.org and zl@eXorg", "zl@e.org"],
+    ["a.b+cXe.org aXb+c@e.org abbc@e.org", "a.b+c@e.org"],
+    ["%@e.org x@e.org", "_@e.org"],
+    ["ab@e.org", "a%b@e.org"],
+  ])("leaves %s for %s", async (text, address) => {
+    await owner.query("update public.users set email = $2 where id = $1", [ada, address]);
+    await owner.query("update public.calendars set description = $2 where user_id = $1", [bob, text]);
+    await erase(ada);
+    expect(await one("select description as value from public.calendars where user_id = $1", [bob])).toBe(text);
+  });
+
+  it.each(["admin", "user", "ai", "system", "llama3.2:3b", "audit_log", "app_user", "Will", "42"])(
+    "takes %s for a word and not for a name",
+    async (name) => {
+      await owner.query("update public.users set username = $2 where id = $1", [ada, name]);
+      const text = `the ${name} said "${name}"`;
+      await owner.query("update public.calendars set description = $2 where user_id = $1", [bob, text]);
+      await owner.query("update public.security_tier_policies set description = $2 where created_by_user_id = $1", [
+        ada,
+        text,
+      ]);
+      await erase(ada);
+      expect(await one("select description as value from public.calendars where user_id = $1", [bob])).toBe(text);
+      expect(
+        await one("select description as value from public.security_tier_policies where created_by_user_id = $1", [
+          ada,
+        ]),
+      ).toBe(text);
+      expect(await one("select count(*)::int as value from public.users where chat_model = 'erased'")).toBe(0);
+    },
+  );
+
+  it("takes a short name out of rows that belong to the user only", async () => {
+    await owner.query("update public.users set username = 'rose' where id = $1", [ada]);
+    const text = "A rose, ROSE's, rosemary";
+    await owner.query("update public.calendars set description = $2 where user_id = $1", [bob, text]);
+    await owner.query("update public.security_tier_policies set description = $2 where created_by_user_id = $1", [
+      ada,
+      text,
+    ]);
+    await erase(ada);
+    expect(await one("select description as value from public.calendars where user_id = $1", [bob])).toBe(text);
+    expect(
+      await one("select description as value from public.security_tier_policies where created_by_user_id = $1", [ada]),
+    ).toBe("A erased, erased's, rosemary");
+  });
+
+  it("leaves a namesake's name", async () => {
+    await owner.query(
+      "update public.user_profiles set first_name = 'ZOË', last_name = 'o''lovelace' where user_id = $1",
+      [bob],
+    );
+    await owner.query("update public.calendars set description = $2 where user_id = $1", [bob, NAME]);
+    await erase(ada);
+    expect(await one("select description as value from public.calendars where user_id = $1", [bob])).toBe(NAME);
+    expect(
+      await one("select first_name || last_name as value from public.user_profiles where user_id = $1", [bob]),
+    ).toBe("ZOËo'lovelace");
+  });
+
+  it("does not let an address that is another's be taken for the user's own", async () => {
+    await owner.query("update public.users set email = 'bob@example.org' where id = $1", [bob]);
+    await owner.query("update public.calendars set description = 'bob@example.org' where user_id = $1", [bob]);
+    await owner.query("update public.user_profiles set work_email = 'Bob@Example.org' where user_id = $1", [ada]);
+    await erase(ada);
+    expect(await one("select description as value from public.calendars where user_id = $1", [bob])).toBe(
+      "bob@example.org",
+    );
+  });
+
+  it.each([String.raw`back\slash.9`, `quo"te.99`, "o'n''eil.9", "50%_off.", "(a|b)*[c].", "王芳9", "😀smile.9"])(
+    "finds the name %s as it is and in JSON",
+    async (name) => {
+      await owner.query("update public.users set username = $2 where id = $1", [ada, name]);
+      await owner.query(
+        "update public.security_tier_policies set description = $2, policy_rules = $3 where created_by_user_id = $1",
+        [
+          ada,
+          `by ${name}, says ${JSON.stringify({ name })}`,
+          JSON.stringify({ [name]: [name, `x ${name}`], other: "50Xoff aab", zero: 0 }),
+        ],
+      );
+      await erase(ada);
+      expect(
+        await one(
+          "select jsonb_build_array(description, policy_rules) as value from public.security_tier_policies where created_by_user_id = $1",
+          [ada],
+        ),
+      ).toEqual([
+        'by erased, says {"name":"erased"}',
+        { erased: ["erased", "x erased"], other: "50Xoff aab", zero: 0 },
+      ]);
+    },
+  );
+
+  it("keeps JSON and arrays what they were but for the address", async () => {
+    const kept = {
+      [ADDRESS]: 1,
+      [ADDRESS.toUpperCase()]: 2,
+      list: [[ADDRESS], null, true, 1.5e300],
+      "": String.raw`\u0000 \n`,
+    };
+    await owner.query("update public.users set agent_settings = $2 where id = $1", [bob, JSON.stringify(kept)]);
+    await owner.query("update public.connection_health_metrics set metrics_details = $2 where user_id = $1", [
+      bob,
+      String.raw`{"a":"\u0000 ${ADDRESS}", "a": "x"}`,
+    ]);
+    await owner.query("update public.session_warnings set warning_details = $2 where user_id = $1", [
+      bob,
+      String.raw`{"b" :  "\u00e9 ${ADDRESS.replace("@", String.raw`\u0040`)}"}`,
+    ]);
+    await owner.query("update public.registered_devices set location_info = $2 where user_id = $1", [
+      bob,
+      String.raw`{"c" :  "\u00e9", "c": 1}`,
+    ]);
+    await owner.query(
+      `update public.compliance_assessments set risk_factors = array[['a', $2], [null, '{"}']] where assessor_id = $1`,
+      [bob, ADDRESS],
+    );
+    await erase(ada);
+    expect(await one("select agent_settings as value from public.users where id = $1", [bob])).toEqual({
+      "erased@erased.invalid": 2,
+      "erased@erased.invalid 2": 1,
+      list: [["erased@erased.invalid"], null, true, 1.5e300],
+      "": kept[""],
+    });
+    expect(
+      await one(
+        `select jsonb_build_array(metrics_details::text, warning_details::text, location_info::text) as value
+         from public.connection_health_metrics join public.registered_devices using (user_id) join public.session_warnings using (user_id)
+         where user_id = $1`,
+        [bob],
+      ),
+    ).toEqual([
+      String.raw`{"a":"\u0000 erased@erased.invalid", "a": "x"}`,
+      '{"b": "é erased@erased.invalid"}',
+      String.raw`{"c" :  "\u00e9", "c": 1}`,
+    ]);
+    expect(
+      await one("select risk_factors::text as value from public.compliance_assessments where assessor_id = $1", [bob]),
+    ).toBe(String.raw`{{a,erased@erased.invalid},{NULL,"{\"}"}}`);
+  });
+
+  it("does not fail for a name nested too deeply, or for a term too long to look for", async () => {
+    await owner.query("update public.users set agent_settings = $2 where id = $1", [
+      bob,
+      `${"[".repeat(3000)}"${ADDRESS}"${"]".repeat(3000)}`,
+    ]);
+    await owner.query("update public.user_profiles set display_name = repeat('long name ', 10000) where user_id = $1", [
+      ada,
+    ]);
+    await erase(ada);
+    expect(await one("select agent_settings as value from public.users where id = $1", [bob])).toEqual({
+      erased: true,
+    });
+  });
+
+  it("leaves the evidence of an open case under a legal hold as it is", async () => {
+    const note = `seen by ${ADDRESS}`;
+    await owner.query("update public.forensic_investigations set investigation_notes = $1", [note]);
+    await owner.query(
+      "update public.forensic_investigations set legal_hold = true, status = 'ANALYSIS' where primary_investigator_id = $1",
+      [bob],
+    );
+    await erase(ada);
+    const { rows } = await owner.query(
+      "select investigation_notes from public.forensic_investigations order by primary_investigator_id",
+    );
+    expect(rows).toEqual([{ investigation_notes: "seen by erased@erased.invalid" }, { investigation_notes: note }]);
+  });
+
+  it("writes nothing about the user into the trail, whatever is audited", async () => {
+    await plant(`${NAME} ${USERNAME}`, { names: true });
+    await erase(ada);
+    const { rows } = await owner.query(
+      "select distinct old_values, new_values from audit.audit_log where transaction_id = (select max(transaction_id) from audit.audit_log)",
+    );
+    expect(rows).toEqual([{ old_values: null, new_values: null }]);
+    expect(await placesOf([NAME, USERNAME])).toEqual([]);
+    // The setting that does it ends with the erasure.
+    await owner.query(
+      "begin; select privacy.erase_user(id) from public.users where email not like '%invalid'; update public.users set theme = 'x'",
+    );
+    expect(
+      await one("select new_values as value from audit.audit_log where new_values ->> 'theme' = 'x' limit 1"),
+    ).toEqual({ theme: "x" });
+    await owner.query("rollback");
+  });
+
+  it("says which row stands in the way, without its values, and changes nothing", async () => {
+    await owner.query("alter table public.calendars add constraint later check (name <> 'old') not valid");
+    await owner.query("alter table public.calendars drop constraint later");
+    await owner.query("update public.calendars set name = 'old', description = $2 where user_id = $1", [bob, ADDRESS]);
+    await owner.query("alter table public.calendars add constraint later check (name <> 'old') not valid");
+    const failed = await erase(ada).then(
+      () => undefined,
+      (error: Error & { detail?: string; hint?: string }) => error,
+    );
+    expect(failed?.message).toBe(
+      `A row of public.calendars that names user ${ada} can't be rewritten, so nothing was changed: it breaks later.`,
+    );
+    expect(`${failed?.detail} ${failed?.hint}`).not.toContain(ADDRESS);
+    expect(await one("select email as value from public.users where id = $1", [ada])).toBe(ADDRESS);
+  });
+
+  it("counts the texts it rewrote, per table", async () => {
+    await owner.query("update public.calendars set description = $2 where user_id = $1", [bob, ADDRESS]);
+    const texts = await one("select privacy.erase_user($1) -> 'texts' as value", [ada]);
+    expect(texts).toMatchObject({ "public.calendars": { rows: 1, ms: expect.any(Number) } });
+    expect(
+      await one(
+        "select event_context -> 'texts' as value from audit.enterprise_audit_events where event_type = 'USER_ERASED'",
+      ),
+    ).toEqual(texts);
+  });
+});
+
+describe("pseudonymise_user", () => {
+  it("takes name, address and telephone number out of the texts that it keeps", async () => {
+    await owner.query("update public.user_profiles set phone_number = '+493012345678' where user_id = $1", [ada]);
+    await owner.query("update public.chat_messages set content = $2 where user_id = $1", [
+      ada,
+      `I'm Zoë (${ADDRESS.toLowerCase()}), call 49 30 / 12 34 56 78 and not 493012345679`,
+    ]);
+    await owner.query("select privacy.pseudonymise_user($1)", [ada]);
+    const { rows } = await owner.query("select content from public.chat_messages where user_id = $1", [ada]);
+    expect(rows).toEqual([{ content: "I'm erased (erased@erased.invalid), call erased and not 493012345679" }]);
+  });
+});
