@@ -86,6 +86,17 @@ const overrides = (on: string) => ({
     [{ work_mem: null }, "must be text, a number or true/false"],
   ] as [unknown, string][],
 });
+const flags = {
+  accepts: [
+    [true, true],
+    ["true", true],
+    ["false", false],
+  ] as [unknown, unknown][],
+  refuses: [
+    ["yes", "must be true or false"],
+    [1, "must be true or false"],
+  ] as [unknown, string][],
+};
 
 /** Every setting: values it takes, with what becomes of them, and values it refuses, with the reason. */
 const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, string][] }> = {
@@ -133,17 +144,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
     ],
   },
   rolloutPhase: wholeNumbers(1, 4),
-  protect: {
-    accepts: [
-      [true, true],
-      ["true", true],
-      ["false", false],
-    ],
-    refuses: [
-      ["yes", "must be true or false"],
-      [1, "must be true or false"],
-    ],
-  },
+  protect: flags,
   postgresPort: wholeNumbers(0, 65_535),
   postgresMemoryMiB: wholeNumbers(256, 1_048_576),
   postgresCpus: decimals(0.1, 256),
@@ -158,6 +159,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
       ["::1", "must be an IPv4 address"],
     ],
   },
+  pgbouncerBindCertificates: flags,
   pgbouncerMemoryMiB: wholeNumbers(32, 65_536),
   pgbouncerCpus: decimals(0.1, 16),
   pgbouncerMaxClientConn: wholeNumbers(1, 20_000),
@@ -235,6 +237,8 @@ test("describes every setting", () => {
 });
 
 describe("sums", () => {
+  /** A pooler with a listener for each role, and connections for them. */
+  const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 80 };
   const base = { postgresMaxConnections: 100, pgbouncerMaxDbConnections: 50, pgbouncerSessionDbConnections: 8 };
   const cases: [
     name: string,
@@ -298,6 +302,41 @@ describe("sums", () => {
       { postgresPort: 15_432, pgbouncerPort: 15_432 },
       "pgbouncerPort",
       /15432 is PostgreSQL's port too/,
+    ],
+    [
+      "the pool against what is left to app_user where each role has a listener",
+      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68 },
+      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 67 },
+      "pgbouncerDefaultPoolSize",
+      /a reserve of 10 are above the 39 server connections transaction mode has \(pgbouncerMaxDbConnections 67 less 8 for session mode and 6 for looking secrets up and the shares of app_readonly and app_monitor\)/,
+    ],
+    [
+      "session mode against the number of listeners",
+      { ...BOUND, pgbouncerSessionDbConnections: 3 },
+      { ...BOUND, pgbouncerSessionDbConnections: 2 },
+      "pgbouncerSessionDbConnections",
+      /2 are too few for three listeners/,
+    ],
+    [
+      "the memory of three listeners",
+      { ...BOUND, pgbouncerMaxClientConn: 250, pgbouncerMemoryMiB: 96 },
+      { ...BOUND, pgbouncerMaxClientConn: 250, pgbouncerMemoryMiB: 95 },
+      "pgbouncerMemoryMiB",
+      /95 MiB are too little for 250 client connections to each of three listeners \(at least 96 MiB\)/,
+    ],
+    [
+      "PostgreSQL's port against those of further listeners",
+      { ...BOUND, postgresPort: 15_436, pgbouncerPort: 15_433 },
+      { ...BOUND, postgresPort: 15_435, pgbouncerPort: 15_433 },
+      "pgbouncerPort",
+      /15435 is PostgreSQL's port too/,
+    ],
+    [
+      "the ports of further listeners against the last one",
+      { ...BOUND, pgbouncerPort: 65_533 },
+      { ...BOUND, pgbouncerPort: 65_534 },
+      "pgbouncerPort",
+      /65534 leaves no port above it/,
     ],
   ];
 
