@@ -17,7 +17,8 @@ listeners=("$config"/pgbouncer*.ini)
 
 pids=()
 for ini in "${listeners[@]}"; do
-  pgbouncer "$@" "$ini" &
+  # PgBouncer writes a log line in pieces, and all write to the same pipe.
+  pgbouncer "$@" "$ini" 2> >(exec sed -u "s/^/$(basename "$ini" .ini): /" >&2) &
   pids+=($!)
 done
 stop() {
@@ -26,7 +27,7 @@ stop() {
 }
 trap stop INT TERM
 status=0
-wait -n || status=$?
+wait -n "${pids[@]}" || status=$?
 if [ -z "${stopping-}" ]; then
   # The engine starts the container again: a listener must not be missing while the others look healthy.
   echo "entrypoint: a listener ended with status $status; ending the others" >&2
@@ -35,5 +36,7 @@ if [ -z "${stopping-}" ]; then
 else
   status=0
 fi
-until wait; do :; done
+for pid in "${pids[@]}"; do
+  while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done
+done
 exit $status

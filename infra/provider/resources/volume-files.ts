@@ -310,7 +310,11 @@ const SERVICES: Record<Inputs["service"], Service> = {
 
 /** The reply to a reload says nothing about certificates: only a handshake does. */
 async function offersItsCertificate(inputs: Inputs, deadlineMs: number): Promise<boolean> {
-  const ports = [inputs.port, ...(inputs.furtherPorts ?? [])];
+  const info = await inspect(engine(), inputs.container);
+  const bindings = Object.values((info?.HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>);
+  const published = new Set(bindings.flat().map(({ HostPort }) => Number(HostPort)));
+  // A port that the container does not publish comes with the one that replaces it.
+  const ports = [inputs.port, ...(inputs.furtherPorts ?? [])].filter((port) => published.has(port));
   return (await Promise.all(ports.map((port) => offersOn(port, inputs, deadlineMs)))).every(Boolean);
 }
 
