@@ -20,7 +20,14 @@ const CLIENTS_PER_THREAD = 4;
 const CONNECTING_CLIENTS = 30;
 
 const select = (clients: number, perThread: number, more: readonly string[]) => [
-  ...["-n", "-S", "-T", String(SECONDS), "-c", String(clients), "-j", String(Math.ceil(clients / perThread))],
+  "-n",
+  "-S",
+  "-T",
+  String(SECONDS),
+  "-c",
+  String(clients),
+  "-j",
+  String(Math.ceil(clients / perThread)),
   ...more,
 ];
 const load = (role: Load["role"], clients: number, perThread: number, more: readonly string[]): Load => ({

@@ -9,7 +9,8 @@ import { POOLED_ROLES, ROLES, type ClientRole } from "../../infra/names.ts";
 import { withConnection, type Connection } from "../../infra/provider/connection.ts";
 import { exec, inspect } from "../../infra/provider/engine.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
-import { listenerMandatory, PGBOUNCER_SOCKET_DIR } from "../../infra/render/pgbouncer-ini.ts";
+import { pgbouncerConsole } from "../../infra/provider/pgbouncer-console.ts";
+import { listenerMandatory } from "../../infra/render/pgbouncer-ini.ts";
 import { listeners, type Listener } from "../../infra/render/pgbouncer-listeners.ts";
 import { POSTGRES_MANDATORY } from "../../infra/render/postgresql-conf.ts";
 import type { Settings } from "../../infra/render/settings.ts";
@@ -221,10 +222,8 @@ async function showOverTls(outputs: StackOutputs, command: string): Promise<Reco
 }
 
 async function showLocally(docker: Docker, container: string, port: number, command: string) {
-  const { exitCode, stdout, stderr } = await exec(docker, container, [
-    ...["psql", "-XAq", "-P", "footer=off", "-F", "\t", "-h", PGBOUNCER_SOCKET_DIR, "-p", String(port)],
-    ...["-U", ROLES.pooler, "-d", "pgbouncer", "-c", command],
-  ]);
+  const inTabs = ["-P", "footer=off", "-F", "\t"];
+  const { exitCode, stdout, stderr } = await exec(docker, container, pgbouncerConsole(port, command, ...inTabs));
   if (exitCode !== 0) throw new StateError(`${container} does not answer on port ${port}: ${stderr.trim()}`);
   const [names = [], ...lines] = stdout
     .split("\n")

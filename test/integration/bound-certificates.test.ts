@@ -7,6 +7,8 @@ import { certificatesOf, type KeyPair } from "../../certs/verify.ts";
 import { POOLED_ROLES, type ClientRole, type PooledRole } from "../../infra/names.ts";
 import { exec } from "../../infra/provider/engine.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
+import { pgbouncerConsole } from "../../infra/provider/pgbouncer-console.ts";
+import { roleListener } from "../../infra/render/pgbouncer-listeners.ts";
 import type { StackOutputs } from "../../cli/stack/session.ts";
 import { connectionFor, type StackStatus } from "../../cli/stack/status.ts";
 import { createCheckout, type Checkout, type CommandResult } from "../helpers/checkout.ts";
@@ -143,9 +145,7 @@ describe("a stack that is switched to bound certificates", () => {
 
   test("names a listener whose setting was changed by hand", async () => {
     const at = (command: string) =>
-      exec(docker(), containerName("pgbouncer", NAME), [
-        ...["psql", "-XAt", "-h", "/run/pgbouncer", "-p", "6433", "-U", "pgbouncer", "-d", "pgbouncer", "-c", command],
-      ]);
+      exec(docker(), containerName("pgbouncer", NAME), pgbouncerConsole(roleListener("app_readonly").port, command));
     expect((await at("SET client_tls_ca_file = '/etc/pgbouncer/tls/ca.crt'")).exitCode).toBe(0);
     const { exitCode, stdout } = await checkout.aiwdb(["status", "--stack", NAME, "--json"]);
     expect((await at("SET client_tls_ca_file = '/etc/pgbouncer/tls/clients-app_readonly.crt'")).exitCode).toBe(0);
@@ -162,7 +162,7 @@ describe("a stack that is switched to bound certificates", () => {
     await exec(docker(), containerName("pgbouncer", NAME), [
       "sh",
       "-c",
-      'for p in /proc/[0-9]*; do case "$(tr "\\0" " " <$p/cmdline)" in *app_monitor.ini*) kill -9 ${p#/proc/};; esac; done',
+      'for p in /proc/[0-9]*; do case "$(tr "\\0" " " <$p/cmdline)" in *app_monitor.in[i]*) kill -9 ${p#/proc/};; esac; done',
     ]);
     await eventually(async () => expect(await startedAt("pgbouncer", NAME)).not.toBe(before), 60_000);
     await eventually(() => everyRoleConnects(), 60_000);

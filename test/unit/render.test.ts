@@ -369,17 +369,17 @@ describe("a pooler that binds certificates", () => {
         "/etc/pgbouncer/tls/clients-app_monitor.crt",
       ],
     ]);
-    const own = ["listen_port", "auth_hba_file", "client_tls_ca_file"];
+    const own = new Set(["listen_port", "auth_hba_file", "client_tls_ca_file"]);
     const common = (config: StackConfig) =>
       settingsOf(config).map(({ ini }) =>
-        Object.fromEntries(Object.entries(ini["pgbouncer"] ?? {}).filter(([name]) => !own.includes(name))),
+        Object.fromEntries(Object.entries(ini["pgbouncer"] ?? {}).filter(([name]) => !own.has(name))),
       );
     const [shared] = common({ ...bound, pgbouncerBindCertificates: false });
     expect(common(bound)).toEqual([shared, shared, shared]);
   });
 
   test("lets one role into each, by its password, and statistics only to the monitoring role's", () => {
-    const lines = settingsOf(bound).map(({ hba }) => hba.split("\n").filter((line) => /^host/.test(line)));
+    const lines = settingsOf(bound).map(({ hba }) => hba.split("\n").filter((line) => line.startsWith("host")));
     const databases = "ai_workflow_db,ai_workflow_db_session";
     expect(lines).toEqual([
       [`hostssl ${databases} app_user all scram-sha-256`, "host all all all reject"],

@@ -20,6 +20,7 @@ import {
   type FileSpec,
 } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
+import { pgbouncerConsole } from "../pgbouncer-console.ts";
 import {
   changedProperties,
   UNKNOWN,
@@ -192,12 +193,6 @@ async function replace(inputs: Inputs): Promise<void> {
   });
 }
 
-/** A command for the console of the process that listens on a port. */
-const pgbouncerConsole = (port: number | string, command: string) => [
-  ...["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1"],
-  ...["-h", PGBOUNCER_SOCKET_DIR, "-p", String(port), "-U", "pgbouncer", "-d", "pgbouncer", "-c", command],
-];
-
 interface Service {
   /** What the server would refuse in its files, before anything depends on it. */
   refused(docker: Docker, container: string): Promise<string>;
@@ -269,7 +264,7 @@ const SERVICES: Record<Inputs["service"], Service> = {
         return [...new Set([...then.keys(), ...now.keys()])].filter((name) => then.get(name) !== now.get(name));
       });
       if (changed.length === 0) return false;
-      const show = pgbouncerConsole(before[0]?.port ?? PGBOUNCER_PORT, "SHOW CONFIG");
+      const show = pgbouncerConsole(before[0]?.port ?? PGBOUNCER_PORT, "SHOW CONFIG", "-t");
       const { exitCode, stdout, stderr } = await exec(docker, container, show);
       if (exitCode !== 0) throw new StateError(`${container} does not tell its settings: ${stderr.trim()}`);
       // key|value|default|changeable
