@@ -276,7 +276,11 @@ async function tryConnection(outputs: StackOutputs, mode: Mode, role: ClientRole
 
 async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolStatus[]> {
   try {
-    const rows = (await showAtPooler(docker, outputs, "show pools")).flatMap((shown) => shown.rows);
+    const shown = await showAtPooler(docker, outputs, "show pools");
+    // A role that is refused leaves an empty pool at a listener that is not its own.
+    const rows = shown.flatMap(({ listener, rows: all }) =>
+      all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
+    );
     return rows
       .filter(({ database }) => database !== "pgbouncer")
       .map((row) => ({

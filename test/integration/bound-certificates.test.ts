@@ -117,11 +117,11 @@ describe("a stack that is switched to bound certificates", () => {
 
   test("shows the monitoring role its own listener's statistics, and `status` everybody's", async () => {
     const held = await open("app_user", "session", { outputs });
-    const pools = await query<{ user: string }>("app_monitor", "transaction", "show pools", {
+    const pools = await query<{ user: string; cl_active: unknown }>("app_monitor", "transaction", "show pools", {
       outputs,
       database: "pgbouncer",
     });
-    expect(pools.map(({ user }) => user)).not.toContain("app_user");
+    expect(pools.filter(({ user, cl_active }) => user === "app_user" && Number(cl_active) > 0)).toEqual([]);
     const { stdout } = mustSucceed(await checkout.aiwdb(["status", "--stack", NAME, "--json"]));
     await held.end();
     const status = JSON.parse(stdout) as StackStatus;
@@ -132,6 +132,9 @@ describe("a stack that is switched to bound certificates", () => {
         mode: "session",
         clientsActive: 1,
       }),
+    );
+    expect(new Set(status.pools.map(({ database, role }) => `${database} ${role}`)).size).toBe(
+      status.pools.filter(({ role }) => role !== "pgbouncer").length + 1, // each listener looks secrets up
     );
     expect(status.connections.map(({ address }) => Number(/:(\d+)\//.exec(address)?.[1]))).toEqual([
       outputs.connections.transaction.port,
