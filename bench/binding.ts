@@ -14,36 +14,33 @@ const STACKS = { shared: "pr-bench-shared", bound: "pr-bench-bound" } as const;
 type Side = keyof typeof STACKS;
 const CPUS = 2;
 const SCALE = 5;
-const SECONDS = 5;
 const CLIENTS = 200;
+/** Of each client; a number and no time, so that a busy machine does the same work, connecting included, on both sides. */
+const TRANSACTIONS = 50;
+const CONNECTIONS = 10;
 const CLIENTS_PER_THREAD = 4;
 const CONNECTING_CLIENTS = 30;
 
-const select = (clients: number, perThread: number, more: readonly string[]) => [
-  "-n",
-  "-S",
-  "-T",
-  String(SECONDS),
-  "-c",
-  String(clients),
-  "-j",
-  String(Math.ceil(clients / perThread)),
-  ...more,
-];
-const load = (role: Load["role"], clients: number, perThread: number, more: readonly string[]): Load => ({
-  role,
-  through: "pooler",
-  args: select(clients, perThread, more),
-});
+const load = (
+  role: Load["role"],
+  clients: number,
+  perThread: number,
+  transactions: number,
+  more: readonly string[],
+): Load => {
+  const counts = { "-c": clients, "-j": Math.ceil(clients / perThread), "-t": transactions };
+  const numbers = Object.entries(counts).flatMap(([name, value]) => [name, String(value)]);
+  return { role, through: "pooler", args: ["-n", "-S", ...numbers, ...more] };
+};
 const CASES: [name: string, loads: readonly Load[]][] = [
-  ["simple protocol", [load(ROLES.app, CLIENTS, CLIENTS_PER_THREAD, ["-M", "simple"])]],
-  ["prepared statements", [load(ROLES.app, CLIENTS, CLIENTS_PER_THREAD, ["-M", "prepared"])]],
-  ["connection per transaction", [load(ROLES.app, CONNECTING_CLIENTS, 1, ["-C"])]],
+  ["simple protocol", [load(ROLES.app, CLIENTS, CLIENTS_PER_THREAD, TRANSACTIONS, ["-M", "simple"])]],
+  ["prepared statements", [load(ROLES.app, CLIENTS, CLIENTS_PER_THREAD, TRANSACTIONS, ["-M", "prepared"])]],
+  ["connection per transaction", [load(ROLES.app, CONNECTING_CLIENTS, 1, CONNECTIONS, ["-C"])]],
   [
     "two roles at once",
     [
-      load(ROLES.app, 150, CLIENTS_PER_THREAD, ["-M", "simple"]),
-      load(ROLES.readonly, 50, CLIENTS_PER_THREAD, ["-M", "simple"]),
+      load(ROLES.app, 150, CLIENTS_PER_THREAD, TRANSACTIONS, ["-M", "simple"]),
+      load(ROLES.readonly, 50, CLIENTS_PER_THREAD, TRANSACTIONS, ["-M", "simple"]),
     ],
   ],
 ];

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { movedAddresses } from "../../cli/stack/addresses.ts";
 import { addressIn, derivedAddresses } from "../../infra/addresses.ts";
 import {
   checkStacksAgree,
@@ -498,6 +499,25 @@ describe("defaults", () => {
     const choices = [0, 1, 2, 2_699].map((attempt) => derivedAddresses("ci-1", attempt));
     for (const key of ["postgresPort", "pgbouncerPort", "networkSubnet"] as const)
       expect(new Set(choices.map((choice) => choice[key])).size).toBe(choices.length);
+  });
+
+  test("that are taken are moved without the ports of several listeners meeting PostgreSQL's", () => {
+    const bound = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68, postgresMaxConnections: 90 };
+    const taken = fc.array(fc.subarray(["postgresPort", "pgbouncerPort", "networkSubnet"]), { maxLength: 5 });
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/), taken, (stack, rounds) => {
+        let chosen: Record<string, unknown> = {};
+        for (const [round, found] of rounds.entries()) {
+          const next = derivedAddresses(stack, round + 1);
+          const moved = movedAddresses(new Set(found), {}, true);
+          expect(moved).toEqual(expect.arrayContaining(found));
+          chosen = { ...chosen, ...Object.fromEntries(moved.map((key) => [key, next[key]])) };
+          expect(() => parseConfig(stack, { profile: "standard", ...bound, ...chosen })).not.toThrow();
+        }
+      }),
+    );
+    expect(movedAddresses(new Set(["postgresPort"]), {}, false)).toEqual(["postgresPort"]);
+    expect(movedAddresses(new Set(["pgbouncerPort"]), { postgresPort: 1_234 }, true)).toEqual(["pgbouncerPort"]);
   });
 
   test("derive ports above 20000 that differ and a network address inside 10.208.0.0/12 for any stack", () => {
