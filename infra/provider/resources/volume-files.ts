@@ -288,13 +288,14 @@ const SERVICES: Record<Inputs["service"], Service> = {
     },
     // A client in session mode keeps its server connection until it leaves, so only transaction mode is waited for.
     async retire(docker, container, news, report) {
-      const waits = pgbouncerProcesses(news.files).flatMap(({ port, transactionEntries }) =>
-        transactionEntries.map(async (database) => {
+      const late = new Set<string>();
+      const waits = pgbouncerProcesses(news.files).map(async ({ port, transactionEntries }) => {
+        for (const database of transactionEntries) {
           const wait = ["timeout", String(WAIT_CLOSE_SEC), ...pgbouncerConsole(port, `WAIT_CLOSE ${database}`)];
-          return (await exec(docker, container, wait)).exitCode === 0 ? [] : [database];
-        }),
-      );
-      const late = new Set((await Promise.all(waits)).flat());
+          if ((await exec(docker, container, wait)).exitCode !== 0) late.add(database);
+        }
+      });
+      await Promise.all(waits);
       if (late.size > 0)
         report.warn(
           `${[...late].join(", ")}: transactions that have been open for more than ${WAIT_CLOSE_SEC} s still use a server connection made with the old certificate; it ends with them`,
