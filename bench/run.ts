@@ -7,6 +7,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ default: Benchmark }>>
   preview: () => import("./preview.ts"),
   up: () => import("./up.ts"),
   pooler: () => import("./pooler.ts"),
+  binding: () => import("./binding.ts"),
   migrations: () => import("./migrations.ts"),
   testdb: () => import("./testdb.ts"),
   checksum: () => import("./checksum.ts"),

@@ -48,23 +48,52 @@ export class CertificateAuthority extends pulumi.ComponentResource implements Si
         additionalSecretOutputs: ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"],
       },
     );
-    const cert = new tls.SelfSignedCert(
-      `${name}-cert`,
-      {
-        privateKeyPem: key.privateKeyPem,
-        subject: { commonName: args.commonName, organization: "ai-workflow-database" },
-        isCaCertificate: true,
-        maxPathLength: 0,
-        setSubjectKeyId: true,
-        setAuthorityKeyId: true,
-        validityPeriodHours: Math.round(args.validityDays * HOURS_PER_DAY),
-        allowedUses: ["cert_signing", "crl_signing"],
-      },
-      { parent: this, protect },
-    );
+    const cert = selfSigned(name, key.privateKeyPem, args, { parent: this, protect });
     this.certPem = cert.certPem;
     this.privateKeyPem = pulumi.secret(key.privateKeyPem);
     this.validityEndTime = cert.validityEndTime;
     this.registerOutputs({ certPem: this.certPem, validityEndTime: this.validityEndTime });
   }
+}
+
+/**
+ * A second name of an authority, for the certificates of one role: the same key, so there is no further secret to keep or to
+ * replace. Whoever trusts it takes no certificate that was issued under another name.
+ */
+export class RoleAuthority extends pulumi.ComponentResource implements Signer {
+  readonly certPem: pulumi.Output<string>;
+  readonly privateKeyPem: pulumi.Output<string>;
+
+  constructor(
+    name: string,
+    args: { authority: Signer; commonName: string; validityDays: number },
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
+    super("aiwdb:index:RoleAuthority", name, {}, opts);
+    this.certPem = selfSigned(name, args.authority.privateKeyPem, args, { parent: this }).certPem;
+    this.privateKeyPem = args.authority.privateKeyPem;
+    this.registerOutputs({ certPem: this.certPem });
+  }
+}
+
+function selfSigned(
+  name: string,
+  privateKeyPem: pulumi.Input<string>,
+  args: Pick<CertificateAuthorityArgs, "commonName" | "validityDays">,
+  opts: pulumi.CustomResourceOptions,
+): tls.SelfSignedCert {
+  return new tls.SelfSignedCert(
+    `${name}-cert`,
+    {
+      privateKeyPem,
+      subject: { commonName: args.commonName, organization: "ai-workflow-database" },
+      isCaCertificate: true,
+      maxPathLength: 0,
+      setSubjectKeyId: true,
+      setAuthorityKeyId: true,
+      validityPeriodHours: Math.round(args.validityDays * HOURS_PER_DAY),
+      allowedUses: ["cert_signing", "crl_signing"],
+    },
+    opts,
+  );
 }

@@ -1,9 +1,9 @@
 import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { CertificateAuthority, type Signer } from "../certs/certificate-authority.ts";
+import { CertificateAuthority, RoleAuthority, type Signer } from "../certs/certificate-authority.ts";
 import { LeafCertificate } from "../certs/leaf-certificate.ts";
 import type { StackConfig } from "./config.ts";
-import { CLIENT_ROLES, engineNames, ROLES, type ClientRole } from "./names.ts";
+import { CLIENT_ROLES, engineNames, POOLED_ROLES, ROLES, type ClientRole, type PooledRole } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import type { Place } from "./provider/resources/authority-rotation.ts";
 import { AuthorityRotation, ClientFiles, Renewal } from "./resources.ts";
@@ -24,6 +24,10 @@ export interface StackCertificatesArgs {
 export class StackCertificates extends pulumi.ComponentResource {
   /** Certificates of the authorities that are trusted, PEM: one, or two while the authority is being replaced. */
   readonly trustedPem: pulumi.Output<string>;
+  /** The same, and those that issue pooled roles' certificates only: whose clients PostgreSQL takes. */
+  readonly clientsTrustedPem: pulumi.Output<string>;
+  /** By pooled role, the authorities of its certificates alone; empty unless `pgbouncerBindCertificates`. */
+  readonly roleTrustedPem: ReadonlyMap<PooledRole, pulumi.Output<string>>;
   readonly postgresServer: LeafCertificate;
   readonly pgbouncerServer: LeafCertificate;
   /** The pooler's own, for its connections to PostgreSQL. */
@@ -59,10 +63,40 @@ export class StackCertificates extends pulumi.ComponentResource {
       pulumi
         .all([rotation.signer, authorities.first[property], authorities.second[property]])
         .apply(([signer, first, second]) => (signer === "first" ? first : second));
-    const authority: Signer = { certPem: ofSigner("certPem"), privateKeyPem: pulumi.secret(ofSigner("privateKeyPem")) };
-    this.trustedPem = pulumi
-      .all([rotation.trusted, authorities.first.certPem, authorities.second.certPem])
-      .apply(([trusted, first, second]) => trusted.map((place) => (place === "first" ? first : second)).join(""));
+    const signing = (by: Record<Place, Signer>): Signer => ({
+      certPem: pulumi
+        .all([rotation.signer, by.first.certPem, by.second.certPem])
+        .apply(([signer, first, second]) => (signer === "first" ? first : second)),
+      privateKeyPem: pulumi.secret(ofSigner("privateKeyPem")),
+    });
+    const trusted = (of: Record<Place, Signer>) =>
+      pulumi
+        .all([rotation.trusted, of.first.certPem, of.second.certPem])
+        .apply(([places, first, second]) => places.map((place) => (place === "first" ? first : second)).join(""));
+    const authority = signing(authorities);
+    this.trustedPem = trusted(authorities);
+
+    // The rotation's places are theirs too: a name that a place's key has is trusted and signs when the place does.
+    const roleAuthority = (role: PooledRole, place: Place): RoleAuthority =>
+      new RoleAuthority(
+        `${name}-${place}-ca-${role}`,
+        {
+          authority: authorities[place],
+          commonName: `${config.stack} CA${place === "second" ? " 2" : ""} ${role}`,
+          validityDays: config.certCaValidityDays,
+        },
+        { parent: this },
+      );
+    const ofRoles = new Map<ClientRole, Record<Place, Signer>>(
+      (config.pgbouncerBindCertificates ? POOLED_ROLES : []).map((role) => [
+        role,
+        { first: roleAuthority(role, "first"), second: roleAuthority(role, "second") },
+      ]),
+    );
+    this.roleTrustedPem = new Map([...ofRoles].map(([role, of]) => [role as PooledRole, trusted(of)]));
+    this.clientsTrustedPem = pulumi
+      .all([this.trustedPem, ...this.roleTrustedPem.values()])
+      .apply((parts) => parts.join(""));
 
     const further = [...config.certServerHostNames, ...publishedAddress(config)];
     const renewal = new Renewal(
@@ -82,11 +116,12 @@ export class StackCertificates extends pulumi.ComponentResource {
       usage: "server" | "client",
       commonName: string,
       host?: { dns: string[]; address: string },
+      signer = authority,
     ) =>
       new LeafCertificate(
         `${name}-${part}`,
         {
-          authority,
+          authority: signer,
           commonName,
           usage,
           ...(host
@@ -110,7 +145,12 @@ export class StackCertificates extends pulumi.ComponentResource {
       address: fixed.pgbouncer,
     });
     this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
-    this.clients = new Map(CLIENT_ROLES.map((role) => [role, leaf(`client-${role}`, "client", role)]));
+    this.clients = new Map(
+      CLIENT_ROLES.map((role) => {
+        const own = ofRoles.get(role);
+        return [role, leaf(`client-${role}`, "client", role, undefined, own && signing(own))];
+      }),
+    );
 
     const files: Record<string, pulumi.Output<string>> = { "ca.crt": this.trustedPem };
     for (const [role, certificate] of this.clients) {

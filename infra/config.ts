@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ConfigError, type Problem } from "../toolchain/errors.ts";
 import { derivedAddresses, isAddressOrNetwork, isNetworkAddress, type Addresses } from "./addresses.ts";
 import { refusedOverrides } from "./overrides.ts";
-import { LOOKUP_CONNECTIONS } from "./render/pgbouncer-ini.ts";
+import { connectionShare, listeners, LOOKUP_CONNECTIONS } from "./render/pgbouncer-listeners.ts";
 
 /** Namespace of every key in `Pulumi.<stack>.yaml`; the name of the Pulumi project. */
 export const PROJECT = "ai-workflow-database";
@@ -180,6 +180,11 @@ export const settings = {
   pgbouncerPublishAddress: ipv4
     .default("127.0.0.1")
     .describe("Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback."),
+  pgbouncerBindCertificates: flag()
+    .default(false)
+    .describe(
+      "Through PgBouncer too, a role's password is taken with that role's certificate only. Each pooled role gets a PgBouncer process and a port of its own: app_user pgbouncerPort, app_readonly the next one, app_monitor the one after.",
+    ),
   pgbouncerMemoryMiB: integer(32, 65_536).default(128).describe("Memory limit of the PgBouncer container in MiB."),
   pgbouncerCpus: decimal(0.1, 16)
     .default(1)
@@ -492,11 +497,14 @@ function impossible(config: z.output<typeof schema>, stack: string): SumProblem[
       "Lower it, or raise postgresMaxConnections.",
     );
   }
-  const transaction = config.pgbouncerMaxDbConnections - config.pgbouncerSessionDbConnections - LOOKUP_CONNECTIONS;
+  const poolers = listeners(config);
+  const lookup = LOOKUP_CONNECTIONS * poolers.length;
+  const { transaction, session } = connectionShare(config, poolers[0]);
+  const others = poolers.length > 1 ? " and the shares of app_readonly and app_monitor" : "";
   if (transaction < 1) {
     refuse(
-      ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections"],
-      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} (${LOOKUP_CONNECTIONS} look secrets up)`,
+      ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
+      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
       "Lower it, or raise pgbouncerMaxDbConnections.",
     );
   } else if (config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize > transaction) {
@@ -506,9 +514,17 @@ function impossible(config: z.output<typeof schema>, stack: string): SumProblem[
         "pgbouncerReservePoolSize",
         "pgbouncerMaxDbConnections",
         "pgbouncerSessionDbConnections",
+        "pgbouncerBindCertificates",
       ],
-      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode and ${LOOKUP_CONNECTIONS} for looking secrets up)`,
+      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
       "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
+    );
+  }
+  if (session < 1) {
+    refuse(
+      ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
+      `${config.pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
+      `Set at least ${poolers.length}.`,
     );
   }
   // An idle backend has 2.4 MiB of its own (measured, with TLS); shared buffers are a quarter of the memory.
@@ -521,11 +537,11 @@ function impossible(config: z.output<typeof schema>, stack: string): SumProblem[
     );
   }
   // About 16 KiB a client connection with TLS, and the process itself.
-  const poolerNeeded = 16 + Math.ceil(config.pgbouncerMaxClientConn / 16);
+  const poolerNeeded = poolers.length * (16 + Math.ceil(config.pgbouncerMaxClientConn / 16));
   if (poolerNeeded > config.pgbouncerMemoryMiB) {
     refuse(
-      ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn"],
-      `${config.pgbouncerMemoryMiB} MiB are too little for ${config.pgbouncerMaxClientConn} client connections (at least ${poolerNeeded} MiB)`,
+      ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn", "pgbouncerBindCertificates"],
+      `${config.pgbouncerMemoryMiB} MiB are too little for ${config.pgbouncerMaxClientConn} client connections${poolers.length > 1 ? " to each of three listeners" : ""} (at least ${poolerNeeded} MiB)`,
       "Raise it, or lower pgbouncerMaxClientConn.",
     );
   }
@@ -544,8 +560,16 @@ function impossible(config: z.output<typeof schema>, stack: string): SumProblem[
     );
   }
   const { postgresPort, pgbouncerPort } = addressesOf(config, stack);
-  if (postgresPort === pgbouncerPort) {
-    refuse(["pgbouncerPort", "postgresPort"], `${pgbouncerPort} is PostgreSQL's port too`, "Choose another one.");
+  const ports = poolers.map(({ offset }) => pgbouncerPort + offset);
+  if (ports.includes(postgresPort)) {
+    refuse(["pgbouncerPort", "postgresPort"], `${postgresPort} is PostgreSQL's port too`, "Choose another one.");
+  }
+  if (Math.max(...ports) > 65_535) {
+    refuse(
+      ["pgbouncerPort", "pgbouncerBindCertificates"],
+      `${pgbouncerPort} leaves no port above it for the other listeners (pgbouncerBindCertificates)`,
+      "Choose a lower one.",
+    );
   }
   if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
     refuse(

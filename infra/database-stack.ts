@@ -5,10 +5,11 @@ import { configError, hasMaintenance, parseConfig, SECRET_SETTINGS } from "./con
 import { Database, type RolePasswords } from "./database.ts";
 import { Maintenance } from "./maintenance.ts";
 import { readMigrations } from "./migrations/files.ts";
-import { CLIENT_ROLES, engineNames, ROLES, sessionDatabase } from "./names.ts";
+import { CLIENT_ROLES, engineNames, POOLED_ROLES, ROLES, sessionDatabase } from "./names.ts";
 import { DatabaseNetwork } from "./network.ts";
 import { PgBouncer } from "./pgbouncer.ts";
 import { PostgresServer } from "./postgres-server.ts";
+import { roleListener } from "./render/pgbouncer-listeners.ts";
 import { Password } from "./resources.ts";
 
 const PACKAGE_MIGRATIONS = path.join(import.meta.dirname, "..", "migrations");
@@ -104,6 +105,11 @@ export class DatabaseStack extends pulumi.ComponentResource {
           pgbouncer: names.pgbouncer,
           ...(hasMaintenance(config) ? { maintenance: names.maintenance } : {}),
         },
+        ...(config.pgbouncerBindCertificates
+          ? {
+              rolePorts: Object.fromEntries(POOLED_ROLES.map((role) => [role, poolerPort + roleListener(role).offset])),
+            }
+          : {}),
         roles: [...CLIENT_ROLES],
         certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
       }));
@@ -142,6 +148,8 @@ export interface ConnectionInfo {
   readonly transaction: Address;
   /** PgBouncer in session mode. */
   readonly session: Address;
+  /** By pooled role, PgBouncer's port for it where each has its own (`pgbouncerBindCertificates`). */
+  readonly rolePorts?: Readonly<Record<string, number>>;
   readonly containers: { readonly postgres: string; readonly pgbouncer: string; readonly maintenance?: string };
   readonly roles: readonly string[];
   /** Paths of certificates and keys by role. */

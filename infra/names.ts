@@ -40,6 +40,7 @@ export const ROLES = {
 
 /** Roles that may come through the pooler. */
 export const POOLED_ROLES = [ROLES.app, ROLES.readonly, ROLES.monitor] as const;
+export type PooledRole = (typeof POOLED_ROLES)[number];
 
 /** Roles a person or program may ask a URL for. */
 export const CLIENT_ROLES = [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.owner, ROLES.superuser] as const;

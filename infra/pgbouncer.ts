@@ -8,12 +8,12 @@ import { engineNames, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import {
   PGBOUNCER_CONFIG_DIR,
-  PGBOUNCER_PORT,
   pgbouncerRestartKey,
   renderPgbouncerHba,
   renderPgbouncerIni,
   renderUserlist,
 } from "./render/pgbouncer-ini.ts";
+import { listeners, roleListener, type Listener } from "./render/pgbouncer-listeners.ts";
 import { ContainerReady, Image, VolumeFiles } from "./resources.ts";
 
 export interface PgBouncerArgs {
@@ -36,6 +36,13 @@ export class PgBouncer extends pulumi.ComponentResource {
     const names = engineNames(config.stack);
     const reachable = config.pgbouncerPublishAddress === "0.0.0.0" ? "127.0.0.1" : config.pgbouncerPublishAddress;
 
+    const poolers = listeners(config);
+    const [, ...further] = poolers.map(({ offset }) => config.pgbouncerPort + offset);
+    const filesOf = (listener: Listener) => ({
+      [listener.settingsFile]: { content: renderPgbouncerIni(config, names.postgres, listener), mode: PRIVATE_FILE },
+      [listener.hbaFile]: { content: renderPgbouncerHba(config, listener), mode: PRIVATE_FILE },
+    });
+
     const image = new Image(`${name}-image`, { kind: "pgbouncer", tag: imageTag("pgbouncer") }, { parent: this });
     const configVolume = new docker.Volume(
       `${name}-config`,
@@ -49,8 +56,13 @@ export class PgBouncer extends pulumi.ComponentResource {
         image: image.tag,
         uid: PGBOUNCER_UID,
         files: {
-          "pgbouncer.ini": { content: renderPgbouncerIni(config, names.postgres), mode: PRIVATE_FILE },
-          "pgbouncer_hba.conf": { content: renderPgbouncerHba(config), mode: PRIVATE_FILE },
+          ...Object.assign({}, ...poolers.map(filesOf)),
+          ...Object.fromEntries(
+            [...certificates.roleTrustedPem].map(([role, content]) => [
+              roleListener(role).authorityFile,
+              { content, mode: PRIVATE_FILE },
+            ]),
+          ),
           "userlist.txt": { content: pulumi.output(args.poolerPassword).apply(renderUserlist), mode: PRIVATE_FILE },
           "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
           "tls/server.crt": { content: certificates.pgbouncerServer.certPem, mode: PRIVATE_FILE },
@@ -63,6 +75,7 @@ export class PgBouncer extends pulumi.ComponentResource {
         restartKey: pgbouncerRestartKey(config),
         host: reachable,
         port: config.pgbouncerPort,
+        ...(further.length > 0 ? { furtherPorts: further } : {}),
       },
       { parent: this },
     );
@@ -72,7 +85,7 @@ export class PgBouncer extends pulumi.ComponentResource {
         ...hardened(config, {
           memoryMiB: config.pgbouncerMemoryMiB,
           cpus: config.pgbouncerCpus,
-          openFiles: 256 + config.pgbouncerMaxClientConn + config.pgbouncerMaxDbConnections * 2,
+          openFiles: 256 + config.pgbouncerMaxClientConn + config.pgbouncerMaxDbConnections * 2, // a process
           tmpfs: {
             "/tmp": "rw,noexec,nosuid,nodev,size=16m,uid=998,gid=998,mode=0700",
             "/run/pgbouncer": "rw,noexec,nosuid,nodev,size=1m,uid=998,gid=998,mode=0700",
@@ -85,7 +98,11 @@ export class PgBouncer extends pulumi.ComponentResource {
         networksAdvanced: [
           { name: args.networkName, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] },
         ],
-        ports: [{ internal: PGBOUNCER_PORT, external: config.pgbouncerPort, ip: config.pgbouncerPublishAddress }],
+        ports: poolers.map(({ port, offset }) => ({
+          internal: port,
+          external: config.pgbouncerPort + offset,
+          ip: config.pgbouncerPublishAddress,
+        })),
         volumes: [{ volumeName: configVolume.name, containerPath: PGBOUNCER_CONFIG_DIR, readOnly: true }],
       },
       { parent: this, dependsOn: files, deleteBeforeReplace: true },

@@ -56,7 +56,7 @@ export class PostgresServer extends pulumi.ComponentResource {
         files: {
           "postgresql.conf": { content: renderPostgresqlConf(config), mode: PRIVATE_FILE },
           "pg_hba.conf": { content: renderPgHba(config), mode: PRIVATE_FILE },
-          "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
+          "tls/ca.crt": { content: certificates.clientsTrustedPem, mode: PRIVATE_FILE },
           "tls/server.crt": { content: certificates.postgresServer.certPem, mode: PRIVATE_FILE },
           "tls/server.key": { content: certificates.postgresServer.privateKeyPem, mode: PRIVATE_FILE },
         },

@@ -104,6 +104,8 @@ export interface VolumeFilesArgs {
   readonly restartKey: string;
   readonly host: string;
   readonly port: number;
+  /** Of further processes that show the same certificate. */
+  readonly furtherPorts?: readonly number[];
 }
 
 /** Configuration and certificates in a volume, replaced under a running server without a restart. */

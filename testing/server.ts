@@ -40,6 +40,8 @@ export interface TestServer {
   readonly direct: Address;
   /** PgBouncer; absent where there is none. */
   readonly transaction?: Address;
+  /** By pooled role, PgBouncer's port for it where each has its own. */
+  readonly rolePorts?: Readonly<Record<string, number>>;
   readonly roles: Readonly<Record<ClientRole, Credentials>>;
   /** What the servers were made from; part of every template's key. */
   readonly images: readonly string[];
@@ -130,7 +132,8 @@ export function connectionTo(server: TestServer, database: string, role: ClientR
       { subject: "mode", problem: "transaction is the pooler's", remedy: 'Use mode "direct".' },
     ]);
   }
-  return { ...address, database, user: role, ...server.roles[role] };
+  const port = (mode === "transaction" ? server.rolePorts?.[role] : undefined) ?? address.port;
+  return { ...address, port, database, user: role, ...server.roles[role] };
 }
 
 /** A file's text, read again only when it is another file: a server that was made anew has other certificates. */

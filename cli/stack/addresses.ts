@@ -28,7 +28,7 @@ export async function settleAddresses(
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const taken = new Set((await addressProblems(docker, config)).map(({ subject }) => subject));
     const next = derivedAddresses(stack, attempt);
-    const moved = ADDRESS_SETTINGS.filter((key) => taken.has(key) && isDerived(settings[key]));
+    const moved = movedAddresses(taken, settings, config.pgbouncerBindCertificates);
     if (moved.length === 0) break;
     chosen = { ...chosen, ...Object.fromEntries(moved.map((key) => [key, next[key]])) };
     config = parseConfig(stack, { ...settings, ...chosen });
@@ -42,6 +42,18 @@ export async function settleAddresses(
     remember(stack, chosen);
   }
   return config;
+}
+
+/** Which derived addresses take their next choice. Where the pooler has several ports, both servers' move, lest they meet. */
+export function movedAddresses(
+  taken: ReadonlySet<string>,
+  settings: Readonly<Record<string, unknown>>,
+  several: boolean,
+): (typeof ADDRESS_SETTINGS)[number][] {
+  const together = several && (taken.has("postgresPort") || taken.has("pgbouncerPort"));
+  return ADDRESS_SETTINGS.filter(
+    (key) => isDerived(settings[key]) && (taken.has(key) || (together && key !== "networkSubnet")),
+  );
 }
 
 function remember(stack: string, chosen: Partial<Addresses>): void {

@@ -3,6 +3,7 @@ import type Docker from "dockerode";
 import { subnetsOverlap, type ADDRESS_SETTINGS } from "../../infra/addresses.ts";
 import type { StackConfig } from "../../infra/config.ts";
 import { engineNames, STACK_LABEL } from "../../infra/names.ts";
+import { listeners } from "../../infra/render/pgbouncer-listeners.ts";
 import { askWithin } from "../../toolchain/engine-client.ts";
 import type { Problem } from "../../toolchain/errors.ts";
 import type { KnownState } from "./backend.ts";
@@ -132,7 +133,10 @@ export async function addressProblems(docker: Docker, config: StackConfig): Prom
   }
   const published = [
     [names.postgres, "127.0.0.1", config.postgresPort, "postgresPort"],
-    [names.pgbouncer, config.pgbouncerPublishAddress, config.pgbouncerPort, "pgbouncerPort"],
+    ...listeners(config).map(
+      ({ offset }) =>
+        [names.pgbouncer, config.pgbouncerPublishAddress, config.pgbouncerPort + offset, "pgbouncerPort"] as const,
+    ),
   ] as const;
   for (const [container, address, port, setting] of published) {
     const holds = containers.some(

@@ -5,15 +5,17 @@ import type { ConnectionInfo } from "../../infra/database-stack.ts";
 import { PHASE_NAMES, PHASES, upToPhase, type Phase } from "../../infra/migrations/phases.ts";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { readApplied } from "../../infra/migrations/applied.ts";
-import { ROLES, type ClientRole } from "../../infra/names.ts";
+import { POOLED_ROLES, ROLES, type ClientRole } from "../../infra/names.ts";
 import { withConnection, type Connection } from "../../infra/provider/connection.ts";
 import { exec, inspect } from "../../infra/provider/engine.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
-import { PGBOUNCER_MANDATORY } from "../../infra/render/pgbouncer-ini.ts";
+import { pgbouncerConsole } from "../../infra/provider/pgbouncer-console.ts";
+import { listenerMandatory } from "../../infra/render/pgbouncer-ini.ts";
+import { listeners, type Listener } from "../../infra/render/pgbouncer-listeners.ts";
 import { POSTGRES_MANDATORY } from "../../infra/render/postgresql-conf.ts";
 import type { Settings } from "../../infra/render/settings.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
-import { messageOf } from "../../toolchain/errors.ts";
+import { messageOf, StateError } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
 import { countWaiting } from "./retention.ts";
@@ -93,7 +95,8 @@ export interface StackStatus {
 
 /** How a role connects in one mode. */
 export function connectionFor({ connections, passwords }: StackOutputs, role: ClientRole, mode: Mode): Connection {
-  const { host, port, database } = connections[mode];
+  const { host, port: shared, database } = connections[mode];
+  const port = (mode === "direct" ? undefined : connections.rolePorts?.[role]) ?? shared;
   const certificate = connections.certificates[role];
   const password = passwords[role];
   if (!certificate || password === undefined) throw new Error(`the stack's outputs have no ${role}`);
@@ -108,10 +111,10 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
   const [containers, reached, pools, serverDrift, poolerDrift, migrations, policiesWaiting, servers] =
     await Promise.all([
       Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name))),
-      Promise.all(MODES.map((mode) => tryConnection(outputs, mode))),
-      poolStatus(outputs),
+      Promise.all(tried(connections).map(([mode, role]) => tryConnection(outputs, mode, role))),
+      poolStatus(docker, outputs),
       postgresDrift(outputs),
-      pgbouncerDrift(outputs),
+      pgbouncerDrift(docker, outputs),
       migrationStatus(session.stack, outputs),
       withConnection(connectionFor(outputs, ROLES.owner, "direct"), countWaiting).catch(() => null),
       serverCertificates(connections),
@@ -198,23 +201,74 @@ async function postgresDrift(outputs: StackOutputs): Promise<SettingDrift[]> {
   }
 }
 
-async function pgbouncerDrift(outputs: StackOutputs): Promise<SettingDrift[]> {
+/**
+ * What a SHOW command says at each of the pooler's processes. Where a role's certificate opens that role's process only,
+ * the monitoring role cannot ask the others, so the container's own account does.
+ */
+async function showAtPooler(
+  docker: Docker,
+  outputs: StackOutputs,
+  command: string,
+): Promise<{ listener: Listener; rows: Record<string, string>[] }[]> {
+  const bound = outputs.connections.rolePorts !== undefined;
+  return Promise.all(
+    listeners({ pgbouncerBindCertificates: bound }).map(async (listener) => ({
+      listener,
+      rows: bound
+        ? await showLocally(docker, outputs.connections.containers.pgbouncer, listener.port, command)
+        : await showOverTls(outputs, command),
+    })),
+  );
+}
+
+async function showOverTls(outputs: StackOutputs, command: string): Promise<Record<string, string>[]> {
   const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
+  const { rows } = await withConnection(connection, (client) => client.query<Record<string, string | null>>(command));
+  return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value ?? ""])));
+}
+
+async function showLocally(docker: Docker, container: string, port: number, command: string) {
+  const inTabs = ["-P", "footer=off", "-F", "\t"];
+  const { exitCode, stdout, stderr } = await exec(docker, container, pgbouncerConsole(port, command, ...inTabs));
+  if (exitCode !== 0) throw new StateError(`${container} does not answer on port ${port}: ${stderr.trim()}`);
+  const [names = [], ...lines] = stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => line.split("\t"));
+  return lines.map((values) => Object.fromEntries(names.map((name, index) => [name, values[index] ?? ""])));
+}
+
+async function pgbouncerDrift(docker: Docker, outputs: StackOutputs): Promise<SettingDrift[]> {
   try {
-    const { rows } = await withConnection(connection, (client) =>
-      client.query<{ key: string; value: string | null }>("show config"),
-    );
-    const actual = new Map(rows.map(({ key, value }) => [key, value ?? ""]));
-    return valuesOf(PGBOUNCER_MANDATORY)
-      .filter(([name, value]) => actual.get(name) !== value)
-      .map(([name, expected]) => ({ server: "pgbouncer", name, expected, actual: actual.get(name) ?? "" }));
+    const shown = await showAtPooler(docker, outputs, "show config");
+    return shown.flatMap(({ listener, rows }) => {
+      const actual = new Map(rows.map(({ key, value }) => [key, value]));
+      return valuesOf(listenerMandatory(listener))
+        .filter(([name, value]) => actual.get(name) !== value)
+        .map(([name, expected]) => ({
+          server: "pgbouncer" as const,
+          name,
+          ...(shown.length > 1 ? { scope: listener.roles.join(", ") } : {}),
+          expected,
+          actual: actual.get(name) ?? "",
+        }));
+    });
   } catch {
     return []; // the connections say why the pooler cannot be reached
   }
 }
 
-async function tryConnection(outputs: StackOutputs, mode: Mode): Promise<ConnectionStatus> {
-  const connection = connectionFor(outputs, ROLES.app, mode);
+/** Each way in: by the application, and by every role that has a port of its own. */
+function tried({ rolePorts }: ConnectionInfo): [Mode, ClientRole][] {
+  const others = rolePorts ? POOLED_ROLES.filter((role) => role !== ROLES.app) : [];
+  return [
+    ...MODES.map((mode): [Mode, ClientRole] => [mode, ROLES.app]),
+    ...others.map((role): [Mode, ClientRole] => ["transaction", role]),
+  ];
+}
+
+async function tryConnection(outputs: StackOutputs, mode: Mode, role: ClientRole): Promise<ConnectionStatus> {
+  const connection = connectionFor(outputs, role, mode);
   const address = `${connection.host}:${connection.port}/${connection.database}`;
   try {
     const { rows } = await withConnection(connection, (client) =>
@@ -226,20 +280,23 @@ async function tryConnection(outputs: StackOutputs, mode: Mode): Promise<Connect
   }
 }
 
-async function poolStatus(outputs: StackOutputs): Promise<PoolStatus[]> {
-  const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
+async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolStatus[]> {
   try {
-    const { rows } = await withConnection(connection, (client) => client.query("show pools"));
+    const shown = await showAtPooler(docker, outputs, "show pools");
+    // A role that is refused leaves an empty pool at a listener that is not its own.
+    const rows = shown.flatMap(({ listener, rows: all }) =>
+      all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
+    );
     return rows
       .filter(({ database }) => database !== "pgbouncer")
       .map((row) => ({
-        database: row.database,
-        role: row.user,
-        mode: row.pool_mode,
-        clientsActive: Number(row.cl_active),
-        clientsWaiting: Number(row.cl_waiting),
-        serversActive: Number(row.sv_active),
-        serversIdle: Number(row.sv_idle),
+        database: row["database"] ?? "",
+        role: row["user"] ?? "",
+        mode: row["pool_mode"] ?? "",
+        clientsActive: Number(row["cl_active"]),
+        clientsWaiting: Number(row["cl_waiting"]),
+        serversActive: Number(row["sv_active"]),
+        serversIdle: Number(row["sv_idle"]),
       }));
   } catch {
     return []; // the connections above say why the pooler cannot be reached

@@ -1,14 +1,17 @@
 import type { StackConfig } from "../config.ts";
-import { lookupDatabase, POOLED_ROLES, ROLES, sessionDatabase } from "../names.ts";
+import { lookupDatabase, ROLES, sessionDatabase } from "../names.ts";
+import {
+  connectionShare,
+  listeners,
+  LOOKUP_CONNECTIONS,
+  PGBOUNCER_PORT,
+  type Listener,
+} from "./pgbouncer-listeners.ts";
 import { GENERATED, mergeSettings, TLS_CIPHERS, type Settings } from "./settings.ts";
 
 /** Where the configuration volume is mounted in the PgBouncer container. */
 export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
 export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
-export const PGBOUNCER_PORT = 6432;
-
-/** Server connections the pooler keeps for looking up secrets; a part of pgbouncerMaxDbConnections. */
-export const LOOKUP_CONNECTIONS = 2;
 
 /**
  * Server connections that a role's pool keeps once it has them. A pool without any refuses its clients after one failed
@@ -17,7 +20,7 @@ export const LOOKUP_CONNECTIONS = 2;
 const KEPT_CONNECTIONS = 1;
 
 /** What the package promises; overrides of these are refused. https://www.pgbouncer.org/config.html */
-export const PGBOUNCER_MANDATORY: Settings = {
+export const PGBOUNCER_MANDATORY = {
   listen_addr: { value: "*", why: "clients reach the pooler through the container's network", restart: true },
   listen_port: { value: PGBOUNCER_PORT, why: "the published port is mapped to it", restart: true },
   unix_socket_dir: {
@@ -49,7 +52,18 @@ export const PGBOUNCER_MANDATORY: Settings = {
   server_tls_protocols: { value: "secure", why: "TLS 1.2 and 1.3" },
   verbose: { value: 0, why: "from 1 on, the log has the roles' SCRAM secrets" },
   server_tls_ciphers: { value: TLS_CIPHERS, why: "forward secrecy and authenticated encryption only" },
-};
+} satisfies Settings;
+
+/** What one listener promises: its port, and whom it lets in. */
+export function listenerMandatory({ port, hbaFile, authorityFile }: Listener): Settings {
+  const { listen_port, auth_hba_file, client_tls_ca_file, ...common } = PGBOUNCER_MANDATORY;
+  return {
+    ...common,
+    listen_port: { ...listen_port, value: port },
+    auth_hba_file: { ...auth_hba_file, value: `${PGBOUNCER_CONFIG_DIR}/${hbaFile}` },
+    client_tls_ca_file: { ...client_tls_ca_file, value: `${PGBOUNCER_CONFIG_DIR}/${authorityFile}` },
+  };
+}
 
 /** Values that are no promise: from the stack's own settings, or such as tune the pooler, which `pgbouncerSettings` may override. */
 export function pgbouncerDefaults(config: StackConfig): Settings {
@@ -92,16 +106,19 @@ export function pgbouncerDefaults(config: StackConfig): Settings {
   };
 }
 
-/** The whole of pgbouncer.ini. The server is reached as `host`, the name in its certificate. */
-export function renderPgbouncerIni(config: StackConfig, host: string): string {
-  const session = config.pgbouncerSessionDbConnections;
-  const transaction = config.pgbouncerMaxDbConnections - session - LOOKUP_CONNECTIONS;
+/** The whole of a listener's pgbouncer.ini. The server is reached as `host`, the name in its certificate. */
+export function renderPgbouncerIni(
+  config: StackConfig,
+  host: string,
+  listener: Listener = listeners(config)[0],
+): string {
+  const { transaction, session } = connectionShare(config, listener);
   const lookup = lookupDatabase(config.databaseName);
   const entry = (name: string, mode: string, connections: number, kept = KEPT_CONNECTIONS) =>
     `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${lookup} pool_mode=${mode}` +
     ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} min_pool_size=${kept} max_db_connections=${connections}`;
   const settings = mergeSettings(
-    { ...PGBOUNCER_MANDATORY, auth_dbname: { value: lookup, why: "logins do not queue behind the pools" } },
+    { ...listenerMandatory(listener), auth_dbname: { value: lookup, why: "logins do not queue behind the pools" } },
     pgbouncerDefaults(config),
     config.pgbouncerSettings,
   );
@@ -127,24 +144,29 @@ export function renderPgbouncerIni(config: StackConfig, host: string): string {
 /** The part of the settings that takes effect only by a restart. */
 export function pgbouncerRestartKey(config: StackConfig): string {
   const defaults = pgbouncerDefaults(config);
-  const known = { ...defaults, ...PGBOUNCER_MANDATORY };
-  return mergeSettings(PGBOUNCER_MANDATORY, defaults, config.pgbouncerSettings)
+  const known: Settings = { ...defaults, ...PGBOUNCER_MANDATORY };
+  return listeners(config)
+    .flatMap((listener) => mergeSettings(listenerMandatory(listener), defaults, config.pgbouncerSettings))
     .filter(([name]) => known[name]?.restart)
     .map(([name, value]) => `${name}=${value}`)
     .join("\n");
 }
 
-/** pgbouncer_hba.conf: the pooled roles over TLS, statistics for the monitoring role, nobody else. */
-export function renderPgbouncerHba(config: StackConfig): string {
+/** A listener's pgbouncer_hba.conf: its roles over TLS, statistics for the monitoring role, nobody else. */
+export function renderPgbouncerHba(config: StackConfig, { roles }: Listener = listeners(config)[0]): string {
   const databases =
     config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
   return [
     `# ${GENERATED}`,
     "# Health check and reload: the process' own account over the local socket.",
     `local pgbouncer ${ROLES.pooler} peer`,
-    `hostssl ${databases} ${POOLED_ROLES.join(",")} all scram-sha-256`,
-    "# Statistics (SHOW); stats_users may not run commands.",
-    `hostssl pgbouncer ${ROLES.monitor} all scram-sha-256`,
+    `hostssl ${databases} ${roles.join(",")} all scram-sha-256`,
+    ...(roles.includes(ROLES.monitor)
+      ? [
+          "# Statistics (SHOW); stats_users may not run commands.",
+          `hostssl pgbouncer ${ROLES.monitor} all scram-sha-256`,
+        ]
+      : []),
     "host all all all reject",
     "",
   ].join("\n");

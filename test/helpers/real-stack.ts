@@ -74,7 +74,7 @@ export function mustSucceed(result: CommandResult): CommandResult {
 /** Stacks of runs that were killed. */
 async function removeLeftBehind(): Promise<void> {
   for (const folder of readdirSync(tmpdir())) {
-    const [, stack, pid] = /^aiwdb-stack-(ci-[trl](\d+))$/.exec(folder) ?? [];
+    const [, stack, pid] = /^aiwdb-stack-(ci-[tbrl](\d+))$/.exec(folder) ?? [];
     if (stack === undefined || processStart(Number(pid)) !== undefined) continue;
     const checkout = await createCheckout(path.join(tmpdir(), folder));
     mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
+import { parseConfig } from "../../infra/config.ts";
 import { DatabaseStack } from "../../infra/database-stack.ts";
 import { register, type Registered } from "../helpers/pulumi-mocks.ts";
 
@@ -428,6 +429,74 @@ describe("certificates", () => {
     expect(named(resources, "database-certificates-ca-key").inputs).toMatchObject({
       algorithm: "ECDSA",
       ecdsaCurve: "P256",
+    });
+  });
+});
+
+describe("certificates that are bound to roles", () => {
+  const POOLED = ["app_user", "app_readonly", "app_monitor"];
+  const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68, postgresMaxConnections: 90 };
+  /** Certificates by who issued them; the second authority is about to sign. */
+  const rotating = (type: string, name: string): Record<string, unknown> => {
+    if (type.endsWith(":AuthorityRotation"))
+      return { phase: 1, signer: "second", trusted: ["first", "second"], firstGeneration: 1, secondGeneration: 2 };
+    if (type.endsWith(":SelfSignedCert")) return { certPem: `<${name}>` };
+    if (type.endsWith(":PrivateKey")) return { privateKeyPem: `<${name}>`, privateKeyPemPkcs8: `<${name}>` };
+    return outputsOf(type);
+  };
+  let resources: Registered[];
+  beforeAll(async () => {
+    resources = await register(
+      () =>
+        new DatabaseStack("database", { stack: "dev", settings: BOUND, migrationsFolder, clientDirectory: "/clients" }),
+      { stack: "dev", outputs: rotating },
+    );
+  });
+  const at = (part: string) => named(resources, `database-certificates-${part}`).inputs;
+  const pem = (part: string) => `<database-certificates-${part}-cert>`;
+  const file = (service: string, name: string) =>
+    named(resources, `database-${service}-files`).inputs["files"][name].content;
+
+  test("are signed under the role's own name of the authority that signs, with its key", () => {
+    for (const role of POOLED) {
+      expect(at(`first-ca-${role}-cert`)).toMatchObject({
+        privateKeyPem: "<database-certificates-ca-key>",
+        isCaCertificate: true,
+        maxPathLength: 0,
+        subject: { commonName: `dev CA ${role}` },
+      });
+      expect(at(`second-ca-${role}-cert`)).toMatchObject({
+        privateKeyPem: "<database-certificates-second-ca-key>",
+        subject: { commonName: `dev CA 2 ${role}` },
+      });
+      expect(at(`client-${role}-cert`)).toMatchObject({
+        caCertPem: pem(`second-ca-${role}`),
+        caPrivateKeyPem: "<database-certificates-second-ca-key>",
+      });
+    }
+    for (const part of ["client-ai_workflow_owner", "client-postgres", "pgbouncer-client", "postgres-server"])
+      expect(at(`${part}-cert`)["caCertPem"], part).toBe(pem("second-ca"));
+  });
+
+  test("are taken by their role's listener only, and by PostgreSQL; nobody takes a server's from their authorities", () => {
+    for (const role of POOLED)
+      expect(file("pgbouncer", `tls/clients-${role}.crt`)).toBe(pem(`first-ca-${role}`) + pem(`second-ca-${role}`));
+    const servers = pem("ca") + pem("second-ca");
+    expect(file("pgbouncer", "tls/ca.crt")).toBe(servers);
+    expect(at("client-files")["files"]["ca.crt"]).toBe(servers);
+    expect(file("postgres", "tls/ca.crt")).toBe(
+      servers + POOLED.map((role) => pem(`first-ca-${role}`) + pem(`second-ca-${role}`)).join(""),
+    );
+  });
+
+  test("come with a port for each role, beside PgBouncer's", () => {
+    const { pgbouncerPort } = parseConfig("dev", BOUND);
+    expect(named(resources, "database-pgbouncer-container").inputs["ports"]).toEqual(
+      [0, 1, 2].map((n) => ({ internal: 6_432 + n, external: pgbouncerPort + n, ip: "127.0.0.1" })),
+    );
+    expect(named(resources, "database-pgbouncer-files").inputs).toMatchObject({
+      port: pgbouncerPort,
+      furtherPorts: [pgbouncerPort + 1, pgbouncerPort + 2],
     });
   });
 });

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { movedAddresses } from "../../cli/stack/addresses.ts";
 import { addressIn, derivedAddresses } from "../../infra/addresses.ts";
 import {
   checkStacksAgree,
@@ -109,7 +110,6 @@ const overrides = (on: string, names: readonly [string, string, string]) => ({
     [{ work_mem: null }, "must be text, a number or true/false"],
   ] as [unknown, string][],
 });
-
 /** Every setting: values it takes, with what becomes of them, and values it refuses, with the reason. */
 const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, string][] }> = {
   profile: {
@@ -172,6 +172,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
       ["::1", "must be an IPv4 address"],
     ],
   },
+  pgbouncerBindCertificates: booleans,
   pgbouncerMemoryMiB: wholeNumbers(32, 65_536),
   pgbouncerCpus: decimals(0.1, 16),
   pgbouncerMaxClientConn: wholeNumbers(1, 20_000),
@@ -275,6 +276,8 @@ test("describes every setting", () => {
 });
 
 describe("sums", () => {
+  /** A pooler with a listener for each role, and connections for them. */
+  const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 80 };
   const base = { postgresMaxConnections: 100, pgbouncerMaxDbConnections: 50, pgbouncerSessionDbConnections: 8 };
   const cases: [
     name: string,
@@ -338,6 +341,41 @@ describe("sums", () => {
       { postgresPort: 15_432, pgbouncerPort: 15_432 },
       "pgbouncerPort",
       /15432 is PostgreSQL's port too/,
+    ],
+    [
+      "the pool against what is left to app_user where each role has a listener",
+      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68 },
+      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 67 },
+      "pgbouncerDefaultPoolSize",
+      /a reserve of 10 are above the 39 server connections transaction mode has \(pgbouncerMaxDbConnections 67 less 8 for session mode and 6 for looking secrets up and the shares of app_readonly and app_monitor\)/,
+    ],
+    [
+      "session mode against the number of listeners",
+      { ...BOUND, pgbouncerSessionDbConnections: 3 },
+      { ...BOUND, pgbouncerSessionDbConnections: 2 },
+      "pgbouncerSessionDbConnections",
+      /2 are too few for three listeners/,
+    ],
+    [
+      "the memory of three listeners",
+      { ...BOUND, pgbouncerMaxClientConn: 250, pgbouncerMemoryMiB: 96 },
+      { ...BOUND, pgbouncerMaxClientConn: 250, pgbouncerMemoryMiB: 95 },
+      "pgbouncerMemoryMiB",
+      /95 MiB are too little for 250 client connections to each of three listeners \(at least 96 MiB\)/,
+    ],
+    [
+      "PostgreSQL's port against those of further listeners",
+      { ...BOUND, postgresPort: 15_436, pgbouncerPort: 15_433 },
+      { ...BOUND, postgresPort: 15_435, pgbouncerPort: 15_433 },
+      "pgbouncerPort",
+      /15435 is PostgreSQL's port too/,
+    ],
+    [
+      "the ports of further listeners against the last one",
+      { ...BOUND, pgbouncerPort: 65_533 },
+      { ...BOUND, pgbouncerPort: 65_534 },
+      "pgbouncerPort",
+      /65534 leaves no port above it/,
     ],
   ];
 
@@ -621,6 +659,25 @@ describe("defaults", () => {
     const choices = [0, 1, 2, 2_699].map((attempt) => derivedAddresses("ci-1", attempt));
     for (const key of ["postgresPort", "pgbouncerPort", "networkSubnet"] as const)
       expect(new Set(choices.map((choice) => choice[key])).size).toBe(choices.length);
+  });
+
+  test("that are taken are moved without the ports of several listeners meeting PostgreSQL's", () => {
+    const bound = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68, postgresMaxConnections: 90 };
+    const taken = fc.array(fc.subarray(["postgresPort", "pgbouncerPort", "networkSubnet"]), { maxLength: 5 });
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/), taken, (stack, rounds) => {
+        let chosen: Record<string, unknown> = {};
+        for (const [round, found] of rounds.entries()) {
+          const next = derivedAddresses(stack, round + 1);
+          const moved = movedAddresses(new Set(found), {}, true);
+          expect(moved).toEqual(expect.arrayContaining(found));
+          chosen = { ...chosen, ...Object.fromEntries(moved.map((key) => [key, next[key]])) };
+          expect(() => parseConfig(stack, { profile: "standard", ...bound, ...chosen })).not.toThrow();
+        }
+      }),
+    );
+    expect(movedAddresses(new Set(["postgresPort"]), {}, false)).toEqual(["postgresPort"]);
+    expect(movedAddresses(new Set(["pgbouncerPort"]), { postgresPort: 1_234 }, true)).toEqual(["pgbouncerPort"]);
   });
 
   test("derive ports above 20000 that differ and a network address inside 10.208.0.0/12 for any stack", () => {

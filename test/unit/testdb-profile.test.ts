@@ -5,6 +5,7 @@ import { renderPgHba } from "../../infra/render/pg-hba.ts";
 import { renderPgbouncerHba, renderPgbouncerIni } from "../../infra/render/pgbouncer-ini.ts";
 import { renderPostgresqlConf } from "../../infra/render/postgresql-conf.ts";
 import { leakReport } from "../../testing/leaks.ts";
+import { connectionTo, type TestServer } from "../../testing/server.ts";
 
 describe("the profile ci", () => {
   test("belongs to stacks named ci-…, and to others that may be thrown away if asked", () => {
@@ -141,4 +142,28 @@ describe("the leak report", () => {
     ]);
     expect(leakReport(databases, "third")).toEqual([]);
   });
+});
+
+test("a server whose pooler has a port for each role gives each role its own, and PostgreSQL's to all", () => {
+  const credentials = { password: "", sslRootCert: "", sslCert: "", sslKey: "" };
+  const server = {
+    name: "ci-1",
+    direct: { host: "127.0.0.1", port: 1 },
+    transaction: { host: "127.0.0.1", port: 2 },
+    rolePorts: { app_user: 2, app_readonly: 3 },
+    roles: { app_user: credentials, app_readonly: credentials },
+  } as unknown as TestServer;
+  const ports = (of: TestServer) =>
+    (["app_user", "app_readonly"] as const).map((role) =>
+      (["direct", "transaction"] as const).map((mode) => connectionTo(of, "a_test", role, mode).port),
+    );
+  expect(ports(server)).toEqual([
+    [1, 2],
+    [1, 3],
+  ]);
+  const { rolePorts: _, ...shared } = server;
+  expect(ports(shared)).toEqual([
+    [1, 2],
+    [1, 2],
+  ]);
 });

@@ -81,6 +81,7 @@ async function bringUp(name: string, output: Output): Promise<TestServer> {
     database: connections.database,
     direct: { host, port },
     transaction: { host: connections.transaction.host, port: connections.transaction.port },
+    ...(connections.rolePorts ? { rolePorts: connections.rolePorts } : {}),
     roles: Object.fromEntries(
       Object.entries(connections.certificates).map(([role, certificate]) => [
         role,

@@ -1,5 +1,5 @@
-#!/bin/sh
-# Becomes PgBouncer once its files are there. Arguments go to pgbouncer.
+#!/bin/bash
+# Becomes PgBouncer once its files are there, or watches over one for each settings file. Arguments go to pgbouncer.
 set -eu
 
 config=/etc/pgbouncer
@@ -12,4 +12,31 @@ if [ -n "${missing-}" ]; then
   exit 1
 fi
 
-exec pgbouncer "$@" "$config/pgbouncer.ini"
+listeners=("$config"/pgbouncer*.ini)
+[ ${#listeners[@]} -gt 1 ] || exec pgbouncer "$@" "$config/pgbouncer.ini"
+
+pids=()
+for ini in "${listeners[@]}"; do
+  # PgBouncer writes a log line in pieces, and all write to the same pipe.
+  pgbouncer "$@" "$ini" 2> >(exec sed -u "s/^/$(basename "$ini" .ini): /" >&2) &
+  pids+=($!)
+done
+stop() {
+  stopping=yes
+  kill -INT "${pids[@]}" 2>/dev/null || true
+}
+trap stop INT TERM
+status=0
+wait -n "${pids[@]}" || status=$?
+if [ -z "${stopping-}" ]; then
+  # The engine starts the container again: a listener must not be missing while the others look healthy.
+  echo "entrypoint: a listener ended with status $status; ending the others" >&2
+  kill -QUIT "${pids[@]}" 2>/dev/null || true
+  status=1
+else
+  status=0
+fi
+for pid in "${pids[@]}"; do
+  while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done
+done
+exit $status

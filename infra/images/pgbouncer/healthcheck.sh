@@ -1,4 +1,8 @@
 #!/bin/sh
-# Asks the admin console over the Unix socket, where PgBouncer lets its own user in as "pgbouncer" without a password.
-# https://www.pgbouncer.org/usage.html#admin-console
-PGCONNECT_TIMEOUT=3 exec psql -XAtq -h /run/pgbouncer -p "${PGBOUNCER_PORT:-6432}" -U pgbouncer -d pgbouncer -c 'show version'
+# Asks the admin console of each process over its Unix socket, where PgBouncer lets its own user in as "pgbouncer" without a
+# password. https://www.pgbouncer.org/usage.html#admin-console
+set -eu
+for ini in /etc/pgbouncer/pgbouncer*.ini; do
+  port=$(sed -n 's/^listen_port *= *//p' "$ini")
+  PGCONNECT_TIMEOUT=3 psql -XAtq -h /run/pgbouncer -p "${port:-6432}" -U pgbouncer -d pgbouncer -c 'show version'
+done

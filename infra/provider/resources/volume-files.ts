@@ -2,7 +2,8 @@ import type Docker from "dockerode";
 import { certificateProblems, serialOf } from "../../../certs/verify.ts";
 import { StateError } from "../../../toolchain/errors.ts";
 import { STACK_LABEL } from "../../names.ts";
-import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_PORT, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
+import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
+import { PGBOUNCER_PORT } from "../../render/pgbouncer-listeners.ts";
 import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
 
 import {
@@ -19,6 +20,7 @@ import {
   type FileSpec,
 } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
+import { pgbouncerConsole } from "../pgbouncer-console.ts";
 import {
   changedProperties,
   UNKNOWN,
@@ -53,6 +55,7 @@ interface Inputs {
   readonly restartKey: string;
   readonly host: string;
   readonly port: number;
+  readonly furtherPorts?: readonly number[];
 }
 
 /** A container of the service's own image that has the volume and is never started as a server. */
@@ -128,10 +131,13 @@ const TRY: Record<Inputs["service"], (version: string) => string> = {
   // It has no such mode: this one has no network, and is ended as soon as it listens.
   pgbouncer: (version) =>
     [
-      `sed 's#${PGBOUNCER_CONFIG_DIR}/#&${version}/#g' ${version}/pgbouncer.ini >/tmp/tried.ini`,
+      `for ini in ${version}/pgbouncer*.ini; do`,
+      `sed 's#${PGBOUNCER_CONFIG_DIR}/#&${version}/#g' "$ini" >/tmp/tried.ini`,
+      `port=$(sed -n 's/^listen_port = //p' "$ini")`,
       "pgbouncer /tmp/tried.ini 2>/tmp/refused & tried=$!",
-      `until [ -S ${PGBOUNCER_SOCKET_DIR}/.s.PGSQL.${PGBOUNCER_PORT} ]; do kill -0 $tried 2>/dev/null || refuse; sleep 0.02; done`,
+      `until [ -S ${PGBOUNCER_SOCKET_DIR}/.s.PGSQL.$port ]; do kill -0 $tried 2>/dev/null || refuse; sleep 0.02; done`,
       "kill -9 $tried",
+      "done",
     ].join("\n"),
   maintenance: () => "",
 };
@@ -187,45 +193,35 @@ async function replace(inputs: Inputs): Promise<void> {
   });
 }
 
-const PGBOUNCER_CONSOLE = [
-  "psql",
-  "-X",
-  "-A",
-  "-t",
-  "-v",
-  "ON_ERROR_STOP=1",
-  "-h",
-  "/run/pgbouncer",
-  "-p",
-  "6432",
-  "-U",
-  "pgbouncer",
-  "-d",
-  "pgbouncer",
-  "-c",
-];
-
 interface Service {
   /** What the server would refuse in its files, before anything depends on it. */
   refused(docker: Docker, container: string): Promise<string>;
   /** Whether the files have a setting that the running server would take only at its next start. */
   needsRestart(docker: Docker, container: string, olds: Inputs, news: Inputs): Promise<boolean>;
   /** Makes the running server read its files again; returns what it refused. */
-  reload(docker: Docker, container: string): Promise<string>;
+  reload(docker: Docker, container: string, files: Files): Promise<string>;
   /** After a reload: ends what was made with a certificate that is replaced. */
   retire?(docker: Docker, container: string, news: Inputs, report: Reporter): Promise<void>;
 }
 
-/** Settings of a pgbouncer.ini, entries of databases aside. */
-function iniSettings(files: Files): Map<string, string> {
-  const [, settings = ""] = (files["pgbouncer.ini"]?.content ?? "").split("\n[pgbouncer]\n");
-  return new Map([...settings.matchAll(/^(\w[\w.]*) = (.*)$/gm)].map(([, name = "", value = ""]) => [name, value]));
-}
-
-/** Entries in transaction mode: the lines before the settings. */
-function transactionEntries(files: Files): string[] {
-  const [entries = ""] = (files["pgbouncer.ini"]?.content ?? "").split("\n[pgbouncer]\n");
-  return [...entries.matchAll(/^(\w+) = .*pool_mode=transaction/gm)].map(([, name = ""]) => name);
+/** What the .ini files of PgBouncer's processes say. */
+function pgbouncerProcesses(files: Files) {
+  return Object.entries(files)
+    .filter(([name]) => name.endsWith(".ini"))
+    .map(([name, { content }]) => {
+      const [databases = "", rest = ""] = content.split("\n[pgbouncer]\n");
+      const settings = new Map(
+        [...rest.matchAll(/^(\w[\w.]*) = (.*)$/gm)].map(([, key = "", value = ""]) => [key, value]),
+      );
+      return {
+        name,
+        port: settings.get("listen_port") ?? PGBOUNCER_PORT,
+        settings,
+        transactionEntries: [...databases.matchAll(/^(\w+) = .*pool_mode=transaction/gm)].map(
+          ([, entry = ""]) => entry,
+        ),
+      };
+    });
 }
 
 /** How long open transactions may keep a connection that was made with an old certificate before `up` goes on. */
@@ -261,12 +257,15 @@ const SERVICES: Record<Inputs["service"], Service> = {
     refused: async () => "", // it has no way to ask; RELOAD itself says so
     // RELOAD passes over these in silence: only the console tells which they are.
     async needsRestart(docker, container, olds, news) {
-      const [before, after] = [iniSettings(olds.files), iniSettings(news.files)];
-      const changed = [...new Set([...before.keys(), ...after.keys()])].filter(
-        (name) => before.get(name) !== after.get(name),
-      );
+      const [before, after] = [pgbouncerProcesses(olds.files), pgbouncerProcesses(news.files)];
+      if (before.map(({ name }) => name).join() !== after.map(({ name }) => name).join()) return true;
+      const changed = after.flatMap(({ settings: now }, index) => {
+        const then = before[index]?.settings ?? new Map<string, string>();
+        return [...new Set([...then.keys(), ...now.keys()])].filter((name) => then.get(name) !== now.get(name));
+      });
       if (changed.length === 0) return false;
-      const { exitCode, stdout, stderr } = await exec(docker, container, [...PGBOUNCER_CONSOLE, "SHOW CONFIG"]);
+      const show = pgbouncerConsole(before[0]?.port ?? PGBOUNCER_PORT, "SHOW CONFIG", "-t");
+      const { exitCode, stdout, stderr } = await exec(docker, container, show);
       if (exitCode !== 0) throw new StateError(`${container} does not tell its settings: ${stderr.trim()}`);
       // key|value|default|changeable
       const fixed = new Set(
@@ -278,24 +277,28 @@ const SERVICES: Record<Inputs["service"], Service> = {
       );
       return changed.some((name) => fixed.has(name));
     },
-    async reload(docker, container) {
-      const result = await exec(docker, container, [...PGBOUNCER_CONSOLE, "RELOAD"]);
-      if (result.exitCode !== 0) return result.stderr.trim();
-      // Server connections made with the old certificate end when they are released; nobody is cut off.
-      await exec(docker, container, [...PGBOUNCER_CONSOLE, "RECONNECT"]);
+    async reload(docker, container, files) {
+      for (const { port } of pgbouncerProcesses(files)) {
+        const result = await exec(docker, container, pgbouncerConsole(port, "RELOAD"));
+        if (result.exitCode !== 0) return result.stderr.trim();
+        // Server connections made with the old certificate end when they are released; nobody is cut off.
+        await exec(docker, container, pgbouncerConsole(port, "RECONNECT"));
+      }
       return "";
     },
     // A client in session mode keeps its server connection until it leaves, so only transaction mode is waited for.
     async retire(docker, container, news, report) {
-      const late: string[] = [];
-      for (const database of transactionEntries(news.files)) {
-        const wait = ["timeout", String(WAIT_CLOSE_SEC), ...PGBOUNCER_CONSOLE, `WAIT_CLOSE ${database}`];
-        const { exitCode } = await exec(docker, container, wait);
-        if (exitCode !== 0) late.push(database);
-      }
-      if (late.length > 0)
+      const late = new Set<string>();
+      const waits = pgbouncerProcesses(news.files).map(async ({ port, transactionEntries }) => {
+        for (const database of transactionEntries) {
+          const wait = ["timeout", String(WAIT_CLOSE_SEC), ...pgbouncerConsole(port, `WAIT_CLOSE ${database}`)];
+          if ((await exec(docker, container, wait)).exitCode !== 0) late.add(database);
+        }
+      });
+      await Promise.all(waits);
+      if (late.size > 0)
         report.warn(
-          `${late.join(", ")}: transactions that have been open for more than ${WAIT_CLOSE_SEC} s still use a server connection made with the old certificate; it ends with them`,
+          `${[...late].join(", ")}: transactions that have been open for more than ${WAIT_CLOSE_SEC} s still use a server connection made with the old certificate; it ends with them`,
         );
     },
   },
@@ -303,12 +306,21 @@ const SERVICES: Record<Inputs["service"], Service> = {
 
 /** The reply to a reload says nothing about certificates: only a handshake does. */
 async function offersItsCertificate(inputs: Inputs, deadlineMs: number): Promise<boolean> {
+  const info = await inspect(engine(), inputs.container);
+  const bindings = Object.values((info?.HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>);
+  const published = new Set(bindings.flat().map(({ HostPort }) => Number(HostPort)));
+  // A port that the container does not publish comes with the one that replaces it.
+  const ports = [inputs.port, ...(inputs.furtherPorts ?? [])].filter((port) => published.has(port));
+  return (await Promise.all(ports.map((port) => offersOn(port, inputs, deadlineMs)))).every(Boolean);
+}
+
+async function offersOn(port: number, inputs: Inputs, deadlineMs: number): Promise<boolean> {
   const certificate = inputs.files[SERVER_CERTIFICATE];
   if (!certificate) return true;
   const wanted = serialOf(certificate.content);
   const seen = await until(
     async () => {
-      const offered = await offeredCertificate(inputs.host, inputs.port).catch(() => undefined);
+      const offered = await offeredCertificate(inputs.host, port).catch(() => undefined);
       if (offered?.serialNumber === wanted) return true;
       return hasFailed(await inspect(engine(), inputs.container)) ? false : undefined;
     },
@@ -325,10 +337,10 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
   const restart =
     olds.restartKey !== news.restartKey || (await service.needsRestart(docker, news.container, olds, news));
   let refused = await service.refused(docker, news.container);
-  if (refused === "" && !restart) refused = await service.reload(docker, news.container);
+  if (refused === "" && !restart) refused = await service.reload(docker, news.container, news.files);
   if (refused !== "") {
     await replace({ ...news, files: olds.files });
-    await service.reload(docker, news.container); // a refused reload may have taken a part of the new ones
+    await service.reload(docker, news.container, olds.files); // a refused reload may have taken a part of the new ones
     throw new StateError(
       `${news.container} refused its new settings; the old ones are in force and back in place:\n${refused}`,
     );
@@ -381,11 +393,11 @@ export function pairProblems(files: Files, inForce: Files = {}): Failure[] {
  *
  * Inputs: `volume`; `image`, whose user `uid` owns the files; `files` (secret; path to content and mode); `service` and
  * `container`, which is told to reload if it runs; `restartKey`: when it changes, the container is restarted instead;
- * `host` and `port`, where the certificate in use is compared by a handshake.
+ * `host`, `port` and `furtherPorts`, where the certificate in use is compared by a handshake.
  */
 export const volumeFiles: ResourceType = {
   diff(olds: Properties, news: Properties) {
-    const changed = changedProperties(olds, news, ["image", "host", "port"]);
+    const changed = changedProperties(olds, news, ["image", "host", "port", "furtherPorts"]);
     return { changed, replaces: changed.filter((name) => name === "volume") };
   },
   async create(inputs, report) {
