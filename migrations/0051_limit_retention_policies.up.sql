@@ -83,13 +83,13 @@ select
   attribute.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype) as decides_age,
   not entry.is_append_only
   and type.typcategory in ('B', 'D', 'E', 'I', 'N', 'S')
-  and not audit.is_secret(attribute.attname::text) as may_match,
+  and not secret.is_secret as may_match,
   not entry.is_log
   and attribute.atttypid in (
     'text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'inet'::regtype, 'text[]'::regtype,
     'varchar[]'::regtype
   )
-  and not audit.is_secret(attribute.attname::text)
+  and not secret.is_secret
   -- What refers or decides, where no constraint says so.
   and attribute.attname !~ '(^|_)(id|status|state|role|roles|type|tier|level|permissions?|scopes?)$'
   and not exists (
@@ -107,7 +107,13 @@ inner join pg_catalog.pg_attribute as attribute
   on attribute.attrelid = format('%I.%I', entry.table_schema, entry.table_name)::regclass
   and attribute.attnum > 0
   and not attribute.attisdropped
-inner join pg_catalog.pg_type as type on type.oid = attribute.atttypid;
+inner join pg_catalog.pg_type as type on type.oid = attribute.atttypid
+-- What app_readonly can't read, and a net under that. Not by audit.is_secret, which the application need not be able to call.
+cross join lateral (
+  select
+    not has_column_privilege('app_readonly', attribute.attrelid, attribute.attnum, 'select')
+    or attribute.attname ~ '(password|secret|api_key|private_key|_token$|_hash$)' as is_secret
+) as secret;
 
 comment on view maintenance.retention_columns is
   'Columns that retention policies may name, and for what. Text, JSON and addresses may be anonymized, unless they are secret, part of a key, or under a constraint: states, roles and references stay as they are.';
