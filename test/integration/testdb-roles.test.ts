@@ -262,10 +262,6 @@ describe("after a test", () => {
 
 describe("an owner of its own", () => {
   const owners = () => asSuperuser("select rolname from pg_roles where starts_with(rolname, 'aiwdb_test_')");
-  const nothingLeft = async () => {
-    await sweep(registry);
-    expect([await owners(), await listDatabases(NAME)]).toEqual([[], []]);
-  };
 
   test("that is given to things of other databases keeps nothing from being dropped", async () => {
     const db = await testDatabase({ owner: true });
@@ -274,7 +270,8 @@ describe("an owner of its own", () => {
       grant set on parameter log_statement to ${db.name}`);
     await asSuperuser(`create database somebodys_own owner ${db.name}`);
     await db.drop();
-    await nothingLeft();
+    await sweep(registry);
+    expect([await owners(), await listDatabases(NAME)]).toEqual([[], []]);
     await asSuperuser("drop database somebodys_own");
   });
 

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { loadModule, parseSync } from "libpg-query";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { semanticChecksum } from "../../infra/migrations/checksum.ts";
 import { sqlTokens } from "../../infra/migrations/lexer.ts";
 
@@ -191,23 +191,14 @@ describe("sqlTokens", () => {
 
 /** What reading a text costs: characters looked at by code, and steps of regular expressions. */
 function workOf(read: () => unknown): { characters: number; steps: number } {
-  const work = { characters: 0, steps: 0 };
-  const [charCodeAt, exec] = [String.prototype.charCodeAt, RegExp.prototype.exec];
-  String.prototype.charCodeAt = function (this: string, index) {
-    work.characters += 1;
-    return charCodeAt.call(this, index);
-  };
-  RegExp.prototype.exec = function (this: RegExp, text) {
-    work.steps += 1;
-    return exec.call(this, text);
-  };
+  const spies = [vi.spyOn(String.prototype, "charCodeAt"), vi.spyOn(RegExp.prototype, "exec")] as const;
   try {
     read();
+    const [characters, steps] = spies.map(({ mock }) => mock.calls.length) as [number, number];
+    return { characters, steps };
   } finally {
-    String.prototype.charCodeAt = charCodeAt;
-    RegExp.prototype.exec = exec;
+    for (const spy of spies) spy.mockRestore();
   }
-  return work;
 }
 
 // How long that takes: bench/checksum.ts.
