@@ -60,7 +60,7 @@ const POSTGRES_OVERRIDABLE: ReadonlySet<string> = new Set(
     track_wal_io_timing
 
     log_autovacuum_min_duration log_checkpoints log_connections log_disconnections log_duration log_executor_stats
-    log_line_prefix log_lock_waits log_min_duration_sample log_min_duration_statement log_min_messages log_parser_stats
+    log_line_prefix log_lock_waits log_min_duration_sample log_min_duration_statement log_min_error_statement log_min_messages log_parser_stats
     log_planner_stats log_recovery_conflict_waits log_replication_commands log_startup_progress_interval log_statement
     log_statement_sample_rate log_statement_stats log_temp_files log_timezone log_transaction_sample_rate
   `),
@@ -99,7 +99,7 @@ const PGBOUNCER_OWN: Readonly<Record<string, string>> = {
 
 /** Values that an allowed name may not have. */
 const VALUES: Readonly<
-  Record<string, { readonly allowed: RegExp; readonly problem: string; readonly remedy?: string }>
+  Record<string, { readonly allowed: RegExp; readonly problem: string; readonly remedy: string }>
 > = {
   // The package makes roles' secrets itself. Above, a login takes the better part of a second of the client's time.
   scram_iterations: {
@@ -107,11 +107,10 @@ const VALUES: Readonly<
     problem: "must be a whole number from 1 to 1000000",
     remedy: "Correct it, or remove it: 4096 is the default.",
   },
-  // "*" would drop whatever a client asks for, read-only transactions among it, without a word.
   ignore_startup_parameters: {
     allowed: /^[a-z_]+(\.[a-z_]+)?(\s*,\s*[a-z_]+(\.[a-z_]+)?)*$/,
-    problem:
-      "must be names of parameters, separated by commas; the pooler would drop what clients ask for by any other",
+    problem: "must be names of parameters, separated by commas; by * the pooler would drop whatever clients ask for",
+    remedy: "Name the parameters that your drivers send.",
   },
 };
 
@@ -152,7 +151,6 @@ export function refusedOverrides(setting: OverridesSetting, overrides: Readonly<
       ];
     const rule = VALUES[name];
     if (!rule || rule.allowed.test(value)) return [];
-    const { problem, remedy } = rule;
-    return [remedy === undefined ? { subject, problem } : { subject, problem, remedy }];
+    return [{ subject, problem: rule.problem, remedy: rule.remedy }];
   });
 }

@@ -7,7 +7,7 @@ create or replace function audit.record_change() returns trigger
 language plpgsql
 -- The application may add entries of its own but need not be able to write these, and must not be able to avoid them.
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old jsonb;

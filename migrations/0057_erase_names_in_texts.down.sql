@@ -1,5 +1,6 @@
 -- Phase: 4
 -- Why: takes back what erasure does in texts; what was erased stays erased.
+-- Data loss: none; the deletions in the functions' bodies run only when somebody calls them.
 -- Lock: none that anyone waits for: only the catalogue's rows of a view and of functions are written.
 
 create or replace view privacy.user_data as

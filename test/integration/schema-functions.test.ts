@@ -49,10 +49,10 @@ async function recordChanges(): Promise<string[]> {
   await owner.query("rollback");
   await owner.end();
   const statements = recorded.flatMap((sql) => {
-    // No function and no operator of the statement's own, and a time that logs take as well.
+    // No function and no operator of the statement's own; then, for the logs, with a time that they take.
     const plain = sql.replaceAll(/ order by 1 offset \d+ % \(select count\(\*\) from [^)]+\) limit 1/g, " limit 1");
     const now = plain.replaceAll(/'[^']+'::timestamp with time zone/g, "current_timestamp");
-    return now === plain ? [plain] : [now, plain];
+    return now === plain ? [plain] : [plain, now];
   });
   return [...statements, "update public.users set status = 'disabled'", "delete from public.user_profiles"];
 }
@@ -142,7 +142,8 @@ describe.each(["pg_temp", "hostile"])("objects of app_user's in %s, ahead in its
     const statements = [...changes, ...(await definerCalls())];
     const { planted, spied, failed } = await spiedBy("app_user", kind, schema, statements);
     expect(planted).toBeGreaterThan(10);
-    expect(refused.filter((line) => /^\w+( into)? public\.users/.test(line))).toEqual([]);
+    const ofUsers = /^\w+( into)? public\.users/;
+    expect(refused.filter((line) => ofUsers.test(line) && !line.includes("current_timestamp"))).toEqual([]);
     expect(spied.filter((line) => !line.endsWith(" as app_user"))).toEqual([]);
     expect(failed).toEqual(refused);
   });

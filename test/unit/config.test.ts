@@ -545,7 +545,7 @@ describe("overrides", () => {
   // What was taken once, and its neighbours: other files, other data, libraries, values in the log, less certain disks.
   test.each([
     ...words(`include include_dir include_if_exists config_file data_directory ident_file external_pid_file
-      log_parameter_max_length log_parameter_max_length_on_error debug_print_parse log_min_error_statement
+      log_parameter_max_length log_parameter_max_length_on_error debug_print_parse
       log_destination logging_collector log_directory session_preload_libraries local_preload_libraries jit_provider
       dynamic_library_path archive_library restore_command ssl_passphrase_command ssl_crl_file ssl_max_protocol_version
       krb_server_keyfile db_user_namespace fsync full_page_writes zero_damaged_pages ignore_system_indexes
