@@ -64,6 +64,19 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;
 COMMENT ON EXTENSION pg_stat_statements IS 'track planning and execution statistics of all SQL statements executed';
 
 --
+-- Name: search; Type: TYPE; Schema: privacy; Owner: -
+--
+
+CREATE TYPE privacy.search AS (
+	patterns text[],
+	replacements text[],
+	needles text[],
+	address_count integer
+);
+
+COMMENT ON TYPE privacy.search IS 'What privacy.sweep looks for and puts in its place, addresses first; a row without any needle has no match.';
+
+--
 -- Name: access_request_status; Type: TYPE; Schema: public; Owner: -
 --
 
@@ -521,6 +534,86 @@ CREATE TYPE public.violationseverity AS ENUM (
 );
 
 --
+-- Name: act_as(integer, text, text, text); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.act_as(p_user_id integer, p_session_id text DEFAULT NULL::text, p_ip_address text DEFAULT NULL::text, p_user_agent text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_user_id text := coalesce(p_user_id::text, '');
+  v_session_id text := coalesce(p_session_id, '');
+  v_ip_address text := coalesce(p_ip_address, '');
+  -- The client's own words, so never a reason to refuse a request.
+  v_user_agent text := left(coalesce(p_user_agent, ''), 1024);
+  v_seal text;
+begin
+  if p_user_id < 1 then
+    raise exception 'p_user_id is %, which is no key of public.users.', p_user_id
+      using errcode = 'invalid_parameter_value', hint = 'Keys begin at 1; null stands for nobody.';
+  end if;
+  if length(v_session_id) > 255 then
+    raise exception 'p_session_id has % characters, more than the 255 that the trail keeps.', length(v_session_id)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if v_ip_address <> ''
+    and (length(v_ip_address) > 45 or v_ip_address like '%/%' or not pg_input_is_valid(v_ip_address, 'pg_catalog.inet'))
+  then
+    raise exception 'p_ip_address is "%", which is no IPv4 or IPv6 address.', left(v_ip_address, 45)
+      using
+        errcode = 'invalid_parameter_value',
+        hint = 'Give one address without port, network or zone, or null if it is unknown.';
+  end if;
+
+  v_seal := audit.identity_seal(v_user_id, v_session_id, v_ip_address, v_user_agent);
+  if v_seal is null then
+    raise exception 'maintenance.identity_key is empty, so no identity can be proved to the audit trail.'
+      using
+        errcode = 'object_not_in_prerequisite_state',
+        hint = 'As owner: insert into maintenance.identity_key default values.';
+  end if;
+
+  perform
+    set_config('app.user_id', v_user_id, true),
+    set_config('app.session_id', v_session_id, true),
+    set_config('app.ip_address', v_ip_address, true),
+    set_config('app.user_agent', v_user_agent, true),
+    set_config('app.identity_seal', v_seal, true);
+end
+$$;
+
+COMMENT ON FUNCTION audit.act_as(p_user_id integer, p_session_id text, p_ip_address text, p_user_agent text) IS 'Says for whom the running transaction acts: key of the user (null for nobody), session, address and User-Agent of the client. The audit trail believes an identity only from here, and only to the transaction''s end.';
+
+--
+-- Name: identity_seal(text, text, text, text); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.identity_seal(p_user_id text, p_session_id text, p_ip_address text, p_user_agent text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  -- Hashed twice, so that a seal can't be prolonged into another one. With the time of the transaction's start, which a
+  -- database restored elsewhere does not share though it may count its transactions alike.
+  return (
+    select encode(
+      sha256(key || sha256(key || convert_to(
+        jsonb_build_array(
+          pg_current_xact_id()::text, extract(epoch from now()), p_user_id, p_session_id, p_ip_address, p_user_agent
+        )::text,
+        'UTF8'
+      ))),
+      'hex'
+    )
+    from maintenance.identity_key
+  );
+end
+$$;
+
+COMMENT ON FUNCTION audit.identity_seal(p_user_id text, p_session_id text, p_ip_address text, p_user_agent text) IS 'What proves that an identity was set in the running transaction; null without a key.';
+
+--
 -- Name: is_secret(text); Type: FUNCTION; Schema: audit; Owner: -
 --
 
@@ -529,6 +622,26 @@ CREATE FUNCTION audit.is_secret(p_column text) RETURNS boolean
     RETURN ((p_column = ANY (ARRAY['access_token'::text, 'challenge_data'::text, 'code_hash'::text, 'configuration_data'::text, 'created_by_session_id'::text, 'credential_id'::text, 'download_token'::text, 'encrypted_value'::text, 'git_integrations'::text, 'hashed_password'::text, 'operation_payload'::text, 'operation_result'::text, 'provider_config'::text, 'public_key'::text, 'refresh_token'::text, 'refresh_token_hash'::text, 'session_id'::text, 'session_token'::text, 'tfa_secret'::text, 'token'::text, 'token_hash'::text, 'token_id'::text, 'totp_backup_codes'::text, 'totp_secret'::text, 'value'::text, 'web_search_api_key'::text])) OR (p_column ~ '(password|secret|api_key|private_key|_token$|_hash$)'::text));
 
 COMMENT ON FUNCTION audit.is_secret(p_column text) IS 'Whether a column of this name holds a secret, in whatever table.';
+
+--
+-- Name: keep_stamp(); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.keep_stamp() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if pg_has_role(current_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
+    return new;
+  end if;
+  raise exception 'recorded_by and % of % are the server''s and stay as they are.',
+    tg_argv[0], coalesce(pg_partition_root(tg_relid), tg_relid)::regclass
+    using errcode = 'check_violation', hint = 'Leave both out of the update.';
+end
+$$;
+
+COMMENT ON FUNCTION audit.keep_stamp() IS 'Trigger: refuses a change of recorded_by and of the date, the column named in the argument, by anybody but the owner.';
 
 --
 -- Name: mask_secrets(jsonb); Type: FUNCTION; Schema: audit; Owner: -
@@ -546,14 +659,19 @@ COMMENT ON FUNCTION audit.mask_secrets(p_row jsonb) IS 'The row with *** for eve
 
 CREATE FUNCTION audit.record_change() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $_$
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
 declare
   v_old jsonb;
   v_new jsonb;
   v_row jsonb;
   v_changed varchar[];
-  v_user text := current_setting('app.user_id', true);
+  v_user_id text := coalesce(current_setting('app.user_id', true), '');
+  v_session_id text := coalesce(current_setting('app.session_id', true), '');
+  v_ip_address text := coalesce(current_setting('app.ip_address', true), '');
+  v_user_agent text := coalesce(current_setting('app.user_agent', true), '');
+  v_seal text := coalesce(current_setting('app.identity_seal', true), '');
+  v_proven boolean;
   v_table text := tg_table_name;
   -- Set by the functions of schema maintenance; believed of the owner only, or the application could hide a change.
   v_maintenance text := case
@@ -604,6 +722,9 @@ begin
     v_new := null;
   end if;
 
+  v_proven := v_seal <> ''
+    and coalesce(v_seal = audit.identity_seal(v_user_id, v_session_id, v_ip_address, v_user_agent), false);
+
   insert into audit.audit_log (
     table_name, operation, user_id, session_id, row_id, old_values, new_values, changed_fields, ip_address, user_agent,
     application_name, transaction_id, security_context
@@ -611,28 +732,105 @@ begin
   values (
     v_table,
     tg_op::public.auditoperation,
-    -- A setting that is no number must not stop the change that is to be recorded.
-    case when v_user ~ '^[0-9]{1,9}$' then v_user::integer end,
-    nullif(current_setting('app.session_id', true), ''),
+    case when v_proven then nullif(v_user_id, '')::integer end,
+    case when v_proven then nullif(v_session_id, '') end,
     v_row ->> 'id',
     audit.mask_secrets(v_old),
     audit.mask_secrets(v_new),
     v_changed,
-    left(nullif(current_setting('app.ip_address', true), ''), 45),
-    nullif(current_setting('app.user_agent', true), ''),
+    case when v_proven then nullif(v_ip_address, '') end,
+    case when v_proven then nullif(v_user_agent, '') end,
     left(current_setting('application_name', true), 100),
     pg_current_xact_id()::text::bigint,
     jsonb_strip_nulls(jsonb_build_object(
       'db_role', session_user,
+      'origin', 'trigger',
       'subject_user_id', case when v_table = 'users' then v_row -> 'id' else v_row -> 'user_id' end,
-      'maintenance', v_maintenance
+      'maintenance', v_maintenance,
+      -- That somebody was named, but not who: it may well be the client before.
+      'unproven_identity', case when not v_proven and v_user_id <> '' then true end
     ))
   );
   return null;
 end
-$_$;
+$$;
 
-COMMENT ON FUNCTION audit.record_change() IS 'Trigger: writes a change into audit.audit_log. Who comes from the settings app.user_id, app.session_id, app.ip_address and app.user_agent, which the application sets with set_config(name, value, true) in its transaction.';
+COMMENT ON FUNCTION audit.record_change() IS 'Trigger: writes a change into audit.audit_log. Who comes from audit.act_as, called in the same transaction; settings made in any other way are not believed.';
+
+--
+-- Name: refuse_date(); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.refuse_date() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_table regclass := coalesce(pg_partition_root(tg_relid), tg_relid);
+begin
+  if pg_has_role(current_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
+    return new;
+  end if;
+  raise exception '% of % is %, which is not now, so the entry is refused.',
+    tg_argv[0], v_table, coalesce(to_jsonb(new) ->> tg_argv[0], 'null')
+    using
+      errcode = 'check_violation',
+      hint = format('Leave %s out: the server dates its logs. A clock that is 5 minutes wrong at most is put up with.', tg_argv[0]);
+end
+$$;
+
+COMMENT ON FUNCTION audit.refuse_date() IS 'Trigger: refuses an entry whose date, the column named in the argument, is not now, unless the owner writes it.';
+
+--
+-- Name: stamp_entry(); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.stamp_entry() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if new.recorded_by is null
+    or not pg_has_role(current_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage')
+  then
+    new.recorded_by := session_user;
+  end if;
+  return new;
+end
+$$;
+
+COMMENT ON FUNCTION audit.stamp_entry() IS 'Trigger: writes into recorded_by which role adds the entry, whatever it says itself; only the owner''s word is taken, for a restore.';
+
+--
+-- Name: stamp_trail(); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.stamp_trail() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_context jsonb := coalesce(nullif(new.security_context, 'null'), '{}');
+begin
+  if pg_has_role(current_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
+    -- audit.record_change, and whoever restores a dump, bring their own.
+    if not v_context ? 'db_role' then
+      new.security_context := v_context || jsonb_build_object('db_role', session_user, 'origin', 'maintenance');
+    end if;
+    return new;
+  end if;
+
+  if jsonb_typeof(v_context) <> 'object' then
+    v_context := jsonb_build_object('context', v_context);
+  end if;
+  new.transaction_id := pg_current_xact_id()::text::bigint;
+  new.security_context := v_context - array['maintenance', 'unproven_identity']
+    || jsonb_build_object('db_role', session_user, 'origin', 'application');
+  return new;
+end
+$$;
+
+COMMENT ON FUNCTION audit.stamp_trail() IS 'Trigger: writes into an entry of the audit trail which role adds it, in which transaction, and that it is the application''s and not the trigger''s, whatever it says itself; only the owner''s word is taken, for a restore.';
 
 --
 -- Name: apply_retention(integer); Type: PROCEDURE; Schema: maintenance; Owner: -
@@ -642,14 +840,14 @@ CREATE PROCEDURE maintenance.apply_retention(IN p_batch_size integer DEFAULT 500
     LANGUAGE plpgsql
     AS $$
 declare
-  v_policy record;
-  v_started timestamptz;
-  v_cutoff timestamptz;
+  v_due pg_catalog.record;
+  v_plan pg_catalog.record;
+  v_started timestamp with time zone;
   v_rows bigint;
-  v_problem text;
-  v_batch record;
-  v_gone record;
-  v_dropped text[];
+  v_problem pg_catalog.text;
+  v_batch pg_catalog.record;
+  v_gone pg_catalog.record;
+  v_dropped pg_catalog.text[];
   v_purged bigint;
 begin
   if p_batch_size not between 1 and 100000 then
@@ -657,34 +855,29 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
+  perform pg_catalog.set_config('aiwdb.retention_logged', '', false);
   -- Without its list there is nothing to go on with; but it must not wait for ever either.
   perform pg_catalog.set_config('lock_timeout', '2s', true);
-  for v_policy in
-    select
-      policy.id,
-      policy.policy_type,
-      policy.conditions,
-      policy.retention_period_days,
-      maintenance.resolve_table(policy.table_name) as target,
-      maintenance.goes_by_partition(policy) as by_partition
-    from public.data_retention_policies as policy
-    where policy.is_active
-    order by policy.table_name, policy.id
+  for v_due in
+    select status.policy_id
+    from maintenance.retention_status as status
+    where status.state = 'approved'
+    order by status.table_name, status.policy_id
   loop
     v_started := pg_catalog.clock_timestamp();
-    v_cutoff := v_started - pg_catalog.make_interval(days => v_policy.retention_period_days);
+    select * into v_plan from maintenance.plan_retention(v_due.policy_id, v_started) as plan;
 
     v_dropped := null;
     v_purged := 0;
-    v_problem := null;
-    if v_policy.by_partition then
+    v_problem := v_plan.problem;
+    if v_problem is null and v_plan.by_partition then
       -- One month and one transaction each, so that readers of the log get in between.
       for v_try in 1..3 loop
         loop
           begin
             select gone.partition_name, gone.estimated_rows
             into v_gone
-            from maintenance.drop_partitions(v_policy.target, v_cutoff, 1) as gone;
+            from maintenance.drop_partitions(v_plan.target, v_plan.cutoff, 1) as gone;
             v_problem := null;
           exception
             when others then
@@ -701,8 +894,8 @@ begin
       -- last_run_at says that a policy ran; the log says what it did.
       if v_dropped is not null or v_problem is not null then
         perform maintenance.log_retention(
-          v_policy.id, 'PURGE', v_purged,
-          pg_catalog.jsonb_build_object('before', v_cutoff, 'partitions', pg_catalog.to_jsonb(coalesce(v_dropped, '{}'))),
+          v_due.policy_id, 'PURGE', v_purged,
+          pg_catalog.jsonb_build_object('before', v_plan.cutoff, 'partitions', pg_catalog.to_jsonb(coalesce(v_dropped, '{}'))),
           v_started,
           case when v_problem is null then 'SUCCESS' when v_dropped is null then 'FAILURE' else 'PARTIAL' end,
           v_problem
@@ -712,23 +905,24 @@ begin
     end if;
 
     v_rows := 0;
-    loop
+    v_problem := v_plan.problem;
+    while v_problem is null loop
       select batch.affected, batch.problem
       into v_batch
-      from maintenance.retention_batch(v_policy.id, v_cutoff, p_batch_size) as batch;
+      from maintenance.retention_batch(v_due.policy_id, v_plan.cutoff, p_batch_size) as batch;
       v_rows := v_rows + v_batch.affected;
       v_problem := v_batch.problem;
       commit;
-      exit when v_problem is not null or v_batch.affected < p_batch_size;
+      exit when v_batch.affected < p_batch_size;
     end loop;
     if v_rows > 0 or v_problem is not null then
       perform maintenance.log_retention(
-        v_policy.id, v_policy.policy_type::text, v_rows,
-        pg_catalog.jsonb_build_object('before', v_cutoff) || coalesce(v_policy.conditions, '{}'),
+        v_due.policy_id, coalesce((v_plan.policy).policy_type::pg_catalog.text, 'DELETE'), v_rows,
+        pg_catalog.jsonb_build_object('before', v_plan.cutoff) || coalesce((v_plan.policy).conditions, '{}'),
         v_started,
         case
           when v_problem is null then 'SUCCESS'
-          when v_policy.policy_type = 'ARCHIVE' then 'SKIPPED'
+          when (v_plan.policy).policy_type = 'ARCHIVE' then 'SKIPPED'
           when v_rows > 0 then 'PARTIAL'
           else 'FAILURE'
         end,
@@ -737,17 +931,147 @@ begin
     end if;
     begin
       perform pg_catalog.set_config('lock_timeout', '500ms', true);
-      update public.data_retention_policies set last_run_at = v_started where id = v_policy.id;
+      update public.data_retention_policies set last_run_at = v_started where id = v_due.policy_id;
     exception
-      when lock_not_available then
-        raise warning 'Retention: policy % ran, but its last_run_at could not be written: %', v_policy.id, sqlerrm;
+      when others then
+        raise warning 'Retention: policy % ran, but its last_run_at could not be written: %', v_due.policy_id, sqlerrm;
     end;
     commit;
   end loop;
 end
 $$;
 
-COMMENT ON PROCEDURE maintenance.apply_retention(IN p_batch_size integer) IS 'Carries out every active row of public.data_retention_policies: drops partitions past their time, deletes or anonymizes other rows p_batch_size at a time with a commit after each, and writes audit.data_retention_logs.';
+COMMENT ON PROCEDURE maintenance.apply_retention(IN p_batch_size integer) IS 'Carries out every approved policy that is active: drops partitions past their time, deletes or anonymizes other rows p_batch_size at a time with a commit after each, and writes audit.data_retention_logs.';
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: retention_approvals; Type: TABLE; Schema: maintenance; Owner: -
+--
+
+CREATE TABLE maintenance.retention_approvals (
+    policy_id uuid NOT NULL,
+    table_name text NOT NULL,
+    retention_period_days integer NOT NULL,
+    policy_type public.retentionpolicytype NOT NULL,
+    conditions jsonb,
+    approved_at timestamp with time zone DEFAULT now() NOT NULL,
+    approved_by text DEFAULT SESSION_USER NOT NULL
+);
+
+COMMENT ON TABLE maintenance.retention_approvals IS 'Retention policies as the owner approved them; without a reference to their rows, which the application may delete. Written by maintenance.approve_retention.';
+COMMENT ON COLUMN maintenance.retention_approvals.policy_id IS 'Row of public.data_retention_policies.';
+COMMENT ON COLUMN maintenance.retention_approvals.table_name IS 'Table, as approved.';
+COMMENT ON COLUMN maintenance.retention_approvals.retention_period_days IS 'Days, as approved.';
+COMMENT ON COLUMN maintenance.retention_approvals.policy_type IS 'What happens to rows past their time, as approved.';
+COMMENT ON COLUMN maintenance.retention_approvals.conditions IS 'Column and restriction, as approved.';
+COMMENT ON COLUMN maintenance.retention_approvals.approved_at IS 'When it was approved.';
+COMMENT ON COLUMN maintenance.retention_approvals.approved_by IS 'Role that approved it, or the migration.';
+
+--
+-- Name: approve_retention(uuid, text); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.approve_retention(p_policy_id uuid, p_digest text DEFAULT NULL::text) RETURNS maintenance.retention_approvals
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_policy public.data_retention_policies;
+  v_digest text;
+  v_problems text[];
+  v_approval maintenance.retention_approvals;
+begin
+  -- Locked, so that the application can't change it between the look and the approval.
+  select * into v_policy from public.data_retention_policies where id = p_policy_id for update;
+  if not found then
+    raise exception 'There is no retention policy %.', p_policy_id
+      using errcode = 'no_data_found', hint = 'The key is public.data_retention_policies.id.';
+  end if;
+  v_digest := maintenance.retention_digest(
+    v_policy.table_name, v_policy.retention_period_days, v_policy.policy_type, v_policy.conditions
+  );
+  if p_digest <> v_digest then
+    raise exception 'Retention policy % is not what was looked at: its digest is %, not %.', p_policy_id, v_digest, p_digest
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Look at it again; somebody has changed it.';
+  end if;
+
+  select array_agg(found.problem)
+  into v_problems
+  from maintenance.retention_problems(
+    v_policy.table_name, v_policy.retention_period_days, v_policy.policy_type, v_policy.conditions, true
+  ) as found;
+  if not v_policy.is_active then
+    v_problems := v_problems || text 'is_active is false; the policy is switched off.';
+  end if;
+  if v_problems is not null then
+    raise exception e'Retention policy % can''t be approved (% problems):\n- %',
+      p_policy_id, cardinality(v_problems), array_to_string(v_problems, e'\n- ')
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Change the row, then look at it again.';
+  end if;
+
+  insert into maintenance.retention_approvals as approval (
+    policy_id, table_name, retention_period_days, policy_type, conditions
+  )
+  values (
+    v_policy.id, v_policy.table_name, v_policy.retention_period_days, v_policy.policy_type, v_policy.conditions
+  )
+  on conflict on constraint retention_approvals_pkey do update set
+    table_name = excluded.table_name,
+    retention_period_days = excluded.retention_period_days,
+    policy_type = excluded.policy_type,
+    conditions = excluded.conditions,
+    approved_at = excluded.approved_at,
+    approved_by = excluded.approved_by
+  returning * into v_approval;
+  return v_approval;
+end
+$$;
+
+COMMENT ON FUNCTION maintenance.approve_retention(p_policy_id uuid, p_digest text) IS 'Approves a row of public.data_retention_policies as it is now, so that maintenance carries it out. With a digest only if the row is what the digest was made of.';
+
+--
+-- Name: check_retention_policy(); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.check_retention_policy() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_by_owner boolean;
+  v_problems text[];
+begin
+  -- Only what changes the meaning is looked at, so that a row from before can be switched off as it is.
+  if tg_op = 'UPDATE'
+    and (new.table_name, new.retention_period_days, new.policy_type, new.conditions)
+      is not distinct from (old.table_name, old.retention_period_days, old.policy_type, old.conditions)
+  then
+    return new;
+  end if;
+
+  select pg_has_role(current_user, class.relowner, 'member') into v_by_owner from pg_class as class where class.oid = tg_relid;
+  select array_agg(found.problem)
+  into v_problems
+  from maintenance.retention_problems(
+    new.table_name, new.retention_period_days, new.policy_type, new.conditions, v_by_owner
+  ) as found
+  where found.is_refused;
+  if v_problems is not null then
+    raise exception e'The retention policy is not taken (% problems):\n- %',
+      cardinality(v_problems), array_to_string(v_problems, e'\n- ')
+      using
+        errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name,
+        hint = 'Views maintenance.retention_tables and maintenance.retention_columns say what a policy may name.';
+  end if;
+  return new;
+end
+$$;
+
+COMMENT ON FUNCTION maintenance.check_retention_policy() IS 'Trigger: refuses a retention policy that names what policies are not for, or that could never be carried out.';
 
 --
 -- Name: check_violations(integer); Type: FUNCTION; Schema: maintenance; Owner: -
@@ -755,7 +1079,7 @@ COMMENT ON PROCEDURE maintenance.apply_retention(IN p_batch_size integer) IS 'Ca
 
 CREATE FUNCTION maintenance.check_violations(p_rows_per_check integer DEFAULT 100) RETURNS TABLE(table_name text, constraint_name text, row_key text, row_values jsonb)
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
   v_check record;
@@ -804,7 +1128,7 @@ COMMENT ON FUNCTION maintenance.check_violations(p_rows_per_check integer) IS 'R
 
 CREATE FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone, p_limit integer DEFAULT NULL::integer) RETURNS TABLE(partition_name text, estimated_rows bigint)
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '500ms'
     AS $$
 begin
@@ -832,6 +1156,25 @@ $$;
 COMMENT ON FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone, p_limit integer) IS 'Drops the partitions of a log table whose month ended before a limit, the oldest first and at most p_limit. Returns them with their estimated rows.';
 
 --
+-- Name: forget_approval(); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.forget_approval() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  -- What the owner switches off or deletes stays so, whoever switches it on or writes the same row again.
+  if pg_has_role(current_user, (select class.relowner from pg_class as class where class.oid = tg_relid), 'member') then
+    delete from maintenance.retention_approvals where policy_id = old.id;
+  end if;
+  return null;
+end
+$$;
+
+COMMENT ON FUNCTION maintenance.forget_approval() IS 'Trigger: withdraws the approval of a retention policy that the owner switches off or deletes.';
+
+--
 -- Name: partition_key(regclass); Type: FUNCTION; Schema: maintenance; Owner: -
 --
 
@@ -850,11 +1193,6 @@ CREATE FUNCTION maintenance.resolve_table(p_table_name text) RETURNS regclass
     RETURN (SELECT (class.oid)::regclass AS oid FROM (pg_class class JOIN pg_namespace namespace ON ((namespace.oid = class.relnamespace))) WHERE ((class.relname = resolve_table.p_table_name) AND (class.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (namespace.nspname = ANY (ARRAY['public'::name, 'audit'::name]))));
 
 COMMENT ON FUNCTION maintenance.resolve_table(p_table_name text) IS 'A table of the application by the name a policy gives, without schema; null if there is none.';
-
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
 
 --
 -- Name: data_retention_policies; Type: TABLE; Schema: public; Owner: -
@@ -900,21 +1238,30 @@ COMMENT ON FUNCTION maintenance.goes_by_partition(p_policy public.data_retention
 
 CREATE FUNCTION maintenance.log_retention(p_policy_id uuid, p_action text, p_rows bigint, p_criteria jsonb, p_started timestamp with time zone, p_status text, p_problem text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '500ms'
     AS $$
+declare
+  v_id uuid := gen_random_uuid();
 begin
+  if p_status in ('FAILURE', 'PARTIAL') then
+    raise warning 'Retention: policy %: %: %', p_policy_id, p_status, regexp_replace(p_problem, '[[:cntrl:]]+', ' ', 'g');
+  end if;
   insert into audit.data_retention_logs (
-    policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
+    id, policy_id, table_name, retention_action, records_affected, criteria_applied, scheduled_at,
     execution_duration_seconds, execution_status, error_message, compliance_reason, legal_basis
   )
   select
-    id, table_name, p_action, least(p_rows, 2147483647), p_criteria, p_started,
+    v_id, approval.policy_id, approval.table_name, p_action, least(p_rows, 2147483647), p_criteria, p_started,
     ceil(extract(epoch from clock_timestamp() - p_started)), p_status, p_problem,
-    left(coalesce(conditions ->> 'reason', 'The retention period is over.'), 100),
-    left(conditions ->> 'legal_basis', 100)
-  from public.data_retention_policies
-  where id = p_policy_id;
+    left(coalesce(approval.conditions ->> 'reason', 'The retention period is over.'), 100),
+    left(approval.conditions ->> 'legal_basis', 100)
+  from maintenance.retention_approvals as approval
+  where approval.policy_id = p_policy_id;
+  -- The application may add rows of its own; by this the caller knows those of this run.
+  perform set_config(
+    'aiwdb.retention_logged', concat_ws(',', nullif(current_setting('aiwdb.retention_logged', true), ''), v_id::text), false
+  );
 exception
   -- What was done is done; that it can't be written down must not stop the rest.
   when others then
@@ -930,7 +1277,7 @@ COMMENT ON FUNCTION maintenance.log_retention(p_policy_id uuid, p_action text, p
 
 CREATE FUNCTION maintenance.make_partitions(p_months_ahead integer DEFAULT 3, p_parent regclass DEFAULT NULL::regclass) RETURNS TABLE(partition_name text, starts_at timestamp with time zone, moved_rows bigint)
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET lock_timeout TO '500ms'
     AS $_$
@@ -948,7 +1295,8 @@ begin
 
   -- One at a time; a second run waits and then finds nothing to do. Nobody queues behind this lock.
   perform set_config('lock_timeout', '10s', true);
-  perform pg_advisory_xact_lock(hashtext('ai-workflow-database maintenance.make_partitions'));
+  insert into maintenance.turns (task) values ('make_partitions') on conflict do nothing;
+  perform from maintenance.turns where task = 'make_partitions' for update;
   perform set_config('lock_timeout', '500ms', true);
   -- For the audit trail, to which a row that is moved is the same row.
   perform set_config('aiwdb.maintenance', 'move', true);
@@ -1036,12 +1384,49 @@ $_$;
 COMMENT ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) IS 'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: writes to a default partition wait until the end of the transaction.';
 
 --
+-- Name: plan_retention(uuid, timestamp with time zone); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.plan_retention(p_policy_id uuid, p_started timestamp with time zone, OUT policy public.data_retention_policies, OUT target regclass, OUT by_partition boolean, OUT cutoff timestamp with time zone, OUT problem text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  -- The approval's values, not the row's: those the application may change at any time.
+  select approval.policy_id, approval.table_name, approval.retention_period_days, approval.policy_type, approval.conditions
+  into policy.id, policy.table_name, policy.retention_period_days, policy.policy_type, policy.conditions
+  from maintenance.retention_approvals as approval
+  inner join maintenance.retention_status as status on status.policy_id = approval.policy_id and status.state = 'approved'
+  where approval.policy_id = p_policy_id;
+  if not found then
+    problem := 'The policy is not what was approved any more, or is switched off.';
+    return;
+  end if;
+  select string_agg(found.problem, ' ')
+  into problem
+  from maintenance.retention_problems(
+    policy.table_name, policy.retention_period_days, policy.policy_type, policy.conditions, true
+  ) as found;
+  if problem is null then
+    target := maintenance.resolve_table(policy.table_name);
+    by_partition := maintenance.goes_by_partition(policy);
+    cutoff := p_started - make_interval(days => policy.retention_period_days);
+  end if;
+exception
+  when others then
+    problem := format('%s (%s)', sqlerrm, sqlstate);
+end
+$$;
+
+COMMENT ON FUNCTION maintenance.plan_retention(p_policy_id uuid, p_started timestamp with time zone, OUT policy public.data_retention_policies, OUT target regclass, OUT by_partition boolean, OUT cutoff timestamp with time zone, OUT problem text) IS 'What an approved policy asks for now: its values, the table, whether months go as a whole, and the limit; or why it can''t be carried out.';
+
+--
 -- Name: refresh_views(); Type: FUNCTION; Schema: maintenance; Owner: -
 --
 
 CREATE FUNCTION maintenance.refresh_views() RETURNS TABLE(view_name text, duration_ms double precision, problem text)
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '500ms'
     AS $$
 declare
@@ -1049,7 +1434,8 @@ declare
 begin
   -- One at a time; a second run waits, and refreshes what has changed since.
   perform set_config('lock_timeout', '0', true);
-  perform pg_advisory_xact_lock(hashtext('ai-workflow-database maintenance.refresh_views'));
+  insert into maintenance.turns (task) values ('refresh_views') on conflict do nothing;
+  perform from maintenance.turns where task = 'refresh_views' for update;
   perform set_config('lock_timeout', '500ms', true);
 
   for view_name in
@@ -1095,15 +1481,14 @@ COMMENT ON FUNCTION maintenance.refresh_views() IS 'Refreshes every materialized
 
 CREATE FUNCTION maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamp with time zone, p_batch_size integer) RETURNS TABLE(affected integer, problem text)
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '500ms'
     AS $_$
 declare
+  v_plan record;
   v_policy public.data_retention_policies;
-  v_table regclass;
   v_leaf regclass;
   v_rows integer;
-  v_column text;
   v_where text;
   v_set text;
 begin
@@ -1113,33 +1498,27 @@ begin
     affected := 0;
     problem := null;
     begin
-      select * into v_policy from public.data_retention_policies where id = p_policy_id;
-      v_table := maintenance.resolve_table(v_policy.table_name);
-      v_column := v_policy.conditions ->> 'column';
-
-      if v_table is null then
-        problem := format('There is no table %s.', v_policy.table_name);
-      elsif v_column is null then
-        problem := 'conditions has no key column, so the age of a row is unknown.';
-      elsif v_policy.policy_type = 'ARCHIVE' then
-        problem := 'ARCHIVE has no archive to write to here; nothing was deleted.';
-      elsif v_policy.policy_type = 'ANONYMIZE' and coalesce(v_policy.conditions -> 'set', '{}') = '{}' then
-        problem := 'conditions has no key set, so there is nothing to anonymize.';
-      end if;
+      select * into v_plan from maintenance.plan_retention(p_policy_id, p_cutoff);
+      v_policy := v_plan.policy;
+      problem := v_plan.problem;
       exit when problem is not null;
 
-      select format('%I < $1', v_column) || coalesce(string_agg(
+      select format('%I < $1', v_policy.conditions ->> 'column') || coalesce(string_agg(
         case when value is null then format(' and %I is null', key) else format(' and %I = %L', key, value) end, ''
       ), '')
       into v_where
-      from jsonb_each_text(coalesce(nullif(v_policy.conditions -> 'match', 'null'), '{}'));
+      from jsonb_each_text(nullif(v_policy.conditions -> 'match', 'null'));
 
       if v_policy.policy_type = 'ANONYMIZE' then
+        -- By value, since text has many forms of one: else rows that are done would be found again and again.
         select
           string_agg(format('%I = %L', key, value), ', '),
-          v_where || ' and (' || string_agg(format('%I::text is distinct from %L', key, value), ' or ') || ')'
+          v_where || ' and (' || string_agg(
+            format(case when data_type = 'json' then '%I::text is distinct from %L' else '%I is distinct from %L' end, key, value), ' or '
+          ) || ')'
         into v_set, v_where
-        from jsonb_each_text(v_policy.conditions -> 'set');
+        from jsonb_each_text(v_policy.conditions -> 'set')
+        inner join maintenance.retention_columns on table_name = v_policy.table_name and column_name = key;
       end if;
 
       -- Partition by partition, since ctid is unique in one only. Months that are dropped whole need no look: row by row
@@ -1147,11 +1526,9 @@ begin
       for v_leaf in
         select class.oid
         from pg_catalog.pg_class as class
-        where class.oid = v_table and class.relkind = 'r'
-          or class.oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = v_table)
-          and (
-            not maintenance.goes_by_partition(v_policy) or pg_get_expr(class.relpartbound, class.oid) = 'DEFAULT'
-          )
+        where class.oid = v_plan.target and class.relkind = 'r'
+          or class.oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = v_plan.target)
+          and (not v_plan.by_partition or pg_get_expr(class.relpartbound, class.oid) = 'DEFAULT')
         order by class.relname
       loop
         execute format(
@@ -1183,7 +1560,178 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamp with time zone, p_batch_size integer) IS 'Deletes or anonymizes at most p_batch_size rows that a policy covers and that are older than p_cutoff. Returns their number, and the problem if there was one.';
+COMMENT ON FUNCTION maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamp with time zone, p_batch_size integer) IS 'Deletes or anonymizes at most p_batch_size rows that an approved policy covers and that are older than p_cutoff. Returns their number, and the problem if there was one.';
+
+--
+-- Name: retention_digest(text, integer, public.retentionpolicytype, jsonb); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.retention_digest(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN "left"(encode(sha256(convert_to((jsonb_build_array(p_table_name, p_days, p_type, p_conditions))::text, 'UTF8'::name)), 'hex'::text), 16);
+
+COMMENT ON FUNCTION maintenance.retention_digest(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb) IS 'Digest of what a policy says, so that what is approved is what was looked at.';
+
+--
+-- Name: retention_problems(text, integer, public.retentionpolicytype, jsonb, boolean); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.retention_problems(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb, p_by_owner boolean) RETURNS TABLE(problem text, is_refused boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_table record;
+  v_conditions jsonb := nullif(p_conditions, 'null');
+  v_part text;
+  v_field record;
+  v_column record;
+  v_age text;
+  v_is_valid boolean;
+begin
+  -- What can do harm, or can never be carried out, is refused. What is only incomplete may be written down, waits, and can't
+  -- be approved.
+  is_refused := true;
+  if p_days is null or p_days not between 1 and 36500 then
+    problem := format('retention_period_days is %s, which is not between 1 and 36500 days.', coalesce(p_days::text, 'null'));
+    return next;
+  end if;
+
+  select * into v_table from maintenance.retention_tables as entry where entry.table_name = p_table_name;
+  if v_table.table_name is null then
+    is_refused := exists (
+      select
+      from pg_class as class
+      inner join pg_namespace as namespace on namespace.oid = class.relnamespace
+      where class.relname = p_table_name
+        and namespace.nspname in ('public', 'audit', 'partitions', 'maintenance', 'privacy', 'pgbouncer')
+    );
+    problem := case
+      when is_refused then format('table_name: %s is nothing that policies are for.', p_table_name)
+      else format('There is no table %s.', to_json(p_table_name))
+    end;
+    return next;
+    is_refused := true;
+  elsif v_table.is_log then
+    if not p_by_owner then
+      problem := format('table_name: %s is a log, whose policies only the owner writes.', p_table_name);
+      return next;
+    end if;
+    if p_type = 'ANONYMIZE' then
+      problem := format('policy_type: %s is a log, in which nothing is rewritten.', p_table_name);
+      return next;
+    end if;
+  end if;
+
+  if jsonb_typeof(v_conditions) <> 'object' then
+    problem := format('conditions is of type %s, not an object.', jsonb_typeof(v_conditions));
+    return next;
+    return;
+  elsif length(v_conditions::text) > 4000 then
+    problem := 'conditions has more than 4000 characters.';
+    return next;
+    return;
+  end if;
+
+  for v_field in select * from jsonb_each(v_conditions) loop
+    if v_field.key in ('column', 'legal_basis', 'reason') and jsonb_typeof(v_field.value) not in ('string', 'null') then
+      problem := format('conditions.%s is of type %s, not a string.', v_field.key, jsonb_typeof(v_field.value));
+      return next;
+    elsif v_field.key in ('match', 'set') and jsonb_typeof(v_field.value) not in ('object', 'null') then
+      problem := format('conditions.%s is of type %s, not an object.', v_field.key, jsonb_typeof(v_field.value));
+      return next;
+      v_conditions := v_conditions - v_field.key;
+    elsif v_field.key not in ('column', 'legal_basis', 'reason', 'match', 'set', 'is_default') then
+      is_refused := false;
+      problem := format('conditions has a key %s, which nothing reads.', to_json(v_field.key));
+      return next;
+      is_refused := true;
+    end if;
+  end loop;
+
+  v_age := v_conditions ->> 'column';
+  if v_age is null then
+    is_refused := false;
+    problem := 'conditions has no key column, so the age of a row is unknown.';
+    return next;
+  elsif v_table.table_name is not null then
+    select * into v_column
+    from maintenance.retention_columns as entry
+    where entry.table_name = p_table_name and entry.column_name = v_age;
+    if v_column.column_name is null then
+      is_refused := false;
+      problem := format('column %s does not exist in %I.%I.', to_json(v_age), v_table.table_schema, p_table_name);
+      return next;
+    elsif not v_column.decides_age then
+      is_refused := true;
+      problem := format('conditions.column: %s is of type %s, which is no date.', v_age, v_column.data_type);
+      return next;
+    end if;
+  end if;
+
+  if p_type = 'ARCHIVE' then
+    is_refused := false;
+    problem := 'ARCHIVE has no archive to write to here; nothing was deleted.';
+    return next;
+  elsif p_type = 'ANONYMIZE' and coalesce(nullif(v_conditions -> 'set', 'null'), '{}') = '{}' then
+    is_refused := false;
+    problem := 'conditions has no key set, so there is nothing to anonymize.';
+    return next;
+  elsif p_type = 'DELETE' and coalesce(nullif(v_conditions -> 'set', 'null'), '{}') <> '{}' then
+    is_refused := true;
+    problem := 'conditions.set belongs to ANONYMIZE, not to DELETE.';
+    return next;
+  end if;
+
+  foreach v_part in array array['match', 'set'] loop
+    for v_field in
+      select field.key, field.value, v_conditions -> v_part ->> field.key as text_value
+      from jsonb_each(nullif(v_conditions -> v_part, 'null')) as field
+    loop
+      is_refused := true;
+      -- An empty object or list is a value that set may write.
+      if jsonb_typeof(v_field.value) in ('object', 'array') and (v_part = 'match' or v_field.value not in ('{}', '[]')) then
+        problem := format('conditions.%s: the value of %s is of type %s.', v_part, to_json(v_field.key), jsonb_typeof(v_field.value));
+        return next;
+        continue;
+      end if;
+      continue when v_table.table_name is null;
+
+      select * into v_column
+      from maintenance.retention_columns as entry
+      where entry.table_name = p_table_name and entry.column_name = v_field.key;
+      -- Executed, since a planned call keeps the type that it was first given.
+      execute 'select pg_input_is_valid($1, $2)' into v_is_valid using v_field.text_value, v_column.data_type;
+      if v_column.column_name is null then
+        is_refused := false;
+        problem := format('column %s does not exist in %I.%I.', to_json(v_field.key), v_table.table_schema, p_table_name);
+        return next;
+      elsif v_part = 'match' and not v_column.may_match then
+        problem := format('conditions.match: rows of %s are not chosen by %s.', p_table_name, v_field.key);
+        return next;
+      elsif v_part = 'set' and not v_column.may_anonymize then
+        problem := format('conditions.set: %s.%s is no column to anonymize.', p_table_name, v_field.key);
+        return next;
+      -- What is written must say nothing, or a policy could put words into rows with the owner's rights.
+      elsif v_part = 'set'
+        and v_field.text_value not in ('', '{}', '[]', 'erased', 'anonymized', '0.0.0.0', '::')
+      then
+        problem := format('conditions.set: %s would say something; null, "", "erased", "anonymized", "{}", "[]", "0.0.0.0" and "::" don''t.', v_field.key);
+        return next;
+      elsif v_part = 'set' and v_field.text_value is null and not v_column.may_be_null then
+        problem := format('conditions.set: %s can''t be null.', v_field.key);
+        return next;
+      elsif not v_is_valid then
+        problem := format('conditions.%s: the value of %s is no %s.', v_part, v_field.key, v_column.data_type);
+        return next;
+      end if;
+    end loop;
+  end loop;
+end
+$_$;
+
+COMMENT ON FUNCTION maintenance.retention_problems(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb, p_by_owner boolean) IS 'What is wrong with a retention policy. With is_refused the row is not taken; without, it is taken but can''t be approved.';
 
 --
 -- Name: run(integer, integer); Type: PROCEDURE; Schema: maintenance; Owner: -
@@ -1193,8 +1741,8 @@ CREATE PROCEDURE maintenance.run(IN p_months_ahead integer DEFAULT 3, IN p_batch
     LANGUAGE plpgsql
     AS $$
 declare
-  v_parent record;
-  v_problem record;
+  v_parent pg_catalog.record;
+  v_problem pg_catalog.record;
 begin
   -- Table by table, so that no default partition stays locked while another is emptied. What one table or view stands
   -- in the way of is told as a warning and done at the next run; the others don't wait for it.
@@ -1228,7 +1776,7 @@ COMMENT ON PROCEDURE maintenance.run(IN p_months_ahead integer, IN p_batch_size 
 
 CREATE FUNCTION maintenance.try_partitions(p_months_ahead integer, p_parent regclass) RETURNS TABLE(partition_name text, starts_at timestamp with time zone, moved_rows bigint, problem text)
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
   for v_try in 1..3 loop
@@ -1263,7 +1811,7 @@ COMMENT ON FUNCTION maintenance.try_partitions(p_months_ahead integer, p_parent 
 
 CREATE FUNCTION maintenance.validate_checks() RETURNS TABLE(table_name text, constraint_name text, validated boolean, problem text)
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
   for table_name, constraint_name in
@@ -1292,12 +1840,34 @@ $$;
 COMMENT ON FUNCTION maintenance.validate_checks() IS 'Validates every check that no row breaks and says which ones rows break; those stay in force for new rows. Run it again once maintenance.check_violations is empty.';
 
 --
+-- Name: withdraw_retention(uuid); Type: FUNCTION; Schema: maintenance; Owner: -
+--
+
+CREATE FUNCTION maintenance.withdraw_retention(p_policy_id uuid) RETURNS maintenance.retention_approvals
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_approval maintenance.retention_approvals;
+begin
+  delete from maintenance.retention_approvals where policy_id = p_policy_id returning * into v_approval;
+  if not found then
+    raise exception 'Retention policy % is not approved, so there is nothing to withdraw.', p_policy_id
+      using errcode = 'no_data_found';
+  end if;
+  return v_approval;
+end
+$$;
+
+COMMENT ON FUNCTION maintenance.withdraw_retention(p_policy_id uuid) IS 'Takes an approval back; the row stays and is a proposal again.';
+
+--
 -- Name: lookup(text); Type: FUNCTION; Schema: pgbouncer; Owner: -
 --
 
 CREATE FUNCTION pgbouncer.lookup(role_name text, OUT rolname name, OUT rolpassword text) RETURNS SETOF record
     LANGUAGE sql STABLE STRICT SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
       select a.rolname, a.rolpassword
         from pg_catalog.pg_authid a
@@ -1536,7 +2106,7 @@ COMMENT ON FUNCTION privacy.chat_sessions_of(p_user_id integer) IS 'Text identif
 
 CREATE FUNCTION privacy.remove_user(p_user_id integer, p_erase boolean, p_request_id uuid) RETURNS jsonb
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_entry record;
@@ -1544,6 +2114,9 @@ declare
   v_set text;
   v_rows bigint;
   v_counts jsonb := '{}';
+  v_texts jsonb;
+  v_search record;
+  v_maintenance text := current_setting('aiwdb.maintenance', true);
   v_what text := case when p_erase then 'erased' else 'pseudonymised' end;
 begin
   -- Locked, so that nobody logs in half-way.
@@ -1564,6 +2137,11 @@ begin
         detail = 'An open case in public.forensic_investigations names the user in affected_users.',
         hint = 'Close the case or lift its legal hold first.';
   end if;
+
+  -- While the account still knows it.
+  select * into v_search from privacy.search_for(p_user_id);
+  -- What goes must not live on in the trail: the entries of what is done here have no values.
+  perform set_config('aiwdb.maintenance', 'retention', true);
 
   for v_entry in select * from privacy.user_data order by step loop
     v_action := case when p_erase then v_entry.on_erase else v_entry.on_pseudonymise end;
@@ -1586,6 +2164,9 @@ begin
     end if;
   end loop;
 
+  v_texts := privacy.sweep(p_user_id, v_search.anywhere, v_search.in_own_rows);
+  perform set_config('aiwdb.maintenance', coalesce(v_maintenance, ''), true);
+
   insert into audit.enterprise_audit_events (
     event_id, event_type, event_category, event_severity, event_timestamp, user_id, service_name, event_description,
     event_outcome, affected_resources, event_context, compliance_relevant, compliance_standards
@@ -1601,12 +2182,14 @@ begin
     format('The data of user %s was %s.', p_user_id, v_what),
     'SUCCESS',
     array(select jsonb_object_keys(v_counts)),
-    jsonb_strip_nulls(jsonb_build_object('rows', v_counts, 'request_id', p_request_id, 'db_role', session_user)),
+    jsonb_strip_nulls(
+      jsonb_build_object('rows', v_counts, 'texts', v_texts, 'request_id', p_request_id, 'db_role', session_user)
+    ),
     true,
     array['GDPR']
   );
 
-  return jsonb_build_object('user_id', p_user_id, 'action', v_what, 'rows', v_counts);
+  return jsonb_build_object('user_id', p_user_id, 'action', v_what, 'rows', v_counts, 'texts', v_texts);
 end
 $$;
 
@@ -1622,7 +2205,7 @@ CREATE FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid DEFAULT 
  SELECT privacy.remove_user(p_user_id, true, p_request_id) AS remove_user;
 END;
 
-COMMENT ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) IS 'Deletes what is about a user, scrubs the logs that stay as proof, and leaves a nameless row in users. Returns the rows touched per table; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
+COMMENT ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) IS 'Deletes what is about a user, scrubs the logs that stay as proof, takes the user''s address and full name out of every text of every table, and leaves a nameless row in users. Returns the rows touched per table and the texts rewritten per table; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
 
 --
 -- Name: export_user(integer); Type: FUNCTION; Schema: privacy; Owner: -
@@ -1630,7 +2213,7 @@ COMMENT ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) IS 
 
 CREATE FUNCTION privacy.export_user(p_user_id integer) RETURNS jsonb
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_entry record;
@@ -1699,7 +2282,7 @@ COMMENT ON FUNCTION privacy.export_user(p_user_id integer) IS 'Every row about a
 
 CREATE FUNCTION privacy.fulfil_request(p_request_id uuid) RETURNS jsonb
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_request public.privacy_requests;
@@ -1738,6 +2321,668 @@ $$;
 COMMENT ON FUNCTION privacy.fulfil_request(p_request_id uuid) IS 'Carries out an open row of public.privacy_requests: export, or erasure. Returns the export or the rows touched.';
 
 --
+-- Name: is_common_word(text); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.is_common_word(p_word text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select
+    lower(p_word) in (
+      'admin', 'administrator', 'anonymous', 'assistant', 'default', 'demo', 'erased', 'error', 'failed', 'false', 'guest', 'info',
+      'login', 'none', 'null', 'owner', 'root', 'service', 'success', 'support', 'system', 'test', 'tester', 'true', 'unknown',
+      'user', 'username'
+    )
+    or to_tsvector('pg_catalog.english', p_word) = ''
+    or exists (select from pg_roles where lower(rolname) = lower(p_word))
+    or exists (select from pg_enum where lower(enumlabel) = lower(p_word))
+    or exists (
+      select
+      from pg_class as class
+      join pg_namespace as namespace on namespace.oid = class.relnamespace
+      left join pg_attribute as attribute on attribute.attrelid = class.oid and attribute.attnum > 0
+      where namespace.nspname in ('public', 'audit', 'partitions')
+        and lower(p_word) in (lower(class.relname), lower(attribute.attname))
+    )
+    or exists (
+      select
+      from pg_constraint
+      where contype = 'c' and position(lower(quote_literal(p_word)) in lower(pg_get_constraintdef(oid))) > 0
+    )
+    or exists (
+      select
+      from pg_attrdef
+      where position(lower(quote_literal(p_word)) in lower(pg_get_expr(adbin, adrelid))) > 0
+    );
+$$;
+
+COMMENT ON FUNCTION privacy.is_common_word(p_word text) IS 'Whether a name is also a word of the language or of the schema (a table, a column, a label, a default), which stands in texts without meaning the user.';
+
+--
+-- Name: needle_of(text); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.needle_of(p_term text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (('%'::text || btrim(regexp_replace(lower((NORMALIZE(p_term, NFC) COLLATE "C")), '[^a-z0-9]+'::text, '%'::text, 'g'::text), '%'::text)) || '%'::text);
+
+COMMENT ON FUNCTION privacy.needle_of(p_term text) IS 'What lower(text collate "C") is like in every spelling that privacy.pattern_of finds: rows without it need no look at the expression, which is ten times slower.';
+
+--
+-- Name: users; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.users (
+    id integer NOT NULL,
+    username character varying(255) NOT NULL,
+    email character varying NOT NULL,
+    hashed_password character varying NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    is_superuser boolean DEFAULT false NOT NULL,
+    is_verified boolean DEFAULT false NOT NULL,
+    role public.userrole DEFAULT 'user'::public.userrole NOT NULL,
+    status public.userstatus DEFAULT 'pending_approval'::public.userstatus NOT NULL,
+    tfa_enabled boolean DEFAULT false NOT NULL,
+    tfa_secret character varying,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone,
+    theme character varying DEFAULT 'dark'::character varying,
+    notifications_enabled boolean DEFAULT true,
+    selected_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    timezone character varying DEFAULT 'UTC'::character varying,
+    chat_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    initial_assessment_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    tool_selection_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    embeddings_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    coding_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    executive_assessment_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    confidence_assessment_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    tool_routing_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    simple_planning_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    wave_function_specialist_model character varying DEFAULT 'llama3.2:1b'::character varying,
+    wave_function_refinement_model character varying DEFAULT 'llama3.1:8b'::character varying,
+    plan_validation_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    plan_comparison_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    reflection_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    final_response_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    fast_conversational_model character varying DEFAULT 'llama3.2:1b'::character varying,
+    calendar_event_weights jsonb,
+    agent_settings jsonb,
+    mission_statement text,
+    personal_goals jsonb,
+    work_style_preferences jsonb,
+    productivity_patterns jsonb,
+    interview_insights jsonb,
+    last_interview_date timestamp with time zone,
+    project_preferences jsonb,
+    default_code_style jsonb,
+    git_integrations jsonb,
+    web_search_provider character varying DEFAULT 'disabled'::character varying,
+    web_search_api_key character varying,
+    project_manager_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    technical_expert_model character varying DEFAULT 'llama3.1:8b'::character varying,
+    business_analyst_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    creative_director_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    research_specialist_model character varying DEFAULT 'llama3.1:8b'::character varying,
+    planning_expert_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    socratic_expert_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    wellbeing_coach_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    personal_assistant_model character varying DEFAULT 'mistral:7b'::character varying,
+    data_analyst_model character varying DEFAULT 'qwen2.5:7b'::character varying,
+    output_formatter_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    quality_assurance_model character varying DEFAULT 'llama3.2:3b'::character varying,
+    CONSTRAINT users_email_format CHECK (((email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text)),
+    CONSTRAINT users_web_search_provider_known CHECK (((web_search_provider)::text = ANY ((ARRAY['tavily'::character varying, 'serpapi'::character varying, 'disabled'::character varying])::text[])))
+);
+
+COMMENT ON TABLE public.users IS 'Accounts with credentials, preferences and a model choice per step. Written by the registration, login and settings services; an erased account stays as a nameless row while other rows must refer to it.';
+COMMENT ON COLUMN public.users.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.users.username IS 'Login name, unique; chosen at registration.';
+COMMENT ON COLUMN public.users.email IS 'Login and contact address, unique; set at registration, changed by the user.';
+COMMENT ON COLUMN public.users.hashed_password IS 'Password hash (bcrypt or argon2 string); written by the login service. Secret.';
+COMMENT ON COLUMN public.users.is_active IS 'False locks the account out; set by administrators.';
+COMMENT ON COLUMN public.users.is_superuser IS 'True gives every right in the application, none in the database; set by administrators.';
+COMMENT ON COLUMN public.users.is_verified IS 'True once the e-mail address was confirmed.';
+COMMENT ON COLUMN public.users.role IS 'Application role; admin may manage other users.';
+COMMENT ON COLUMN public.users.status IS 'Approval state; a new account waits for an administrator.';
+COMMENT ON COLUMN public.users.tfa_enabled IS 'True when the old single TOTP factor is on; user_two_factor_auth replaces it.';
+COMMENT ON COLUMN public.users.tfa_secret IS 'Old TOTP secret (base32); written by the login service. Secret.';
+COMMENT ON COLUMN public.users.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.users.updated_at IS 'When the row was last changed; kept by a trigger.';
+COMMENT ON COLUMN public.users.theme IS 'Colour theme of the user interface.';
+COMMENT ON COLUMN public.users.notifications_enabled IS 'Whether the application sends notifications to the user.';
+COMMENT ON COLUMN public.users.selected_model IS 'Language model the user picked for everything that has no model of its own.';
+COMMENT ON COLUMN public.users.timezone IS 'IANA name of the user''s time zone.';
+COMMENT ON COLUMN public.users.chat_model IS 'Model for plain conversation.';
+COMMENT ON COLUMN public.users.initial_assessment_model IS 'Model for the first assessment of a request.';
+COMMENT ON COLUMN public.users.tool_selection_model IS 'Model that chooses a tool.';
+COMMENT ON COLUMN public.users.embeddings_model IS 'Model that makes embedding vectors.';
+COMMENT ON COLUMN public.users.coding_model IS 'Model for programming questions.';
+COMMENT ON COLUMN public.users.executive_assessment_model IS 'Model for the executive assessment step.';
+COMMENT ON COLUMN public.users.confidence_assessment_model IS 'Model that rates confidence in an answer.';
+COMMENT ON COLUMN public.users.tool_routing_model IS 'Model that routes a request to tools.';
+COMMENT ON COLUMN public.users.simple_planning_model IS 'Model for short plans.';
+COMMENT ON COLUMN public.users.wave_function_specialist_model IS 'Model of the specialists in wave planning; a small one, as many run at once.';
+COMMENT ON COLUMN public.users.wave_function_refinement_model IS 'Model that refines the specialists'' results.';
+COMMENT ON COLUMN public.users.plan_validation_model IS 'Model that checks a plan.';
+COMMENT ON COLUMN public.users.plan_comparison_model IS 'Model that compares plans.';
+COMMENT ON COLUMN public.users.reflection_model IS 'Model for the reflection step.';
+COMMENT ON COLUMN public.users.final_response_model IS 'Model that writes the final answer.';
+COMMENT ON COLUMN public.users.fast_conversational_model IS 'Model for immediate replies.';
+COMMENT ON COLUMN public.users.calendar_event_weights IS 'Weight per event category for scheduling, as an object; set by the user.';
+COMMENT ON COLUMN public.users.agent_settings IS 'Overrides per agent, as an object keyed by agent.';
+COMMENT ON COLUMN public.users.mission_statement IS 'The user''s mission statement, written in an interview.';
+COMMENT ON COLUMN public.users.personal_goals IS 'Goals named in interviews, as JSON.';
+COMMENT ON COLUMN public.users.work_style_preferences IS 'How the user likes to work, as JSON; derived from interviews.';
+COMMENT ON COLUMN public.users.productivity_patterns IS 'When and how the user gets work done, as JSON; derived by analysis.';
+COMMENT ON COLUMN public.users.interview_insights IS 'What the interviews brought out, as JSON.';
+COMMENT ON COLUMN public.users.last_interview_date IS 'When the last interview was finished.';
+COMMENT ON COLUMN public.users.project_preferences IS 'Preferences for programming projects, as JSON.';
+COMMENT ON COLUMN public.users.default_code_style IS 'Code style settings, as JSON.';
+COMMENT ON COLUMN public.users.git_integrations IS 'Connected Git hosts, as JSON; may hold tokens, so treated as secret.';
+COMMENT ON COLUMN public.users.web_search_provider IS 'tavily, serpapi or disabled.';
+COMMENT ON COLUMN public.users.web_search_api_key IS 'Key of the search provider, encrypted by the application. Secret.';
+COMMENT ON COLUMN public.users.project_manager_model IS 'Model of the project manager in the expert group.';
+COMMENT ON COLUMN public.users.technical_expert_model IS 'Model of the technical expert in the expert group.';
+COMMENT ON COLUMN public.users.business_analyst_model IS 'Model of the business analyst in the expert group.';
+COMMENT ON COLUMN public.users.creative_director_model IS 'Model of the creative director in the expert group.';
+COMMENT ON COLUMN public.users.research_specialist_model IS 'Model of the research specialist in the expert group.';
+COMMENT ON COLUMN public.users.planning_expert_model IS 'Model of the planning expert in the expert group.';
+COMMENT ON COLUMN public.users.socratic_expert_model IS 'Model of the Socratic questioner in the expert group.';
+COMMENT ON COLUMN public.users.wellbeing_coach_model IS 'Model of the wellbeing coach in the expert group.';
+COMMENT ON COLUMN public.users.personal_assistant_model IS 'Model of the personal assistant in the expert group.';
+COMMENT ON COLUMN public.users.data_analyst_model IS 'Model of the data analyst in the expert group.';
+COMMENT ON COLUMN public.users.output_formatter_model IS 'Model that formats the expert group''s output.';
+COMMENT ON COLUMN public.users.quality_assurance_model IS 'Model of quality assurance in the expert group.';
+
+--
+-- Name: own_address(integer); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.own_address(p_user_id integer) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT lower((account.email)::text) AS lower
+    FROM public.users account
+   WHERE ((account.id = own_address.p_user_id) AND (NOT (EXISTS ( SELECT
+            FROM public.users other
+           WHERE ((other.id <> account.id) AND (lower((other.email)::text) = lower((account.email)::text)))))));
+END;
+
+COMMENT ON FUNCTION privacy.own_address(p_user_id integer) IS 'A user''s address in lower case; null where another account has the same but for its case, so that only the exact spelling is the user''s.';
+
+--
+-- Name: pattern_of(text, boolean, boolean); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.pattern_of(p_term text, p_is_address boolean, p_any_case boolean DEFAULT true) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_term text := normalize(regexp_replace(btrim(p_term), '\s+', ' ', 'g'), NFC);
+  v_char text;
+  v_form text;
+  v_pattern text := '';
+begin
+  foreach v_char in array string_to_array(v_term, null) loop
+    if v_char ~ '^[A-Za-z0-9]$' then
+      v_pattern := v_pattern || v_char;
+    elsif v_char = ' ' then
+      -- First and last name are joined in many ways.
+      v_pattern := v_pattern || '(?:[\s\u00a0_.,+-]|%20|&nbsp;)+';
+    else
+      select '(?:' || string_agg(distinct spelled.form, '|') || ')'
+      into v_form
+      from (
+        select
+          string_agg(
+            case
+              when item.char ~ '^[A-Za-z0-9]$' then item.char
+              when encoding = 'url' then regexp_replace(encode(convert_to(item.char, 'UTF8'), 'hex'), '(..)', '%\1', 'g')
+              when encoding = 'html' then format('&#(?:0*%s|x0*%s);', code, to_hex(code))
+              when encoding = 'json' and code < 65536 then '\\u' || lpad(to_hex(code), 4, '0')
+              when encoding = 'json' then
+                '\\u' || to_hex(55296 + ((code - 65536) >> 10)) || '\\u' || to_hex(56320 + ((code - 65536) & 1023))
+              -- Doubled and escaped, as in SQL and in JSON.
+              when item.char = '\' then '\\+'
+              when item.char in ('"', '''') then '\\*' || item.char || '{1,2}'
+              when item.char ~ '[[:alnum:]]' then item.char
+              else '\' || item.char
+            end,
+            '' order by item.place
+          ) as form
+        from (
+          select cased as composed
+          from unnest(case when p_any_case then array[v_char, lower(v_char), upper(v_char)] else array[v_char] end) as cased
+          union
+          select normalize(cased, NFD)
+          from unnest(case when p_any_case then array[v_char, lower(v_char), upper(v_char)] else array[v_char] end) as cased
+        ) as variant
+        cross join unnest(array['none', 'url', 'html', 'json']) as encoding
+        cross join lateral unnest(string_to_array(composed, null)) with ordinality as item (char, place)
+        cross join lateral ascii(item.char) as code
+        group by composed, encoding
+      ) as spelled;
+      v_pattern := v_pattern || v_form;
+    end if;
+  end loop;
+
+  -- Ann's address is no part of Joann's, nor her name of "annual". An escape in front is no letter of the word. Scripts
+  -- without spaces between words have no such edges.
+  if p_is_address or ascii(v_term) < 11904 then
+    v_pattern := case
+      when p_is_address then '(?:(?<![[:alnum:]][._%+-]*)'
+      else '(?:(?<![[:alnum:]])'
+    end || '|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4}))' || v_pattern;
+  end if;
+  if p_is_address then
+    v_pattern := v_pattern || '(?![[:alnum:]]|\.[[:alnum:]]|-+[[:alnum:]])';
+  elsif ascii(right(v_term, 1)) < 11904 then
+    v_pattern := v_pattern || '(?![[:alnum:]\u0300-\u036f])';
+  end if;
+  return v_pattern;
+end
+$_$;
+
+COMMENT ON FUNCTION privacy.pattern_of(p_term text, p_is_address boolean, p_any_case boolean) IS 'Regular expression for a name or an address as a whole word: composed and decomposed, and as it stands in URLs, JSON, HTML and SQL. For use with (?i), unless the case counts.';
+
+--
+-- Name: user_email_two_factor; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.user_email_two_factor (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id integer NOT NULL,
+    email_address character varying(255) NOT NULL,
+    is_verified boolean DEFAULT false NOT NULL,
+    verification_attempts integer DEFAULT 0 NOT NULL,
+    provider public.emailprovider DEFAULT 'smtp'::public.emailprovider NOT NULL,
+    provider_config jsonb,
+    daily_email_count integer DEFAULT 0 NOT NULL,
+    daily_email_reset_at timestamp with time zone DEFAULT now() NOT NULL,
+    max_daily_emails integer DEFAULT 5 NOT NULL,
+    last_code_sent_at timestamp with time zone,
+    failed_attempts_count integer DEFAULT 0 NOT NULL,
+    locked_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_email_two_factor_email_address_format CHECK (((email_address)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text))
+);
+
+COMMENT ON TABLE public.user_email_two_factor IS 'Mailbox as second factor, one row per user. Written by the two-factor service.';
+COMMENT ON COLUMN public.user_email_two_factor.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.user_email_two_factor.user_id IS 'The user the row belongs to.';
+COMMENT ON COLUMN public.user_email_two_factor.email_address IS 'Mailbox that receives the codes.';
+COMMENT ON COLUMN public.user_email_two_factor.is_verified IS 'True once the address or number was confirmed by a code.';
+COMMENT ON COLUMN public.user_email_two_factor.verification_attempts IS 'Failed verifications since the last success.';
+COMMENT ON COLUMN public.user_email_two_factor.provider IS 'Service that sends the codes.';
+COMMENT ON COLUMN public.user_email_two_factor.provider_config IS 'Settings of the sending service, as JSON; may hold credentials. Secret.';
+COMMENT ON COLUMN public.user_email_two_factor.daily_email_count IS 'E-mails sent since daily_email_reset_at.';
+COMMENT ON COLUMN public.user_email_two_factor.daily_email_reset_at IS 'When the daily e-mail counter was last set to zero.';
+COMMENT ON COLUMN public.user_email_two_factor.max_daily_emails IS 'E-mails allowed per day.';
+COMMENT ON COLUMN public.user_email_two_factor.last_code_sent_at IS 'When the last code was sent.';
+COMMENT ON COLUMN public.user_email_two_factor.failed_attempts_count IS 'Wrong codes in a row; resets on success.';
+COMMENT ON COLUMN public.user_email_two_factor.locked_until IS 'Until when this factor is locked after too many wrong codes.';
+COMMENT ON COLUMN public.user_email_two_factor.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.user_email_two_factor.updated_at IS 'When the row was last changed; kept by a trigger.';
+
+--
+-- Name: user_oauth_tokens; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.user_oauth_tokens (
+    id integer NOT NULL,
+    user_id integer NOT NULL,
+    service public.googleservice NOT NULL,
+    access_token text NOT NULL,
+    refresh_token text,
+    token_expiry timestamp with time zone,
+    scope text,
+    service_user_id character varying,
+    service_email character varying,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone,
+    CONSTRAINT check_service_email_format CHECK (((service_email IS NULL) OR ((service_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z|a-z]{2,}$'::text))),
+    CONSTRAINT check_token_expiry CHECK (((token_expiry IS NULL) OR (token_expiry > created_at)))
+);
+
+COMMENT ON TABLE public.user_oauth_tokens IS 'Tokens of connected Google services. Written by the OAuth service.';
+COMMENT ON COLUMN public.user_oauth_tokens.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.user_oauth_tokens.user_id IS 'The user the row belongs to.';
+COMMENT ON COLUMN public.user_oauth_tokens.service IS 'Connected Google service; one token per user and service.';
+COMMENT ON COLUMN public.user_oauth_tokens.access_token IS 'OAuth access token, as stored by the application. Secret.';
+COMMENT ON COLUMN public.user_oauth_tokens.refresh_token IS 'OAuth refresh token, as stored by the application. Secret.';
+COMMENT ON COLUMN public.user_oauth_tokens.token_expiry IS 'When the access token ends; after the row was made.';
+COMMENT ON COLUMN public.user_oauth_tokens.scope IS 'Scopes granted, comma separated.';
+COMMENT ON COLUMN public.user_oauth_tokens.service_user_id IS 'The user''s identifier at the provider.';
+COMMENT ON COLUMN public.user_oauth_tokens.service_email IS 'Connected mailbox.';
+COMMENT ON COLUMN public.user_oauth_tokens.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.user_oauth_tokens.updated_at IS 'When the row was last changed; kept by a trigger.';
+
+--
+-- Name: user_profiles; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.user_profiles (
+    id integer NOT NULL,
+    user_id integer NOT NULL,
+    first_name character varying,
+    last_name character varying,
+    display_name character varying,
+    date_of_birth character varying,
+    phone_number character varying,
+    alternate_phone character varying,
+    personal_address jsonb,
+    job_title character varying,
+    company character varying,
+    department character varying,
+    work_phone character varying,
+    work_email character varying,
+    work_address jsonb,
+    preferred_contact_method character varying,
+    emergency_contact jsonb,
+    bio text,
+    website character varying,
+    linkedin character varying,
+    twitter character varying,
+    github character varying,
+    timezone character varying,
+    language character varying,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT check_alternate_phone_format CHECK (((alternate_phone IS NULL) OR ((alternate_phone)::text ~ '^\+?[1-9]\d{1,14}$'::text))),
+    CONSTRAINT check_email_format CHECK (((work_email IS NULL) OR ((work_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z|a-z]{2,}$'::text))),
+    CONSTRAINT check_phone_format CHECK (((phone_number IS NULL) OR ((phone_number)::text ~ '^\+?[1-9]\d{1,14}$'::text))),
+    CONSTRAINT check_work_phone_format CHECK (((work_phone IS NULL) OR ((work_phone)::text ~ '^\+?[1-9]\d{1,14}$'::text)))
+);
+
+COMMENT ON TABLE public.user_profiles IS 'Contact and profile data, one row per user. Written by the user in the settings.';
+COMMENT ON COLUMN public.user_profiles.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.user_profiles.user_id IS 'The user the row belongs to.';
+COMMENT ON COLUMN public.user_profiles.first_name IS 'The user''s first name.';
+COMMENT ON COLUMN public.user_profiles.last_name IS 'The user''s last name.';
+COMMENT ON COLUMN public.user_profiles.display_name IS 'Name shown to others.';
+COMMENT ON COLUMN public.user_profiles.date_of_birth IS 'Date of birth, as the user wrote it.';
+COMMENT ON COLUMN public.user_profiles.phone_number IS 'Phone number, E.164.';
+COMMENT ON COLUMN public.user_profiles.alternate_phone IS 'Second phone number, E.164.';
+COMMENT ON COLUMN public.user_profiles.personal_address IS 'Home address, as JSON.';
+COMMENT ON COLUMN public.user_profiles.job_title IS 'What the user does at work.';
+COMMENT ON COLUMN public.user_profiles.company IS 'Company the user works for.';
+COMMENT ON COLUMN public.user_profiles.department IS 'Department the user works in.';
+COMMENT ON COLUMN public.user_profiles.work_phone IS 'Phone number at work, E.164.';
+COMMENT ON COLUMN public.user_profiles.work_email IS 'E-mail address at work.';
+COMMENT ON COLUMN public.user_profiles.work_address IS 'Address at work, as JSON.';
+COMMENT ON COLUMN public.user_profiles.preferred_contact_method IS 'How the user wants to be reached.';
+COMMENT ON COLUMN public.user_profiles.emergency_contact IS 'Person to call in an emergency, as JSON.';
+COMMENT ON COLUMN public.user_profiles.bio IS 'Text about the user.';
+COMMENT ON COLUMN public.user_profiles.website IS 'Address of the user''s website.';
+COMMENT ON COLUMN public.user_profiles.linkedin IS 'LinkedIn profile.';
+COMMENT ON COLUMN public.user_profiles.twitter IS 'Twitter profile.';
+COMMENT ON COLUMN public.user_profiles.github IS 'GitHub profile.';
+COMMENT ON COLUMN public.user_profiles.timezone IS 'IANA name of the user''s time zone.';
+COMMENT ON COLUMN public.user_profiles.language IS 'Language of the user, as a tag such as en.';
+COMMENT ON COLUMN public.user_profiles.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.user_profiles.updated_at IS 'When the row was last changed; kept by a trigger.';
+
+--
+-- Name: user_sms_two_factor; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.user_sms_two_factor (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id integer NOT NULL,
+    phone_number character varying(20) NOT NULL,
+    country_code character varying(5) NOT NULL,
+    is_verified boolean DEFAULT false NOT NULL,
+    verification_attempts integer DEFAULT 0 NOT NULL,
+    provider public.smsprovider DEFAULT 'twilio'::public.smsprovider NOT NULL,
+    provider_config jsonb,
+    daily_sms_count integer DEFAULT 0 NOT NULL,
+    daily_sms_reset_at timestamp with time zone DEFAULT now() NOT NULL,
+    max_daily_sms integer DEFAULT 10 NOT NULL,
+    last_code_sent_at timestamp with time zone,
+    failed_attempts_count integer DEFAULT 0 NOT NULL,
+    locked_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_sms_two_factor_country_code_format CHECK (((country_code)::text ~ '^\+?[0-9]{1,4}$'::text)),
+    CONSTRAINT user_sms_two_factor_phone_number_format CHECK (((phone_number)::text ~ '^\+?[1-9]\d{1,14}$'::text))
+);
+
+COMMENT ON TABLE public.user_sms_two_factor IS 'Phone number as second factor, one row per user. Written by the two-factor service.';
+COMMENT ON COLUMN public.user_sms_two_factor.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.user_sms_two_factor.user_id IS 'The user the row belongs to.';
+COMMENT ON COLUMN public.user_sms_two_factor.phone_number IS 'Phone number, E.164.';
+COMMENT ON COLUMN public.user_sms_two_factor.country_code IS 'Dialling prefix, such as +49.';
+COMMENT ON COLUMN public.user_sms_two_factor.is_verified IS 'True once the address or number was confirmed by a code.';
+COMMENT ON COLUMN public.user_sms_two_factor.verification_attempts IS 'Failed verifications since the last success.';
+COMMENT ON COLUMN public.user_sms_two_factor.provider IS 'Service that sends the codes.';
+COMMENT ON COLUMN public.user_sms_two_factor.provider_config IS 'Settings of the sending service, as JSON; may hold credentials. Secret.';
+COMMENT ON COLUMN public.user_sms_two_factor.daily_sms_count IS 'SMS sent since daily_sms_reset_at.';
+COMMENT ON COLUMN public.user_sms_two_factor.daily_sms_reset_at IS 'When the daily SMS counter was last set to zero.';
+COMMENT ON COLUMN public.user_sms_two_factor.max_daily_sms IS 'SMS allowed per day.';
+COMMENT ON COLUMN public.user_sms_two_factor.last_code_sent_at IS 'When the last code was sent.';
+COMMENT ON COLUMN public.user_sms_two_factor.failed_attempts_count IS 'Wrong codes in a row; resets on success.';
+COMMENT ON COLUMN public.user_sms_two_factor.locked_until IS 'Until when this factor is locked after too many wrong codes.';
+COMMENT ON COLUMN public.user_sms_two_factor.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.user_sms_two_factor.updated_at IS 'When the row was last changed; kept by a trigger.';
+
+--
+-- Name: user_two_factor_auth; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.user_two_factor_auth (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id integer NOT NULL,
+    is_enabled boolean DEFAULT false NOT NULL,
+    default_method public.twofactormethod,
+    totp_secret character varying(32),
+    totp_enabled boolean DEFAULT false NOT NULL,
+    totp_backup_codes json,
+    passkey_enabled boolean DEFAULT false NOT NULL,
+    recovery_email character varying(255),
+    recovery_phone character varying(20),
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_two_factor_auth_recovery_email_format CHECK (((recovery_email IS NULL) OR ((recovery_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text))),
+    CONSTRAINT user_two_factor_auth_recovery_phone_format CHECK (((recovery_phone IS NULL) OR ((recovery_phone)::text ~ '^\+?[1-9]\d{1,14}$'::text)))
+);
+
+COMMENT ON TABLE public.user_two_factor_auth IS 'Which second factors a user has switched on, one row per user. Written by the two-factor service.';
+COMMENT ON COLUMN public.user_two_factor_auth.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.user_two_factor_auth.user_id IS 'The user the row belongs to.';
+COMMENT ON COLUMN public.user_two_factor_auth.is_enabled IS 'True when a second factor is demanded at login.';
+COMMENT ON COLUMN public.user_two_factor_auth.default_method IS 'Second factor that is asked first.';
+COMMENT ON COLUMN public.user_two_factor_auth.totp_secret IS 'TOTP secret (base32), written by the two-factor service. Secret.';
+COMMENT ON COLUMN public.user_two_factor_auth.totp_enabled IS 'True when TOTP is set up.';
+COMMENT ON COLUMN public.user_two_factor_auth.totp_backup_codes IS 'One-time backup codes, encrypted, as a JSON list. Secret.';
+COMMENT ON COLUMN public.user_two_factor_auth.passkey_enabled IS 'True when at least one passkey is set up.';
+COMMENT ON COLUMN public.user_two_factor_auth.recovery_email IS 'Mailbox for account recovery.';
+COMMENT ON COLUMN public.user_two_factor_auth.recovery_phone IS 'Phone number for account recovery, E.164.';
+COMMENT ON COLUMN public.user_two_factor_auth.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.user_two_factor_auth.updated_at IS 'When the row was last changed; kept by a trigger.';
+
+--
+-- Name: user_two_factor_settings; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.user_two_factor_settings (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id integer NOT NULL,
+    preferred_method character varying(50),
+    fallback_method character varying(50),
+    remember_device_preference boolean DEFAULT true NOT NULL,
+    notify_on_new_device boolean DEFAULT true NOT NULL,
+    notify_on_failed_attempt boolean DEFAULT true NOT NULL,
+    notification_email character varying(255),
+    require_2fa_for_sensitive_actions boolean DEFAULT false NOT NULL,
+    auto_logout_minutes integer,
+    allow_backup_codes boolean DEFAULT true NOT NULL,
+    setup_completed_at timestamp with time zone,
+    last_method_change timestamp with time zone,
+    total_method_changes integer DEFAULT 0 NOT NULL,
+    custom_settings jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_two_factor_settings_notification_email_format CHECK (((notification_email IS NULL) OR ((notification_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text)))
+);
+
+COMMENT ON TABLE public.user_two_factor_settings IS 'Second-factor preferences, one row per user. Written by the user in the settings.';
+COMMENT ON COLUMN public.user_two_factor_settings.id IS 'Key of the row; made by the server unless the application sends one.';
+COMMENT ON COLUMN public.user_two_factor_settings.user_id IS 'The user the row belongs to.';
+COMMENT ON COLUMN public.user_two_factor_settings.preferred_method IS 'Second factor the user wants to be asked for first.';
+COMMENT ON COLUMN public.user_two_factor_settings.fallback_method IS 'Second factor to offer next.';
+COMMENT ON COLUMN public.user_two_factor_settings.remember_device_preference IS 'Whether the user wants devices to be remembered.';
+COMMENT ON COLUMN public.user_two_factor_settings.notify_on_new_device IS 'Whether a login from a new device is reported to the user.';
+COMMENT ON COLUMN public.user_two_factor_settings.notify_on_failed_attempt IS 'Whether a failed attempt is reported to the user.';
+COMMENT ON COLUMN public.user_two_factor_settings.notification_email IS 'Address for these reports; null for the account''s own.';
+COMMENT ON COLUMN public.user_two_factor_settings.require_2fa_for_sensitive_actions IS 'Whether sensitive actions ask for a second factor again.';
+COMMENT ON COLUMN public.user_two_factor_settings.auto_logout_minutes IS 'Minutes of inactivity until logout; null for the policy''s value.';
+COMMENT ON COLUMN public.user_two_factor_settings.allow_backup_codes IS 'Whether backup codes are accepted.';
+COMMENT ON COLUMN public.user_two_factor_settings.setup_completed_at IS 'When the set-up was finished.';
+COMMENT ON COLUMN public.user_two_factor_settings.last_method_change IS 'When a method was last added or removed.';
+COMMENT ON COLUMN public.user_two_factor_settings.total_method_changes IS 'How often methods were changed.';
+COMMENT ON COLUMN public.user_two_factor_settings.custom_settings IS 'Further settings, as an object.';
+COMMENT ON COLUMN public.user_two_factor_settings.created_at IS 'When the row was made; set by the server.';
+COMMENT ON COLUMN public.user_two_factor_settings.updated_at IS 'When the row was last changed; kept by a trigger.';
+
+--
+-- Name: identity_of(integer); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, term text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH name AS MATERIALIZED (
+          SELECT btrim(candidate.name) AS name,
+             candidate.is_whole,
+             privacy.needle_of(candidate.name) AS needle,
+                 CASE
+                     WHEN (length(candidate.name) <= 300) THEN privacy.pattern_of(candidate.name, false)
+                     ELSE NULL::text
+                 END AS pattern
+            FROM ((public.users account
+              LEFT JOIN public.user_profiles profile ON ((profile.user_id = account.id)))
+              CROSS JOIN LATERAL ( VALUES ((account.username)::text,true), ((profile.first_name)::text,false), ((profile.last_name)::text,false), ((profile.display_name)::text,true), ((((profile.first_name)::text || ' '::text) || (profile.last_name)::text),true), ((((profile.last_name)::text || ' '::text) || (profile.first_name)::text),true)) candidate(name, is_whole))
+           WHERE (account.id = identity_of.p_user_id)
+         ), account_address(user_id, address, is_own) AS (
+          SELECT users.id,
+             (users.email)::text AS email,
+             true AS "?column?"
+            FROM public.users
+         UNION ALL
+          SELECT user_profiles.user_id,
+             user_profiles.work_email,
+             false
+            FROM public.user_profiles
+         UNION ALL
+          SELECT user_oauth_tokens.user_id,
+             user_oauth_tokens.service_email,
+             false
+            FROM public.user_oauth_tokens
+         UNION ALL
+          SELECT user_email_two_factor.user_id,
+             user_email_two_factor.email_address,
+             false
+            FROM public.user_email_two_factor
+         UNION ALL
+          SELECT user_two_factor_auth.user_id,
+             user_two_factor_auth.recovery_email,
+             false
+            FROM public.user_two_factor_auth
+         UNION ALL
+          SELECT user_two_factor_settings.user_id,
+             user_two_factor_settings.notification_email,
+             false
+            FROM public.user_two_factor_settings
+         ), address AS (
+          SELECT mine.address,
+             mine.is_own
+            FROM account_address mine
+           WHERE ((mine.user_id = identity_of.p_user_id) AND (mine.is_own OR (NOT (EXISTS ( SELECT
+                    FROM account_address other
+                   WHERE ((other.user_id <> mine.user_id) AND (lower(other.address) = lower(mine.address))))))))
+         ), phone AS (
+          SELECT regexp_replace((candidate.phone)::text, '[^0-9]'::text, ''::text, 'g'::text) AS digits
+            FROM ( SELECT user_profiles.phone_number
+                    FROM public.user_profiles
+                   WHERE (user_profiles.user_id = identity_of.p_user_id)
+                 UNION
+                  SELECT user_profiles.alternate_phone
+                    FROM public.user_profiles
+                   WHERE (user_profiles.user_id = identity_of.p_user_id)
+                 UNION
+                  SELECT user_profiles.work_phone
+                    FROM public.user_profiles
+                   WHERE (user_profiles.user_id = identity_of.p_user_id)
+                 UNION
+                  SELECT user_sms_two_factor.phone_number
+                    FROM public.user_sms_two_factor
+                   WHERE (user_sms_two_factor.user_id = identity_of.p_user_id)
+                 UNION
+                  SELECT user_two_factor_auth.recovery_phone
+                    FROM public.user_two_factor_auth
+                   WHERE (user_two_factor_auth.user_id = identity_of.p_user_id)) candidate(phone)
+         )
+ ( SELECT
+         CASE
+             WHEN (address.is_own AND (privacy.own_address(identity_of.p_user_id) IS NULL)) THEN 'exact address'::text
+             ELSE 'address'::text
+         END AS "case",
+     address.address
+    FROM address
+   WHERE ((address.address ~~ '%_@_%'::text) AND (length(address.address) <= 300))
+   ORDER BY address.is_own DESC
+  LIMIT 50)
+ UNION
+  SELECT
+         CASE
+             WHEN (name.is_whole AND (length(name.name) >= 6) AND (name.name ~ '[[:alpha:]].*[\s._].*[[:alnum:]]|[[:alpha:]][0-9]'::text) AND (NOT (EXISTS ( SELECT
+                FROM ((public.users other
+                  LEFT JOIN public.user_profiles profile ON ((profile.user_id = other.id)))
+                  CROSS JOIN LATERAL concat_ws('|'::text, other.username, other.email, profile.display_name, (((profile.first_name)::text || ' '::text) || (profile.last_name)::text), (((profile.last_name)::text || ' '::text) || (profile.first_name)::text)) names(names))
+               WHERE ((other.id <> identity_of.p_user_id) AND
+                     CASE
+                         WHEN (lower((names.names COLLATE "C")) ~~ name.needle) THEN (names.names ~* name.pattern)
+                         ELSE false
+                     END))))) THEN 'full name'::text
+             ELSE 'name'::text
+         END AS "case",
+     name.name
+    FROM name
+   WHERE ((name.name ~ '[[:alpha:]]'::text) AND ((length(name.name) >=
+         CASE
+             WHEN (name.name ~ '^[ -~]*$'::text) THEN 3
+             ELSE 2
+         END) AND (length(name.name) <= 300)) AND (NOT privacy.is_common_word(name.name)))
+ UNION
+  SELECT 'phone'::text,
+     phone.digits
+    FROM phone
+   WHERE ((length(phone.digits) >= 7) AND (length(phone.digits) <= 20));
+END;
+
+COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user: (exact) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. Common words are no names.';
+
+--
+-- Name: own_name(integer); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.own_name(p_user_id integer) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT lower((account.username)::text) AS lower
+    FROM public.users account
+   WHERE ((account.id = own_name.p_user_id) AND (NOT (EXISTS ( SELECT
+            FROM public.users other
+           WHERE ((other.id <> account.id) AND (lower((other.username)::text) = lower((account.username)::text)))))));
+END;
+
+COMMENT ON FUNCTION privacy.own_name(p_user_id integer) IS 'A user''s username in lower case; null where another account has the same but for its case.';
+
+--
 -- Name: pseudonymise_user(integer, uuid); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
@@ -1747,7 +2992,279 @@ CREATE FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid D
  SELECT privacy.remove_user(p_user_id, false, p_request_id) AS remove_user;
 END;
 
-COMMENT ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid) IS 'Like privacy.erase_user, but keeps what the user made: only names, addresses, devices and credentials go. Texts are not searched for names.';
+COMMENT ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid) IS 'Like privacy.erase_user, but keeps what the user made: only names, addresses, devices and credentials go, out of its texts too.';
+
+--
+-- Name: redact(text, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  for v_index in 1..cardinality(p_patterns) loop
+    p_value := regexp_replace(p_value, p_patterns[v_index], p_replacements[v_index], 'g');
+  end loop;
+  return p_value;
+end
+$$;
+
+COMMENT ON FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) IS 'The text with each pattern''s matches replaced; no replacement may hold a backslash.';
+
+--
+-- Name: redact_array(text[], text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- By way of JSON, which has arrays of any shape.
+  select elements
+  from jsonb_to_record(
+    jsonb_build_object('elements', privacy.redact_json(to_jsonb(p_value), p_patterns, p_replacements))
+  ) as redacted (elements text[]);
+$$;
+
+COMMENT ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) IS 'The array with each pattern''s matches replaced in its elements.';
+
+--
+-- Name: redact_json(json, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) RETURNS json
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_value is null or not p_value::text ~ any (p_patterns) then
+    return p_value;
+  end if;
+  -- jsonb has no \u0000; no pattern matches one, nor what JSON is held together by.
+  if not pg_input_is_valid(p_value::text, 'jsonb') then
+    return privacy.redact(p_value::text, p_patterns, p_replacements)::json;
+  end if;
+  return privacy.redact_json(p_value::jsonb, p_patterns, p_replacements)::json;
+exception
+  when invalid_text_representation then
+    return '{"erased": true}';
+end
+$$;
+
+COMMENT ON FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) IS 'The same for json; a value without a match stays as it was written.';
+
+--
+-- Name: redact_json(jsonb, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_value is null or not p_value::text ~ any (p_patterns) then
+    return p_value;
+  end if;
+  return privacy.redact_nested(p_value, p_patterns, p_replacements);
+exception
+  -- Nobody can make an erasure fail by nesting a name deeply enough.
+  when statement_too_complex then
+    return '{"erased": true}';
+end
+$$;
+
+COMMENT ON FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) IS 'The value with each pattern''s matches replaced in texts and in keys. One nested too deeply to be walked goes as a whole.';
+
+--
+-- Name: redact_nested(jsonb, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  case jsonb_typeof(p_value)
+    when 'string' then
+      return to_jsonb(privacy.redact(p_value #>> '{}', p_patterns, p_replacements));
+    when 'array' then
+      return coalesce(
+        (
+          select jsonb_agg(privacy.redact_nested(value, p_patterns, p_replacements) order by place)
+          from jsonb_array_elements(p_value) with ordinality as item (value, place)
+        ),
+        '[]'
+      );
+    when 'object' then
+      -- Two keys that become the same stay two.
+      return coalesce(
+        (
+          select jsonb_object_agg(
+            case when twin = 1 then redacted else redacted || ' ' || twin end,
+            privacy.redact_nested(value, p_patterns, p_replacements)
+          )
+          from (
+            select value, redacted, row_number() over (partition by redacted order by redacted <> key, key) as twin
+            from jsonb_each(p_value) as field (key, value)
+            cross join lateral privacy.redact(key, p_patterns, p_replacements) as redacted
+          ) as field
+        ),
+        '{}'
+      );
+    else
+      return p_value;
+  end case;
+end
+$$;
+
+COMMENT ON FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) IS 'Does the work of privacy.redact_json; call that.';
+
+--
+-- Name: search_for(integer); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.search_for(p_user_id integer) RETURNS TABLE(anywhere privacy.search, in_own_rows privacy.search)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH searched AS (
+          SELECT (identity_of.kind <> ALL (ARRAY['name'::text, 'phone'::text])) AS is_anywhere,
+             (identity_of.kind ~~ '%address'::text) AS is_address,
+             (
+                 CASE
+                     WHEN (identity_of.kind = 'exact address'::text) THEN ''::text
+                     ELSE '(?i)'::text
+                 END || string_agg(
+                 CASE
+                     WHEN (identity_of.kind = 'phone'::text) THEN (('\+?(?<![0-9])'::text || regexp_replace(identity_of.term, '(.)(?=.)'::text, '\1[\s()/.-]*'::text, 'g'::text)) || '(?![0-9])'::text)
+                     ELSE privacy.pattern_of(identity_of.term, (identity_of.kind ~~ '%address'::text), (identity_of.kind <> 'exact address'::text))
+                 END, '|'::text ORDER BY (length(identity_of.term)) DESC, identity_of.term)) AS pattern,
+                 CASE
+                     WHEN (identity_of.kind ~~ '%address'::text) THEN 'erased@erased.invalid'::text
+                     ELSE 'erased'::text
+                 END AS replacement,
+             string_agg(
+                 CASE
+                     WHEN (identity_of.kind = 'phone'::text) THEN ('%'::text || regexp_replace(identity_of.term, '(.)'::text, '\1%'::text, 'g'::text))
+                     ELSE privacy.needle_of(identity_of.term)
+                 END, '|'::text) AS needles
+            FROM privacy.identity_of(search_for.p_user_id) identity_of(kind, term)
+           GROUP BY identity_of.kind
+         ), search AS (
+          SELECT searched.is_anywhere,
+             ROW(array_agg(searched.pattern ORDER BY searched.is_address DESC, searched.pattern), array_agg(searched.replacement ORDER BY searched.is_address DESC, searched.pattern), string_to_array(string_agg(searched.needles, '|'::text), '|'::text), (count(*) FILTER (WHERE searched.is_address))::integer)::privacy.search AS search
+            FROM searched
+           GROUP BY searched.is_anywhere
+         )
+  SELECT ( SELECT search.search
+            FROM search
+           WHERE search.is_anywhere) AS search,
+     ( SELECT search.search
+            FROM search
+           WHERE (NOT search.is_anywhere)) AS search;
+END;
+
+COMMENT ON FUNCTION privacy.search_for(p_user_id integer) IS 'The user''s identity as regular expressions: what may go anywhere, and what only from rows that belong to the user.';
+
+--
+-- Name: sweep(integer, privacy.search, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_table record;
+  v_search privacy.search;
+  v_filter text;
+  v_started timestamptz;
+  v_rows bigint;
+  v_constraint text;
+  v_texts jsonb := '{}';
+begin
+  for v_table in
+    select
+      place.table_name,
+      string_agg(
+        format('%I = ', place.column_name) || format(
+          case
+            when place.content = 'unique' then
+              'case when entry.%1$I ~ any ($5) then left(''erased-'' || gen_random_uuid(), %3$s) else entry.%1$I end'
+            when place.kind = 'text' then 'left(privacy.redact(entry.%1$I, %2$s), %3$s)'
+            when place.kind = 'array' then 'privacy.redact_array(entry.%1$I::text[], %2$s)::%4$s'
+            else 'privacy.redact_json(entry.%1$I, %2$s)'
+          end,
+          place.column_name,
+          -- A name may be part of an identifier by chance; an address is not.
+          case when place.content = 'text' then '$3, $4' else '$5, $6' end,
+          coalesce(place.max_length, 2147483647),
+          place.type_name
+        ),
+        ', ' order by place.column_number
+      ) as assignments,
+      -- One look at each row, whatever the number of its columns.
+      format(
+        'concat_ws(e''\x1f'', %s)', string_agg(format('entry.%I::text', place.column_name), ', ' order by place.column_number)
+      ) as texts,
+      -- Evidence under a legal hold stays as it is, whoever it is about.
+      case
+        when place.table_name = 'public.forensic_investigations' then 'not (legal_hold and status <> ''CLOSED'')'
+        else 'true'
+      end as is_free,
+      (
+        select string_agg(format('(%s)', entry.filter), ' or ' order by entry.step)
+        from privacy.user_data as entry
+        where entry.table_name = place.table_name
+      ) as is_own
+    from privacy.text_columns as place
+    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact')
+    group by place.table_name
+    -- The trail last.
+    order by place.table_name = 'audit.audit_log', place.table_name
+  loop
+    v_started := clock_timestamp();
+    v_rows := 0;
+    foreach v_search in array array[p_anywhere, p_in_own_rows] loop
+      v_filter := case when v_search is not distinct from p_anywhere then 'true' else v_table.is_own end;
+      continue when v_search.patterns is null or v_filter is null;
+      begin
+        execute format(
+          -- A case, as the planner would take the expression first.
+          'update %1$s as entry set %2$s where (%3$s) and %4$s and '
+          'case when lower(%5$s collate "C") like any ($2) then %5$s ~ any ($3) else false end',
+          v_table.table_name, v_table.assignments, v_filter, v_table.is_free, v_table.texts
+        )
+        using
+          p_user_id, v_search.needles, v_search.patterns, v_search.replacements,
+          v_search.patterns[:v_search.address_count], v_search.replacements[:v_search.address_count];
+      exception
+        -- Without the detail, which has the row.
+        when integrity_constraint_violation then
+          get stacked diagnostics v_constraint = constraint_name;
+          raise exception 'A row of % that names user % can''t be rewritten, so nothing was changed: it breaks %.',
+            v_table.table_name, p_user_id, v_constraint
+            using
+              errcode = 'object_not_in_prerequisite_state',
+              hint = 'A row older than a check may break it in another column. `aiwdb maintain --checks` names such rows: correct it first.';
+      end;
+      get diagnostics v_rows = row_count;
+      if v_rows > 0 then
+        v_texts := v_texts || jsonb_build_object(
+          v_table.table_name,
+          jsonb_build_object(
+            'rows', v_rows + coalesce((v_texts #>> array[v_table.table_name, 'rows'])::bigint, 0),
+            'ms', round(extract(epoch from clock_timestamp() - v_started) * 1000)
+          )
+        );
+      end if;
+    end loop;
+  end loop;
+  return v_texts;
+end
+$_$;
+
+COMMENT ON FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) IS 'Goes through every table and replaces what is searched for: anywhere, and in rows that belong to the user. Returns rows and milliseconds per table in which something was found. Open cases under a legal hold are left alone.';
 
 --
 -- Name: set_updated_at(); Type: FUNCTION; Schema: public; Owner: -
@@ -1755,7 +3272,7 @@ COMMENT ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uu
 
 CREATE FUNCTION public.set_updated_at() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
   -- The few tables that call the column otherwise pass its name; plpgsql looks a field up only when its branch runs.
@@ -1791,7 +3308,7 @@ CREATE TABLE audit.audit_log (
     transaction_id bigint,
     query text,
     security_context jsonb,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 )
 PARTITION BY RANGE (created_at);
 
@@ -1799,18 +3316,18 @@ COMMENT ON TABLE audit.audit_log IS 'Trail of changes to the security-relevant t
 COMMENT ON COLUMN audit.audit_log.id IS 'Key of the row; made by the server unless the application sends one.';
 COMMENT ON COLUMN audit.audit_log.table_name IS 'Changed table, without its schema.';
 COMMENT ON COLUMN audit.audit_log.operation IS 'Kind of change.';
-COMMENT ON COLUMN audit.audit_log.user_id IS 'User who made the change, from the session setting app.user_id; without a foreign key, so that it outlives the user.';
-COMMENT ON COLUMN audit.audit_log.session_id IS 'Session in which it was made, from the session setting app.session_id. Secret while the session lasts.';
+COMMENT ON COLUMN audit.audit_log.user_id IS 'User who made the change, as audit.act_as was told in the same transaction; null when nobody was named so. Without a foreign key, so that it outlives the user.';
+COMMENT ON COLUMN audit.audit_log.session_id IS 'Session in which it was made, from audit.act_as. Secret while the session lasts.';
 COMMENT ON COLUMN audit.audit_log.row_id IS 'Key of the changed row, as text.';
 COMMENT ON COLUMN audit.audit_log.old_values IS 'Row before the change, secrets masked; null for an insert.';
 COMMENT ON COLUMN audit.audit_log.new_values IS 'Row after the change, secrets masked; null for a deletion.';
 COMMENT ON COLUMN audit.audit_log.changed_fields IS 'Names of the columns that changed; null unless it was an update.';
-COMMENT ON COLUMN audit.audit_log.ip_address IS 'Address of the client, from the session setting app.ip_address; the connection''s own would be the pooler''s.';
-COMMENT ON COLUMN audit.audit_log.user_agent IS 'User-Agent header of the client, from the session setting app.user_agent.';
+COMMENT ON COLUMN audit.audit_log.ip_address IS 'Address of the client, from audit.act_as; the connection''s own would be the pooler''s.';
+COMMENT ON COLUMN audit.audit_log.user_agent IS 'User-Agent header of the client, from audit.act_as.';
 COMMENT ON COLUMN audit.audit_log.application_name IS 'Name the connection gave itself.';
-COMMENT ON COLUMN audit.audit_log.transaction_id IS 'Number of the database transaction, so that changes made together can be found.';
+COMMENT ON COLUMN audit.audit_log.transaction_id IS 'Number of the database transaction, set by the server, so that changes made together can be found.';
 COMMENT ON COLUMN audit.audit_log.query IS 'Text of the statement; left empty by the trigger, as it may hold secrets.';
-COMMENT ON COLUMN audit.audit_log.security_context IS 'Who acted at the database, as an object: db_role, and subject_user_id, the user the row belongs to.';
+COMMENT ON COLUMN audit.audit_log.security_context IS 'Who acted at the database, as an object: db_role; origin, which is trigger for an entry of audit.record_change, application for one that app_user added by itself, and maintenance for one of the owner''s; subject_user_id, the user the row belongs to; unproven_identity, when a setting named a user without audit.act_as.';
 COMMENT ON COLUMN audit.audit_log.created_at IS 'When it was changed; set by the server; also decides the partition.';
 
 --
@@ -1829,7 +3346,8 @@ CREATE TABLE audit.data_access_log (
     session_id character varying,
     ip_address character varying(45),
     response_time_ms integer,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 )
 PARTITION BY RANGE (created_at);
 
@@ -1846,6 +3364,7 @@ COMMENT ON COLUMN audit.data_access_log.session_id IS 'Text identifier of the re
 COMMENT ON COLUMN audit.data_access_log.ip_address IS 'Address of the client, IPv4 or IPv6 as text.';
 COMMENT ON COLUMN audit.data_access_log.response_time_ms IS 'Response time in milliseconds.';
 COMMENT ON COLUMN audit.data_access_log.created_at IS 'When the row was made; set by the server; also decides the partition.';
+COMMENT ON COLUMN audit.data_access_log.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: data_retention_logs; Type: TABLE; Schema: audit; Owner: -
@@ -1859,7 +3378,7 @@ CREATE TABLE audit.data_retention_logs (
     records_affected integer DEFAULT 0 NOT NULL,
     criteria_applied jsonb NOT NULL,
     scheduled_at timestamp with time zone NOT NULL,
-    executed_at timestamp with time zone DEFAULT now() NOT NULL,
+    executed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     execution_duration_seconds integer,
     execution_status character varying(20) DEFAULT 'SUCCESS'::character varying NOT NULL,
     error_message text,
@@ -1868,6 +3387,7 @@ CREATE TABLE audit.data_retention_logs (
     legal_basis character varying(100),
     verification_hash character varying(128),
     executed_by integer,
+    recorded_by name,
     CONSTRAINT data_retention_logs_execution_status_known CHECK (((execution_status)::text = ANY ((ARRAY['SUCCESS'::character varying, 'FAILURE'::character varying, 'PARTIAL'::character varying, 'SKIPPED'::character varying])::text[]))),
     CONSTRAINT data_retention_logs_retention_action_known CHECK (((retention_action)::text = ANY ((ARRAY['ARCHIVE'::character varying, 'DELETE'::character varying, 'ANONYMIZE'::character varying, 'PURGE'::character varying])::text[])))
 );
@@ -1889,6 +3409,7 @@ COMMENT ON COLUMN audit.data_retention_logs.compliance_reason IS 'Why rows of th
 COMMENT ON COLUMN audit.data_retention_logs.legal_basis IS 'Legal basis of the processing.';
 COMMENT ON COLUMN audit.data_retention_logs.verification_hash IS 'Hash over what was done, where the application asks for one.';
 COMMENT ON COLUMN audit.data_retention_logs.executed_by IS 'User who ran the policy; null for scheduled maintenance or when the account is gone.';
+COMMENT ON COLUMN audit.data_retention_logs.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: enterprise_audit_events; Type: TABLE; Schema: audit; Owner: -
@@ -1901,7 +3422,7 @@ CREATE TABLE audit.enterprise_audit_events (
     event_category public.auditeventcategory NOT NULL,
     event_severity public.auditeventseverity NOT NULL,
     event_timestamp timestamp with time zone NOT NULL,
-    processing_timestamp timestamp with time zone DEFAULT now() NOT NULL,
+    processing_timestamp timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     user_id integer,
     session_id character varying(255),
     service_name character varying(100) NOT NULL,
@@ -1926,6 +3447,7 @@ CREATE TABLE audit.enterprise_audit_events (
     hash_value character varying(128),
     previous_event_id character varying(64),
     digital_signature text,
+    recorded_by name,
     CONSTRAINT enterprise_audit_event_data_classification_known CHECK (((data_classification)::text = ANY ((ARRAY['PUBLIC'::character varying, 'INTERNAL'::character varying, 'CONFIDENTIAL'::character varying, 'RESTRICTED'::character varying])::text[]))),
     CONSTRAINT enterprise_audit_event_event_outcome_known CHECK (((event_outcome)::text = ANY ((ARRAY['SUCCESS'::character varying, 'FAILURE'::character varying, 'ERROR'::character varying, 'PARTIAL'::character varying, 'BLOCKED'::character varying])::text[])))
 );
@@ -1962,6 +3484,7 @@ COMMENT ON COLUMN audit.enterprise_audit_events.risk_factors IS 'Names of what r
 COMMENT ON COLUMN audit.enterprise_audit_events.hash_value IS 'Hash over the event and the one before it; written by the application.';
 COMMENT ON COLUMN audit.enterprise_audit_events.previous_event_id IS 'event_id of the event before it in the hash chain.';
 COMMENT ON COLUMN audit.enterprise_audit_events.digital_signature IS 'Signature of the application over the hash.';
+COMMENT ON COLUMN audit.enterprise_audit_events.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: security_metrics; Type: TABLE; Schema: audit; Owner: -
@@ -1977,7 +3500,8 @@ CREATE TABLE audit.security_metrics (
     time_window character varying(20) DEFAULT '1h'::character varying NOT NULL,
     tags jsonb,
     threshold_violated boolean DEFAULT false NOT NULL,
-    recorded_at timestamp with time zone DEFAULT now() NOT NULL
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 )
 PARTITION BY RANGE (recorded_at);
 
@@ -1992,6 +3516,7 @@ COMMENT ON COLUMN audit.security_metrics.time_window IS 'Time the value covers, 
 COMMENT ON COLUMN audit.security_metrics.tags IS 'Further dimensions, as an object.';
 COMMENT ON COLUMN audit.security_metrics.threshold_violated IS 'Whether the value is out of bounds.';
 COMMENT ON COLUMN audit.security_metrics.recorded_at IS 'When it was measured; also decides the partition.';
+COMMENT ON COLUMN audit.security_metrics.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: security_violations; Type: TABLE; Schema: audit; Owner: -
@@ -2011,8 +3536,9 @@ CREATE TABLE audit.security_violations (
     blocked boolean DEFAULT true NOT NULL,
     resolved boolean DEFAULT false NOT NULL,
     resolution_notes text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    resolved_at timestamp with time zone
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    resolved_at timestamp with time zone,
+    recorded_by name
 )
 PARTITION BY RANGE (created_at);
 
@@ -2032,6 +3558,7 @@ COMMENT ON COLUMN audit.security_violations.resolved IS 'Whether somebody dealt 
 COMMENT ON COLUMN audit.security_violations.resolution_notes IS 'How it was dealt with.';
 COMMENT ON COLUMN audit.security_violations.created_at IS 'When it happened; set by the server; also decides the partition.';
 COMMENT ON COLUMN audit.security_violations.resolved_at IS 'When it was resolved; null while open.';
+COMMENT ON COLUMN audit.security_violations.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: threat_intelligence_events; Type: TABLE; Schema: audit; Owner: -
@@ -2070,6 +3597,8 @@ CREATE TABLE audit.threat_intelligence_events (
     business_impact character varying(20),
     threat_context jsonb DEFAULT '{}'::jsonb NOT NULL,
     external_references character varying[],
+    recorded_at timestamp with time zone DEFAULT clock_timestamp(),
+    recorded_by name,
     CONSTRAINT threat_intelligence_event_business_impact_known CHECK (((business_impact)::text = ANY ((ARRAY['NONE'::character varying, 'LOW'::character varying, 'MEDIUM'::character varying, 'HIGH'::character varying, 'CRITICAL'::character varying])::text[]))),
     CONSTRAINT threat_intelligence_event_confidence_score_range CHECK (((confidence_score >= (0)::double precision) AND (confidence_score <= (1)::double precision))),
     CONSTRAINT threat_intelligence_event_false_positive_probability_range CHECK (((false_positive_probability >= (0)::double precision) AND (false_positive_probability <= (1)::double precision))),
@@ -2110,6 +3639,22 @@ COMMENT ON COLUMN audit.threat_intelligence_events.data_compromised IS 'Whether 
 COMMENT ON COLUMN audit.threat_intelligence_events.business_impact IS 'NONE, LOW, MEDIUM, HIGH or CRITICAL.';
 COMMENT ON COLUMN audit.threat_intelligence_events.threat_context IS 'Further facts, as an object.';
 COMMENT ON COLUMN audit.threat_intelligence_events.external_references IS 'Links to outside reports.';
+COMMENT ON COLUMN audit.threat_intelligence_events.recorded_at IS 'When the entry was added, set by the server; null in entries from before it did so.';
+COMMENT ON COLUMN audit.threat_intelligence_events.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
+
+--
+-- Name: identity_key; Type: TABLE; Schema: maintenance; Owner: -
+--
+
+CREATE TABLE maintenance.identity_key (
+    only_row boolean DEFAULT true NOT NULL,
+    key bytea DEFAULT sha256(convert_to(((gen_random_uuid())::text || (gen_random_uuid())::text), 'UTF8'::name)) NOT NULL,
+    CONSTRAINT identity_key_only_row_check CHECK (only_row)
+);
+
+COMMENT ON TABLE maintenance.identity_key IS 'Key by which audit.act_as proves to the audit trail that it set an identity; one row, for the owner''s functions only. After a restore without data: insert into maintenance.identity_key default values.';
+COMMENT ON COLUMN maintenance.identity_key.only_row IS 'Always true, so that there is one row at most.';
+COMMENT ON COLUMN maintenance.identity_key.key IS 'Random; may be replaced at any time, which ends the proof in transactions that are open.';
 
 --
 -- Name: partitions; Type: VIEW; Schema: maintenance; Owner: -
@@ -2160,6 +3705,96 @@ CREATE VIEW maintenance.redundant_indexes AS
   WHERE ((one.indexrelid <> other.indexrelid) AND (NOT one.is_key) AND (other.is_key OR (other.indexrelid < one.indexrelid)));
 
 COMMENT ON VIEW maintenance.redundant_indexes IS 'Indexes over the very same columns as a key or as an older index; should be empty.';
+
+--
+-- Name: retention_tables; Type: VIEW; Schema: maintenance; Owner: -
+--
+
+CREATE VIEW maintenance.retention_tables AS
+ SELECT (namespace.nspname)::text AS table_schema,
+    (class.relname)::text AS table_name,
+    entry.is_log,
+    (entry.is_log AND (NOT has_table_privilege('app_user'::name, class.oid, 'delete'::text))) AS is_append_only
+   FROM ((( VALUES ('public'::text,'access_requests'::text,false), ('public'::text,'ai_analysis_history'::text,false), ('public'::text,'auth_queue_operations'::text,false), ('public'::text,'authentication_sessions'::text,false), ('public'::text,'calendars'::text,false), ('public'::text,'chat_history'::text,false), ('public'::text,'chat_messages'::text,false), ('public'::text,'chat_session_summaries'::text,false), ('public'::text,'code_templates'::text,false), ('public'::text,'connection_health_metrics'::text,false), ('public'::text,'cross_service_auth'::text,false), ('public'::text,'cross_service_memory_sync'::text,false), ('public'::text,'document_chunks'::text,false), ('public'::text,'documents'::text,false), ('public'::text,'events'::text,false), ('public'::text,'legacy_agent_metrics'::text,false), ('public'::text,'legacy_gpu_resource_allocations'::text,false), ('public'::text,'message_feedback'::text,false), ('public'::text,'mission_interviews'::text,false), ('public'::text,'multi_agent_conversations'::text,false), ('public'::text,'projects'::text,false), ('public'::text,'registered_devices'::text,false), ('public'::text,'secure_token_storage'::text,false), ('public'::text,'security_actions'::text,false), ('public'::text,'semantic_insights'::text,false), ('public'::text,'session_state'::text,false), ('public'::text,'session_warnings'::text,false), ('public'::text,'simple_chat_context'::text,false), ('public'::text,'task_delegations'::text,false), ('public'::text,'task_feedback'::text,false), ('public'::text,'tasks'::text,false), ('public'::text,'time_budgets'::text,false), ('public'::text,'two_factor_challenges'::text,false), ('public'::text,'two_factor_verification_codes'::text,false), ('public'::text,'user_history_summaries'::text,false), ('audit'::text,'audit_log'::text,true), ('audit'::text,'data_access_log'::text,true), ('audit'::text,'data_retention_logs'::text,true), ('audit'::text,'enterprise_audit_events'::text,true), ('audit'::text,'security_metrics'::text,true), ('audit'::text,'security_violations'::text,true), ('audit'::text,'threat_intelligence_events'::text,true), ('public'::text,'device_login_attempts'::text,true), ('public'::text,'router_decision_log'::text,true), ('public'::text,'security_tier_upgrade_logs'::text,true), ('public'::text,'two_factor_audit_log'::text,true)) entry(table_schema, table_name, is_log)
+     JOIN pg_namespace namespace ON ((namespace.nspname = entry.table_schema)))
+     JOIN pg_class class ON (((class.relnamespace = namespace.oid) AND (class.relname = entry.table_name) AND (class.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])))));
+
+COMMENT ON VIEW maintenance.retention_tables IS 'Tables that retention policies are for. Of logs only the owner writes policies.';
+COMMENT ON COLUMN maintenance.retention_tables.table_schema IS 'Schema of the table.';
+COMMENT ON COLUMN maintenance.retention_tables.table_name IS 'Name of the table, as a policy gives it.';
+COMMENT ON COLUMN maintenance.retention_tables.is_log IS 'True for logs: only the owner writes their policies, and nothing is anonymized in them.';
+COMMENT ON COLUMN maintenance.retention_tables.is_append_only IS 'True for logs that app_user may only add to: their rows go by age alone, never by what they say.';
+
+--
+-- Name: retention_columns; Type: VIEW; Schema: maintenance; Owner: -
+--
+
+CREATE VIEW maintenance.retention_columns AS
+ SELECT entry.table_schema,
+    entry.table_name,
+    (attribute.attname)::text AS column_name,
+    format_type(attribute.atttypid, attribute.atttypmod) AS data_type,
+    (NOT attribute.attnotnull) AS may_be_null,
+    (attribute.atttypid = ANY (ARRAY[('timestamp with time zone'::regtype)::oid, ('timestamp without time zone'::regtype)::oid, ('date'::regtype)::oid])) AS decides_age,
+    ((NOT entry.is_append_only) AND (type.typcategory = ANY (ARRAY['B'::"char", 'D'::"char", 'E'::"char", 'I'::"char", 'N'::"char", 'S'::"char"])) AND (NOT secret.is_secret)) AS may_match,
+    ((NOT entry.is_log) AND (attribute.atttypid = ANY (ARRAY[('text'::regtype)::oid, ('character varying'::regtype)::oid, ('json'::regtype)::oid, ('jsonb'::regtype)::oid, ('inet'::regtype)::oid, ('text[]'::regtype)::oid, ('character varying[]'::regtype)::oid])) AND (NOT secret.is_secret) AND (attribute.attname !~ '(^|_)(id|status|state|role|roles|type|tier|level|permissions?|scopes?)$'::text) AND (NOT (EXISTS ( SELECT
+           FROM pg_constraint rule
+          WHERE ((rule.conrelid = attribute.attrelid) AND (attribute.attnum = ANY (rule.conkey)))))) AND (NOT (EXISTS ( SELECT
+           FROM pg_index key
+          WHERE ((key.indrelid = attribute.attrelid) AND key.indisunique AND (attribute.attnum = ANY ((key.indkey)::smallint[]))))))) AS may_anonymize
+   FROM (((maintenance.retention_tables entry
+     JOIN pg_attribute attribute ON (((attribute.attrelid = ((format('%I.%I'::text, entry.table_schema, entry.table_name))::regclass)::oid) AND (attribute.attnum > 0) AND (NOT attribute.attisdropped))))
+     JOIN pg_type type ON ((type.oid = attribute.atttypid)))
+     CROSS JOIN LATERAL ( SELECT ((NOT has_column_privilege('app_readonly'::name, attribute.attrelid, attribute.attnum, 'select'::text)) OR (attribute.attname ~ '(password|secret|api_key|private_key|_token$|_hash$)'::text)) AS is_secret) secret);
+
+COMMENT ON VIEW maintenance.retention_columns IS 'Columns that retention policies may name, and for what. Text, JSON and addresses may be anonymized, unless they are secret, part of a key, or under a constraint: states, roles and references stay as they are.';
+COMMENT ON COLUMN maintenance.retention_columns.table_schema IS 'Schema of the table.';
+COMMENT ON COLUMN maintenance.retention_columns.table_name IS 'Name of the table.';
+COMMENT ON COLUMN maintenance.retention_columns.column_name IS 'Name of the column.';
+COMMENT ON COLUMN maintenance.retention_columns.data_type IS 'Its type.';
+COMMENT ON COLUMN maintenance.retention_columns.may_be_null IS 'Whether null can be written.';
+COMMENT ON COLUMN maintenance.retention_columns.decides_age IS 'Whether `column` may name it.';
+COMMENT ON COLUMN maintenance.retention_columns.may_match IS 'Whether `match` may name it.';
+COMMENT ON COLUMN maintenance.retention_columns.may_anonymize IS 'Whether `set` may name it.';
+
+--
+-- Name: retention_status; Type: VIEW; Schema: maintenance; Owner: -
+--
+
+CREATE VIEW maintenance.retention_status AS
+ SELECT COALESCE(policy.id, approval.policy_id) AS policy_id,
+        CASE
+            WHEN (policy.id IS NULL) THEN 'gone'::text
+            WHEN (NOT policy.is_active) THEN 'off'::text
+            WHEN (approval.policy_id IS NULL) THEN 'proposed'::text
+            WHEN (NOT (((((policy.table_name)::text IS DISTINCT FROM approval.table_name) OR (policy.retention_period_days IS DISTINCT FROM approval.retention_period_days)) OR (policy.policy_type IS DISTINCT FROM approval.policy_type)) OR (policy.conditions IS DISTINCT FROM approval.conditions))) THEN 'approved'::text
+            ELSE 'changed'::text
+        END AS state,
+    COALESCE(policy.table_name, (approval.table_name)::character varying) AS table_name,
+    COALESCE(policy.retention_period_days, approval.retention_period_days) AS retention_period_days,
+    COALESCE(policy.policy_type, approval.policy_type) AS policy_type,
+        CASE
+            WHEN (policy.id IS NULL) THEN approval.conditions
+            ELSE policy.conditions
+        END AS conditions,
+    policy.last_run_at,
+    approval.approved_at,
+    approval.approved_by
+   FROM (public.data_retention_policies policy
+     FULL JOIN maintenance.retention_approvals approval ON ((approval.policy_id = policy.id)));
+
+COMMENT ON VIEW maintenance.retention_status IS 'Every retention policy and whether it is carried out: approved; proposed or changed, until the owner approves it; off; gone, if only its approval is left.';
+
+--
+-- Name: turns; Type: TABLE; Schema: maintenance; Owner: -
+--
+
+CREATE TABLE maintenance.turns (
+    task text NOT NULL
+);
+
+COMMENT ON TABLE maintenance.turns IS 'Tasks that run one at a time: whoever runs one holds its row locked until the end of the transaction. For the owner only.';
+COMMENT ON COLUMN maintenance.turns.task IS 'Function of schema maintenance; its first run adds the row.';
 
 --
 -- Name: uncovered_foreign_keys; Type: VIEW; Schema: maintenance; Owner: -
@@ -2226,7 +3861,7 @@ CREATE TABLE partitions.audit_log_default (
     transaction_id bigint,
     query text,
     security_context jsonb,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
 --
@@ -2303,7 +3938,8 @@ CREATE TABLE partitions.data_access_log_default (
     session_id character varying,
     ip_address character varying(45),
     response_time_ms integer,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 );
 
 --
@@ -2322,7 +3958,8 @@ CREATE TABLE public.device_login_attempts (
     failure_reason character varying(255),
     used_2fa boolean DEFAULT false NOT NULL,
     two_factor_method public.twofactormethod,
-    attempted_at timestamp with time zone DEFAULT now() NOT NULL
+    attempted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 )
 PARTITION BY RANGE (attempted_at);
 
@@ -2339,6 +3976,7 @@ COMMENT ON COLUMN public.device_login_attempts.failure_reason IS 'Why it failed;
 COMMENT ON COLUMN public.device_login_attempts.used_2fa IS 'Whether a second factor was used.';
 COMMENT ON COLUMN public.device_login_attempts.two_factor_method IS 'Second factor that was used; null for none.';
 COMMENT ON COLUMN public.device_login_attempts.attempted_at IS 'When the attempt was made; also decides the partition.';
+COMMENT ON COLUMN public.device_login_attempts.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: device_login_attempts_default; Type: TABLE; Schema: partitions; Owner: -
@@ -2356,7 +3994,8 @@ CREATE TABLE partitions.device_login_attempts_default (
     failure_reason character varying(255),
     used_2fa boolean DEFAULT false NOT NULL,
     two_factor_method public.twofactormethod,
-    attempted_at timestamp with time zone DEFAULT now() NOT NULL
+    attempted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 );
 
 --
@@ -2377,7 +4016,8 @@ CREATE TABLE public.router_decision_log (
     success boolean DEFAULT true NOT NULL,
     error_details jsonb,
     blackboard_event_id uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name,
     CONSTRAINT router_decision_log_confidence_score_range CHECK (((confidence_score >= (0)::double precision) AND (confidence_score <= (1)::double precision)))
 )
 PARTITION BY RANGE (created_at);
@@ -2397,6 +4037,7 @@ COMMENT ON COLUMN public.router_decision_log.success IS 'Whether it succeeded.';
 COMMENT ON COLUMN public.router_decision_log.error_details IS 'What went wrong, as JSON; null when nothing did.';
 COMMENT ON COLUMN public.router_decision_log.blackboard_event_id IS 'Reserved for a link to a table of a model that is switched off, so without a foreign key.';
 COMMENT ON COLUMN public.router_decision_log.created_at IS 'When the row was made; set by the server; also decides the partition.';
+COMMENT ON COLUMN public.router_decision_log.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: router_decision_log_default; Type: TABLE; Schema: partitions; Owner: -
@@ -2416,7 +4057,8 @@ CREATE TABLE partitions.router_decision_log_default (
     success boolean DEFAULT true NOT NULL,
     error_details jsonb,
     blackboard_event_id uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name,
     CONSTRAINT router_decision_log_confidence_score_range CHECK (((confidence_score >= (0)::double precision) AND (confidence_score <= (1)::double precision)))
 );
 
@@ -2434,7 +4076,8 @@ CREATE TABLE partitions.security_metrics_default (
     time_window character varying(20) DEFAULT '1h'::character varying NOT NULL,
     tags jsonb,
     threshold_violated boolean DEFAULT false NOT NULL,
-    recorded_at timestamp with time zone DEFAULT now() NOT NULL
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 );
 
 --
@@ -2455,8 +4098,9 @@ CREATE TABLE partitions.security_violations_default (
     blocked boolean DEFAULT true NOT NULL,
     resolved boolean DEFAULT false NOT NULL,
     resolution_notes text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    resolved_at timestamp with time zone
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    resolved_at timestamp with time zone,
+    recorded_by name
 );
 
 --
@@ -2479,7 +4123,8 @@ CREATE TABLE public.two_factor_audit_log (
     admin_reason text,
     risk_score double precision,
     risk_factors jsonb,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 )
 PARTITION BY RANGE (created_at);
 
@@ -2500,6 +4145,7 @@ COMMENT ON COLUMN public.two_factor_audit_log.admin_reason IS 'Why the administr
 COMMENT ON COLUMN public.two_factor_audit_log.risk_score IS 'Risk as rated by the application, higher is worse.';
 COMMENT ON COLUMN public.two_factor_audit_log.risk_factors IS 'What raised the risk, as JSON.';
 COMMENT ON COLUMN public.two_factor_audit_log.created_at IS 'When it happened; set by the server, also decides the partition.';
+COMMENT ON COLUMN public.two_factor_audit_log.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
 
 --
 -- Name: two_factor_audit_log_default; Type: TABLE; Schema: partitions; Owner: -
@@ -2521,8 +4167,62 @@ CREATE TABLE partitions.two_factor_audit_log_default (
     admin_reason text,
     risk_score double precision,
     risk_factors jsonb,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    recorded_by name
 );
+
+--
+-- Name: text_columns; Type: VIEW; Schema: privacy; Owner: -
+--
+
+CREATE VIEW privacy.text_columns AS
+ SELECT format('%I.%I'::text, namespace.nspname, class.relname) AS table_name,
+    attribute.attname AS column_name,
+    attribute.attnum AS column_number,
+        CASE
+            WHEN (base.oid = ANY (ARRAY[('json'::regtype)::oid, ('jsonb'::regtype)::oid])) THEN (base.typname)::text
+            WHEN (base.typcategory = 'S'::"char") THEN 'text'::text
+            WHEN (element.typcategory = 'S'::"char") THEN 'array'::text
+            ELSE 'unknown'::text
+        END AS kind,
+    format_type(attribute.atttypid, NULL::integer) AS type_name,
+        CASE
+            WHEN ((attribute.atttypmod > 4) AND (base.typcategory = 'S'::"char")) THEN (attribute.atttypmod - 4)
+            ELSE NULL::integer
+        END AS max_length,
+        CASE
+            WHEN ((namespace.nspname = 'public'::name) AND (class.relname = 'users'::name) AND (attribute.attname = ANY (ARRAY['username'::name, 'email'::name]))) THEN 'account'::text
+            WHEN (attribute.attgenerated <> ''::"char") THEN 'generated'::text
+            WHEN (EXISTS ( SELECT
+               FROM pg_constraint
+              WHERE (((pg_constraint.contype = ANY (ARRAY['p'::"char", 'f'::"char"])) AND (pg_constraint.conrelid = class.oid) AND (attribute.attnum = ANY (pg_constraint.conkey))) OR ((pg_constraint.contype = 'f'::"char") AND (pg_constraint.confrelid = class.oid) AND (attribute.attnum = ANY (pg_constraint.confkey)))))) THEN 'key'::text
+            WHEN (EXISTS ( SELECT
+               FROM pg_constraint
+              WHERE ((pg_constraint.contype = 'c'::"char") AND (pg_constraint.conrelid = class.oid) AND (attribute.attnum = ANY (pg_constraint.conkey)) AND (pg_get_constraintdef(pg_constraint.oid) ~ '= ANY \('::text)))) THEN 'label'::text
+            WHEN (EXISTS ( SELECT
+               FROM pg_index
+              WHERE (pg_index.indisunique AND (pg_index.indrelid = class.oid) AND (attribute.attnum = ANY ((pg_index.indkey)::smallint[]))))) THEN 'unique'::text
+            WHEN ((namespace.nspname = 'audit'::name) AND (class.relname = 'audit_log'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'row_id'::name, 'changed_fields'::name, 'security_context'::name]))) THEN 'fact'::text
+            ELSE 'text'::text
+        END AS content
+   FROM (((((pg_attribute attribute
+     JOIN pg_class class ON ((class.oid = attribute.attrelid)))
+     JOIN pg_namespace namespace ON ((namespace.oid = class.relnamespace)))
+     JOIN pg_type type ON ((type.oid = attribute.atttypid)))
+     JOIN pg_type base ON ((base.oid = COALESCE(NULLIF(type.typbasetype, (0)::oid), type.oid))))
+     LEFT JOIN pg_type element ON (((element.oid = base.typelem) AND (base.typcategory = 'A'::"char"))))
+  WHERE ((namespace.nspname = ANY (ARRAY['public'::name, 'audit'::name])) AND (class.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT class.relispartition) AND (class.relname <> ALL (ARRAY['pgmigrations'::name, 'alembic_version'::name])) AND (attribute.attnum > 0) AND (NOT attribute.attisdropped) AND (base.oid <> ('name'::regtype)::oid) AND ((base.oid = ANY (ARRAY[('json'::regtype)::oid, ('jsonb'::regtype)::oid, ('xml'::regtype)::oid])) OR (base.typcategory = ANY (ARRAY['S'::"char", 'C'::"char"])) OR (element.typcategory = ANY (ARRAY['S'::"char", 'C'::"char"])) OR (element.oid = ANY (ARRAY[('json'::regtype)::oid, ('jsonb'::regtype)::oid, ('xml'::regtype)::oid]))) AND (NOT (EXISTS ( SELECT
+           FROM pg_depend
+          WHERE ((pg_depend.objid = class.oid) AND (pg_depend.classid = ('pg_class'::regclass)::oid) AND (pg_depend.deptype = 'e'::"char"))))));
+
+COMMENT ON VIEW privacy.text_columns IS 'Every column that can hold a name, from the catalogue, and what removing it may do there.';
+COMMENT ON COLUMN privacy.text_columns.table_name IS 'Table with its schema.';
+COMMENT ON COLUMN privacy.text_columns.column_name IS 'Column.';
+COMMENT ON COLUMN privacy.text_columns.column_number IS 'Its place in the table.';
+COMMENT ON COLUMN privacy.text_columns.kind IS 'text, array, json or jsonb; unknown for what removing does not know yet.';
+COMMENT ON COLUMN privacy.text_columns.type_name IS 'Its type, without a length.';
+COMMENT ON COLUMN privacy.text_columns.max_length IS 'Characters it may hold; null for no limit.';
+COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. account, key, label, generated: never rewritten.';
 
 --
 -- Name: user_data; Type: VIEW; Schema: privacy; Owner: -
@@ -2536,18 +4236,26 @@ CREATE VIEW privacy.user_data AS
     on_erase,
     on_pseudonymise,
     (scrub)::jsonb AS scrub
-   FROM ( VALUES (1,'public.events'::text,'subject'::text,'calendar_id in (select id from public.calendars where user_id = $1)'::text,'delete'::text,'scrub'::text,'{"attendees": null, "location": null}'::text), (2,'public.calendars'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (3,'public.document_chunks'::text,'subject'::text,'document_id in (select id from public.documents where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (4,'public.documents'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (5,'public.task_feedback'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (6,'public.tasks'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (7,'public.projects'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'scrub'::text,'{"repository_url": null, "local_path": null}'::text), (8,'public.code_templates'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (9,'public.user_categories'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (10,'public.mission_interviews'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (11,'public.semantic_insights'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (12,'public.ai_analysis_history'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (13,'public.system_prompts'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (14,'public.user_history_summaries'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (15,'public.agent_configurations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (16,'public.chat_history'::text,'subject'::text,'session_id in (select privacy.chat_sessions_of($1))'::text,'delete'::text,'keep'::text,NULL::text), (17,'public.message_feedback'::text,'subject'::text,'session_id in (select privacy.chat_sessions_of($1))'::text,'delete'::text,'keep'::text,NULL::text), (18,'public.session_state'::text,'subject'::text,'session_id in (select privacy.chat_sessions_of($1))'::text,'delete'::text,'keep'::text,NULL::text), (19,'public.router_decision_log'::text,'subject'::text,'session_id in (select session_id from public.chat_mode_sessions where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (20,'public.simple_chat_context'::text,'subject'::text,'session_id in (select session_id from public.chat_mode_sessions where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (21,'public.cross_service_memory_sync'::text,'subject'::text,'source_session_id in (select session_id from public.chat_mode_sessions where user_id = $1) or target_session_id in (select session_id from public.chat_mode_sessions where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (22,'public.chat_messages'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (23,'public.chat_session_summaries'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (24,'public.chat_mode_sessions'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (25,'public.task_delegations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (26,'public.multi_agent_conversations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (27,'public.user_profiles'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (28,'public.user_oauth_tokens'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (29,'public.session_warnings'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (30,'public.secure_token_storage'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (31,'public.auth_queue_operations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (32,'public.cross_service_auth'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (33,'public.qdrant_access_control'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (34,'public.encrypted_fields'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (35,'public.certificate_requests'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (36,'public.two_factor_challenges'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (37,'public.two_factor_verification_codes'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (38,'public.user_sms_two_factor'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (39,'public.user_email_two_factor'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (40,'public.user_two_factor_auth'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (41,'public.user_two_factor_settings'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (42,'public.user_two_factor_grace_periods'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (43,'public.passkey_credentials'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (44,'public.connection_health_metrics'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"metrics_details": null}'::text), (45,'public.authentication_sessions'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (46,'public.access_requests'::text,'subject'::text,'email = (select email from public.users where id = $1)'::text,'delete'::text,'delete'::text,NULL::text), (47,'public.device_login_attempts'::text,'subject'::text,'user_id = $1 or email = (select email from public.users where id = $1)'::text,'scrub'::text,'scrub'::text,'{
+   FROM ( VALUES (1,'public.events'::text,'subject'::text,'calendar_id in (select id from public.calendars where user_id = $1)'::text,'delete'::text,'scrub'::text,'{"attendees": null, "location": null}'::text), (2,'public.calendars'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (3,'public.document_chunks'::text,'subject'::text,'document_id in (select id from public.documents where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (4,'public.documents'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (5,'public.task_feedback'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (6,'public.tasks'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (7,'public.projects'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'scrub'::text,'{"repository_url": null, "local_path": null}'::text), (8,'public.code_templates'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (9,'public.user_categories'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (10,'public.mission_interviews'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (11,'public.semantic_insights'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (12,'public.ai_analysis_history'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (13,'public.system_prompts'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (14,'public.user_history_summaries'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (15,'public.agent_configurations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (16,'public.chat_history'::text,'subject'::text,'session_id in (select privacy.chat_sessions_of($1))'::text,'delete'::text,'keep'::text,NULL::text), (17,'public.message_feedback'::text,'subject'::text,'session_id in (select privacy.chat_sessions_of($1))'::text,'delete'::text,'keep'::text,NULL::text), (18,'public.session_state'::text,'subject'::text,'session_id in (select privacy.chat_sessions_of($1))'::text,'delete'::text,'keep'::text,NULL::text), (19,'public.router_decision_log'::text,'subject'::text,'session_id in (select session_id from public.chat_mode_sessions where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (20,'public.simple_chat_context'::text,'subject'::text,'session_id in (select session_id from public.chat_mode_sessions where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (21,'public.cross_service_memory_sync'::text,'subject'::text,'source_session_id in (select session_id from public.chat_mode_sessions where user_id = $1) or target_session_id in (select session_id from public.chat_mode_sessions where user_id = $1)'::text,'delete'::text,'keep'::text,NULL::text), (22,'public.chat_messages'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (23,'public.chat_session_summaries'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (24,'public.chat_mode_sessions'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (25,'public.task_delegations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (26,'public.multi_agent_conversations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (27,'public.user_profiles'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (28,'public.user_oauth_tokens'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (29,'public.session_warnings'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (30,'public.secure_token_storage'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (31,'public.auth_queue_operations'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (32,'public.cross_service_auth'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (33,'public.qdrant_access_control'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (34,'public.encrypted_fields'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (35,'public.certificate_requests'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (36,'public.two_factor_challenges'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (37,'public.two_factor_verification_codes'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (38,'public.user_sms_two_factor'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (39,'public.user_email_two_factor'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (40,'public.user_two_factor_auth'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (41,'public.user_two_factor_settings'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (42,'public.user_two_factor_grace_periods'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (43,'public.passkey_credentials'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (44,'public.connection_health_metrics'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"metrics_details": null}'::text), (45,'public.authentication_sessions'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (46,'public.access_requests'::text,'subject'::text,'lower(email) = (select privacy.own_address($1)) or email = (select email from public.users where id = $1)'::text,'delete'::text,'delete'::text,NULL::text), (47,'public.device_login_attempts'::text,'subject'::text,'user_id = $1 or user_id is null and (lower(email) = (select privacy.own_address($1)) or email = (select email from public.users where id = $1))'::text,'scrub'::text,'scrub'::text,'{
         "device_id": null, "email": "erased", "device_fingerprint": "", "ip_address": "0.0.0.0",
-        "user_agent": ""
+        "user_agent": "", "failure_reason": null
       }'::text), (48,'public.two_factor_audit_log'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
         "session_id": null, "device_fingerprint": null, "ip_address": null, "user_agent": null,
-        "additional_data": null, "risk_factors": null
-      }'::text), (49,'public.registered_devices'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (50,'public.two_factor_admin_overrides'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (51,'public.user_security_tiers'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (52,'public.security_requirements'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (53,'public.security_tier_upgrade_logs'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (54,'public.security_actions'::text,'subject'::text,'target in (select unnest(array[username, email, id::text]) from public.users where id = $1)'::text,'scrub'::text,'scrub'::text,'{"target": "erased", "reason": "erased", "evidence": "{}", "execution_details": null, "error_message": null}'::text), (55,'public.privacy_requests'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"request_details": "{}", "data_export_path": null}'::text), (56,'audit.security_violations'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "violation_details": "{}"}'::text), (57,'audit.data_access_log'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "access_pattern": null}'::text), (58,'audit.security_metrics'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"tags": null}'::text), (59,'audit.enterprise_audit_events'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
+        "additional_data": null, "risk_factors": null, "failure_reason": null, "admin_reason": null
+      }'::text), (49,'public.registered_devices'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'delete'::text,NULL::text), (50,'public.two_factor_admin_overrides'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (51,'public.user_security_tiers'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (52,'public.security_requirements'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (53,'public.security_tier_upgrade_logs'::text,'subject'::text,'user_id = $1'::text,'delete'::text,'keep'::text,NULL::text), (54,'public.security_actions'::text,'subject'::text,'lower(target) in ((select privacy.own_address($1)), (select privacy.own_name($1))) or target in (select unnest(array[username, email, id::text]) from public.users where id = $1)'::text,'scrub'::text,'scrub'::text,'{"target": "erased", "reason": "erased", "evidence": "{}", "execution_details": null, "error_message": null}'::text), (55,'public.privacy_requests'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
+        "request_details": "{}", "data_export_path": null, "processor_notes": null, "retention_override": null,
+        "requested_scope": "{erased}"
+      }'::text), (56,'audit.security_violations'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
+        "session_id": null, "ip_address": null, "user_agent": null, "violation_details": "{}", "resolution_notes": null
+      }'::text), (57,'audit.data_access_log'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "access_pattern": null}'::text), (58,'audit.security_metrics'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"tags": null}'::text), (59,'audit.enterprise_audit_events'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
         "session_id": null, "source_ip": null, "user_agent": null, "request_parameters": null,
-        "response_data": null, "event_context": "{\"erased\": true}"
+        "response_data": null, "event_context": "{\"erased\": true}", "event_description": "erased",
+        "request_id": null, "affected_resources": null, "risk_factors": null, "digital_signature": null
       }'::text), (60,'audit.threat_intelligence_events'::text,'subject'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{
-        "source_ip": null, "attack_payload": null, "indicators_of_compromise": "{}", "threat_context": "{}"
-      }'::text), (61,'audit.audit_log'::text,'subject'::text,'table_name in (''access_requests'', ''security_actions'') and (coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text, id::text] from public.users where id = $1)) and user_id is null'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null}'::text), (62,'audit.audit_log'::text,'subject'::text,'table_name in (''access_requests'', ''security_actions'') and (coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text, id::text] from public.users where id = $1))'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null, "query": null}'::text), (63,'public.users'::text,'subject'::text,'id = $1'::text,'scrub'::text,'scrub'::text,'{
+        "source_ip": null, "attack_payload": null, "indicators_of_compromise": "{}", "threat_context": "{}",
+        "threat_description": "erased", "target_resource": null, "mitigation_steps": null, "threat_actor": null,
+        "response_actions": "{}", "affected_systems": "{}", "external_references": null
+      }'::text), (61,'audit.audit_log'::text,'subject'::text,'table_name in (''access_requests'', ''security_actions'') and (lower(coalesce(old_values, new_values) ->> ''email'') = (select privacy.own_address($1)) or coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) or array[lower(old_values ->> ''target''), lower(new_values ->> ''target'')] && (select array[privacy.own_address($1), privacy.own_name($1)]) or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text, id::text] from public.users where id = $1)) and user_id is null'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "application_name": null}'::text), (62,'audit.audit_log'::text,'subject'::text,'table_name in (''access_requests'', ''security_actions'') and (lower(coalesce(old_values, new_values) ->> ''email'') = (select privacy.own_address($1)) or coalesce(old_values, new_values) ->> ''email'' = (select email from public.users where id = $1) or array[lower(old_values ->> ''target''), lower(new_values ->> ''target'')] && (select array[privacy.own_address($1), privacy.own_name($1)]) or array[old_values ->> ''target'', new_values ->> ''target''] && (select array[username::text, email::text, id::text] from public.users where id = $1))'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null, "query": null}'::text), (63,'public.users'::text,'subject'::text,'id = $1'::text,'scrub'::text,'scrub'::text,'{
         "username": "erased-{uuid}", "email": "{uuid}@erased.invalid", "hashed_password": "!",
         "is_active": "false", "is_superuser": "false", "is_verified": "false", "status": "disabled",
         "tfa_enabled": "false", "tfa_secret": null, "timezone": null, "calendar_event_weights": null,
@@ -2555,7 +4263,7 @@ CREATE VIEW privacy.user_data AS
         "work_style_preferences": null, "productivity_patterns": null, "interview_insights": null,
         "last_interview_date": null, "project_preferences": null, "default_code_style": null,
         "git_integrations": null, "web_search_api_key": null
-      }'::text), (64,'audit.audit_log'::text,'subject'::text,'security_context ->> ''subject_user_id'' = $1::text'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null, "query": null}'::text), (65,'audit.audit_log'::text,'subject'::text,'security_context ->> ''subject_user_id'' = $1::text and user_id is null'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null}'::text), (66,'audit.audit_log'::text,'actor'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "query": null}'::text), (67,'public.two_factor_policies'::text,'actor'::text,'created_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (68,'public.two_factor_audit_log'::text,'actor'::text,'performed_by_admin = $1'::text,'keep'::text,'keep'::text,NULL::text), (69,'public.user_two_factor_grace_periods'::text,'actor'::text,'extended_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (70,'public.two_factor_admin_overrides'::text,'actor'::text,'admin_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (71,'public.two_factor_admin_overrides'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (72,'public.two_factor_compliance_reports'::text,'actor'::text,'generated_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (73,'public.security_actions'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (74,'public.security_tier_policies'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (75,'public.security_tier_policies'::text,'actor'::text,'approved_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (76,'public.legacy_agent_configurations'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (77,'public.compliance_assessments'::text,'actor'::text,'assessor_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (78,'public.compliance_assessments'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (79,'public.forensic_investigations'::text,'actor'::text,'reported_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (80,'public.forensic_investigations'::text,'actor'::text,'primary_investigator_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (81,'audit.data_retention_logs'::text,'actor'::text,'executed_by = $1'::text,'keep'::text,'keep'::text,NULL::text)) entry(step, table_name, relation, filter, on_erase, on_pseudonymise, scrub);
+      }'::text), (64,'audit.audit_log'::text,'subject'::text,'security_context ->> ''subject_user_id'' = $1::text'::text,'scrub'::text,'scrub'::text,'{"old_values": null, "new_values": null, "query": null}'::text), (65,'audit.audit_log'::text,'subject'::text,'security_context ->> ''subject_user_id'' = $1::text and user_id is null'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "application_name": null}'::text), (66,'audit.audit_log'::text,'actor'::text,'user_id = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "ip_address": null, "user_agent": null, "application_name": null, "query": null}'::text), (67,'public.two_factor_policies'::text,'actor'::text,'created_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (68,'public.two_factor_audit_log'::text,'actor'::text,'performed_by_admin = $1'::text,'scrub'::text,'scrub'::text,'{"session_id": null, "device_fingerprint": null, "ip_address": null, "user_agent": null}'::text), (69,'public.user_two_factor_grace_periods'::text,'actor'::text,'extended_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (70,'public.two_factor_admin_overrides'::text,'actor'::text,'admin_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (71,'public.two_factor_admin_overrides'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (72,'public.two_factor_compliance_reports'::text,'actor'::text,'generated_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (73,'public.security_actions'::text,'actor'::text,'created_by_user_id = $1'::text,'scrub'::text,'scrub'::text,'{"created_by_session_id": null}'::text), (74,'public.security_tier_policies'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (75,'public.security_tier_policies'::text,'actor'::text,'approved_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (76,'public.legacy_agent_configurations'::text,'actor'::text,'created_by_user_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (77,'public.compliance_assessments'::text,'actor'::text,'assessor_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (78,'public.compliance_assessments'::text,'actor'::text,'approved_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (79,'public.forensic_investigations'::text,'actor'::text,'reported_by = $1'::text,'keep'::text,'keep'::text,NULL::text), (80,'public.forensic_investigations'::text,'actor'::text,'primary_investigator_id = $1'::text,'keep'::text,'keep'::text,NULL::text), (81,'audit.data_retention_logs'::text,'actor'::text,'executed_by = $1'::text,'keep'::text,'keep'::text,NULL::text)) entry(step, table_name, relation, filter, on_erase, on_pseudonymise, scrub);
 
 COMMENT ON VIEW privacy.user_data IS 'Where a user''s data is, in the order of erasure: table, whether its rows are about the user (subject) or were made by them about others (actor), how to find them, and what erasure and pseudonymisation do: delete, scrub or keep.';
 COMMENT ON COLUMN privacy.user_data.step IS 'Order; children before parents.';
@@ -5254,133 +6962,6 @@ COMMENT ON COLUMN public.user_categories.ai_generated IS 'True when a model prop
 COMMENT ON COLUMN public.user_categories.created_at IS 'When the row was made; set by the server.';
 
 --
--- Name: users; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.users (
-    id integer NOT NULL,
-    username character varying(255) NOT NULL,
-    email character varying NOT NULL,
-    hashed_password character varying NOT NULL,
-    is_active boolean DEFAULT true NOT NULL,
-    is_superuser boolean DEFAULT false NOT NULL,
-    is_verified boolean DEFAULT false NOT NULL,
-    role public.userrole DEFAULT 'user'::public.userrole NOT NULL,
-    status public.userstatus DEFAULT 'pending_approval'::public.userstatus NOT NULL,
-    tfa_enabled boolean DEFAULT false NOT NULL,
-    tfa_secret character varying,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone,
-    theme character varying DEFAULT 'dark'::character varying,
-    notifications_enabled boolean DEFAULT true,
-    selected_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    timezone character varying DEFAULT 'UTC'::character varying,
-    chat_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    initial_assessment_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    tool_selection_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    embeddings_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    coding_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    executive_assessment_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    confidence_assessment_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    tool_routing_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    simple_planning_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    wave_function_specialist_model character varying DEFAULT 'llama3.2:1b'::character varying,
-    wave_function_refinement_model character varying DEFAULT 'llama3.1:8b'::character varying,
-    plan_validation_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    plan_comparison_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    reflection_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    final_response_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    fast_conversational_model character varying DEFAULT 'llama3.2:1b'::character varying,
-    calendar_event_weights jsonb,
-    agent_settings jsonb,
-    mission_statement text,
-    personal_goals jsonb,
-    work_style_preferences jsonb,
-    productivity_patterns jsonb,
-    interview_insights jsonb,
-    last_interview_date timestamp with time zone,
-    project_preferences jsonb,
-    default_code_style jsonb,
-    git_integrations jsonb,
-    web_search_provider character varying DEFAULT 'disabled'::character varying,
-    web_search_api_key character varying,
-    project_manager_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    technical_expert_model character varying DEFAULT 'llama3.1:8b'::character varying,
-    business_analyst_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    creative_director_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    research_specialist_model character varying DEFAULT 'llama3.1:8b'::character varying,
-    planning_expert_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    socratic_expert_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    wellbeing_coach_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    personal_assistant_model character varying DEFAULT 'mistral:7b'::character varying,
-    data_analyst_model character varying DEFAULT 'qwen2.5:7b'::character varying,
-    output_formatter_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    quality_assurance_model character varying DEFAULT 'llama3.2:3b'::character varying,
-    CONSTRAINT users_email_format CHECK (((email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text)),
-    CONSTRAINT users_web_search_provider_known CHECK (((web_search_provider)::text = ANY ((ARRAY['tavily'::character varying, 'serpapi'::character varying, 'disabled'::character varying])::text[])))
-);
-
-COMMENT ON TABLE public.users IS 'Accounts with credentials, preferences and a model choice per step. Written by the registration, login and settings services; an erased account stays as a nameless row while other rows must refer to it.';
-COMMENT ON COLUMN public.users.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.users.username IS 'Login name, unique; chosen at registration.';
-COMMENT ON COLUMN public.users.email IS 'Login and contact address, unique; set at registration, changed by the user.';
-COMMENT ON COLUMN public.users.hashed_password IS 'Password hash (bcrypt or argon2 string); written by the login service. Secret.';
-COMMENT ON COLUMN public.users.is_active IS 'False locks the account out; set by administrators.';
-COMMENT ON COLUMN public.users.is_superuser IS 'True gives every right in the application, none in the database; set by administrators.';
-COMMENT ON COLUMN public.users.is_verified IS 'True once the e-mail address was confirmed.';
-COMMENT ON COLUMN public.users.role IS 'Application role; admin may manage other users.';
-COMMENT ON COLUMN public.users.status IS 'Approval state; a new account waits for an administrator.';
-COMMENT ON COLUMN public.users.tfa_enabled IS 'True when the old single TOTP factor is on; user_two_factor_auth replaces it.';
-COMMENT ON COLUMN public.users.tfa_secret IS 'Old TOTP secret (base32); written by the login service. Secret.';
-COMMENT ON COLUMN public.users.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.users.updated_at IS 'When the row was last changed; kept by a trigger.';
-COMMENT ON COLUMN public.users.theme IS 'Colour theme of the user interface.';
-COMMENT ON COLUMN public.users.notifications_enabled IS 'Whether the application sends notifications to the user.';
-COMMENT ON COLUMN public.users.selected_model IS 'Language model the user picked for everything that has no model of its own.';
-COMMENT ON COLUMN public.users.timezone IS 'IANA name of the user''s time zone.';
-COMMENT ON COLUMN public.users.chat_model IS 'Model for plain conversation.';
-COMMENT ON COLUMN public.users.initial_assessment_model IS 'Model for the first assessment of a request.';
-COMMENT ON COLUMN public.users.tool_selection_model IS 'Model that chooses a tool.';
-COMMENT ON COLUMN public.users.embeddings_model IS 'Model that makes embedding vectors.';
-COMMENT ON COLUMN public.users.coding_model IS 'Model for programming questions.';
-COMMENT ON COLUMN public.users.executive_assessment_model IS 'Model for the executive assessment step.';
-COMMENT ON COLUMN public.users.confidence_assessment_model IS 'Model that rates confidence in an answer.';
-COMMENT ON COLUMN public.users.tool_routing_model IS 'Model that routes a request to tools.';
-COMMENT ON COLUMN public.users.simple_planning_model IS 'Model for short plans.';
-COMMENT ON COLUMN public.users.wave_function_specialist_model IS 'Model of the specialists in wave planning; a small one, as many run at once.';
-COMMENT ON COLUMN public.users.wave_function_refinement_model IS 'Model that refines the specialists'' results.';
-COMMENT ON COLUMN public.users.plan_validation_model IS 'Model that checks a plan.';
-COMMENT ON COLUMN public.users.plan_comparison_model IS 'Model that compares plans.';
-COMMENT ON COLUMN public.users.reflection_model IS 'Model for the reflection step.';
-COMMENT ON COLUMN public.users.final_response_model IS 'Model that writes the final answer.';
-COMMENT ON COLUMN public.users.fast_conversational_model IS 'Model for immediate replies.';
-COMMENT ON COLUMN public.users.calendar_event_weights IS 'Weight per event category for scheduling, as an object; set by the user.';
-COMMENT ON COLUMN public.users.agent_settings IS 'Overrides per agent, as an object keyed by agent.';
-COMMENT ON COLUMN public.users.mission_statement IS 'The user''s mission statement, written in an interview.';
-COMMENT ON COLUMN public.users.personal_goals IS 'Goals named in interviews, as JSON.';
-COMMENT ON COLUMN public.users.work_style_preferences IS 'How the user likes to work, as JSON; derived from interviews.';
-COMMENT ON COLUMN public.users.productivity_patterns IS 'When and how the user gets work done, as JSON; derived by analysis.';
-COMMENT ON COLUMN public.users.interview_insights IS 'What the interviews brought out, as JSON.';
-COMMENT ON COLUMN public.users.last_interview_date IS 'When the last interview was finished.';
-COMMENT ON COLUMN public.users.project_preferences IS 'Preferences for programming projects, as JSON.';
-COMMENT ON COLUMN public.users.default_code_style IS 'Code style settings, as JSON.';
-COMMENT ON COLUMN public.users.git_integrations IS 'Connected Git hosts, as JSON; may hold tokens, so treated as secret.';
-COMMENT ON COLUMN public.users.web_search_provider IS 'tavily, serpapi or disabled.';
-COMMENT ON COLUMN public.users.web_search_api_key IS 'Key of the search provider, encrypted by the application. Secret.';
-COMMENT ON COLUMN public.users.project_manager_model IS 'Model of the project manager in the expert group.';
-COMMENT ON COLUMN public.users.technical_expert_model IS 'Model of the technical expert in the expert group.';
-COMMENT ON COLUMN public.users.business_analyst_model IS 'Model of the business analyst in the expert group.';
-COMMENT ON COLUMN public.users.creative_director_model IS 'Model of the creative director in the expert group.';
-COMMENT ON COLUMN public.users.research_specialist_model IS 'Model of the research specialist in the expert group.';
-COMMENT ON COLUMN public.users.planning_expert_model IS 'Model of the planning expert in the expert group.';
-COMMENT ON COLUMN public.users.socratic_expert_model IS 'Model of the Socratic questioner in the expert group.';
-COMMENT ON COLUMN public.users.wellbeing_coach_model IS 'Model of the wellbeing coach in the expert group.';
-COMMENT ON COLUMN public.users.personal_assistant_model IS 'Model of the personal assistant in the expert group.';
-COMMENT ON COLUMN public.users.data_analyst_model IS 'Model of the data analyst in the expert group.';
-COMMENT ON COLUMN public.users.output_formatter_model IS 'Model that formats the expert group''s output.';
-COMMENT ON COLUMN public.users.quality_assurance_model IS 'Model of quality assurance in the expert group.';
-
---
 -- Name: user_dashboard_summary; Type: MATERIALIZED VIEW; Schema: public; Owner: -
 --
 
@@ -5431,46 +7012,6 @@ COMMENT ON COLUMN public.user_dashboard_summary.completed_tasks IS 'Tasks comple
 COMMENT ON COLUMN public.user_dashboard_summary.documents IS 'Uploaded files.';
 COMMENT ON COLUMN public.user_dashboard_summary.messages IS 'Chat messages.';
 COMMENT ON COLUMN public.user_dashboard_summary.last_message_at IS 'Last chat message; null for none.';
-
---
--- Name: user_email_two_factor; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.user_email_two_factor (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    user_id integer NOT NULL,
-    email_address character varying(255) NOT NULL,
-    is_verified boolean DEFAULT false NOT NULL,
-    verification_attempts integer DEFAULT 0 NOT NULL,
-    provider public.emailprovider DEFAULT 'smtp'::public.emailprovider NOT NULL,
-    provider_config jsonb,
-    daily_email_count integer DEFAULT 0 NOT NULL,
-    daily_email_reset_at timestamp with time zone DEFAULT now() NOT NULL,
-    max_daily_emails integer DEFAULT 5 NOT NULL,
-    last_code_sent_at timestamp with time zone,
-    failed_attempts_count integer DEFAULT 0 NOT NULL,
-    locked_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT user_email_two_factor_email_address_format CHECK (((email_address)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text))
-);
-
-COMMENT ON TABLE public.user_email_two_factor IS 'Mailbox as second factor, one row per user. Written by the two-factor service.';
-COMMENT ON COLUMN public.user_email_two_factor.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.user_email_two_factor.user_id IS 'The user the row belongs to.';
-COMMENT ON COLUMN public.user_email_two_factor.email_address IS 'Mailbox that receives the codes.';
-COMMENT ON COLUMN public.user_email_two_factor.is_verified IS 'True once the address or number was confirmed by a code.';
-COMMENT ON COLUMN public.user_email_two_factor.verification_attempts IS 'Failed verifications since the last success.';
-COMMENT ON COLUMN public.user_email_two_factor.provider IS 'Service that sends the codes.';
-COMMENT ON COLUMN public.user_email_two_factor.provider_config IS 'Settings of the sending service, as JSON; may hold credentials. Secret.';
-COMMENT ON COLUMN public.user_email_two_factor.daily_email_count IS 'E-mails sent since daily_email_reset_at.';
-COMMENT ON COLUMN public.user_email_two_factor.daily_email_reset_at IS 'When the daily e-mail counter was last set to zero.';
-COMMENT ON COLUMN public.user_email_two_factor.max_daily_emails IS 'E-mails allowed per day.';
-COMMENT ON COLUMN public.user_email_two_factor.last_code_sent_at IS 'When the last code was sent.';
-COMMENT ON COLUMN public.user_email_two_factor.failed_attempts_count IS 'Wrong codes in a row; resets on success.';
-COMMENT ON COLUMN public.user_email_two_factor.locked_until IS 'Until when this factor is locked after too many wrong codes.';
-COMMENT ON COLUMN public.user_email_two_factor.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.user_email_two_factor.updated_at IS 'When the row was last changed; kept by a trigger.';
 
 --
 -- Name: user_history_summaries; Type: TABLE; Schema: public; Owner: -
@@ -5531,39 +7072,6 @@ COMMENT ON COLUMN public.user_history_summaries.created_at IS 'When the row was 
 COMMENT ON COLUMN public.user_history_summaries.updated_at IS 'When the row was last changed; kept by a trigger.';
 
 --
--- Name: user_oauth_tokens; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.user_oauth_tokens (
-    id integer NOT NULL,
-    user_id integer NOT NULL,
-    service public.googleservice NOT NULL,
-    access_token text NOT NULL,
-    refresh_token text,
-    token_expiry timestamp with time zone,
-    scope text,
-    service_user_id character varying,
-    service_email character varying,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone,
-    CONSTRAINT check_service_email_format CHECK (((service_email IS NULL) OR ((service_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z|a-z]{2,}$'::text))),
-    CONSTRAINT check_token_expiry CHECK (((token_expiry IS NULL) OR (token_expiry > created_at)))
-);
-
-COMMENT ON TABLE public.user_oauth_tokens IS 'Tokens of connected Google services. Written by the OAuth service.';
-COMMENT ON COLUMN public.user_oauth_tokens.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.user_oauth_tokens.user_id IS 'The user the row belongs to.';
-COMMENT ON COLUMN public.user_oauth_tokens.service IS 'Connected Google service; one token per user and service.';
-COMMENT ON COLUMN public.user_oauth_tokens.access_token IS 'OAuth access token, as stored by the application. Secret.';
-COMMENT ON COLUMN public.user_oauth_tokens.refresh_token IS 'OAuth refresh token, as stored by the application. Secret.';
-COMMENT ON COLUMN public.user_oauth_tokens.token_expiry IS 'When the access token ends; after the row was made.';
-COMMENT ON COLUMN public.user_oauth_tokens.scope IS 'Scopes granted, comma separated.';
-COMMENT ON COLUMN public.user_oauth_tokens.service_user_id IS 'The user''s identifier at the provider.';
-COMMENT ON COLUMN public.user_oauth_tokens.service_email IS 'Connected mailbox.';
-COMMENT ON COLUMN public.user_oauth_tokens.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.user_oauth_tokens.updated_at IS 'When the row was last changed; kept by a trigger.';
-
---
 -- Name: user_oauth_tokens_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -5575,71 +7083,6 @@ ALTER TABLE public.user_oauth_tokens ALTER COLUMN id ADD GENERATED BY DEFAULT AS
     NO MAXVALUE
     CACHE 1
 );
-
---
--- Name: user_profiles; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.user_profiles (
-    id integer NOT NULL,
-    user_id integer NOT NULL,
-    first_name character varying,
-    last_name character varying,
-    display_name character varying,
-    date_of_birth character varying,
-    phone_number character varying,
-    alternate_phone character varying,
-    personal_address jsonb,
-    job_title character varying,
-    company character varying,
-    department character varying,
-    work_phone character varying,
-    work_email character varying,
-    work_address jsonb,
-    preferred_contact_method character varying,
-    emergency_contact jsonb,
-    bio text,
-    website character varying,
-    linkedin character varying,
-    twitter character varying,
-    github character varying,
-    timezone character varying,
-    language character varying,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT check_alternate_phone_format CHECK (((alternate_phone IS NULL) OR ((alternate_phone)::text ~ '^\+?[1-9]\d{1,14}$'::text))),
-    CONSTRAINT check_email_format CHECK (((work_email IS NULL) OR ((work_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z|a-z]{2,}$'::text))),
-    CONSTRAINT check_phone_format CHECK (((phone_number IS NULL) OR ((phone_number)::text ~ '^\+?[1-9]\d{1,14}$'::text))),
-    CONSTRAINT check_work_phone_format CHECK (((work_phone IS NULL) OR ((work_phone)::text ~ '^\+?[1-9]\d{1,14}$'::text)))
-);
-
-COMMENT ON TABLE public.user_profiles IS 'Contact and profile data, one row per user. Written by the user in the settings.';
-COMMENT ON COLUMN public.user_profiles.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.user_profiles.user_id IS 'The user the row belongs to.';
-COMMENT ON COLUMN public.user_profiles.first_name IS 'The user''s first name.';
-COMMENT ON COLUMN public.user_profiles.last_name IS 'The user''s last name.';
-COMMENT ON COLUMN public.user_profiles.display_name IS 'Name shown to others.';
-COMMENT ON COLUMN public.user_profiles.date_of_birth IS 'Date of birth, as the user wrote it.';
-COMMENT ON COLUMN public.user_profiles.phone_number IS 'Phone number, E.164.';
-COMMENT ON COLUMN public.user_profiles.alternate_phone IS 'Second phone number, E.164.';
-COMMENT ON COLUMN public.user_profiles.personal_address IS 'Home address, as JSON.';
-COMMENT ON COLUMN public.user_profiles.job_title IS 'What the user does at work.';
-COMMENT ON COLUMN public.user_profiles.company IS 'Company the user works for.';
-COMMENT ON COLUMN public.user_profiles.department IS 'Department the user works in.';
-COMMENT ON COLUMN public.user_profiles.work_phone IS 'Phone number at work, E.164.';
-COMMENT ON COLUMN public.user_profiles.work_email IS 'E-mail address at work.';
-COMMENT ON COLUMN public.user_profiles.work_address IS 'Address at work, as JSON.';
-COMMENT ON COLUMN public.user_profiles.preferred_contact_method IS 'How the user wants to be reached.';
-COMMENT ON COLUMN public.user_profiles.emergency_contact IS 'Person to call in an emergency, as JSON.';
-COMMENT ON COLUMN public.user_profiles.bio IS 'Text about the user.';
-COMMENT ON COLUMN public.user_profiles.website IS 'Address of the user''s website.';
-COMMENT ON COLUMN public.user_profiles.linkedin IS 'LinkedIn profile.';
-COMMENT ON COLUMN public.user_profiles.twitter IS 'Twitter profile.';
-COMMENT ON COLUMN public.user_profiles.github IS 'GitHub profile.';
-COMMENT ON COLUMN public.user_profiles.timezone IS 'IANA name of the user''s time zone.';
-COMMENT ON COLUMN public.user_profiles.language IS 'Language of the user, as a tag such as en.';
-COMMENT ON COLUMN public.user_profiles.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.user_profiles.updated_at IS 'When the row was last changed; kept by a trigger.';
 
 --
 -- Name: user_profiles_id_seq; Type: SEQUENCE; Schema: public; Owner: -
@@ -5715,84 +7158,6 @@ CREATE VIEW public.user_security_tier WITH (security_invoker='true') AS
 COMMENT ON VIEW public.user_security_tier IS 'The schema report''s name for public.user_security_tiers; rows can be read and written through it.';
 
 --
--- Name: user_sms_two_factor; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.user_sms_two_factor (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    user_id integer NOT NULL,
-    phone_number character varying(20) NOT NULL,
-    country_code character varying(5) NOT NULL,
-    is_verified boolean DEFAULT false NOT NULL,
-    verification_attempts integer DEFAULT 0 NOT NULL,
-    provider public.smsprovider DEFAULT 'twilio'::public.smsprovider NOT NULL,
-    provider_config jsonb,
-    daily_sms_count integer DEFAULT 0 NOT NULL,
-    daily_sms_reset_at timestamp with time zone DEFAULT now() NOT NULL,
-    max_daily_sms integer DEFAULT 10 NOT NULL,
-    last_code_sent_at timestamp with time zone,
-    failed_attempts_count integer DEFAULT 0 NOT NULL,
-    locked_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT user_sms_two_factor_country_code_format CHECK (((country_code)::text ~ '^\+?[0-9]{1,4}$'::text)),
-    CONSTRAINT user_sms_two_factor_phone_number_format CHECK (((phone_number)::text ~ '^\+?[1-9]\d{1,14}$'::text))
-);
-
-COMMENT ON TABLE public.user_sms_two_factor IS 'Phone number as second factor, one row per user. Written by the two-factor service.';
-COMMENT ON COLUMN public.user_sms_two_factor.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.user_sms_two_factor.user_id IS 'The user the row belongs to.';
-COMMENT ON COLUMN public.user_sms_two_factor.phone_number IS 'Phone number, E.164.';
-COMMENT ON COLUMN public.user_sms_two_factor.country_code IS 'Dialling prefix, such as +49.';
-COMMENT ON COLUMN public.user_sms_two_factor.is_verified IS 'True once the address or number was confirmed by a code.';
-COMMENT ON COLUMN public.user_sms_two_factor.verification_attempts IS 'Failed verifications since the last success.';
-COMMENT ON COLUMN public.user_sms_two_factor.provider IS 'Service that sends the codes.';
-COMMENT ON COLUMN public.user_sms_two_factor.provider_config IS 'Settings of the sending service, as JSON; may hold credentials. Secret.';
-COMMENT ON COLUMN public.user_sms_two_factor.daily_sms_count IS 'SMS sent since daily_sms_reset_at.';
-COMMENT ON COLUMN public.user_sms_two_factor.daily_sms_reset_at IS 'When the daily SMS counter was last set to zero.';
-COMMENT ON COLUMN public.user_sms_two_factor.max_daily_sms IS 'SMS allowed per day.';
-COMMENT ON COLUMN public.user_sms_two_factor.last_code_sent_at IS 'When the last code was sent.';
-COMMENT ON COLUMN public.user_sms_two_factor.failed_attempts_count IS 'Wrong codes in a row; resets on success.';
-COMMENT ON COLUMN public.user_sms_two_factor.locked_until IS 'Until when this factor is locked after too many wrong codes.';
-COMMENT ON COLUMN public.user_sms_two_factor.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.user_sms_two_factor.updated_at IS 'When the row was last changed; kept by a trigger.';
-
---
--- Name: user_two_factor_auth; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.user_two_factor_auth (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    user_id integer NOT NULL,
-    is_enabled boolean DEFAULT false NOT NULL,
-    default_method public.twofactormethod,
-    totp_secret character varying(32),
-    totp_enabled boolean DEFAULT false NOT NULL,
-    totp_backup_codes json,
-    passkey_enabled boolean DEFAULT false NOT NULL,
-    recovery_email character varying(255),
-    recovery_phone character varying(20),
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT user_two_factor_auth_recovery_email_format CHECK (((recovery_email IS NULL) OR ((recovery_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text))),
-    CONSTRAINT user_two_factor_auth_recovery_phone_format CHECK (((recovery_phone IS NULL) OR ((recovery_phone)::text ~ '^\+?[1-9]\d{1,14}$'::text)))
-);
-
-COMMENT ON TABLE public.user_two_factor_auth IS 'Which second factors a user has switched on, one row per user. Written by the two-factor service.';
-COMMENT ON COLUMN public.user_two_factor_auth.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.user_two_factor_auth.user_id IS 'The user the row belongs to.';
-COMMENT ON COLUMN public.user_two_factor_auth.is_enabled IS 'True when a second factor is demanded at login.';
-COMMENT ON COLUMN public.user_two_factor_auth.default_method IS 'Second factor that is asked first.';
-COMMENT ON COLUMN public.user_two_factor_auth.totp_secret IS 'TOTP secret (base32), written by the two-factor service. Secret.';
-COMMENT ON COLUMN public.user_two_factor_auth.totp_enabled IS 'True when TOTP is set up.';
-COMMENT ON COLUMN public.user_two_factor_auth.totp_backup_codes IS 'One-time backup codes, encrypted, as a JSON list. Secret.';
-COMMENT ON COLUMN public.user_two_factor_auth.passkey_enabled IS 'True when at least one passkey is set up.';
-COMMENT ON COLUMN public.user_two_factor_auth.recovery_email IS 'Mailbox for account recovery.';
-COMMENT ON COLUMN public.user_two_factor_auth.recovery_phone IS 'Phone number for account recovery, E.164.';
-COMMENT ON COLUMN public.user_two_factor_auth.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.user_two_factor_auth.updated_at IS 'When the row was last changed; kept by a trigger.';
-
---
 -- Name: user_two_factor_grace_periods; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -5827,50 +7192,6 @@ COMMENT ON COLUMN public.user_two_factor_grace_periods.extension_reason IS 'Why 
 COMMENT ON COLUMN public.user_two_factor_grace_periods.completed_at IS 'When it was finished; null while open.';
 COMMENT ON COLUMN public.user_two_factor_grace_periods.created_at IS 'When the row was made; set by the server.';
 COMMENT ON COLUMN public.user_two_factor_grace_periods.updated_at IS 'When the row was last changed; kept by a trigger.';
-
---
--- Name: user_two_factor_settings; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.user_two_factor_settings (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    user_id integer NOT NULL,
-    preferred_method character varying(50),
-    fallback_method character varying(50),
-    remember_device_preference boolean DEFAULT true NOT NULL,
-    notify_on_new_device boolean DEFAULT true NOT NULL,
-    notify_on_failed_attempt boolean DEFAULT true NOT NULL,
-    notification_email character varying(255),
-    require_2fa_for_sensitive_actions boolean DEFAULT false NOT NULL,
-    auto_logout_minutes integer,
-    allow_backup_codes boolean DEFAULT true NOT NULL,
-    setup_completed_at timestamp with time zone,
-    last_method_change timestamp with time zone,
-    total_method_changes integer DEFAULT 0 NOT NULL,
-    custom_settings jsonb,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT user_two_factor_settings_notification_email_format CHECK (((notification_email IS NULL) OR ((notification_email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$'::text)))
-);
-
-COMMENT ON TABLE public.user_two_factor_settings IS 'Second-factor preferences, one row per user. Written by the user in the settings.';
-COMMENT ON COLUMN public.user_two_factor_settings.id IS 'Key of the row; made by the server unless the application sends one.';
-COMMENT ON COLUMN public.user_two_factor_settings.user_id IS 'The user the row belongs to.';
-COMMENT ON COLUMN public.user_two_factor_settings.preferred_method IS 'Second factor the user wants to be asked for first.';
-COMMENT ON COLUMN public.user_two_factor_settings.fallback_method IS 'Second factor to offer next.';
-COMMENT ON COLUMN public.user_two_factor_settings.remember_device_preference IS 'Whether the user wants devices to be remembered.';
-COMMENT ON COLUMN public.user_two_factor_settings.notify_on_new_device IS 'Whether a login from a new device is reported to the user.';
-COMMENT ON COLUMN public.user_two_factor_settings.notify_on_failed_attempt IS 'Whether a failed attempt is reported to the user.';
-COMMENT ON COLUMN public.user_two_factor_settings.notification_email IS 'Address for these reports; null for the account''s own.';
-COMMENT ON COLUMN public.user_two_factor_settings.require_2fa_for_sensitive_actions IS 'Whether sensitive actions ask for a second factor again.';
-COMMENT ON COLUMN public.user_two_factor_settings.auto_logout_minutes IS 'Minutes of inactivity until logout; null for the policy''s value.';
-COMMENT ON COLUMN public.user_two_factor_settings.allow_backup_codes IS 'Whether backup codes are accepted.';
-COMMENT ON COLUMN public.user_two_factor_settings.setup_completed_at IS 'When the set-up was finished.';
-COMMENT ON COLUMN public.user_two_factor_settings.last_method_change IS 'When a method was last added or removed.';
-COMMENT ON COLUMN public.user_two_factor_settings.total_method_changes IS 'How often methods were changed.';
-COMMENT ON COLUMN public.user_two_factor_settings.custom_settings IS 'Further settings, as an object.';
-COMMENT ON COLUMN public.user_two_factor_settings.created_at IS 'When the row was made; set by the server.';
-COMMENT ON COLUMN public.user_two_factor_settings.updated_at IS 'When the row was last changed; kept by a trigger.';
 
 --
 -- Name: users_id_seq; Type: SEQUENCE; Schema: public; Owner: -
@@ -5987,6 +7308,27 @@ ALTER TABLE ONLY audit.security_violations
 
 ALTER TABLE ONLY audit.threat_intelligence_events
     ADD CONSTRAINT threat_intelligence_events_pkey PRIMARY KEY (id);
+
+--
+-- Name: identity_key identity_key_pkey; Type: CONSTRAINT; Schema: maintenance; Owner: -
+--
+
+ALTER TABLE ONLY maintenance.identity_key
+    ADD CONSTRAINT identity_key_pkey PRIMARY KEY (only_row);
+
+--
+-- Name: retention_approvals retention_approvals_pkey; Type: CONSTRAINT; Schema: maintenance; Owner: -
+--
+
+ALTER TABLE ONLY maintenance.retention_approvals
+    ADD CONSTRAINT retention_approvals_pkey PRIMARY KEY (policy_id);
+
+--
+-- Name: turns turns_pkey; Type: CONSTRAINT; Schema: maintenance; Owner: -
+--
+
+ALTER TABLE ONLY maintenance.turns
+    ADD CONSTRAINT turns_pkey PRIMARY KEY (task);
 
 --
 -- Name: view_refreshes view_refreshes_pkey; Type: CONSTRAINT; Schema: maintenance; Owner: -
@@ -8976,6 +10318,48 @@ ALTER INDEX public.two_factor_audit_log_pkey ATTACH PARTITION partitions.two_fac
 ALTER INDEX public.ix_two_factor_audit_log_user_id ATTACH PARTITION partitions.two_factor_audit_log_default_user_id_idx;
 
 --
+-- Name: audit_log audit_log_refuse_date; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER audit_log_refuse_date BEFORE INSERT ON audit.audit_log FOR EACH ROW WHEN ((((new.created_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.created_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('created_at');
+
+--
+-- Name: audit_log audit_log_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER audit_log_stamp BEFORE INSERT ON audit.audit_log FOR EACH ROW EXECUTE FUNCTION audit.stamp_trail();
+
+--
+-- Name: data_access_log data_access_log_refuse_date; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER data_access_log_refuse_date BEFORE INSERT ON audit.data_access_log FOR EACH ROW WHEN ((((new.created_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.created_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('created_at');
+
+--
+-- Name: data_access_log data_access_log_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER data_access_log_stamp BEFORE INSERT ON audit.data_access_log FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
+
+--
+-- Name: data_retention_logs data_retention_logs_refuse_date; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER data_retention_logs_refuse_date BEFORE INSERT ON audit.data_retention_logs FOR EACH ROW WHEN ((((new.executed_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.executed_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('executed_at');
+
+--
+-- Name: data_retention_logs data_retention_logs_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER data_retention_logs_stamp BEFORE INSERT ON audit.data_retention_logs FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
+
+--
+-- Name: enterprise_audit_events enterprise_audit_events_keep_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER enterprise_audit_events_keep_stamp BEFORE UPDATE ON audit.enterprise_audit_events FOR EACH ROW WHEN (((new.recorded_by IS DISTINCT FROM old.recorded_by) OR (new.processing_timestamp IS DISTINCT FROM old.processing_timestamp))) EXECUTE FUNCTION audit.keep_stamp('processing_timestamp');
+
+--
 -- Name: enterprise_audit_events enterprise_audit_events_record_change; Type: TRIGGER; Schema: audit; Owner: -
 --
 
@@ -8986,6 +10370,36 @@ CREATE TRIGGER enterprise_audit_events_record_change AFTER DELETE OR UPDATE ON a
 --
 
 CREATE TRIGGER enterprise_audit_events_record_truncate AFTER TRUNCATE ON audit.enterprise_audit_events FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
+
+--
+-- Name: enterprise_audit_events enterprise_audit_events_refuse_date; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER enterprise_audit_events_refuse_date BEFORE INSERT ON audit.enterprise_audit_events FOR EACH ROW WHEN ((((new.processing_timestamp >= (clock_timestamp() - '00:05:00'::interval)) AND (new.processing_timestamp <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('processing_timestamp');
+
+--
+-- Name: enterprise_audit_events enterprise_audit_events_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER enterprise_audit_events_stamp BEFORE INSERT ON audit.enterprise_audit_events FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
+
+--
+-- Name: security_metrics security_metrics_refuse_date; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_metrics_refuse_date BEFORE INSERT ON audit.security_metrics FOR EACH ROW WHEN ((((new.recorded_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.recorded_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('recorded_at');
+
+--
+-- Name: security_metrics security_metrics_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_metrics_stamp BEFORE INSERT ON audit.security_metrics FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
+
+--
+-- Name: security_violations security_violations_keep_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_violations_keep_stamp BEFORE UPDATE ON audit.security_violations FOR EACH ROW WHEN (((new.recorded_by IS DISTINCT FROM old.recorded_by) OR (new.created_at IS DISTINCT FROM old.created_at))) EXECUTE FUNCTION audit.keep_stamp('created_at');
 
 --
 -- Name: security_violations security_violations_record_change; Type: TRIGGER; Schema: audit; Owner: -
@@ -9000,6 +10414,24 @@ CREATE TRIGGER security_violations_record_change AFTER DELETE OR UPDATE ON audit
 CREATE TRIGGER security_violations_record_truncate AFTER TRUNCATE ON audit.security_violations FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
 
 --
+-- Name: security_violations security_violations_refuse_date; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_violations_refuse_date BEFORE INSERT ON audit.security_violations FOR EACH ROW WHEN ((((new.created_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.created_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('created_at');
+
+--
+-- Name: security_violations security_violations_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_violations_stamp BEFORE INSERT ON audit.security_violations FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
+
+--
+-- Name: threat_intelligence_events threat_intelligence_events_keep_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER threat_intelligence_events_keep_stamp BEFORE UPDATE ON audit.threat_intelligence_events FOR EACH ROW WHEN (((new.recorded_by IS DISTINCT FROM old.recorded_by) OR (new.recorded_at IS DISTINCT FROM old.recorded_at))) EXECUTE FUNCTION audit.keep_stamp('recorded_at');
+
+--
 -- Name: threat_intelligence_events threat_intelligence_events_record_change; Type: TRIGGER; Schema: audit; Owner: -
 --
 
@@ -9010,6 +10442,18 @@ CREATE TRIGGER threat_intelligence_events_record_change AFTER DELETE OR UPDATE O
 --
 
 CREATE TRIGGER threat_intelligence_events_record_truncate AFTER TRUNCATE ON audit.threat_intelligence_events FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
+
+--
+-- Name: threat_intelligence_events threat_intelligence_events_refuse_date; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER threat_intelligence_events_refuse_date BEFORE INSERT ON audit.threat_intelligence_events FOR EACH ROW WHEN ((((new.recorded_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.recorded_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('recorded_at');
+
+--
+-- Name: threat_intelligence_events threat_intelligence_events_stamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER threat_intelligence_events_stamp BEFORE INSERT ON audit.threat_intelligence_events FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
 
 --
 -- Name: access_requests access_requests_record_change; Type: TRIGGER; Schema: public; Owner: -
@@ -9102,6 +10546,24 @@ CREATE TRIGGER cross_service_auth_record_change AFTER INSERT OR DELETE OR UPDATE
 CREATE TRIGGER cross_service_auth_record_truncate AFTER TRUNCATE ON public.cross_service_auth FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
 
 --
+-- Name: data_retention_policies data_retention_policies_check; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER data_retention_policies_check BEFORE INSERT OR UPDATE ON public.data_retention_policies FOR EACH ROW EXECUTE FUNCTION maintenance.check_retention_policy();
+
+--
+-- Name: data_retention_policies data_retention_policies_forget_deleted; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER data_retention_policies_forget_deleted AFTER DELETE ON public.data_retention_policies FOR EACH ROW EXECUTE FUNCTION maintenance.forget_approval();
+
+--
+-- Name: data_retention_policies data_retention_policies_forget_off; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER data_retention_policies_forget_off AFTER UPDATE ON public.data_retention_policies FOR EACH ROW WHEN ((old.is_active AND (NOT new.is_active))) EXECUTE FUNCTION maintenance.forget_approval();
+
+--
 -- Name: data_retention_policies data_retention_policies_record_change; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -9118,6 +10580,18 @@ CREATE TRIGGER data_retention_policies_record_truncate AFTER TRUNCATE ON public.
 --
 
 CREATE TRIGGER data_retention_policies_set_updated_at BEFORE UPDATE ON public.data_retention_policies FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+--
+-- Name: device_login_attempts device_login_attempts_refuse_date; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER device_login_attempts_refuse_date BEFORE INSERT ON public.device_login_attempts FOR EACH ROW WHEN ((((new.attempted_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.attempted_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('attempted_at');
+
+--
+-- Name: device_login_attempts device_login_attempts_stamp; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER device_login_attempts_stamp BEFORE INSERT ON public.device_login_attempts FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
 
 --
 -- Name: encrypted_fields encrypted_fields_record_change; Type: TRIGGER; Schema: public; Owner: -
@@ -9232,6 +10706,18 @@ CREATE TRIGGER registered_devices_record_change AFTER INSERT OR DELETE OR UPDATE
 --
 
 CREATE TRIGGER registered_devices_record_truncate AFTER TRUNCATE ON public.registered_devices FOR EACH STATEMENT EXECUTE FUNCTION audit.record_change();
+
+--
+-- Name: router_decision_log router_decision_log_refuse_date; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER router_decision_log_refuse_date BEFORE INSERT ON public.router_decision_log FOR EACH ROW WHEN ((((new.created_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.created_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('created_at');
+
+--
+-- Name: router_decision_log router_decision_log_stamp; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER router_decision_log_stamp BEFORE INSERT ON public.router_decision_log FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
 
 --
 -- Name: secure_token_storage secure_token_storage_record_change; Type: TRIGGER; Schema: public; Owner: -
@@ -9364,6 +10850,18 @@ CREATE TRIGGER two_factor_admin_overrides_record_truncate AFTER TRUNCATE ON publ
 --
 
 CREATE TRIGGER two_factor_admin_overrides_set_updated_at BEFORE UPDATE ON public.two_factor_admin_overrides FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+--
+-- Name: two_factor_audit_log two_factor_audit_log_refuse_date; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER two_factor_audit_log_refuse_date BEFORE INSERT ON public.two_factor_audit_log FOR EACH ROW WHEN ((((new.created_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.created_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('created_at');
+
+--
+-- Name: two_factor_audit_log two_factor_audit_log_stamp; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER two_factor_audit_log_stamp BEFORE INSERT ON public.two_factor_audit_log FOR EACH ROW EXECUTE FUNCTION audit.stamp_entry();
 
 --
 -- Name: two_factor_policies two_factor_policies_record_change; Type: TRIGGER; Schema: public; Owner: -
@@ -10097,10 +11595,22 @@ GRANT USAGE ON SCHEMA maintenance TO app_readonly;
 GRANT USAGE ON SCHEMA maintenance TO app_user;
 GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer;
 GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer_lookup;
+REVOKE ALL ON FUNCTION audit.act_as(p_user_id integer, p_session_id text, p_ip_address text, p_user_agent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION audit.act_as(p_user_id integer, p_session_id text, p_ip_address text, p_user_agent text) TO app_user;
+REVOKE ALL ON FUNCTION audit.identity_seal(p_user_id text, p_session_id text, p_ip_address text, p_user_agent text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.is_secret(p_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.keep_stamp() FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.mask_secrets(p_row jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_change() FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.refuse_date() FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.stamp_entry() FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.stamp_trail() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE maintenance.apply_retention(IN p_batch_size integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.approve_retention(p_policy_id uuid, p_digest text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.check_retention_policy() FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.check_violations(p_rows_per_check integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.drop_partitions(p_parent regclass, p_older_than timestamp with time zone, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.forget_approval() FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.partition_key(p_parent regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.resolve_table(p_table_name text) FROM PUBLIC;
 GRANT SELECT ON TABLE public.data_retention_policies TO app_readonly;
@@ -10108,11 +11618,158 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.data_retention_policies TO app
 REVOKE ALL ON FUNCTION maintenance.goes_by_partition(p_policy public.data_retention_policies) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.log_retention(p_policy_id uuid, p_action text, p_rows bigint, p_criteria jsonb, p_started timestamp with time zone, p_status text, p_problem text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.plan_retention(p_policy_id uuid, p_started timestamp with time zone, OUT policy public.data_retention_policies, OUT target regclass, OUT by_partition boolean, OUT cutoff timestamp with time zone, OUT problem text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.refresh_views() FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.retention_batch(p_policy_id uuid, p_cutoff timestamp with time zone, p_batch_size integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.retention_digest(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.retention_problems(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb, p_by_owner boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION maintenance.retention_problems(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb, p_by_owner boolean) TO app_user;
 REVOKE ALL ON PROCEDURE maintenance.run(IN p_months_ahead integer, IN p_batch_size integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.try_partitions(p_months_ahead integer, p_parent regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION maintenance.validate_checks() FROM PUBLIC;
+REVOKE ALL ON FUNCTION maintenance.withdraw_retention(p_policy_id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_create_empty_extension(text, text, boolean, text, oid[], text[], text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_missing_value(oid, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_array_pg_type_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_heap_pg_class_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_heap_relfilenode(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_index_pg_class_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_index_relfilenode(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_multirange_array_pg_type_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_multirange_pg_type_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_pg_authid_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_pg_enum_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_pg_tablespace_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_pg_type_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_toast_pg_class_oid(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_next_toast_relfilenode(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.binary_upgrade_set_record_init_privs(boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.lo_close(integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_close(integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_close(integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_creat(integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_creat(integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_creat(integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_create(oid) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_create(oid) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_create(oid) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_from_bytea(oid, bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_from_bytea(oid, bytea) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_from_bytea(oid, bytea) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_lseek(integer, integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_lseek(integer, integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_lseek(integer, integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_lseek64(integer, bigint, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_lseek64(integer, bigint, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_lseek64(integer, bigint, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_open(oid, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_open(oid, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_open(oid, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_put(oid, bigint, bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_put(oid, bigint, bytea) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_put(oid, bigint, bytea) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_tell(integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_tell(integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_tell(integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_tell64(integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_tell64(integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_tell64(integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_truncate(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_truncate(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_truncate(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_truncate64(integer, bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_truncate64(integer, bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_truncate64(integer, bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lo_unlink(oid) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lo_unlink(oid) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lo_unlink(oid) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.loread(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.loread(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.loread(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.lowrite(integer, bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.lowrite(integer, bytea) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.lowrite(integer, bytea) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_lock(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_lock(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_lock_shared(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock_shared(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock_shared(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_lock_shared(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock_shared(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_lock_shared(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_advisory_xact_lock_shared(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_cancel_backend(integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_cancel_backend(integer) TO ai_workflow_owner;
+REVOKE ALL ON FUNCTION pg_catalog.pg_copy_logical_replication_slot(src_slot_name name, dst_slot_name name, OUT slot_name name, OUT lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_copy_logical_replication_slot(src_slot_name name, dst_slot_name name, temporary boolean, OUT slot_name name, OUT lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_copy_logical_replication_slot(src_slot_name name, dst_slot_name name, temporary boolean, plugin name, OUT slot_name name, OUT lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_copy_physical_replication_slot(src_slot_name name, dst_slot_name name, OUT slot_name name, OUT lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_copy_physical_replication_slot(src_slot_name name, dst_slot_name name, temporary boolean, OUT slot_name name, OUT lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_create_logical_replication_slot(slot_name name, plugin name, temporary boolean, twophase boolean, OUT slot_name name, OUT lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_create_physical_replication_slot(slot_name name, immediately_reserve boolean, temporary boolean, OUT slot_name name, OUT lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_current_xact_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_current_xact_id() TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_current_xact_id() TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_drop_replication_slot(name) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_export_snapshot() FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_export_snapshot() TO ai_workflow_owner;
+REVOKE ALL ON FUNCTION pg_catalog.pg_extension_config_dump(regclass, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_import_system_collations(regnamespace) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_logical_slot_get_binary_changes(slot_name name, upto_lsn pg_lsn, upto_nchanges integer, VARIADIC options text[], OUT lsn pg_lsn, OUT xid xid, OUT data bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_logical_slot_get_changes(slot_name name, upto_lsn pg_lsn, upto_nchanges integer, VARIADIC options text[], OUT lsn pg_lsn, OUT xid xid, OUT data text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_logical_slot_peek_binary_changes(slot_name name, upto_lsn pg_lsn, upto_nchanges integer, VARIADIC options text[], OUT lsn pg_lsn, OUT xid xid, OUT data bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_logical_slot_peek_changes(slot_name name, upto_lsn pg_lsn, upto_nchanges integer, VARIADIC options text[], OUT lsn pg_lsn, OUT xid xid, OUT data text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_nextoid(regclass, name, regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_read_file_old(text, bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_replication_slot_advance(slot_name name, upto_lsn pg_lsn, OUT slot_name name, OUT end_lsn pg_lsn) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_rotate_logfile_old() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_stop_making_pinned_objects() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_catalog.pg_terminate_backend(pid integer, timeout bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_terminate_backend(pid integer, timeout bigint) TO ai_workflow_owner;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_lock(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_lock(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_lock_shared(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock_shared(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock_shared(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_lock_shared(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock_shared(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_lock_shared(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared(bigint) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared(bigint) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared(integer, integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared(integer, integer) TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared(integer, integer) TO app_user;
+REVOKE ALL ON FUNCTION pg_catalog.txid_current() FROM PUBLIC;
+GRANT ALL ON FUNCTION pg_catalog.txid_current() TO ai_workflow_owner;
+GRANT ALL ON FUNCTION pg_catalog.txid_current() TO app_user;
 REVOKE ALL ON FUNCTION pgbouncer.lookup(role_name text, OUT rolname name, OUT rolpassword text) FROM PUBLIC;
 GRANT ALL ON FUNCTION pgbouncer.lookup(role_name text, OUT rolname name, OUT rolpassword text) TO pgbouncer;
 GRANT SELECT ON TABLE public.chat_messages TO app_readonly;
@@ -10128,7 +11785,135 @@ REVOKE ALL ON FUNCTION privacy.remove_user(p_user_id integer, p_erase boolean, p
 REVOKE ALL ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.export_user(p_user_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.fulfil_request(p_request_id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.is_common_word(p_word text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.needle_of(p_term text) FROM PUBLIC;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO app_user;
+GRANT SELECT(id) ON TABLE public.users TO app_readonly;
+GRANT SELECT(username) ON TABLE public.users TO app_readonly;
+GRANT SELECT(email) ON TABLE public.users TO app_readonly;
+GRANT SELECT(is_active) ON TABLE public.users TO app_readonly;
+GRANT SELECT(is_superuser) ON TABLE public.users TO app_readonly;
+GRANT SELECT(is_verified) ON TABLE public.users TO app_readonly;
+GRANT SELECT(role) ON TABLE public.users TO app_readonly;
+GRANT SELECT(status) ON TABLE public.users TO app_readonly;
+GRANT SELECT(tfa_enabled) ON TABLE public.users TO app_readonly;
+GRANT SELECT(created_at) ON TABLE public.users TO app_readonly;
+GRANT SELECT(updated_at) ON TABLE public.users TO app_readonly;
+GRANT SELECT(theme) ON TABLE public.users TO app_readonly;
+GRANT SELECT(notifications_enabled) ON TABLE public.users TO app_readonly;
+GRANT SELECT(selected_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(timezone) ON TABLE public.users TO app_readonly;
+GRANT SELECT(chat_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(initial_assessment_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(tool_selection_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(embeddings_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(coding_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(executive_assessment_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(confidence_assessment_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(tool_routing_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(simple_planning_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(wave_function_specialist_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(wave_function_refinement_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(plan_validation_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(plan_comparison_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(reflection_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(final_response_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(fast_conversational_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(calendar_event_weights) ON TABLE public.users TO app_readonly;
+GRANT SELECT(agent_settings) ON TABLE public.users TO app_readonly;
+GRANT SELECT(mission_statement) ON TABLE public.users TO app_readonly;
+GRANT SELECT(personal_goals) ON TABLE public.users TO app_readonly;
+GRANT SELECT(work_style_preferences) ON TABLE public.users TO app_readonly;
+GRANT SELECT(productivity_patterns) ON TABLE public.users TO app_readonly;
+GRANT SELECT(interview_insights) ON TABLE public.users TO app_readonly;
+GRANT SELECT(last_interview_date) ON TABLE public.users TO app_readonly;
+GRANT SELECT(project_preferences) ON TABLE public.users TO app_readonly;
+GRANT SELECT(default_code_style) ON TABLE public.users TO app_readonly;
+GRANT SELECT(web_search_provider) ON TABLE public.users TO app_readonly;
+GRANT SELECT(project_manager_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(technical_expert_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(business_analyst_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(creative_director_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(research_specialist_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(planning_expert_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(socratic_expert_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(wellbeing_coach_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(personal_assistant_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(data_analyst_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(output_formatter_model) ON TABLE public.users TO app_readonly;
+GRANT SELECT(quality_assurance_model) ON TABLE public.users TO app_readonly;
+REVOKE ALL ON FUNCTION privacy.own_address(p_user_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.pattern_of(p_term text, p_is_address boolean, p_any_case boolean) FROM PUBLIC;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_email_two_factor TO app_user;
+GRANT SELECT(id) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(user_id) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(email_address) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(is_verified) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(verification_attempts) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(provider) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(daily_email_count) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(daily_email_reset_at) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(max_daily_emails) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(last_code_sent_at) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(failed_attempts_count) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(locked_until) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(created_at) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT(updated_at) ON TABLE public.user_email_two_factor TO app_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_oauth_tokens TO app_user;
+GRANT SELECT(id) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(user_id) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(service) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(token_expiry) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(scope) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(service_user_id) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(service_email) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(created_at) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT(updated_at) ON TABLE public.user_oauth_tokens TO app_readonly;
+GRANT SELECT ON TABLE public.user_profiles TO app_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_profiles TO app_user;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_sms_two_factor TO app_user;
+GRANT SELECT(id) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(user_id) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(phone_number) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(country_code) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(is_verified) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(verification_attempts) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(provider) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(daily_sms_count) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(daily_sms_reset_at) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(max_daily_sms) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(last_code_sent_at) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(failed_attempts_count) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(locked_until) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(created_at) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT(updated_at) ON TABLE public.user_sms_two_factor TO app_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_two_factor_auth TO app_user;
+GRANT SELECT(id) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(user_id) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(is_enabled) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(default_method) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(totp_enabled) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(passkey_enabled) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(recovery_email) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(recovery_phone) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(created_at) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT(updated_at) ON TABLE public.user_two_factor_auth TO app_readonly;
+GRANT SELECT ON TABLE public.user_two_factor_settings TO app_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_two_factor_settings TO app_user;
+REVOKE ALL ON FUNCTION privacy.identity_of(p_user_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.own_name(p_user_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.search_for(p_user_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.pg_stat_statements(showtext boolean, OUT userid oid, OUT dbid oid, OUT toplevel boolean, OUT queryid bigint, OUT query text, OUT plans bigint, OUT total_plan_time double precision, OUT min_plan_time double precision, OUT max_plan_time double precision, OUT mean_plan_time double precision, OUT stddev_plan_time double precision, OUT calls bigint, OUT total_exec_time double precision, OUT min_exec_time double precision, OUT max_exec_time double precision, OUT mean_exec_time double precision, OUT stddev_exec_time double precision, OUT rows bigint, OUT shared_blks_hit bigint, OUT shared_blks_read bigint, OUT shared_blks_dirtied bigint, OUT shared_blks_written bigint, OUT local_blks_hit bigint, OUT local_blks_read bigint, OUT local_blks_dirtied bigint, OUT local_blks_written bigint, OUT temp_blks_read bigint, OUT temp_blks_written bigint, OUT blk_read_time double precision, OUT blk_write_time double precision, OUT temp_blk_read_time double precision, OUT temp_blk_write_time double precision, OUT wal_records bigint, OUT wal_fpi bigint, OUT wal_bytes numeric, OUT jit_functions bigint, OUT jit_generation_time double precision, OUT jit_inlining_count bigint, OUT jit_inlining_time double precision, OUT jit_optimization_count bigint, OUT jit_optimization_time double precision, OUT jit_emission_count bigint, OUT jit_emission_time double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.pg_stat_statements(showtext boolean, OUT userid oid, OUT dbid oid, OUT toplevel boolean, OUT queryid bigint, OUT query text, OUT plans bigint, OUT total_plan_time double precision, OUT min_plan_time double precision, OUT max_plan_time double precision, OUT mean_plan_time double precision, OUT stddev_plan_time double precision, OUT calls bigint, OUT total_exec_time double precision, OUT min_exec_time double precision, OUT max_exec_time double precision, OUT mean_exec_time double precision, OUT stddev_exec_time double precision, OUT rows bigint, OUT shared_blks_hit bigint, OUT shared_blks_read bigint, OUT shared_blks_dirtied bigint, OUT shared_blks_written bigint, OUT local_blks_hit bigint, OUT local_blks_read bigint, OUT local_blks_dirtied bigint, OUT local_blks_written bigint, OUT temp_blks_read bigint, OUT temp_blks_written bigint, OUT blk_read_time double precision, OUT blk_write_time double precision, OUT temp_blk_read_time double precision, OUT temp_blk_write_time double precision, OUT wal_records bigint, OUT wal_fpi bigint, OUT wal_bytes numeric, OUT jit_functions bigint, OUT jit_generation_time double precision, OUT jit_inlining_count bigint, OUT jit_inlining_time double precision, OUT jit_optimization_count bigint, OUT jit_optimization_time double precision, OUT jit_emission_count bigint, OUT jit_emission_time double precision) TO pg_monitor;
+REVOKE ALL ON FUNCTION public.pg_stat_statements_info(OUT dealloc bigint, OUT stats_reset timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.pg_stat_statements_info(OUT dealloc bigint, OUT stats_reset timestamp with time zone) TO pg_monitor;
 REVOKE ALL ON FUNCTION public.set_updated_at() FROM PUBLIC;
 GRANT SELECT,INSERT ON TABLE audit.audit_log TO app_user;
 GRANT SELECT(id) ON TABLE audit.audit_log TO app_readonly;
@@ -10158,6 +11943,7 @@ GRANT SELECT(access_pattern) ON TABLE audit.data_access_log TO app_readonly;
 GRANT SELECT(ip_address) ON TABLE audit.data_access_log TO app_readonly;
 GRANT SELECT(response_time_ms) ON TABLE audit.data_access_log TO app_readonly;
 GRANT SELECT(created_at) ON TABLE audit.data_access_log TO app_readonly;
+GRANT SELECT(recorded_by) ON TABLE audit.data_access_log TO app_readonly;
 GRANT SELECT ON TABLE audit.data_retention_logs TO app_readonly;
 GRANT SELECT,INSERT ON TABLE audit.data_retention_logs TO app_user;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE audit.enterprise_audit_events TO app_user;
@@ -10191,6 +11977,7 @@ GRANT SELECT(risk_factors) ON TABLE audit.enterprise_audit_events TO app_readonl
 GRANT SELECT(hash_value) ON TABLE audit.enterprise_audit_events TO app_readonly;
 GRANT SELECT(previous_event_id) ON TABLE audit.enterprise_audit_events TO app_readonly;
 GRANT SELECT(digital_signature) ON TABLE audit.enterprise_audit_events TO app_readonly;
+GRANT SELECT(recorded_by) ON TABLE audit.enterprise_audit_events TO app_readonly;
 GRANT SELECT ON TABLE audit.security_metrics TO app_readonly;
 GRANT SELECT,INSERT ON TABLE audit.security_metrics TO app_user;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE audit.security_violations TO app_user;
@@ -10208,12 +11995,17 @@ GRANT SELECT(resolved) ON TABLE audit.security_violations TO app_readonly;
 GRANT SELECT(resolution_notes) ON TABLE audit.security_violations TO app_readonly;
 GRANT SELECT(created_at) ON TABLE audit.security_violations TO app_readonly;
 GRANT SELECT(resolved_at) ON TABLE audit.security_violations TO app_readonly;
+GRANT SELECT(recorded_by) ON TABLE audit.security_violations TO app_readonly;
 GRANT SELECT ON TABLE audit.threat_intelligence_events TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE audit.threat_intelligence_events TO app_user;
 GRANT SELECT ON TABLE maintenance.partitions TO app_monitor;
 GRANT SELECT ON TABLE maintenance.partitions TO app_readonly;
 GRANT SELECT ON TABLE maintenance.redundant_indexes TO app_monitor;
 GRANT SELECT ON TABLE maintenance.redundant_indexes TO app_readonly;
+GRANT SELECT ON TABLE maintenance.retention_tables TO app_readonly;
+GRANT SELECT ON TABLE maintenance.retention_tables TO app_user;
+GRANT SELECT ON TABLE maintenance.retention_columns TO app_readonly;
+GRANT SELECT ON TABLE maintenance.retention_columns TO app_user;
 GRANT SELECT ON TABLE maintenance.uncovered_foreign_keys TO app_monitor;
 GRANT SELECT ON TABLE maintenance.uncovered_foreign_keys TO app_readonly;
 GRANT SELECT ON TABLE maintenance.view_freshness TO app_monitor;
@@ -10241,6 +12033,7 @@ GRANT SELECT(admin_reason) ON TABLE public.two_factor_audit_log TO app_readonly;
 GRANT SELECT(risk_score) ON TABLE public.two_factor_audit_log TO app_readonly;
 GRANT SELECT(risk_factors) ON TABLE public.two_factor_audit_log TO app_readonly;
 GRANT SELECT(created_at) ON TABLE public.two_factor_audit_log TO app_readonly;
+GRANT SELECT(recorded_by) ON TABLE public.two_factor_audit_log TO app_readonly;
 GRANT SELECT(oid) ON TABLE pg_catalog.pg_authid TO pgbouncer_lookup;
 GRANT SELECT(rolname) ON TABLE pg_catalog.pg_authid TO pgbouncer_lookup;
 GRANT SELECT(rolsuper) ON TABLE pg_catalog.pg_authid TO pgbouncer_lookup;
@@ -10472,7 +12265,10 @@ GRANT SELECT(registered_at) ON TABLE public.passkey_credentials TO app_readonly;
 GRANT SELECT(last_used_at) ON TABLE public.passkey_credentials TO app_readonly;
 GRANT SELECT(device_id) ON TABLE public.passkey_credentials TO app_readonly;
 GRANT SELECT(is_active) ON TABLE public.passkey_credentials TO app_readonly;
-GRANT SELECT,USAGE ON SEQUENCE public.pgmigrations_id_seq TO app_user;
+REVOKE SELECT ON TABLE public.pg_stat_statements FROM PUBLIC;
+GRANT SELECT ON TABLE public.pg_stat_statements TO pg_monitor;
+REVOKE SELECT ON TABLE public.pg_stat_statements_info FROM PUBLIC;
+GRANT SELECT ON TABLE public.pg_stat_statements_info TO pg_monitor;
 GRANT SELECT ON TABLE public.privacy_requests TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.privacy_requests TO app_user;
 GRANT SELECT ON TABLE public.projects TO app_readonly;
@@ -10624,135 +12420,26 @@ GRANT SELECT(max_attempts) ON TABLE public.two_factor_verification_codes TO app_
 GRANT SELECT(created_at) ON TABLE public.two_factor_verification_codes TO app_readonly;
 GRANT SELECT ON TABLE public.user_categories TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_categories TO app_user;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO app_user;
-GRANT SELECT(id) ON TABLE public.users TO app_readonly;
-GRANT SELECT(username) ON TABLE public.users TO app_readonly;
-GRANT SELECT(email) ON TABLE public.users TO app_readonly;
-GRANT SELECT(is_active) ON TABLE public.users TO app_readonly;
-GRANT SELECT(is_superuser) ON TABLE public.users TO app_readonly;
-GRANT SELECT(is_verified) ON TABLE public.users TO app_readonly;
-GRANT SELECT(role) ON TABLE public.users TO app_readonly;
-GRANT SELECT(status) ON TABLE public.users TO app_readonly;
-GRANT SELECT(tfa_enabled) ON TABLE public.users TO app_readonly;
-GRANT SELECT(created_at) ON TABLE public.users TO app_readonly;
-GRANT SELECT(updated_at) ON TABLE public.users TO app_readonly;
-GRANT SELECT(theme) ON TABLE public.users TO app_readonly;
-GRANT SELECT(notifications_enabled) ON TABLE public.users TO app_readonly;
-GRANT SELECT(selected_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(timezone) ON TABLE public.users TO app_readonly;
-GRANT SELECT(chat_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(initial_assessment_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(tool_selection_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(embeddings_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(coding_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(executive_assessment_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(confidence_assessment_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(tool_routing_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(simple_planning_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(wave_function_specialist_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(wave_function_refinement_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(plan_validation_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(plan_comparison_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(reflection_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(final_response_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(fast_conversational_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(calendar_event_weights) ON TABLE public.users TO app_readonly;
-GRANT SELECT(agent_settings) ON TABLE public.users TO app_readonly;
-GRANT SELECT(mission_statement) ON TABLE public.users TO app_readonly;
-GRANT SELECT(personal_goals) ON TABLE public.users TO app_readonly;
-GRANT SELECT(work_style_preferences) ON TABLE public.users TO app_readonly;
-GRANT SELECT(productivity_patterns) ON TABLE public.users TO app_readonly;
-GRANT SELECT(interview_insights) ON TABLE public.users TO app_readonly;
-GRANT SELECT(last_interview_date) ON TABLE public.users TO app_readonly;
-GRANT SELECT(project_preferences) ON TABLE public.users TO app_readonly;
-GRANT SELECT(default_code_style) ON TABLE public.users TO app_readonly;
-GRANT SELECT(web_search_provider) ON TABLE public.users TO app_readonly;
-GRANT SELECT(project_manager_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(technical_expert_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(business_analyst_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(creative_director_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(research_specialist_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(planning_expert_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(socratic_expert_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(wellbeing_coach_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(personal_assistant_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(data_analyst_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(output_formatter_model) ON TABLE public.users TO app_readonly;
-GRANT SELECT(quality_assurance_model) ON TABLE public.users TO app_readonly;
 GRANT SELECT ON TABLE public.user_dashboard_summary TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_dashboard_summary TO app_user;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_email_two_factor TO app_user;
-GRANT SELECT(id) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(user_id) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(email_address) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(is_verified) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(verification_attempts) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(provider) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(daily_email_count) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(daily_email_reset_at) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(max_daily_emails) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(last_code_sent_at) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(failed_attempts_count) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(locked_until) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(created_at) ON TABLE public.user_email_two_factor TO app_readonly;
-GRANT SELECT(updated_at) ON TABLE public.user_email_two_factor TO app_readonly;
 GRANT SELECT ON TABLE public.user_history_summaries TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_history_summaries TO app_user;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_oauth_tokens TO app_user;
-GRANT SELECT(id) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(user_id) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(service) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(token_expiry) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(scope) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(service_user_id) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(service_email) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(created_at) ON TABLE public.user_oauth_tokens TO app_readonly;
-GRANT SELECT(updated_at) ON TABLE public.user_oauth_tokens TO app_readonly;
 GRANT SELECT,USAGE ON SEQUENCE public.user_oauth_tokens_id_seq TO app_user;
-GRANT SELECT ON TABLE public.user_profiles TO app_readonly;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_profiles TO app_user;
 GRANT SELECT,USAGE ON SEQUENCE public.user_profiles_id_seq TO app_user;
 GRANT SELECT ON TABLE public.user_security_tiers TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_security_tiers TO app_user;
 GRANT SELECT ON TABLE public.user_security_tier TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_security_tier TO app_user;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_sms_two_factor TO app_user;
-GRANT SELECT(id) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(user_id) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(phone_number) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(country_code) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(is_verified) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(verification_attempts) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(provider) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(daily_sms_count) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(daily_sms_reset_at) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(max_daily_sms) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(last_code_sent_at) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(failed_attempts_count) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(locked_until) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(created_at) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT(updated_at) ON TABLE public.user_sms_two_factor TO app_readonly;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_two_factor_auth TO app_user;
-GRANT SELECT(id) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(user_id) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(is_enabled) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(default_method) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(totp_enabled) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(passkey_enabled) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(recovery_email) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(recovery_phone) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(created_at) ON TABLE public.user_two_factor_auth TO app_readonly;
-GRANT SELECT(updated_at) ON TABLE public.user_two_factor_auth TO app_readonly;
 GRANT SELECT ON TABLE public.user_two_factor_grace_periods TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_two_factor_grace_periods TO app_user;
-GRANT SELECT ON TABLE public.user_two_factor_settings TO app_readonly;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_two_factor_settings TO app_user;
 GRANT SELECT,USAGE ON SEQUENCE public.users_id_seq TO app_user;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE ai_workflow_owner IN SCHEMA public GRANT SELECT,USAGE ON SEQUENCES TO app_user;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE ai_workflow_owner IN SCHEMA public GRANT SELECT ON TABLES TO app_readonly;
 ALTER DEFAULT PRIVILEGES FOR ROLE ai_workflow_owner IN SCHEMA public GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO app_user;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE ai_workflow_owner REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 
 --
 -- PostgreSQL database dump complete
