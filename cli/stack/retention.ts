@@ -55,8 +55,12 @@ export async function readPolicies(
   }));
 }
 
-/** How many policies are in each state that waits. */
-export async function countWaiting(client: Client): Promise<number> {
+/** How many policies wait; null before the migrations of approvals. */
+export async function countWaiting(client: Client): Promise<number | null> {
+  const { rows: found } = await client.query(
+    "select to_regclass('maintenance.retention_status') is not null as present",
+  );
+  if (!found[0].present) return null;
   const { rows } = await client.query<{ waiting: string }>(
     "select count(*) as waiting from maintenance.retention_status where state = any ($1)",
     [WAITING],

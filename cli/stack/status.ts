@@ -88,8 +88,8 @@ export interface StackStatus {
       readonly total: number;
     }[];
   };
-  /** Retention policies that wait for the owner's approval; null where there is no such thing yet, or no answer. */
-  readonly policiesWaiting: number | null;
+  /** Retention policies that wait for the owner's approval; null where there is no such thing yet. */
+  readonly policiesWaiting: number | null | "unknown";
   readonly certificates: readonly CertificateStatus[];
 }
 
@@ -116,7 +116,7 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
       postgresDrift(outputs),
       pgbouncerDrift(docker, outputs),
       migrationStatus(session.stack, outputs),
-      withConnection(connectionFor(outputs, ROLES.owner, "direct"), countWaiting).catch(() => null),
+      withConnection(connectionFor(outputs, ROLES.owner, "direct"), countWaiting).catch(() => "unknown" as const),
       serverCertificates(connections),
     ]);
   const tls = reached.every((connection) => connection.tls?.startsWith("TLSv1.") ?? false);
@@ -303,6 +303,14 @@ async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolSt
   }
 }
 
+/** The line about retention policies; none where nothing waits. */
+function waiting(policies: StackStatus["policiesWaiting"]): [string, string][] {
+  if (policies === "unknown") return [["retention", "not known: ai_workflow_owner could not ask which policies wait"]];
+  if (!policies) return [];
+  const count = policies === 1 ? "1 policy waits" : `${policies} policies wait`;
+  return [["retention", `${count} for approval; see \`aiwdb retention list\``]];
+}
+
 async function migrationStatus(stack: string, outputs: StackOutputs): Promise<StackStatus["migrations"]> {
   const all = readMigrations(MIGRATIONS_FOLDER);
   const wanted = upToPhase(all, readStackConfig(stack).rolloutPhase as Phase);
@@ -384,14 +392,7 @@ export function statusText(status: StackStatus): string {
       `${name}: ${applied} of ${total} migrations${applied === total ? "" : " applied"}`,
     ]),
     ["pending", status.migrations.pending.length === 0 ? "none" : status.migrations.pending.join(", ")],
-    ...(status.policiesWaiting
-      ? [
-          ["retention", `${status.policiesWaiting} policies wait for approval; see \`aiwdb retention list\``] as [
-            string,
-            string,
-          ],
-        ]
-      : []),
+    ...waiting(status.policiesWaiting),
     ...status.certificates.map(({ name, daysLeft }): [string, string] => [
       "certificate",
       `${name}: ${daysLeft} days left`,
