@@ -92,9 +92,12 @@ export async function driverExamples(): Promise<string> {
     const half = `${folder}.${process.pid}`;
     cpSync(examples, half, { recursive: true });
     await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: half });
-    symlinkSync(path.join(examples, "../.."), path.join(half, "node_modules/ai-workflow-database"));
     if (!existsSync(folder)) renameSync(half, folder);
   }
+  // Always anew: another checkout may have made the folder, and may be gone.
+  const link = path.join(folder, "node_modules/ai-workflow-database");
+  symlinkSync(path.join(examples, "../.."), `${link}.${process.pid}`);
+  renameSync(`${link}.${process.pid}`, link);
   return folder;
 }
 
