@@ -494,16 +494,16 @@ test("a new client gets the pooler's own clear error when the server hangs, and 
     // The driver would wait longer than this test may take: the words are the pooler's, and so is the limit.
     const reason = await refusal(open("app_readonly", "transaction", { connectionTimeoutMillis: 600_000 }));
     expect(reason).toMatch(/client_login_timeout|server_login_retry|connect failed/);
-    const limits = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", {
-      database: "pgbouncer",
-    });
-    expect(Number(limits.find(({ key }) => key === "client_login_timeout")?.value)).toBe(
-      SETTINGS.pgbouncerClientLoginTimeoutSec,
-    );
   } finally {
     await server.unpause();
   }
   await eventually(() => query("app_readonly", "transaction", "select 1"), 60_000);
+  const limits = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", {
+    database: "pgbouncer",
+  });
+  expect(Number(limits.find(({ key }) => key === "client_login_timeout")?.value)).toBe(
+    SETTINGS.pgbouncerClientLoginTimeoutSec,
+  );
 });
 
 test("every setting that may be overridden is one that the running servers know", async () => {
