@@ -68,6 +68,17 @@ export default defineConfig({
       },
       {
         test: {
+          // What takes minutes and guards a part that seldom changes: `npm run test:long`, not a part of `npm test`.
+          name: "long",
+          include: ["test/long/**/*.test.ts"],
+          sequence: { groupOrder: 5 },
+          fileParallelism: false,
+          testTimeout: 10 * MINUTE,
+          hookTimeout: 10 * MINUTE,
+        },
+      },
+      {
+        test: {
           name: "examples",
           include: ["examples/**/*.test.ts"],
           // Starts a server for tests where none runs, and stops what it started.

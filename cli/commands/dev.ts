@@ -11,6 +11,7 @@ import { createOutput } from "../output.ts";
 export const examples = [
   "npm test",
   "npm test -- --project unit",
+  "npm run test:long",
   "npm run lint",
   "npm run bench -- preview",
   "npm run docs -- --stack ci-mine",
@@ -35,12 +36,18 @@ function passedOn(rawArgs: readonly string[]): string[] {
 }
 
 const test = defineCommand({
-  meta: { name: "test", description: "Set everything up and run the tests; arguments behind -- go to vitest" },
+  meta: {
+    name: "test",
+    description:
+      "Set everything up and run the tests, those of the project `long` only when it is named; arguments behind -- go to vitest",
+  },
   async run({ rawArgs }) {
     const output = createOutput({ json: false });
     const { env } = await setUp({ report: output.progress });
+    const given = passedOn(rawArgs);
+    const projects = given.some((arg) => arg.startsWith("--project")) ? [] : ["--project=!long"];
     process.exitCode =
-      (await runNode("node_modules/vitest/vitest.mjs", ["run", ...passedOn(rawArgs)], env)) === 0 ? 0 : 1;
+      (await runNode("node_modules/vitest/vitest.mjs", ["run", ...projects, ...given], env)) === 0 ? 0 : 1;
   },
 });
 

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { tmpdir } from "node:os";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { certificatesOf, type KeyPair } from "../../certs/verify.ts";
 import { POOLED_ROLES, type ClientRole, type PooledRole } from "../../infra/names.ts";
 import { exec } from "../../infra/provider/engine.ts";
@@ -18,7 +18,6 @@ import { authority } from "../helpers/throw-away-ca.ts";
 
 // A stack of its own, because its pooler is switched to and fro.
 const NAME = `ci-b${process.pid}`;
-vi.setConfig({ testTimeout: 10 * 60_000 }); // every `up` may wait for other stacks
 let checkout: Checkout;
 let outputs: StackOutputs;
 
