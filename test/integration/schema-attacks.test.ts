@@ -592,6 +592,32 @@ describe("rows that the application dates or fills itself", () => {
   });
 });
 
+describe("erasing a user", () => {
+  it.each(["Mozilla/5.0", "2001:db8::17", "0f8fad5b-d9cb-469f-a165-70867728950e", "9e107d9d372bb6826bd81d3542a419d6"])(
+    "who is named %s takes that out of nobody else's entries",
+    async (name) => {
+      const [id] = await valuesOf(
+        clients.app_user,
+        "insert into public.users (username, email, hashed_password) values ($1::text, 'u' || md5($1) || '@example.org', 'x') returning id",
+        [name],
+      );
+      const [entry] = await valuesOf(
+        clients.app_user,
+        `insert into public.device_login_attempts (email, device_fingerprint, ip_address, user_agent, was_successful)
+       values ('someone.else@example.org', $1::text, '192.0.2.1', $1 || ' (X11)', false) returning id`,
+        [name],
+      );
+      await owner.query("select privacy.erase_user($1)", [id]);
+      expect(
+        await valuesOf(owner, "select device_fingerprint, user_agent from public.device_login_attempts where id = $1", [
+          entry,
+        ]),
+      ).toEqual([name, `${name} (X11)`]);
+      expect(await valuesOf(owner, "select username from public.users where id = $1", [id])).not.toEqual([name]);
+    },
+  );
+});
+
 describe("locks of the application's", () => {
   it("on the policies stop the retention, which says so, and not the views", async () => {
     await owner.query("delete from maintenance.view_refreshes");
