@@ -1,4 +1,5 @@
 import net from "node:net";
+import type { Client } from "pg";
 import { describe, expect, inject, test } from "vitest";
 import { lookupDatabase, POOLED_ROLES, ROLES, type PooledRole } from "../../infra/names.ts";
 import { connectionFor } from "../../cli/stack/status.ts";
@@ -112,6 +113,26 @@ describe.each(POOLED_ROLES)("%s, with nothing but its own certificate and passwo
     }
     expect((await query(role, mode, "select 1 as one"))[0]).toEqual({ one: 1 });
     expect([await startedAt("postgres"), await startedAt("pgbouncer")]).toEqual(before);
+  });
+
+  test("does not keep the owner and the other roles out by holding connections", { timeout: 60_000 }, async () => {
+    const held: Client[] = [];
+    let refused: unknown;
+    while (refused === undefined && held.length < 200) {
+      await open(role, "direct").then(
+        (client) => held.push(client),
+        (error: unknown) => (refused = error),
+      );
+    }
+    try {
+      expect((refused as Error).message).toBe(`too many connections for role "${role}"`);
+      expect(await query("ai_workflow_owner", "direct", "select 1 as one")).toEqual([{ one: 1 }]);
+      for (const other of POOLED_ROLES.filter((name) => name !== role)) {
+        expect(await query(other, "transaction", "select 1 as one"), other).toEqual([{ one: 1 }]);
+      }
+    } finally {
+      await Promise.all(held.map((client) => client.end()));
+    }
   });
 
   test("leaves nothing for another role in the pooler's connections", async () => {
