@@ -1,6 +1,7 @@
 -- Phase: 4
 -- Why: takes back the limit to the months of the past.
 -- Lock: none that anyone waits for.
+-- Data loss: none; what is deleted in the function is moved.
 
 create or replace function maintenance.make_partitions(p_months_ahead integer default 3, p_parent regclass default null)
 returns table (partition_name text, starts_at timestamptz, moved_rows bigint)
