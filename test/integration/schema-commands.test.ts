@@ -262,6 +262,20 @@ describe("aiwdb privacy", () => {
     expect(printed).toContain("user_id");
   });
 
+  it("gives up, and changes nothing, when the application keeps a row of the user's locked", async () => {
+    const { rows } = await owner.query<{ id: number }>("select max(id) as id from public.users");
+    const id = Number(rows[0]?.id);
+    const holder = await database.connect("app_user");
+    await holder.query("begin");
+    await holder.query("select from public.users where id = $1 for update", [id]);
+    const error = await failureOf(run(privacy, "erase", "--user", String(id), "--yes"));
+    await holder.query("rollback");
+    expect(error.message).toMatch(/nothing was changed:\n- lock: .*lock timeout/);
+    expect(
+      (await owner.query("select from public.users where id = $1 and hashed_password <> '!'", [id])).rowCount,
+    ).toBe(1);
+  });
+
   it("carries out no request that the application planted for somebody else, or changed after the look", async () => {
     const app = await database.connect("app_user");
     const { rows } = await owner.query<{ id: number }>("select max(id) as id from public.users");
