@@ -593,6 +593,25 @@ describe("rows that the application dates or fills itself", () => {
 });
 
 describe("erasing a user", () => {
+  it("who is named like a mail provider neither fails nor takes it out of others' addresses", async () => {
+    const [id] = await valuesOf(
+      clients.app_user,
+      "insert into public.users (username, email, hashed_password) values ('example.com', 'trap@elsewhere.org', 'x') returning id",
+    );
+    const addresses = ["bystander@example.com", "bystander@mail.example.com"];
+    await clients.app_user.query("insert into public.access_requests (email) select unnest($1::text[])", [addresses]);
+    await clients.app_user.query(
+      "insert into public.system_prompts (prompt_key, prompt_category, prompt_name, prompt_text) values ('trap', 'a', 'b', 'Ask example.com.')",
+    );
+    await owner.query("select privacy.erase_user($1)", [id]);
+    expect(
+      await valuesOf(owner, "select email from public.access_requests where email like 'bystander@%' order by 1"),
+    ).toEqual(addresses);
+    expect(await valuesOf(owner, "select prompt_text from public.system_prompts where prompt_key = 'trap'")).toEqual([
+      "Ask erased.",
+    ]);
+  });
+
   it.each(["Mozilla/5.0", "2001:db8::17", "0f8fad5b-d9cb-469f-a165-70867728950e", "9e107d9d372bb6826bd81d3542a419d6"])(
     "who is named %s takes that out of nobody else's entries",
     async (name) => {
