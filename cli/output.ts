@@ -24,19 +24,27 @@ function paint(format: "dim" | "yellow" | "red", text: string): string {
 
 /** Without what a terminal would obey instead of showing it: lines hold values that the application wrote. */
 function inert(line: string): string {
-  return line.replaceAll(/[^\P{Cc}\n\t]/gu, "\uFFFD");
+  return line.replaceAll(/[^\P{Cc}\n\t]|\p{Bidi_Control}/gu, "\uFFFD");
+}
+
+/** JSON that a terminal shows as it is: JSON itself escapes only what is below the space. */
+function inertJson(value: unknown): string {
+  return JSON.stringify(value, null, 2).replaceAll(
+    /[\u007F-\u009F]|\p{Bidi_Control}/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Output to this process' stdout and stderr. */
 export function createOutput(options: { json: boolean }): Output {
   const toStderr = (line: string) => process.stderr.write(`${line}\n`);
   return {
-    progress: (line) => toStderr(paint("dim", `· ${line}`)),
+    progress: (line) => toStderr(paint("dim", `· ${inert(line)}`)),
     text: (line) => {
       if (!options.json) process.stdout.write(`${inert(line)}\n`);
     },
     json: (value) => {
-      if (options.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+      if (options.json) process.stdout.write(`${inertJson(value)}\n`);
     },
     warn: (line) => toStderr(paint("yellow", `! ${inert(line)}`)),
     error: (error) => {
@@ -45,7 +53,7 @@ export function createOutput(options: { json: boolean }): Output {
       toStderr(paint("red", inert(known ? message : `Unexpected failure (a bug, please report it):\n${message}`)));
       if (options.json) {
         const { problems, result } = known ? error : { problems: [], result: undefined };
-        process.stdout.write(`${JSON.stringify({ ...result, error: { message, problems } }, null, 2)}\n`);
+        process.stdout.write(`${inertJson({ ...result, error: { message, problems } })}\n`);
       }
     },
   };

@@ -1,7 +1,7 @@
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import type { StackCertificates } from "./certificates.ts";
-import type { StackConfig } from "./config.ts";
+import { DIRECT_CONNECTIONS, type StackConfig } from "./config.ts";
 import { upToPhase, type Phase } from "./migrations/phases.ts";
 import type { Migration } from "./migrations/files.ts";
 import { POOLED_ROLES, ROLES, type Environment } from "./names.ts";
@@ -83,9 +83,11 @@ export class Database extends pulumi.ComponentResource {
       return role(roleName, { login: true, password: secret, ...roleArgs });
     };
     const owner = login(ROLES.owner);
-    const app = login(ROLES.app);
-    const readonly = login(ROLES.readonly);
-    const monitor = login(ROLES.monitor, { roles: ["pg_monitor"] });
+    // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too.
+    const connectionLimit = config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
+    const app = login(ROLES.app, { connectionLimit });
+    const readonly = login(ROLES.readonly, { connectionLimit });
+    const monitor = login(ROLES.monitor, { connectionLimit, roles: ["pg_monitor"] });
     const pooler = login(ROLES.pooler);
     const lookupOwner = role(ROLES.lookupOwner, { login: false });
 

@@ -3,7 +3,7 @@ import pg from "pg";
 import { POOLED_ROLES, ROLES } from "../infra/names.ts";
 import { scramSecret } from "../infra/provider/scram.ts";
 import type { Connection } from "../infra/provider/connection.ts";
-import { functionDefaults } from "../infra/provider/resources/database-baseline.ts";
+import { defaultPrivileges } from "../infra/provider/resources/database-baseline.ts";
 import { grantOwnersFunctions } from "../infra/provider/resources/public-functions.ts";
 import type { Registry } from "./registry.ts";
 import { adminConfig, connectionTo, type TestServer } from "./server.ts";
@@ -33,13 +33,6 @@ const handOver = (owner: string) => `
     end loop;
   end
   $do$;`;
-
-/** What the owner's new tables give to the application's roles, and its functions to nobody, as ai_workflow_owner's do. */
-export const defaultPrivileges = (owner: string) => `
-  alter default privileges for role ${owner} in schema public grant select, insert, update, delete on tables to ${ROLES.app};
-  alter default privileges for role ${owner} in schema public grant usage, select on sequences to ${ROLES.app};
-  alter default privileges for role ${owner} in schema public grant select on tables to ${ROLES.readonly};
-  ${functionDefaults(owner)}`;
 
 /**
  * Gives a taken database a login role of its own that has the database's name and owns all that is in it. It may connect

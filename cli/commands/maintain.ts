@@ -141,7 +141,18 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
   };
   const problems: Problem[] = [];
   const [partitions, partitionsMs] = await timed("partitions", () => makePartitions(client, monthsAhead, problems));
-  const [, retentionMs] = await timed("retention", () => applyRetention(client, batchSize, problems));
+  // Whoever may write policies may lock their table; the views don't wait for that.
+  let locked: unknown;
+  const [, retentionMs] = await timed("retention", () =>
+    applyRetention(client, batchSize, problems).catch((error: unknown) => {
+      if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+      locked = error;
+    }),
+  );
+  const [views, viewsMs] = await timed("materialized views", () =>
+    client.query<Report["views"][number]>("select view_name, duration_ms, problem from maintenance.refresh_views()"),
+  );
+  if (locked !== undefined) throw locked;
   // By their keys: the application may add rows to this log as well.
   const retention = await client.query<Report["retention"][number]>(
     `select table_name, retention_action, records_affected, execution_status, error_message
@@ -149,9 +160,6 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
       where id = any (string_to_array(nullif(current_setting('aiwdb.retention_logged'), ''), ',')::uuid[]) order by executed_at`,
   );
   const waiting = await readPolicies(client, { states: WAITING });
-  const [views, viewsMs] = await timed("materialized views", () =>
-    client.query<Report["views"][number]>("select view_name, duration_ms, problem from maintenance.refresh_views()"),
-  );
   for (const { table_name, execution_status, error_message } of retention.rows) {
     if (execution_status === "FAILURE" || execution_status === "PARTIAL")
       problems.push({ subject: table_name, problem: `retention: ${execution_status}: ${error_message ?? ""}` });

@@ -21,11 +21,16 @@ const yes = { type: "boolean", default: false, description: "Really do it: it ca
 /** What the functions raise themselves, in words made for people; 55006 is a legal hold. */
 const FOR_PEOPLE = new Set(["P0001", "P0002", "0A000", "55000", "55006"]);
 
+/** The application may lock a row for as long as it likes. */
+const LOCK_TIMEOUT = "5s";
+const LOCK_NOT_AVAILABLE = "55P03";
+
 /** Does something as the owner; what the functions refuse becomes an error for people. */
 async function asOwner<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
   const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
   return withConnection(connection, async (client) => {
     try {
+      await client.query(`set lock_timeout = '${LOCK_TIMEOUT}'`);
       return await use(client);
     } catch (error) {
       const { code, message, detail, hint } = error as {
@@ -34,6 +39,15 @@ async function asOwner<T>(args: { stack: string }, output: Output, use: (client:
         detail?: string;
         hint?: string;
       };
+      if (code === LOCK_NOT_AVAILABLE) {
+        throw new StateError("Somebody else has locked a row or a table that this needs; nothing was changed:", [
+          {
+            subject: "lock",
+            problem: message,
+            remedy: "Run the command again later; `select * from pg_locks where not granted` shows who waits for whom.",
+          },
+        ]);
+      }
       if (code === undefined || !FOR_PEOPLE.has(code)) throw error;
       throw new StateError(message, [
         ...(detail ? [{ subject: "why", problem: detail }] : []),

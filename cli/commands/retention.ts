@@ -12,7 +12,7 @@ export const examples = [
   "aiwdb retention list",
   "aiwdb retention list --all --json",
   "aiwdb retention approve --policy 0f8fad5b-d9cb-469f-a165-70867728950e       # says what it would do",
-  "aiwdb retention approve --policy 0f8fad5b-d9cb-469f-a165-70867728950e --digest 3f9c2a11b0e4d7c8 --yes",
+  "aiwdb retention approve --policy 0f8fad5b-d9cb-469f-a165-70867728950e --digest 3f9c2a11b0e4d7c85d6e0f9b8a7c6d5e4f3a2b1c --yes",
   "aiwdb retention withdraw --policy 0f8fad5b-d9cb-469f-a165-70867728950e --yes",
 ];
 

@@ -61,3 +61,16 @@ it("does not fail where somebody uses a log meanwhile, and says what to do", asy
     expect.stringMatching(/^no partition for this month in audit\.security_metrics: .*aiwdb maintain/),
   ]);
 });
+
+it("gives the roles their rights to what it makes, although one has taken itself out of them", async () => {
+  database = await createSchemaDatabase("resource_rights");
+  owner = await database.connect("ai_workflow_owner");
+  const app = await database.connect("app_user");
+  await database.down(database.migrations.length);
+  await app.query("drop owned by app_user");
+  await migrations.create(inputs(4), report);
+  expect((await app.query("select from public.users")).rowCount).toBe(0);
+  expect(
+    (await owner.query("select has_sequence_privilege('app_user', 'public.users_id_seq', 'usage') as may")).rows,
+  ).toEqual([{ may: true }]);
+});

@@ -103,9 +103,12 @@ describe("aiwdb maintain", () => {
     const holder = await database.connect("ai_workflow_owner");
     await holder.query("begin");
     await holder.query("lock table public.data_retention_policies in access exclusive mode");
+    await owner.query("delete from maintenance.view_refreshes");
     const error = await failureOf(run(maintain));
     await holder.query("rollback");
     expect(error.message).toMatch(/somebody else has locked.*\n- lock: .*lock timeout/);
+    // The views don't wait for the policies.
+    expect((await owner.query("select from maintenance.view_refreshes")).rowCount).toBe(5);
   });
 
   it("fails when a policy does", async () => {
@@ -257,6 +260,20 @@ describe("aiwdb privacy", () => {
     await owner.query("update public.forensic_investigations set legal_hold = false");
     await run(privacy, "erase", "--user", String(id), "--yes");
     expect(printed).toContain("user_id");
+  });
+
+  it("gives up, and changes nothing, when the application keeps a row of the user's locked", async () => {
+    const { rows } = await owner.query<{ id: number }>("select max(id) as id from public.users");
+    const id = Number(rows[0]?.id);
+    const holder = await database.connect("app_user");
+    await holder.query("begin");
+    await holder.query("select from public.users where id = $1 for update", [id]);
+    const error = await failureOf(run(privacy, "erase", "--user", String(id), "--yes"));
+    await holder.query("rollback");
+    expect(error.message).toMatch(/nothing was changed:\n- lock: .*lock timeout/);
+    expect(
+      (await owner.query("select from public.users where id = $1 and hashed_password <> '!'", [id])).rowCount,
+    ).toBe(1);
   });
 
   it("carries out no request that the application planted for somebody else, or changed after the look", async () => {

@@ -512,12 +512,20 @@ describe("roles", () => {
   test("have no attribute beyond login, and the lookup's owner not even that", () => {
     for (const name of ["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer"]) {
       expect(Object.keys(role(name)).sort()).toEqual(
-        ["login", "name", "password", ...(name === "app_monitor" ? ["roles"] : [])].sort(),
+        [
+          "login",
+          "name",
+          "password",
+          ...(name.startsWith("app_") ? ["connectionLimit"] : []),
+          ...(name === "app_monitor" ? ["roles"] : []),
+        ].sort(),
       );
       expect(role(name)["login"]).toBe(true);
     }
     expect(role("pgbouncer_lookup")).toEqual({ name: "pgbouncer_lookup", login: false });
     expect(role("app_monitor")["roles"]).toEqual(["pg_monitor"]);
+    // The pooler's share, and half of what is left to direct connections.
+    for (const name of ["app_user", "app_readonly", "app_monitor"]) expect(role(name)["connectionLimit"]).toBe(55);
   });
 
   test("get exactly these rights", () => {

@@ -14,6 +14,13 @@ const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 export const functionDefaults = (owner: string) =>
   `alter default privileges for role ${identifier(owner)} revoke execute on routines from public;`;
 
+/** What the owner's new tables give to the application's roles, and its functions to nobody, as ai_workflow_owner's do. */
+export const defaultPrivileges = (owner: string) => `
+  alter default privileges for role ${identifier(owner)} in schema public grant select, insert, update, delete on tables to ${ROLES.app};
+  alter default privileges for role ${identifier(owner)} in schema public grant usage, select on sequences to ${ROLES.app};
+  alter default privileges for role ${identifier(owner)} in schema public grant select on tables to ${ROLES.readonly};
+  ${functionDefaults(owner)}`;
+
 /**
  * PUBLIC's rights, which every role has, and the lookup function with the few rights it needs. Its owner can read three columns of pg_authid and nothing else; it
  * tells the secrets of the pooled roles only, never of a superuser or replication role (CVE-2025-2291: and of no role

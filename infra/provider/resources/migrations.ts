@@ -3,8 +3,9 @@ import type { Client } from "pg";
 import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
 import { readMigrations } from "../../migrations/files.ts";
 import { describePhases } from "../../migrations/phases.ts";
-import { POOLED_ROLES } from "../../names.ts";
+import { POOLED_ROLES, ROLES } from "../../names.ts";
 import { withConnection, type Connection } from "../connection.ts";
+import { defaultPrivileges } from "./database-baseline.ts";
 import {
   changedProperties,
   UNKNOWN,
@@ -62,6 +63,8 @@ async function apply(news: Properties, report: Reporter): Promise<void> {
   const wanted = new Set<string>(news["migrations"]);
   const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
   await withConnection(news["connection"] as Connection, async (client) => {
+    // Any role can take itself out of them (DROP OWNED BY itself), and would get no right to what is made from then on.
+    await client.query(defaultPrivileges(ROLES.owner));
     await applyMigrations({
       client,
       folder,
