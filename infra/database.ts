@@ -83,8 +83,9 @@ export class Database extends pulumi.ComponentResource {
       return role(roleName, { login: true, password: secret, ...roleArgs });
     };
     const owner = login(ROLES.owner);
-    // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too.
-    const connectionLimit = config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
+    // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too. Test
+    // suites connect directly, and often.
+    const connectionLimit = config.profile === "ci" ? -1 : config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
     const app = login(ROLES.app, { connectionLimit });
     const readonly = login(ROLES.readonly, { connectionLimit });
     const monitor = login(ROLES.monitor, { connectionLimit, roles: ["pg_monitor"] });
