@@ -624,6 +624,24 @@ CREATE FUNCTION audit.is_secret(p_column text) RETURNS boolean
 COMMENT ON FUNCTION audit.is_secret(p_column text) IS 'Whether a column of this name holds a secret, in whatever table.';
 
 --
+-- Name: json_value(json); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.json_value(p_value json) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return p_value::jsonb;
+exception
+  when untranslatable_character or invalid_text_representation or numeric_value_out_of_range or statement_too_complex then
+    return jsonb_build_object('not_jsonb', encode(sha256(convert_to(p_value::text, 'UTF8')), 'hex'));
+end
+$$;
+
+COMMENT ON FUNCTION audit.json_value(p_value json) IS 'The value as jsonb; its SHA-256, so that a change shows, where jsonb can''t hold it: \u0000, half a surrogate, a number out of range, nested too deeply.';
+
+--
 -- Name: keep_stamp(); Type: FUNCTION; Schema: audit; Owner: -
 --
 
@@ -690,12 +708,23 @@ begin
     select class.relname into v_table from pg_catalog.pg_class as class where class.oid = pg_partition_root(tg_relid);
   end if;
 
-  if tg_op in ('UPDATE', 'DELETE') then
-    v_old := to_jsonb(old);
-  end if;
-  if tg_op in ('INSERT', 'UPDATE') then
-    v_new := to_jsonb(new);
-  end if;
+  begin
+    if tg_op in ('UPDATE', 'DELETE') then
+      v_old := to_jsonb(old);
+    end if;
+    if tg_op in ('INSERT', 'UPDATE') then
+      v_new := to_jsonb(new);
+    end if;
+  exception
+    -- A column of type json has what jsonb can't hold.
+    when untranslatable_character or invalid_text_representation or numeric_value_out_of_range or statement_too_complex then
+      if tg_op in ('UPDATE', 'DELETE') then
+        v_old := audit.row_values(tg_relid, old);
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        v_new := audit.row_values(tg_relid, new);
+      end if;
+  end;
   v_row := coalesce(v_new, v_old);
 
   if tg_op = 'UPDATE' then
@@ -780,6 +809,32 @@ end
 $$;
 
 COMMENT ON FUNCTION audit.refuse_date() IS 'Trigger: refuses an entry whose date, the column named in the argument, is not now, unless the owner writes it.';
+
+--
+-- Name: row_values(regclass, anyelement); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.row_values(p_relation regclass, p_row anyelement) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_columns text;
+  v_values jsonb;
+begin
+  select string_agg(
+    format(case when atttypid = 'json'::regtype then 'audit.json_value(($1).%1$I) as %1$I' else '($1).%1$I' end, attname),
+    ', ' order by attnum
+  )
+  into v_columns
+  from pg_catalog.pg_attribute
+  where attrelid = p_relation and attnum > 0 and not attisdropped;
+  execute format('select to_jsonb(value) from (select %s) as value', v_columns) into v_values using p_row;
+  return v_values;
+end
+$_$;
+
+COMMENT ON FUNCTION audit.row_values(p_relation regclass, p_row anyelement) IS 'A row as to_jsonb gives it, where a column of type json has what jsonb can''t hold.';
 
 --
 -- Name: stamp_entry(); Type: FUNCTION; Schema: audit; Owner: -
@@ -1321,10 +1376,14 @@ begin
     order by 2, 3
   loop
     -- This month, those ahead, and the months of rows that wait in the default partition. What a wrong clock dated
-    -- before 1970, infinity, or further ahead stays there, where retention finds it row by row.
+    -- before 1970, infinity, or further ahead stays there, where retention finds it row by row. So does what is left of
+    -- the past after 24 months at a time, the latest first: the application dates some rows itself, and every month
+    -- makes others wait for its locks.
     execute format(
-      'select array_agg(month order by month) from ('
-      'select date_trunc(''month'', %1$I) from partitions.%2$I where %1$I >= $1 and %1$I < $3 + interval ''1 month'' '
+      'select array_agg(month order by month) from (('
+      'select distinct date_trunc(''month'', %1$I) as month from partitions.%2$I where %1$I >= $1 and %1$I < $2 '
+      'order by month desc limit 24) '
+      'union select date_trunc(''month'', %1$I) from partitions.%2$I where %1$I >= $2 and %1$I < $3 + interval ''1 month'' '
       'union select generate_series($2, $3, interval ''1 month'')) as needed (month)',
       v_parent.key_column, v_parent.default_table
     )
@@ -1381,7 +1440,7 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) IS 'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: writes to a default partition wait until the end of the transaction.';
+COMMENT ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent regclass) IS 'Makes the monthly partitions (UTC) of every log table, or of p_parent only, up to p_months_ahead months from now, and moves rows out of the default partitions. Of the past it makes 24 months of a table at most, the latest first; another call makes the next. Returns what was made. Where there are many rows to move, call it table by table, as maintenance.run does: writes to a default partition wait until the end of the transaction.';
 
 --
 -- Name: plan_retention(uuid, timestamp with time zone); Type: FUNCTION; Schema: maintenance; Owner: -
@@ -1569,7 +1628,7 @@ COMMENT ON FUNCTION maintenance.retention_batch(p_policy_id uuid, p_cutoff times
 CREATE FUNCTION maintenance.retention_digest(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN "left"(encode(sha256(convert_to((jsonb_build_array(p_table_name, p_days, p_type, p_conditions))::text, 'UTF8'::name)), 'hex'::text), 16);
+    RETURN "left"(encode(sha256(convert_to((jsonb_build_array(p_table_name, p_days, p_type, p_conditions))::text, 'UTF8'::name)), 'hex'::text), 40);
 
 COMMENT ON FUNCTION maintenance.retention_digest(p_table_name text, p_days integer, p_type public.retentionpolicytype, p_conditions jsonb) IS 'Digest of what a policy says, so that what is approved is what was looked at.';
 
@@ -1743,6 +1802,7 @@ CREATE PROCEDURE maintenance.run(IN p_months_ahead integer DEFAULT 3, IN p_batch
 declare
   v_parent pg_catalog.record;
   v_problem pg_catalog.record;
+  v_unread pg_catalog.text;
 begin
   -- Table by table, so that no default partition stays locked while another is emptied. What one table or view stands
   -- in the way of is told as a warning and done at the next run; the others don't wait for it.
@@ -1758,13 +1818,28 @@ begin
     end loop;
     commit;
   end loop;
-  call maintenance.apply_retention(p_batch_size);
+  -- Who may write policies may lock their table; then the views don't wait for it, and the run fails at its end. What is locked
+  -- here stays so until the retention's first commit.
+  begin
+    perform pg_catalog.set_config('lock_timeout', '2s', true);
+    lock table public.data_retention_policies in access share mode;
+  exception
+    when lock_not_available then
+      v_unread := sqlerrm;
+  end;
+  if v_unread is null then
+    call maintenance.apply_retention(p_batch_size);
+  end if;
   for v_problem in
     select refreshed.view_name, refreshed.problem from maintenance.refresh_views() as refreshed where refreshed.problem is not null
   loop
     raise warning 'View % was not refreshed: %', v_problem.view_name, v_problem.problem;
   end loop;
   commit;
+  if v_unread is not null then
+    raise exception 'Retention was not applied, as somebody has locked its policies: %', v_unread
+      using errcode = 'lock_not_available';
+  end if;
 end
 $$;
 
@@ -2244,12 +2319,23 @@ begin
         and attname = 'session_id'
         and has_column_privilege('app_readonly', attrelid, attnum, 'select');
 
-      execute format(
-        'select coalesce(jsonb_agg(audit.mask_secrets(to_jsonb(entry)) %s), ''[]'') from %s as entry where %s',
-        v_clear, v_entry.table_name, v_entry.filter
-      )
-      into v_rows
-      using p_user_id;
+      begin
+        execute format(
+          'select coalesce(jsonb_agg(audit.mask_secrets(to_jsonb(entry)) %s), ''[]'') from %s as entry where %s',
+          v_clear, v_entry.table_name, v_entry.filter
+        )
+        into v_rows
+        using p_user_id;
+      exception
+        -- A column of type json has what jsonb can't hold.
+        when untranslatable_character or invalid_text_representation or numeric_value_out_of_range or statement_too_complex then
+          execute format(
+            'select coalesce(jsonb_agg(audit.mask_secrets(audit.row_values(%L, entry)) %s), ''[]'') from %s as entry where %s',
+            v_entry.table_name, v_clear, v_entry.table_name, v_entry.filter
+          )
+          into v_rows
+          using p_user_id;
+      end;
       v_about := v_about || jsonb_build_object(v_entry.table_name, v_rows);
       v_count := v_count + jsonb_array_length(v_rows);
     else
@@ -2576,6 +2662,10 @@ begin
       when p_is_address then '(?:(?<![[:alnum:]][._%+-]*)'
       else '(?:(?<![[:alnum:]])'
     end || '|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4}))' || v_pattern;
+  end if;
+  -- What stands behind the @ of an address is no name: a user may be named like a mail provider.
+  if not p_is_address then
+    v_pattern := '(?<![[:alnum:]._%+-]@[[:alnum:].-]*)' || v_pattern;
   end if;
   if p_is_address then
     v_pattern := v_pattern || '(?![[:alnum:]]|\.[[:alnum:]]|-+[[:alnum:]])';
@@ -2939,7 +3029,7 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
  UNION
   SELECT
          CASE
-             WHEN (name.is_whole AND (length(name.name) >= 6) AND (name.name ~ '[[:alpha:]].*[\s._].*[[:alnum:]]|[[:alpha:]][0-9]'::text) AND (NOT (EXISTS ( SELECT
+             WHEN (name.is_whole AND (length(name.name) >= 6) AND (name.name ~ '[[:alpha:]].*[\s._].*[[:alnum:]]|[[:alpha:]][0-9]'::text) AND (NOT pg_input_is_valid(name.name, 'uuid'::text)) AND (NOT pg_input_is_valid(name.name, 'inet'::text)) AND (name.name !~ '^[0-9A-Fa-f]{16,}$'::text) AND (name.name !~ '^[A-Za-z]+/[0-9]'::text) AND (NOT (EXISTS ( SELECT
                 FROM ((public.users other
                   LEFT JOIN public.user_profiles profile ON ((profile.user_id = other.id)))
                   CROSS JOIN LATERAL concat_ws('|'::text, other.username, other.email, profile.display_name, (((profile.first_name)::text || ' '::text) || (profile.last_name)::text), (((profile.last_name)::text || ' '::text) || (profile.first_name)::text)) names(names))
@@ -2964,7 +3054,7 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
    WHERE ((length(phone.digits) >= 7) AND (length(phone.digits) <= 20));
 END;
 
-COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user: (exact) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. Common words are no names.';
+COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user: (exact) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. A name that looks like a key, a hash, an address of the network or a browser is looked for in rows of the user only. Common words are no names.';
 
 --
 -- Name: own_name(integer); Type: FUNCTION; Schema: privacy; Owner: -
@@ -6053,7 +6143,7 @@ CREATE MATERIALIZED VIEW public.security_metrics_summary AS
     COALESCE(service_name, ''::character varying) AS service_name,
     count(*) AS samples,
     min(metric_value) AS minimum,
-    avg(metric_value) AS average,
+    avg(metric_value) FILTER (WHERE ((abs(metric_value) < ('1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)::double precision) OR (abs(metric_value) >= 'Infinity'::double precision))) AS average,
     max(metric_value) AS maximum,
     count(*) FILTER (WHERE threshold_violated) AS violations
    FROM audit.security_metrics
@@ -6067,7 +6157,7 @@ COMMENT ON COLUMN public.security_metrics_summary.metric_type IS 'Kind of metric
 COMMENT ON COLUMN public.security_metrics_summary.service_name IS 'Service; empty for none.';
 COMMENT ON COLUMN public.security_metrics_summary.samples IS 'Values recorded.';
 COMMENT ON COLUMN public.security_metrics_summary.minimum IS 'Lowest value.';
-COMMENT ON COLUMN public.security_metrics_summary.average IS 'Mean value.';
+COMMENT ON COLUMN public.security_metrics_summary.average IS 'Mean value, without values of 1e150 and more.';
 COMMENT ON COLUMN public.security_metrics_summary.maximum IS 'Highest value.';
 COMMENT ON COLUMN public.security_metrics_summary.violations IS 'Values out of bounds.';
 
@@ -6266,7 +6356,11 @@ CREATE MATERIALIZED VIEW public.session_health_summary AS
     count(*) FILTER (WHERE (ended_at IS NOT NULL)) AS ended_sessions,
     count(DISTINCT user_id) AS users,
     avg(extension_count) AS average_extensions,
-    avg(EXTRACT(epoch FROM (COALESCE(ended_at, last_activity_at) - created_at))) AS average_duration_seconds
+    avg(
+        CASE
+            WHEN (((created_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (created_at <= '3000-01-01 00:00:00+00'::timestamp with time zone)) AND ((COALESCE(ended_at, last_activity_at) >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (COALESCE(ended_at, last_activity_at) <= '3000-01-01 00:00:00+00'::timestamp with time zone))) THEN EXTRACT(epoch FROM (COALESCE(ended_at, last_activity_at) - created_at))
+            ELSE NULL::numeric
+        END) AS average_duration_seconds
    FROM public.authentication_sessions
   GROUP BY (((created_at AT TIME ZONE 'UTC'::text))::date)
   WITH NO DATA;
@@ -6278,7 +6372,7 @@ COMMENT ON COLUMN public.session_health_summary.active_sessions IS 'Of these, st
 COMMENT ON COLUMN public.session_health_summary.ended_sessions IS 'Of these, ended.';
 COMMENT ON COLUMN public.session_health_summary.users IS 'Different users.';
 COMMENT ON COLUMN public.session_health_summary.average_extensions IS 'Mean number of extensions.';
-COMMENT ON COLUMN public.session_health_summary.average_duration_seconds IS 'Mean duration in seconds, up to the end or the last activity.';
+COMMENT ON COLUMN public.session_health_summary.average_duration_seconds IS 'Mean duration in seconds, up to the end or the last activity; without sessions dated before 1970 or after 3000.';
 
 --
 -- Name: session_state; Type: TABLE; Schema: public; Owner: -
@@ -11599,10 +11693,12 @@ REVOKE ALL ON FUNCTION audit.act_as(p_user_id integer, p_session_id text, p_ip_a
 GRANT ALL ON FUNCTION audit.act_as(p_user_id integer, p_session_id text, p_ip_address text, p_user_agent text) TO app_user;
 REVOKE ALL ON FUNCTION audit.identity_seal(p_user_id text, p_session_id text, p_ip_address text, p_user_agent text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.is_secret(p_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.json_value(p_value json) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.keep_stamp() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.mask_secrets(p_row jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_change() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.refuse_date() FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.row_values(p_relation regclass, p_row anyelement) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.stamp_entry() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.stamp_trail() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE maintenance.apply_retention(IN p_batch_size integer) FROM PUBLIC;
