@@ -494,6 +494,7 @@ test("a password in clear is refused, also by plain Pulumi, with the command tha
     expect(refused.all).toContain(`\`npx aiwdb pulumi --stack ${stack} -- config set --secret ${key}\``);
     expect(refused.all).toContain("- databaseName: ");
     expect(refused.all).not.toContain(password);
+    expect(refused.all).not.toContain("unhandled exception");
   }
   await expectNothingMade(stack);
 
