@@ -18,7 +18,7 @@ import { engineClient } from "../../toolchain/engine-client.ts";
 import { messageOf, StateError } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
-import { countWaiting } from "./retention.ts";
+import { countWaiting, waitingText } from "./retention.ts";
 import { readOutputs, type Session, type StackOutputs } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
@@ -35,6 +35,8 @@ export interface ContainerStatus {
 
 export interface ConnectionStatus {
   readonly mode: Mode;
+  /** Who came in so; where certificates are bound to roles, each has a port of its own. */
+  readonly role: ClientRole;
   readonly address: string;
   /** TLS version of the hop to PostgreSQL, or why there is none. */
   readonly tls: string | null;
@@ -274,9 +276,9 @@ async function tryConnection(outputs: StackOutputs, mode: Mode, role: ClientRole
     const { rows } = await withConnection(connection, (client) =>
       client.query("select version from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()"),
     );
-    return { mode, address, tls: (rows[0] as { version: string | null }).version };
+    return { mode, role, address, tls: (rows[0] as { version: string | null }).version };
   } catch (error) {
-    return { mode, address, tls: null, error: messageOf(error) };
+    return { mode, role, address, tls: null, error: messageOf(error) };
   }
 }
 
@@ -367,9 +369,9 @@ export function statusText(status: StackStatus): string {
       "container",
       `${name}  ${state}${health === "none" ? "" : `, ${health}`}`,
     ]),
-    ...status.connections.map(({ mode, address, tls, error }): [string, string] => [
+    ...status.connections.map(({ mode, role, address, tls, error }): [string, string] => [
       mode,
-      `${address}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`,
+      `${address}  ${role}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`,
     ]),
     ...status.pools.map((pool): [string, string] => [
       "pool",
@@ -385,12 +387,7 @@ export function statusText(status: StackStatus): string {
     ]),
     ["pending", status.migrations.pending.length === 0 ? "none" : status.migrations.pending.join(", ")],
     ...(status.policiesWaiting
-      ? [
-          ["retention", `${status.policiesWaiting} policies wait for approval; see \`aiwdb retention list\``] as [
-            string,
-            string,
-          ],
-        ]
+      ? [["retention", waitingText(status.policiesWaiting, status.stack)] as [string, string]]
       : []),
     ...status.certificates.map(({ name, daysLeft }): [string, string] => [
       "certificate",
