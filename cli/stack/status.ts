@@ -289,20 +289,23 @@ async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolSt
     const rows = shown.flatMap(({ listener, rows: all }) =>
       all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
     );
-    return rows
-      .filter(({ database }) => database !== "pgbouncer")
-      .map((row) => ({
-        database: row["database"] ?? "",
-        role: row["user"] ?? "",
-        mode: row["pool_mode"] ?? "",
-        clientsActive: Number(row["cl_active"]),
-        clientsWaiting: Number(row["cl_waiting"]),
-        serversActive: Number(row["sv_active"]),
-        serversIdle: Number(row["sv_idle"]),
-      }));
+    return rows.filter(({ database }) => database !== "pgbouncer").map(poolOf);
   } catch {
     return []; // the connections above say why the pooler cannot be reached
   }
+}
+
+/** A row of `show pools`. Connections that have to be checked before their next use (`sv_used`) are idle too. */
+export function poolOf(row: Readonly<Record<string, string>>): PoolStatus {
+  return {
+    database: row["database"] ?? "",
+    role: row["user"] ?? "",
+    mode: row["pool_mode"] ?? "",
+    clientsActive: Number(row["cl_active"]),
+    clientsWaiting: Number(row["cl_waiting"]),
+    serversActive: Number(row["sv_active"]),
+    serversIdle: Number(row["sv_idle"]) + Number(row["sv_used"]),
+  };
 }
 
 async function migrationStatus(stack: string, outputs: StackOutputs): Promise<StackStatus["migrations"]> {
