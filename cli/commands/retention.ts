@@ -68,7 +68,7 @@ const approve = defineCommand({
     policy,
     digest: {
       type: "string",
-      description: "What `list` showed: refuses if the policy has changed since",
+      description: "What `list` showed; needed with --yes, and refused if the policy has changed since",
       valueHint: "HEX",
     },
     yes,
