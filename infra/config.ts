@@ -363,7 +363,7 @@ export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>
   const all = profile === "ci" ? { ...CI_DEFAULTS, ...raw } : raw;
   const parsed = schema.safeParse(all);
   const issues = parsed.error?.issues ?? [];
-  problems.push(...issues.flatMap(toProblems));
+  problems.push(...issues.flatMap((issue) => toProblems(stack, issue)));
   // The sums are done with what can be read, so that a typing error hides no other mistake.
   const unusable = new Set(issues.flatMap(({ path }) => (path[0] === undefined ? [] : [String(path[0])])));
   const usable = Object.fromEntries(
@@ -398,9 +398,16 @@ export function plainPasswords(stack: string, keys: Iterable<string>): Problem[]
   return SECRET_SETTINGS.filter((key) => given.has(key)).map((key) => ({
     subject: key,
     problem: `stands in Pulumi.${stack}.yaml as plain text, for everybody who can read the file or its history`,
-    remedy: `Run \`npx aiwdb pulumi --stack ${stack} -- config set --secret ${PROJECT}:${key}\`: it asks for a new one and writes it encrypted. Do not use the old one again.`,
+    remedy: `${setPassword(stack, key)} Do not use the old one again.`,
   }));
 }
+
+/** What is typed at the prompt stands in no history of a shell. */
+const setPassword = (stack: string, key: string) =>
+  `Run \`${pulumiConfig(stack, `set --secret ${PROJECT}:${key}`)}\`: it asks for a new one and writes it encrypted.`;
+
+/** By the wrapper, as plain `pulumi` may be on nobody's path and know another stack. */
+const pulumiConfig = (stack: string, command: string) => `npx aiwdb pulumi --stack ${stack} -- config ${command}`;
 
 /** Settings without the passwords, which go their own way as secrets. */
 export function withoutPasswords(raw: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -417,12 +424,12 @@ export function configError(stack: string, problems: readonly Problem[]): Config
   );
 }
 
-function toProblems(issue: z.core.$ZodIssue): Problem[] {
+function toProblems(stack: string, issue: z.core.$ZodIssue): Problem[] {
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({
       subject: key,
       problem: `there is no such setting${nearest(key)}`,
-      remedy: `Remove it: \`pulumi config rm ${PROJECT}:${key}\`, or see docs/configuration.md.`,
+      remedy: `Remove it: \`${pulumiConfig(stack, `rm ${PROJECT}:${key}`)}\`, or see docs/configuration.md.`,
     }));
   }
   const subject = issue.path.join(".") || "settings";
@@ -432,13 +439,17 @@ function toProblems(issue: z.core.$ZodIssue): Problem[] {
       : issue.code === "invalid_key"
         ? (issue.issues[0]?.message ?? issue.message)
         : issue.message;
-  return [
-    {
-      subject,
-      problem: message,
-      remedy: `Set it with \`pulumi config set ${PROJECT}:${issue.path[0] as string} <value>\`.`,
-    },
-  ];
+  return [{ subject, problem: message, remedy: setting(stack, issue.path) }];
+}
+
+/** How to set what a path leads to: a setting, a part of one, a password. */
+function setting(stack: string, path: readonly PropertyKey[]): string {
+  const [key, ...inner] = path.map(String);
+  if (key === undefined) return "Correct it.";
+  if ((SECRET_SETTINGS as readonly string[]).includes(key)) return setPassword(stack, key);
+  const parts = inner.map((part) => (/^\d+$/.test(part) ? `[${part}]` : `["${part}"]`)).join("");
+  const target = inner.length === 0 ? `${PROJECT}:${key}` : `--path '${PROJECT}:${key}${parts}'`;
+  return `Set it with \`${pulumiConfig(stack, `set ${target} <value>`)}\`.`;
 }
 
 /** The most telling message of a union's branches: the one about the value, not about its type. */

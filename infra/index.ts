@@ -35,7 +35,8 @@ const problems = [
     ...otherDatabaseNames(stack),
   ]),
 ];
-if (problems.length > 0) throw configError(stack, problems);
+// This kind is shown without a stack trace, which would bury what to do.
+if (problems.length > 0) throw new pulumi.RunError(configError(stack, problems).message);
 
 const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_SETTINGS.map((key) =>
   secrets.getSecret(key),

@@ -173,7 +173,11 @@ export async function addressOf(
   ]);
   if (rows.length === 0) {
     throw new StateError(`There is no test database ${database}.`, [
-      { subject: name, problem: "nobody has one of that name now", remedy: "See `npx aiwdb testdb list`." },
+      {
+        subject: name,
+        problem: "nobody has one of that name now",
+        remedy: `See \`npx aiwdb testdb list --name ${name}\`.`,
+      },
     ]);
   }
   const connection = describe(connectionTo(registry.server, database, role, mode));

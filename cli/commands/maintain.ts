@@ -6,7 +6,7 @@ import { withConnection } from "../../infra/provider/connection.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
 import { requestedConnection } from "../stack/connect.ts";
-import { readPolicies, type RetentionPolicy, WAITING } from "../stack/retention.ts";
+import { readPolicies, type RetentionPolicy, WAITING, waitingText } from "../stack/retention.ts";
 
 export const examples = [
   "aiwdb maintain",
@@ -70,7 +70,7 @@ export default defineCommand({
       await refuseEarlierPhase(client, args.stack);
       if (args.checks) return validateChecks(client, output);
       const report = await maintain(client, monthsAhead, batchSize, output).catch(explainLock);
-      output.text(describe(report));
+      output.text(describe(report, args.stack));
       if (report.problems.length > 0) {
         throw new StateError(
           "Not all of the maintenance was done; the rest was, and the next run tries again:",
@@ -121,7 +121,7 @@ async function refuseEarlierPhase(client: Client, stack: string): Promise<void> 
         ? {
             subject: "migrations",
             problem: "those that let the owner approve retention policies are not applied",
-            remedy: "Run `aiwdb up`.",
+            remedy: `Run \`aiwdb up --stack ${stack}\`.`,
           }
         : {
             subject: "rolloutPhase",
@@ -210,19 +210,17 @@ async function makePartitions(client: Client, monthsAhead: number, problems: Pro
   return made;
 }
 
-function describe({ partitions, retention, waiting, views, durationMs }: Report): string {
+function describe({ partitions, retention, waiting, views, durationMs }: Report, stack: string): string {
   const failed = retention.filter(({ execution_status }) => execution_status !== "SUCCESS");
   return [
     `partitions  ${partitions.length} made (${durationMs.partitions} ms)`,
     ...partitions.map(({ partition_name }) => `            ${partition_name}`),
-    `retention   ${retention.reduce((sum, { records_affected }) => sum + records_affected, 0)} rows by ${retention.length} policies, ${failed.length} not wholly done (${durationMs.retention} ms)`,
+    `retention   ${retention.reduce((sum, { records_affected }) => sum + records_affected, 0)} rows by ${retention.length} ${retention.length === 1 ? "policy" : "policies"}, ${failed.length} not wholly done (${durationMs.retention} ms)`,
     ...failed.map(
       ({ table_name, execution_status, error_message }) =>
         `            ${table_name}: ${execution_status} ${error_message ?? ""}`,
     ),
-    ...(waiting.length === 0
-      ? []
-      : [`approval    ${waiting.length} policies wait and were not carried out; see \`aiwdb retention list\``]),
+    ...(waiting.length === 0 ? [] : [`approval    ${waitingText(waiting.length, stack)}`]),
     `views       ${views.filter(({ problem }) => problem === null).length} refreshed (${durationMs.views} ms)`,
   ].join("\n");
 }

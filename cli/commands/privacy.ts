@@ -68,14 +68,14 @@ function userId(text: string): number {
   return Number(text);
 }
 
-function refuseUnless(confirmed: boolean, what: string): void {
+function refuseUnless(
+  confirmed: boolean,
+  what: string,
+  remedy = "Export first if the data may be wanted, then repeat the command with --yes.",
+): void {
   if (confirmed) return;
   throw new UsageError(`This would ${what}; nothing has been changed.`, [
-    {
-      subject: "--yes",
-      problem: "is missing",
-      remedy: "Export first if the data may be wanted, then repeat the command with --yes.",
-    },
+    { subject: "--yes", problem: "is missing", remedy },
   ]);
 }
 
@@ -126,10 +126,14 @@ async function fulfilRequest(
   const found = rows[0];
   if (found) {
     const erases = found.request_type === "DATA_DELETION";
-    const identity = found.verification_method === null ? "nobody noted" : JSON.stringify(found.verification_method);
+    const method = found.verification_method;
+    const identity = method === null ? "no check of identity noted" : `identity checked by ${JSON.stringify(method)}`;
     refuseUnless(
       confirmed,
-      `carry out request ${request}: ${found.request_type} of user ${found.user_id}, ${found.status}, identity checked by ${identity}`,
+      `carry out request ${request}: ${found.request_type} of user ${found.user_id}, ${found.status}, ${identity}`,
+      erases
+        ? "Export first if the data may be wanted, then repeat the command with --yes and --user, the person that asked as you know them."
+        : "Repeat the command with --yes.",
     );
     if ((erases || named !== undefined) && named !== String(found.user_id)) {
       throw new UsageError(`Request ${request} is about user ${found.user_id}; nothing has been changed.`, [

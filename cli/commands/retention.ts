@@ -26,14 +26,20 @@ function policyId(text: string): string {
 
 async function asOwner<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
   const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
-  return withConnection(connection, (client) => use(client).catch(explainFailure));
+  return withConnection(connection, (client) =>
+    use(client).catch((error: unknown) => explainFailure(error, args.stack)),
+  );
 }
 
-async function readPolicy(client: Client, id: string): Promise<RetentionPolicy> {
+async function readPolicy(client: Client, id: string, stack: string): Promise<RetentionPolicy> {
   const [found] = await readPolicies(client, { id });
   if (found) return found;
   throw new StateError("There is no such policy; nothing has been changed.", [
-    { subject: id, problem: "is the id of no retention policy", remedy: "See `aiwdb retention list --all`." },
+    {
+      subject: id,
+      problem: "is the id of no retention policy",
+      remedy: `See \`aiwdb retention list --all --stack ${stack}\`.`,
+    },
   ]);
 }
 
@@ -62,7 +68,7 @@ const approve = defineCommand({
     policy,
     digest: {
       type: "string",
-      description: "What `list` showed: refuses if the policy has changed since",
+      description: "What `list` showed; needed with --yes, and refused if the policy has changed since",
       valueHint: "HEX",
     },
     yes,
@@ -71,10 +77,10 @@ const approve = defineCommand({
     const output = createOutput({ json: args.json });
     const id = policyId(args.policy);
     const approved = await asOwner(args, output, async (client) => {
-      const found = await readPolicy(client, id);
-      if (!args.yes || args.digest === undefined) refuse(`let maintenance ${found.action}`, found, args.yes);
+      const found = await readPolicy(client, id, args.stack);
+      if (!args.yes || args.digest === undefined) refuse(`let maintenance ${found.action}`, found, args);
       await client.query("select maintenance.approve_retention($1, $2)", [id, args.digest]);
-      return readPolicy(client, id);
+      return readPolicy(client, id, args.stack);
     });
     output.json(approved);
     output.text(describe(approved));
@@ -88,7 +94,7 @@ const withdraw = defineCommand({
     const output = createOutput({ json: args.json });
     const id = policyId(args.policy);
     await asOwner(args, output, async (client) => {
-      const found = await readPolicy(client, id);
+      const found = await readPolicy(client, id, args.stack);
       if (!args.yes) {
         throw new UsageError(`This would no longer ${found.action}; nothing has been changed.`, [
           { subject: "--yes", problem: "is missing", remedy: "Repeat the command with --yes." },
@@ -101,13 +107,17 @@ const withdraw = defineCommand({
   },
 });
 
-function refuse(what: string, { policyId: id, digest, problems }: RetentionPolicy, confirmed: boolean): never {
+function refuse(
+  what: string,
+  { policyId: id, digest, problems }: RetentionPolicy,
+  { yes: confirmed, stack }: { yes: boolean; stack: string },
+): never {
   throw new UsageError(`This would ${what}; nothing has been changed.`, [
     ...problems.map((problem) => ({ subject: id, problem })),
     {
       subject: confirmed ? "--digest" : "--yes",
       problem: "is missing",
-      remedy: `If that is wanted: aiwdb retention approve --policy ${id} --digest ${digest} --yes`,
+      remedy: `If that is wanted: aiwdb retention approve --policy ${id} --digest ${digest} --yes --stack ${stack}`,
     },
   ]);
 }

@@ -139,17 +139,24 @@ export async function addressProblems(docker: Docker, config: StackConfig): Prom
     ),
   ] as const;
   for (const [container, address, port, setting] of published) {
-    const holds = containers.some(
-      ({ Names, Ports, Labels }) =>
-        Names.includes(`/${container}`) &&
-        Labels[STACK_LABEL] === config.stack &&
-        Ports.some(({ PublicPort }) => PublicPort === port),
+    const own = containers.find(
+      ({ Names, Labels }) => Names.includes(`/${container}`) && Labels[STACK_LABEL] === config.stack,
     );
+    const holds =
+      own?.Ports.some(({ PublicPort }) => PublicPort === port) ||
+      (own?.State === "restarting" && (await portsOf(docker, own.Id)).includes(port));
     const problem = holds ? undefined : await portProblem(address, port);
     if (problem)
       problems.push({ subject: setting, problem, remedy: `Stop what uses it, or set ${setting} to a free port.` });
   }
   return problems;
+}
+
+/** What a container that does not stay up has again at each start; the engine lists no port of it in between. */
+async function portsOf(docker: Docker, id: string): Promise<number[]> {
+  const { HostConfig } = await docker.getContainer(id).inspect();
+  const bindings = Object.values((HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>);
+  return bindings.flat().map(({ HostPort }) => Number(HostPort));
 }
 
 function portProblem(address: string, port: number): Promise<string | undefined> {

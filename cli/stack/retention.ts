@@ -68,18 +68,24 @@ export async function countWaiting(client: Client): Promise<number | null> {
   return Number(rows[0]?.waiting ?? 0);
 }
 
+/** One line on those that wait, with the command that lists them on their own stack. */
+export function waitingText(count: number, stack: string): string {
+  const many = count === 1 ? "1 policy waits for approval and is" : `${count} policies wait for approval and are`;
+  return `${many} not carried out; see \`aiwdb retention list --stack ${stack}\``;
+}
+
 /** Names and values come from the application, so that they stand in quotes. */
 function actionOf(table: string, days: number, type: Row["type"], conditions: unknown): string {
   const { column, match, set } = (conditions ?? {}) as Record<string, unknown>;
-  const list = (part: unknown, link: string) =>
+  const list = (part: unknown, link: string, toNull: string) =>
     Object.entries((part ?? {}) as Record<string, unknown>)
-      .map(([name, value]) => `${JSON.stringify(name)} = ${JSON.stringify(value)}`)
+      .map(([name, value]) => `${JSON.stringify(name)} ${value === null ? toNull : `= ${JSON.stringify(value)}`}`)
       .join(link);
-  const restriction = list(match, " and ");
+  const restriction = list(match, " and ", "is null");
   return [
-    type === "ANONYMIZE" ? `set ${list(set, ", ") || "nothing"} in` : `${type.toLowerCase()} rows of`,
+    type === "ANONYMIZE" ? `set ${list(set, ", ", "= null") || "nothing"} in` : `${type.toLowerCase()} rows of`,
     JSON.stringify(table),
-    `whose ${JSON.stringify(column ?? null)} is more than ${days} days ago`,
+    `whose ${JSON.stringify(column ?? null)} is more than ${days} ${days === 1 ? "day" : "days"} ago`,
     ...(restriction === "" ? [] : [`and ${restriction}`]),
   ].join(" ");
 }
@@ -88,14 +94,14 @@ function actionOf(table: string, days: number, type: Row["type"], conditions: un
 const FOR_PEOPLE = new Set(["P0002", "55000", "55P03"]);
 
 /** Turns what the database refused into an error for people. */
-export function explainFailure(error: unknown): never {
+export function explainFailure(error: unknown, stack: string): never {
   const { code, message, hint } = error as { code?: string; message: string; hint?: string };
   if (code === "42P01" || code === "42883") {
     throw new StateError("The stack has no approval of retention policies yet.", [
       {
         subject: "rolloutPhase",
         problem: "its functions come with the last migrations of phase 4",
-        remedy: "Run `aiwdb up`, with rolloutPhase 4.",
+        remedy: `Run \`aiwdb up --stack ${stack}\`, with rolloutPhase 4.`,
       },
     ]);
   }

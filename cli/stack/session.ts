@@ -195,10 +195,42 @@ export async function ensureStack(session: Session): Promise<void> {
     ["stack", "init", session.stack, "--non-interactive", "--no-select"],
     folder,
   );
-  if (exitCode !== 0)
-    throw new ToolError(
-      `The state of stack "${session.stack}" could not be created in ${backendUrl()}: ${stderr.trim()}`,
-    );
+  if (exitCode === 0) return;
+  if (settings.hasSecretsProvider && INCORRECT_PASSPHRASE.test(stderr)) throw foreignSecrets(session, settings.path);
+  throw new ToolError(
+    `The state of stack "${session.stack}" could not be created in ${backendUrl()}: ${stderr.trim()}`,
+  );
+}
+
+const INCORRECT_PASSPHRASE = /incorrect passphrase/i;
+
+/** The settings file came from elsewhere, and there is no state yet that could say what its passphrase was. */
+function foreignSecrets(session: Session, file: string): StateError {
+  const { variable, own } = passphraseOf(session);
+  return new StateError(`The secrets of stack "${session.stack}" cannot be opened here; nothing has been created:`, [
+    {
+      subject: path.basename(file),
+      problem: "was encrypted with another passphrase, on another machine or by somebody else",
+      remedy:
+        `${own ? `Put that passphrase into ${own}` : `Set ${variable} to that passphrase`}, or take \`encryptionsalt\` and the ` +
+        `\`secure\` values out of the file and run \`npx aiwdb pulumi --stack ${session.stack} -- config set --secret …\` for each.`,
+    },
+  ]);
+}
+
+/** The variable that says the passphrase, and the file if it is the stack's own. */
+function passphraseOf({ stack, env }: Session): {
+  variable: string;
+  file: string | undefined;
+  own: string | undefined;
+} {
+  const file = env["PULUMI_CONFIG_PASSPHRASE_FILE"];
+  return {
+    variable:
+      env["PULUMI_CONFIG_PASSPHRASE"] === undefined ? "PULUMI_CONFIG_PASSPHRASE_FILE" : "PULUMI_CONFIG_PASSPHRASE",
+    file,
+    own: file === passphraseFile(stack) ? file : undefined,
+  };
 }
 
 /** Stack outputs with their secrets. */
@@ -236,13 +268,8 @@ export async function readOutputs(session: Session): Promise<StackOutputs> {
 
 /** What Pulumi's own message means here, where it does not say so itself. */
 export function explain(session: Session, output: string): StateError | undefined {
-  const variable =
-    session.env["PULUMI_CONFIG_PASSPHRASE"] === undefined
-      ? "PULUMI_CONFIG_PASSPHRASE_FILE"
-      : "PULUMI_CONFIG_PASSPHRASE";
-  const file = session.env["PULUMI_CONFIG_PASSPHRASE_FILE"];
-  const own = file === passphraseFile(session.stack) ? file : undefined;
-  if (/incorrect passphrase/i.test(output)) {
+  const { variable, file, own } = passphraseOf(session);
+  if (INCORRECT_PASSPHRASE.test(output)) {
     return new StateError(
       `The passphrase is not the one stack "${session.stack}" was made with; nothing has been changed:`,
       [

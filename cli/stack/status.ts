@@ -18,7 +18,7 @@ import { engineClient } from "../../toolchain/engine-client.ts";
 import { messageOf, StateError } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
-import { countWaiting } from "./retention.ts";
+import { countWaiting, waitingText } from "./retention.ts";
 import { readOutputs, type Session, type StackOutputs } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
@@ -35,6 +35,8 @@ export interface ContainerStatus {
 
 export interface ConnectionStatus {
   readonly mode: Mode;
+  /** Who came in so; where certificates are bound to roles, each has a port of its own. */
+  readonly role: ClientRole;
   readonly address: string;
   /** TLS version of the hop to PostgreSQL, or why there is none. */
   readonly tls: string | null;
@@ -274,9 +276,9 @@ async function tryConnection(outputs: StackOutputs, mode: Mode, role: ClientRole
     const { rows } = await withConnection(connection, (client) =>
       client.query("select version from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()"),
     );
-    return { mode, address, tls: (rows[0] as { version: string | null }).version };
+    return { mode, role, address, tls: (rows[0] as { version: string | null }).version };
   } catch (error) {
-    return { mode, address, tls: null, error: messageOf(error) };
+    return { mode, role, address, tls: null, error: messageOf(error) };
   }
 }
 
@@ -287,28 +289,30 @@ async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolSt
     const rows = shown.flatMap(({ listener, rows: all }) =>
       all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
     );
-    return rows
-      .filter(({ database }) => database !== "pgbouncer")
-      .map((row) => ({
-        database: row["database"] ?? "",
-        role: row["user"] ?? "",
-        mode: row["pool_mode"] ?? "",
-        clientsActive: Number(row["cl_active"]),
-        clientsWaiting: Number(row["cl_waiting"]),
-        serversActive: Number(row["sv_active"]),
-        serversIdle: Number(row["sv_idle"]),
-      }));
+    return rows.filter(({ database }) => database !== "pgbouncer").map(poolOf);
   } catch {
     return []; // the connections above say why the pooler cannot be reached
   }
 }
 
 /** The line about retention policies; none where nothing waits. */
-function waiting(policies: StackStatus["policiesWaiting"]): [string, string][] {
-  if (policies === "unknown") return [["retention", "not known: ai_workflow_owner could not ask which policies wait"]];
-  if (!policies) return [];
-  const count = policies === 1 ? "1 policy waits" : `${policies} policies wait`;
-  return [["retention", `${count} for approval; see \`aiwdb retention list\``]];
+function waiting({ policiesWaiting, stack }: StackStatus): [string, string][] {
+  if (policiesWaiting === "unknown")
+    return [["retention", "not known: ai_workflow_owner could not ask which policies wait"]];
+  return policiesWaiting ? [["retention", waitingText(policiesWaiting, stack)]] : [];
+}
+
+/** A row of `show pools`. Connections that have to be checked before their next use (`sv_used`) are idle too. */
+export function poolOf(row: Readonly<Record<string, string>>): PoolStatus {
+  return {
+    database: row["database"] ?? "",
+    role: row["user"] ?? "",
+    mode: row["pool_mode"] ?? "",
+    clientsActive: Number(row["cl_active"]),
+    clientsWaiting: Number(row["cl_waiting"]),
+    serversActive: Number(row["sv_active"]),
+    serversIdle: Number(row["sv_idle"]) + Number(row["sv_used"]),
+  };
 }
 
 async function migrationStatus(stack: string, outputs: StackOutputs): Promise<StackStatus["migrations"]> {
@@ -375,9 +379,9 @@ export function statusText(status: StackStatus): string {
       "container",
       `${name}  ${state}${health === "none" ? "" : `, ${health}`}`,
     ]),
-    ...status.connections.map(({ mode, address, tls, error }): [string, string] => [
+    ...status.connections.map(({ mode, role, address, tls, error }): [string, string] => [
       mode,
-      `${address}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`,
+      `${address}  ${role}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`,
     ]),
     ...status.pools.map((pool): [string, string] => [
       "pool",
@@ -392,7 +396,7 @@ export function statusText(status: StackStatus): string {
       `${name}: ${applied} of ${total} migrations${applied === total ? "" : " applied"}`,
     ]),
     ["pending", status.migrations.pending.length === 0 ? "none" : status.migrations.pending.join(", ")],
-    ...waiting(status.policiesWaiting),
+    ...waiting(status),
     ...status.certificates.map(({ name, daysLeft }): [string, string] => [
       "certificate",
       `${name}: ${daysLeft} days left`,

@@ -479,6 +479,21 @@ describe("on a stack that is up", () => {
   });
 });
 
+test.each([
+  ["PostgreSQL", { postgresSettings: { work_mem: "banana" } }],
+  ["PgBouncer", { pgbouncerSettings: { stats_period: "banana" } }],
+])("a first run that %s cannot start with is gone on with once the setting is corrected", async (_server, settings) => {
+  const stack = newStack("banana", settings);
+  const failed = await up(stack);
+  expect(failed.exitCode).toBe(1);
+  expect(failed.all).toContain("does not stay up");
+  expect(failed.all).toContain("banana");
+  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
+  const corrected = mustSucceed(await up(stack));
+  expect(corrected.all).toContain("which did not stay up");
+  await expectHealthy(stack);
+});
+
 test("a password in clear is refused, also by plain Pulumi, with the command that makes it a secret; nothing is made", async () => {
   const key = "ai-workflow-database:appUserPassword";
   const password = "in-clear-and-therefore-known";
@@ -494,6 +509,7 @@ test("a password in clear is refused, also by plain Pulumi, with the command tha
     expect(refused.all).toContain(`\`npx aiwdb pulumi --stack ${stack} -- config set --secret ${key}\``);
     expect(refused.all).toContain("- databaseName: ");
     expect(refused.all).not.toContain(password);
+    expect(refused.all).not.toContain("unhandled exception");
   }
   await expectNothingMade(stack);
 

@@ -153,7 +153,14 @@ describe("aiwdb retention", () => {
         problems: [],
       },
     ]);
-    expect((await listed("--all")).length).toBeGreaterThan(30);
+    const all = await listed("--all");
+    expect(all.length).toBeGreaterThan(30);
+    expect(all).toContainEqual(
+      expect.objectContaining({
+        action:
+          'delete rows of "auth_queue_operations" whose "created_at" is more than 90 days ago and "completed_at" is null',
+      }),
+    );
     printed = "";
     await run(retention, "list");
     expect(printed).toMatch(new RegExp(`^proposed {2}${id} {2}delete rows of "projects"`));
@@ -167,7 +174,9 @@ describe("aiwdb retention", () => {
       await expect(refusal).rejects.toThrow(
         `This would let maintenance delete rows of "projects" whose "created_at" is more than 30 days ago and "status" = "trash"; nothing has been changed.`,
       );
-      await expect(refusal).rejects.toThrow(`aiwdb retention approve --policy ${id} --digest ${digest} --yes`);
+      await expect(refusal).rejects.toThrow(
+        `aiwdb retention approve --policy ${id} --digest ${digest} --yes --stack dev`,
+      );
     }
     await app.query("update public.data_retention_policies set conditions = conditions - 'match' where id = $1", [id]);
     const error = await failureOf(run(retention, "approve", "--policy", id, "--digest", digest, "--yes"));
@@ -240,7 +249,9 @@ describe("aiwdb retention", () => {
     expect(printed).not.toContain("planted");
     printed = "";
     await run(maintain);
-    expect(printed).toContain("approval    1 policies wait and were not carried out; see `aiwdb retention list`");
+    expect(printed).toContain(
+      "approval    1 policy waits for approval and is not carried out; see `aiwdb retention list --stack dev`",
+    );
   });
 });
 
@@ -287,8 +298,12 @@ describe("aiwdb privacy", () => {
     );
     const request = planted.rows[0]?.id ?? "";
     const fulfil = (...args: string[]) => run(privacy, "fulfil", "--request", request, ...args);
-    await expect(fulfil()).rejects.toThrow(`carry out request ${request}: DATA_EXPORT of user ${victim}, PENDING`);
+    await expect(fulfil()).rejects.toThrow(
+      `carry out request ${request}: DATA_EXPORT of user ${victim}, PENDING, no check of identity noted; nothing`,
+    );
+    await expect(fulfil()).rejects.toThrow("Repeat the command with --yes.");
     await app.query("update public.privacy_requests set request_type = 'DATA_DELETION' where id = $1", [request]);
+    await expect(fulfil()).rejects.toThrow("then repeat the command with --yes and --user");
     await expect(fulfil("--yes")).rejects.toThrow("--user: is missing, and this would erase that user's data");
     await expect(fulfil("--yes", "--user", String(victim + 1))).rejects.toThrow(`is about user ${victim}; nothing`);
     expect(

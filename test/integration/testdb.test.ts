@@ -769,6 +769,8 @@ describe("the command line", () => {
     mustSucceed(await aiwdb(["testdb", "drop", bound.name]));
     for (const [args, code, message] of [
       [["drop", created.name], 1, "There is no test database"],
+      [["drop", created.name, "--name", NAME], 1, `\`npx aiwdb testdb list --name ${NAME}\``],
+      [["psql", created.name, "--name", NAME], 1, `\`npx aiwdb testdb list --name ${NAME}\``],
       [["drop"], 2, "takes the name"],
       [["create", "--ttl", "0"], 2, "--ttl"],
       [["create", "--pid", "4194303"], 2, "There is no process 4194303"],

@@ -142,6 +142,13 @@ describe("a stack that is switched to bound certificates", () => {
       portOf("app_readonly"),
       portOf("app_monitor"),
     ]);
+    expect(status.connections.map(({ role }) => role)).toEqual([
+      "app_user",
+      "app_user",
+      "app_user",
+      "app_readonly",
+      "app_monitor",
+    ]);
     expect(status).toMatchObject({ healthy: true, drift: [] });
   });
 

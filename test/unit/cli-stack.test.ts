@@ -405,6 +405,23 @@ describe("a state that is no folder's", () => {
     expect(calls().join()).not.toContain("init");
     expect(existsSync(passphraseFile("dev"))).toBe(false);
   });
+
+  test("is not made where the settings file has secrets of another passphrase, and what to do is said", async () => {
+    const settings = "config: {}\nencryptionsalt: v1:c2FsdA==:v1:bm9uY2U=:dGV4dA==\n";
+    writeFileSync(path.join(checkout, "Pulumi.dev.yaml"), settings);
+    const made = ensureStack(
+      session({
+        "stack export": failed,
+        "stack ls": { stdout: "[]" },
+        "stack init": {
+          exitCode: 255,
+          stderr: "error: could not create secrets manager for new stack: incorrect passphrase",
+        },
+      }),
+    );
+    await expect(made).rejects.toThrow("- Pulumi.dev.yaml: was encrypted with another passphrase");
+    await expect(made).rejects.toThrow("`npx aiwdb pulumi --stack dev -- config set --secret …`");
+  });
 });
 
 describe("the lock on a stack", () => {

@@ -455,7 +455,7 @@ test.each([
     {
       subject: key,
       problem: `there is no such setting; did you mean ${suggestion}?`,
-      remedy: `Remove it: \`pulumi config rm ${PROJECT}:${key}\`, or see docs/configuration.md.`,
+      remedy: `Remove it: \`npx aiwdb pulumi --stack dev -- config rm ${PROJECT}:${key}\`, or see docs/configuration.md.`,
     },
   ]);
 });
@@ -468,6 +468,25 @@ test.each(SECRET_SETTINGS)("never shows the value of %s, not even a refused one"
   const value = "gr3at but has späces";
   expect(refusal("dev", { [key]: value }).message).not.toContain(value);
   expect(refusal("dev", { [key]: "t0o-short" }).message).not.toContain("t0o-short");
+});
+
+test.each([
+  [{ pgbouncerPort: "x" }, `set ${PROJECT}:pgbouncerPort <value>`],
+  [{ postgresClientAddresses: ["192.0.2.7", "x"] }, `set --path '${PROJECT}:postgresClientAddresses[1]' <value>`],
+  [
+    { postgresSettings: { "pg_stat_statements.max": [] } },
+    `set --path '${PROJECT}:postgresSettings["pg_stat_statements.max"]' <value>`,
+  ],
+])("says how to set what is wrong in %j", (raw, command) => {
+  expect(problemsOf(raw).map(({ remedy }) => remedy)).toEqual([
+    `Set it with \`npx aiwdb pulumi --stack dev -- config ${command}\`.`,
+  ]);
+});
+
+test.each(SECRET_SETTINGS)("never tells to write %s in clear", (key) => {
+  expect(problemsOf({ [key]: "short" }).map(({ remedy }) => remedy)).toEqual([
+    `Run \`npx aiwdb pulumi --stack dev -- config set --secret ${PROJECT}:${key}\`: it asks for a new one and writes it encrypted.`,
+  ]);
 });
 
 describe("overrides", () => {

@@ -26,12 +26,13 @@ export default defineCommand({
             {
               subject: args.name,
               problem: "nobody holds or keeps one of that name",
-              remedy: "See `npx aiwdb testdb list`.",
+              remedy: `See \`npx aiwdb testdb list --name ${args.name}\`.`,
             },
           ]);
         }
         output.text(`${name}: dropped`);
       }
+      if (names.length === 0) output.text("no database is kept");
       output.json({ dropped: names });
     } finally {
       await closeHolders();

@@ -334,9 +334,11 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
   const info = await inspect(docker, news.container);
   if (!info?.State.Running) return; // it reads the files when it starts
   const service = SERVICES[news.service];
+  // One that the engine starts again and again, as with settings it can't start with, answers nothing.
+  const isDown = info.State.Restarting;
   const restart =
-    olds.restartKey !== news.restartKey || (await service.needsRestart(docker, news.container, olds, news));
-  let refused = await service.refused(docker, news.container);
+    isDown || olds.restartKey !== news.restartKey || (await service.needsRestart(docker, news.container, olds, news));
+  let refused = isDown ? "" : await service.refused(docker, news.container);
   if (refused === "" && !restart) refused = await service.reload(docker, news.container, news.files);
   if (refused !== "") {
     await replace({ ...news, files: olds.files });
@@ -346,7 +348,11 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
     );
   }
   if (restart) {
-    report.info(`restarting ${news.container}: a setting changed that it reads only at start`);
+    report.info(
+      isDown
+        ? `restarting ${news.container}, which did not stay up`
+        : `restarting ${news.container}: a setting changed that it reads only at start`,
+    );
     await docker.getContainer(news.container).restart();
   }
   if (await offersItsCertificate(news, restart ? 60_000 : 15_000)) {
