@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { parse } from "yaml";
+import { parse, YAMLParseError } from "yaml";
 import {
   checkConfig,
   checkStacksAgree,
@@ -12,7 +12,7 @@ import {
 } from "../../infra/config.ts";
 import { otherDatabaseNames, withChosenAddresses } from "../../infra/local-files.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
-import { messageOf, UserError, type Problem } from "../../toolchain/errors.ts";
+import { UserError, type Problem } from "../../toolchain/errors.ts";
 
 /** Contents of a `Pulumi.<stack>.yaml`. */
 export interface SettingsFile {
@@ -39,7 +39,7 @@ export function readSettingsFile(stack: string): SettingsFile {
   try {
     document = (parse(text) as Record<string, unknown> | null) ?? {};
   } catch (error) {
-    throw configError(stack, [{ subject: path.basename(file), problem: `is no YAML: ${messageOf(error)}` }]);
+    throw configError(stack, [{ subject: path.basename(file), problem: `is no YAML: ${whereInYaml(error)}` }]);
   }
   if (typeof document !== "object" || Array.isArray(document)) {
     throw configError(stack, [
@@ -65,6 +65,13 @@ export function readSettingsFile(stack: string): SettingsFile {
   }));
   const hasSecretsProvider = ["encryptionsalt", "secretsprovider", "encryptedkey"].some((key) => key in document);
   return { path: file, text, settings, hasSecretsProvider, problems };
+}
+
+/** The place and kind of an error, without the parser's words: they quote the file, which may hold a password. */
+function whereInYaml(error: unknown): string {
+  if (!(error instanceof YAMLParseError)) return "it cannot be read";
+  const start = error.linePos?.[0];
+  return `${error.code}${start ? ` at line ${start.line}, column ${start.col}` : ""}`;
 }
 
 function isSecret(value: unknown): boolean {

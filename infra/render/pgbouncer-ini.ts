@@ -130,7 +130,8 @@ export function renderPgbouncerIni(
     // Connections of its own: with the pools exhausted, nobody could log in any more, not even to look at the statistics.
     // pgbouncer_hba.conf lets no client in here.
     entry(lookup, "transaction", LOOKUP_CONNECTIONS),
-    // Test databases come and go without a reload, and a connection that was kept would hold them; the lookup function of the stack's own database serves them all.
+    // Test databases come and go without a reload; the lookup function of the stack's own database serves them all. A
+    // connection that was kept would stand in the way of dropping them.
     ...(config.profile === "ci"
       ? [entry("*", "transaction", transaction, 0).replace(` dbname=${config.databaseName}`, "")]
       : []),

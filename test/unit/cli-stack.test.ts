@@ -488,6 +488,17 @@ describe("a settings file", () => {
     expect(error.message).toMatch(reason);
   });
 
+  test.each([
+    'config:\n  ai-workflow-database:appUserPassword: "in-clear-and-known\n',
+    "config:\n  ai-workflow-database:appUserPassword: *in-clear-and-known\n",
+    "config:\n  ai-workflow-database:appUserPassword: in-clear-and-known: x\n",
+  ])("that is no YAML shows nothing of itself, as a password may stand in it: %j", (text) => {
+    settingsFile("dev", text);
+    const { message } = thrown(() => readStackConfig("dev"));
+    expect(message).toMatch(/Pulumi\.dev\.yaml: is no YAML: /);
+    expect(message).not.toContain("in-clear-and-known");
+  });
+
   test("of another stack with another database name stops this one, both files named", () => {
     settingsFile("dev", "config:\n  ai-workflow-database:databaseName: one\n");
     settingsFile("prod", "config:\n  ai-workflow-database:databaseName: two\n");

@@ -22,8 +22,8 @@ export const defaultPrivileges = (owner: string) => `
   ${functionDefaults(owner)}`;
 
 /**
- * PUBLIC's rights, which every role has, and the lookup function with the few rights it needs. Its owner can read three columns of pg_authid and nothing else; it
- * tells the secrets of the pooled roles only, never of a superuser or replication role (CVE-2025-2291: and of no role
+ * PUBLIC's rights, which every role has, and the lookup function with the few rights it needs. The function's owner can read
+ * seven columns of pg_authid and nothing else; it tells the secrets of the pooled roles only, never of a superuser or replication role (CVE-2025-2291: and of no role
  * past its VALID UNTIL). The search_path is fixed, with the caller's temporary schema last, and every name qualified
  * (CVE-2025-12819).
  */
