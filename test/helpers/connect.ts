@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
 import Docker from "dockerode";
 import pg from "pg";
 import { inject } from "vitest";
@@ -23,10 +23,7 @@ export interface Change extends Omit<pg.ClientConfig, "ssl"> {
 export function clientConfig(role: ClientRole, mode: Mode, change: Change = {}): pg.ClientConfig {
   const { ssl, certificate, outputs, ...rest } = change;
   const connection = connectionFor(outputs ?? inject("stack").outputs, role, mode);
-  const own = certificate ?? {
-    certPem: readFileSync(connection.sslCert, "utf8"),
-    keyPem: readFileSync(connection.sslKey, "utf8"),
-  };
+  const own = certificate ?? readPair(connection.sslCert, connection.sslKey);
   return {
     host: connection.host,
     port: connection.port,
@@ -45,6 +42,15 @@ export function clientConfig(role: ClientRole, mode: Mode, change: Change = {}):
         }),
     ...rest,
   };
+}
+
+/** A certificate and the key it belongs to: both out of one version of the files, also while `up` replaces them. */
+function readPair(certificate: string, key: string): KeyPair {
+  for (;;) {
+    const folder = realpathSync(certificate);
+    const pair = { certPem: readFileSync(certificate, "utf8"), keyPem: readFileSync(key, "utf8") };
+    if (realpathSync(certificate) === folder) return pair;
+  }
 }
 
 /** A connected client. */
@@ -121,7 +127,7 @@ export async function log(container: string, since = new Date(0)): Promise<strin
 }
 
 /** Waits until `attempt` returns without an error and returns what it returned. */
-export async function eventually<T>(attempt: () => Promise<T>, deadlineMs = 30_000): Promise<T> {
+export async function eventually<T>(attempt: () => Promise<T>, deadlineMs = 60_000): Promise<T> {
   let last: unknown;
   const found = await until(
     async () => {

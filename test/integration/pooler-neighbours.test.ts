@@ -82,7 +82,7 @@ describe("a client that asks for a replication connection", () => {
     await Promise.all(clients.map((client) => client.query("commit")));
     expect(await serverConnections(role)).toBeGreaterThan(1);
     // All but the last are closed; one more time-out, and it would be gone too if it could.
-    await expect.poll(() => serverConnections(role), { timeout: 20_000, interval: 100 }).toBeLessThanOrEqual(1);
+    await expect.poll(() => serverConnections(role), { interval: 100 }).toBeLessThanOrEqual(1);
     await sleep(2_000);
 
     const stopped = new AbortController();
@@ -92,7 +92,7 @@ describe("a client that asks for a replication connection", () => {
     });
     const outcomes: string[] = [];
     try {
-      await expect.poll(() => reasons.length, { timeout: 20_000 }).toBeGreaterThan(0);
+      await expect.poll(() => reasons.length).toBeGreaterThan(0);
       for (const _round of times(30))
         outcomes.push(
           await query(role, "transaction", QUERY).then(
@@ -113,7 +113,7 @@ describe("a client that asks for a replication connection", () => {
   test("leaves a pool that has no server connection usable again by itself", async () => {
     const role = "app_readonly";
     await atConsole(`reconnect ${DATABASE}`);
-    await expect.poll(() => serverConnections(role), { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => serverConnections(role)).toBe(0);
     expect(await refusal(replicate(role, "database"))).toMatch(/login failed|permission denied to start WAL sender/);
     await eventually(() => query(role, "transaction", QUERY));
   });

@@ -1,32 +1,116 @@
 import { existsSync, readFileSync } from "node:fs";
-import { chmod, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  rmdir,
+  symlink,
+} from "node:fs/promises";
 import path from "node:path";
+import { StateError } from "../../../toolchain/errors.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
 
-/** Files by name; each is written with mode 0600 under a temporary name and renamed, so that no half file is ever seen. */
-async function write(directory: string, files: Readonly<Record<string, string>>): Promise<void> {
+type Files = Readonly<Record<string, string>>;
+
+/** The link to the folder with the files that are in force. */
+const CURRENT = ".current";
+const VERSION = ".version-";
+
+/**
+ * Writes files by name, each with mode 0600. A name in `directory` is a link to `.current/<name>`, and `.current` is a
+ * link to a folder with one version of all files. One rename of `.current` puts a new version in force: a client that
+ * connects meanwhile finds a certificate and the key it belongs to, never one of each version.
+ * A write that was cut off leaves the old version in force; the next one removes what it left.
+ */
+async function write(directory: string, files: Files): Promise<void> {
+  const names = Object.keys(files);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await chmod(directory, 0o700);
-  for (const [name, content] of Object.entries(files)) {
-    const target = path.join(directory, name);
-    const temporary = `${target}.${process.pid}.tmp`;
-    try {
-      const handle = await open(temporary, "w", 0o600);
-      try {
-        await handle.writeFile(content);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await rename(temporary, target);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
+  for (const name of names) {
+    const found = await lstat(path.join(directory, name)).catch(unlessMissing);
+    if (found?.isDirectory()) throw new StateError(`${path.join(directory, name)} is a folder; a file belongs there`);
+  }
+  if (!existsSync(path.join(directory, CURRENT))) await adoptPlainFiles(directory, names);
+  try {
+    const version = await mkdtemp(path.join(directory, VERSION)); // mode 0700
+    for (const name of names) await writeDurably(path.join(version, name), files[name] ?? "");
+    await link(directory, path.basename(version), CURRENT);
+    await linkNames(directory, names);
+  } finally {
+    await sweep(directory, await readlink(path.join(directory, CURRENT)));
   }
 }
 
-function present(directory: string, files: Readonly<Record<string, string>>): boolean {
+async function writeDurably(file: string, content: string): Promise<void> {
+  const handle = await open(file, "wx", 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Release 0.1.0 wrote plain files. They become the version in force, so that the switch replaces them together. */
+async function adoptPlainFiles(directory: string, names: readonly string[]): Promise<void> {
+  const plain = names.filter((name) => existsSync(path.join(directory, name)));
+  const version = await mkdtemp(path.join(directory, VERSION));
+  for (const name of plain) await copyFile(path.join(directory, name), path.join(version, name));
+  await link(directory, path.basename(version), CURRENT);
+  await linkNames(directory, plain);
+}
+
+/** Makes each name a link into the version in force; whatever else has the name is replaced. */
+async function linkNames(directory: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const target = path.join(CURRENT, name);
+    const found = await readlink(path.join(directory, name)).catch(unlessMissingOrFile);
+    if (found !== target) await link(directory, target, name);
+  }
+}
+
+/** Makes or replaces a link by one rename. */
+async function link(directory: string, target: string, name: string): Promise<void> {
+  const temporary = path.join(directory, `.next-${name}`);
+  await rm(temporary, { force: true });
+  await symlink(target, temporary);
+  await rename(temporary, path.join(directory, name));
+}
+
+/** Removes all versions but the one to keep. */
+async function sweep(directory: string, kept?: string): Promise<void> {
+  const entries = await readdir(directory).catch(unlessMissing);
+  for (const entry of entries ?? [])
+    if ((entry.startsWith(VERSION) && entry !== kept) || entry.startsWith(".next-"))
+      await rm(path.join(directory, entry), { recursive: true, force: true });
+}
+
+/** Removes the links and versions; the folder too, unless something of the user's own is left in it. */
+async function remove(directory: string, names: readonly string[]): Promise<void> {
+  for (const name of [...names, CURRENT]) await rm(path.join(directory, name), { force: true });
+  await sweep(directory);
+  await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOTEMPTY" && error.code !== "ENOENT") throw error;
+  });
+}
+
+function unlessMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") throw error;
+}
+
+/** What `readlink` says of a name that is missing (ENOENT) or no link (EINVAL). */
+function unlessMissingOrFile(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT" && error.code !== "EINVAL") throw error;
+}
+
+function present(directory: string, files: Files): boolean {
   return Object.entries(files).every(([name, content]) => {
     const file = path.join(directory, name);
     return existsSync(file) && readFileSync(file, "utf8") === content;
@@ -53,17 +137,12 @@ export const clientFiles: ResourceType = {
   },
   async update(_id, olds, news) {
     await write(news["directory"], news["files"]);
-    const gone = Object.keys(olds["files"] ?? {}).filter(
-      (name) => !(name in news["files"]) || olds["directory"] !== news["directory"],
-    );
-    for (const name of gone) await rm(path.join(olds["directory"], name), { force: true });
+    const before = Object.keys(olds["files"] ?? {});
+    if (olds["directory"] !== news["directory"]) return remove(olds["directory"], before);
+    for (const name of before.filter((file) => !(file in news["files"])))
+      await rm(path.join(news["directory"], name), { force: true });
   },
   async delete(_id, state) {
-    for (const name of Object.keys(state["files"] ?? {}))
-      await rm(path.join(state["directory"], name), { force: true });
-    // Only when nothing of the user's own is left in it.
-    await rmdir(state["directory"]).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOTEMPTY" && error.code !== "ENOENT") throw error;
-    });
+    await remove(state["directory"], Object.keys(state["files"] ?? {}));
   },
 };
