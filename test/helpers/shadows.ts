@@ -38,12 +38,12 @@ function statementsOf(kind: ShadowKind, schema: string): string {
         order by typname, oid`;
     case "views":
       return `
-        select format('create view %I.%I as select %s from (select 1) as one where %s', '${schema}', relname,
-          ${columns("'null::%s as %I'")}, ${call("relname")}) as sql ${relation}`;
+        select format('create view %1$I.%2$I as select %3$s from (select 1) as one where %4$s; grant all on %1$I.%2$I to public',
+          '${schema}', relname, ${columns("'null::%s as %I'")}, ${call("relname")}) as sql ${relation}`;
     case "tables":
       return `
-        select format('create table %I.%I (%s, check (%s))', '${schema}', relname,
-          ${columns("'%2$I %1$s'")}, ${call("relname")}) as sql ${relation}`;
+        select format('create table %1$I.%2$I (%3$s, check (%4$s)); grant all on %1$I.%2$I to public',
+          '${schema}', relname, ${columns("'%2$I %1$s'")}, ${call("relname")}) as sql ${relation}`;
     case "functions":
       return `
         select format('create function %I.%I(%s) returns %s %s', '${schema}', proname, pg_get_function_identity_arguments(oid),

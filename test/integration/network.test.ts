@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -23,11 +24,11 @@ const CERTIFICATES = path.dirname(connectionFor(inject("stack").outputs, "app_us
 function psql(
   role: ClientRole,
   folder: string,
-  { certificate = role as string, user = role as string } = {},
+  { certificate = role as string, user = role as string, hostaddr = address(2) } = {},
 ): string[] {
   const { database } = connectionFor(inject("stack").outputs, role, "direct");
   const file = (name: string) => path.join(folder, name);
-  const parameters = `host=${containerName("postgres")} hostaddr=${address(2)} port=5432 user=${user} dbname=${database} connect_timeout=10
+  const parameters = `host=${containerName("postgres")} hostaddr=${hostaddr} port=5432 user=${user} dbname=${database} connect_timeout=10
     sslmode=verify-full sslrootcert=${file("ca.crt")} sslcert=${file(`${certificate}.crt`)} sslkey=${file(`${certificate}.key`)}`;
   return ["psql", parameters, "-XAtwc", "select current_user, host(inet_client_addr())"];
 }
@@ -128,6 +129,14 @@ describe("PostgreSQL's own address", () => {
       // Engines before 28 forward what arrives for a published port, from wherever; later ones drop it.
       const reached = /pg_hba\.conf rejects connection|timeout expired|timed out|No route to host|unreachable/;
       await withRoutedHost(async (namespace) => {
+        // It has the route: this machine answers it at the network's gateway, and forwards what is not for itself.
+        const gateway = await inNamespace(
+          namespace,
+          psql("app_user", CERTIFICATES, { hostaddr: address(1) }),
+          passwordOf("app_user"),
+        );
+        expect(gateway.stderr).toMatch(/Connection refused/);
+        expect(readFileSync("/proc/sys/net/ipv4/ip_forward", "utf8").trim()).toBe("1");
         for (const role of ["app_user", "ai_workflow_owner"] as const) {
           const command = psql(role, CERTIFICATES);
           const { stderr } = await inNamespace(namespace, command, passwordOf(role));

@@ -171,9 +171,12 @@ describe("start-up parameters of one client", () => {
 });
 
 test("requests to cancel with made-up keys, 500 of them, cancel nothing and leave nothing behind", async () => {
-  const { host, port } = clientConfig("app_readonly", "transaction") as { host: string; port: number };
-  const client = await track("app_readonly");
-  const slow = client.query("select pg_sleep(2), 1 as one");
+  const { host, port } = clientConfig("app_user", "transaction") as { host: string; port: number };
+  const holder = await open("app_user", "direct");
+  opened.push(holder);
+  await holder.query("select pg_advisory_lock(4712)");
+  // It waits for the lock as long as the requests are sent.
+  const waiting = (await track("app_user")).query("select pg_advisory_xact_lock(4712), 1 as one");
   for (const _batch of times(10)) {
     await Promise.all(
       times(50).map(async () => {
@@ -186,6 +189,7 @@ test("requests to cancel with made-up keys, 500 of them, cancel nothing and leav
       }),
     );
   }
-  expect((await slow).rows[0]?.one).toBe(1);
-  expect(await query("app_readonly", "transaction", QUERY)).toEqual([{ one: 1 }]);
+  await holder.query("select pg_advisory_unlock(4712)");
+  expect((await waiting).rows[0]?.one).toBe(1);
+  expect(await query("app_user", "transaction", QUERY)).toEqual([{ one: 1 }]);
 });

@@ -16,7 +16,7 @@ beforeAll(async () => {
     insert into public.data_retention_policies (id, table_name, retention_period_days, policy_type)
       values ('00000000-0000-4000-8000-000000000001', 'tasks', 30, 'DELETE');
     insert into public.chat_mode_sessions (session_id, user_id, chat_mode) select 'chat', id, 'simple' from public.users;`);
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });
@@ -254,6 +254,20 @@ describe.each(LOGS.filter(({ changeable }) => changeable))("an entry of $table t
     // As a model does that sends every column.
     await app.query(`update ${log.table} set ${log.date} = ${log.date}, recorded_by = recorded_by, user_id = null`);
     await owner.query(`update ${log.table} set ${log.date} = now(), recorded_by = recorded_by`);
+  });
+
+  it("bears its role from then on, where another had added it, whom the owner leaves standing", async () => {
+    await owner.query(`delete from ${log.table}`);
+    await owner.query(insertInto(log.table, log));
+    const author = `select recorded_by from ${log.table}`;
+    expect(await rowsOf(author)).toEqual([{ recorded_by: "ai_workflow_owner" }]);
+    await app.query(`update ${log.table} set user_id = null, recorded_by = recorded_by`);
+    expect(await rowsOf(author)).toEqual([{ recorded_by: "app_user" }]);
+    await owner.query(`update ${log.table} set user_id = null`);
+    expect(await rowsOf(author)).toEqual([{ recorded_by: "app_user" }]);
+    await owner.query(`update ${log.table} set recorded_by = null`);
+    await app.query(`update ${log.table} set user_id = null`);
+    expect(await rowsOf(author)).toEqual([{ recorded_by: null }]);
   });
 });
 

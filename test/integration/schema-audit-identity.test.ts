@@ -11,7 +11,7 @@ beforeAll(async () => {
   database = await createSchemaDatabase("audit-identity");
   await database.up();
   owner = await database.connect("ai_workflow_owner");
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });

@@ -11,7 +11,7 @@ beforeAll(async () => {
   await database.up();
   owner = await database.connect("ai_workflow_owner");
   app = await database.connect("app_user");
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });

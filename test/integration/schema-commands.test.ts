@@ -23,7 +23,7 @@ beforeAll(async () => {
   database = await createSchemaDatabase("commands");
   owner = await database.connect("ai_workflow_owner");
   await fillTables(owner, 2);
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });

@@ -32,7 +32,7 @@ beforeAll(async () => {
   owner = await database.connect("ai_workflow_owner");
   // Definitions are compared as PostgreSQL writes them, and it leaves out what the search_path finds.
   await owner.query("set search_path = public");
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });
@@ -239,7 +239,7 @@ const partitionedTables = new Set<string>();
 const partitioned = (key: string): boolean => partitionedTables.has(real(key));
 
 describe("the live catalogue", () => {
-  it("differs from the dictionary in what was decided and in nothing else", { timeout: 60_000 }, async () => {
+  it("differs from the dictionary in what was decided and in nothing else", async () => {
     for (const { name } of await query<{ name: string }>(
       "select format('%s.%s', relnamespace::regnamespace, relname) as name from pg_class where relkind = 'p'",
     )) {

@@ -24,6 +24,7 @@ beforeAll(async () => {
     do $$ begin execute format('grant temporary on database %I to app_user', current_database()); end $$;
     grant usage on schema pgbouncer to app_user;
     create schema hostile authorization app_user;
+    grant usage on schema hostile to public;
     create schema owners authorization ai_workflow_owner`);
   changes = await recordChanges();
   refused = (await spiedBy("app_user", undefined, "hostile", [...changes, ...(await definerCalls())])).failed;
@@ -89,7 +90,7 @@ async function spiedBy(
   try {
     const planted = kind ? await plantShadows(admin, attacker, kind, schema) : 0;
     // What a shadow answers may make a loop endless.
-    await attacker.query(`set statement_timeout = '20s'; set search_path = ${schema}, pg_catalog`);
+    await attacker.query(`set statement_timeout = '2min'; set search_path = ${schema}, pg_catalog`);
     if (role === "app_user") await attacker.query("begin");
     for (const sql of statements) {
       if (role === "app_user") await attacker.query("savepoint attempt");
@@ -108,7 +109,8 @@ async function spiedBy(
         [schema],
       );
       await admin.query(
-        `set client_min_messages = error; drop schema ${schema} cascade; create schema ${schema} authorization ${rows[0]?.owner}`,
+        `set client_min_messages = error; drop schema ${schema} cascade; create schema ${schema} authorization ${rows[0]?.owner};
+         grant usage on schema ${schema} to public`,
       );
     }
   }
@@ -164,7 +166,39 @@ describe("a procedure that commits, and so can't have a path,", () => {
   });
 });
 
+/** A definer function without a path, which looks up a name of every kind. */
+const CARELESS = `
+  create function public.careless() returns void language plpgsql security definer as $$
+  begin
+    begin perform 'a'::text; exception when others then null; end;
+    begin perform from users; exception when others then null; end;
+    begin insert into turns default values; exception when others then null; end;
+    begin perform lower('A'); exception when others then null; end;
+    begin perform 1 + 1; exception when others then null; end;
+  end $$;
+  alter function public.careless() owner to ai_workflow_owner;
+  grant execute on function public.careless() to app_user`;
+
 describe("the same attempts", () => {
+  it.each([
+    ["pg_temp", "types", "text"],
+    ["pg_temp", "views", "users"],
+    ["pg_temp", "tables", "turns"],
+    ["hostile", "types", "text"],
+    ["hostile", "views", "users"],
+    ["hostile", "tables", "turns"],
+    ["hostile", "functions", "lower"],
+    ["hostile", "operators", "+"],
+  ] as const)("reach the owner through a function without a path: %s, %s", async (schema, kind, name) => {
+    await admin.query(CARELESS);
+    try {
+      const { spied } = await spiedBy("app_user", kind, schema, ["select public.careless()"]);
+      expect(spied).toContain(`spied: ${kind} ${name} as ai_workflow_owner`);
+    } finally {
+      await admin.query("drop function public.careless()");
+    }
+  });
+
   it("reached the owner before the functions had a safe path", async () => {
     const safe = database.migrations.findIndex(({ name }) => name.endsWith("set_safe_search_path"));
     await database.down(database.migrations.length - safe);
@@ -295,7 +329,7 @@ describe("the application", () => {
       code: "42501",
     });
     const owner = await database.connect("ai_workflow_owner");
-    await owner.query("set statement_timeout = '20s'");
+    await owner.query("set statement_timeout = '2min'");
     expect((await owner.query("select * from maintenance.refresh_views()")).rows).toHaveLength(5);
     await owner.query("select * from maintenance.make_partitions(0)");
     await app.end();

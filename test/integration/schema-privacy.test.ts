@@ -21,7 +21,7 @@ beforeEach(async () => {
   );
   const { rows } = await owner.query<{ id: number }>("select id from public.users order by id");
   [ada, bob] = rows.map(({ id }) => id) as [number, number];
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });

@@ -15,7 +15,7 @@ beforeAll(async () => {
   await owner.query(
     "insert into public.users (username, email, hashed_password) values ('ada', 'ada@example.org', 'x')",
   );
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });
@@ -579,7 +579,7 @@ describe("what is applied", () => {
 });
 
 describe("a database from before the approvals", () => {
-  it("carries out no row that was planted, and all defaults as shipped", { timeout: 60_000 }, async () => {
+  it("carries out no row that was planted, and all defaults as shipped", async () => {
     const steps =
       database.migrations.length -
       database.migrations.findIndex(({ name }) => name.endsWith("limit_retention_policies"));

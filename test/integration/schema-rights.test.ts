@@ -17,7 +17,7 @@ beforeAll(async () => {
   readonly = await database.connect("app_readonly");
   monitor = await database.connect("app_monitor");
   await fillTables(owner, 1);
-}, 60_000);
+});
 afterAll(async () => {
   await database?.close();
 });
