@@ -811,6 +811,24 @@ $$;
 COMMENT ON FUNCTION audit.refuse_date() IS 'Trigger: refuses an entry whose date, the column named in the argument, is not now, unless the owner writes it.';
 
 --
+-- Name: restamp_entry(); Type: FUNCTION; Schema: audit; Owner: -
+--
+
+CREATE FUNCTION audit.restamp_entry() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if not pg_has_role(current_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
+    new.recorded_by := session_user;
+  end if;
+  return new;
+end
+$$;
+
+COMMENT ON FUNCTION audit.restamp_entry() IS 'Trigger: writes into recorded_by which role changes an entry that another had added; what the owner changes stays the other''s.';
+
+--
 -- Name: row_values(regclass, anyelement); Type: FUNCTION; Schema: audit; Owner: -
 --
 
@@ -3120,6 +3138,36 @@ $$;
 COMMENT ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) IS 'The array with each pattern''s matches replaced in its elements.';
 
 --
+-- Name: redact_conditions(jsonb, boolean, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact_conditions(p_value jsonb, p_is_approved boolean, p_patterns text[], p_replacements text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select
+    case
+      when p_is_approved and jsonb_typeof(p_value) = 'object' then (
+        select
+          coalesce(
+            jsonb_object_agg(
+              key,
+              case
+                when key in ('column', 'match', 'set') then value
+                else privacy.redact_json(value, p_patterns, p_replacements)
+              end
+            ),
+            '{}'
+          )
+        from jsonb_each(p_value)
+      )
+      else privacy.redact_json(p_value, p_patterns, p_replacements)
+    end;
+$$;
+
+COMMENT ON FUNCTION privacy.redact_conditions(p_value jsonb, p_is_approved boolean, p_patterns text[], p_replacements text[]) IS 'The conditions of a retention policy with each pattern''s matches replaced; of an approved one not in what decides which rows go: column, match and set.';
+
+--
 -- Name: redact_json(json, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
@@ -3281,13 +3329,17 @@ begin
           case
             when place.content = 'unique' then
               'case when entry.%1$I ~ any ($5) then left(''erased-'' || gen_random_uuid(), %3$s) else entry.%1$I end'
+            when place.content = 'proposal' then
+              'privacy.redact_conditions(entry.%1$I, '
+              'exists (select from maintenance.retention_status where policy_id = entry.id and state = ''approved''), %2$s)'
+            when place.content = 'approval' then 'privacy.redact_conditions(entry.%1$I, true, %2$s)'
             when place.kind = 'text' then 'left(privacy.redact(entry.%1$I, %2$s), %3$s)'
             when place.kind = 'array' then 'privacy.redact_array(entry.%1$I::text[], %2$s)::%4$s'
             else 'privacy.redact_json(entry.%1$I, %2$s)'
           end,
           place.column_name,
           -- A name may be part of an identifier by chance; an address is not.
-          case when place.content = 'text' then '$3, $4' else '$5, $6' end,
+          case when place.content in ('unique', 'fact') then '$5, $6' else '$3, $4' end,
           coalesce(place.max_length, 2147483647),
           place.type_name
         ),
@@ -3308,10 +3360,12 @@ begin
         where entry.table_name = place.table_name
       ) as is_own
     from privacy.text_columns as place
-    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact')
+    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact', 'proposal', 'approval')
     group by place.table_name
-    -- The trail last.
-    order by place.table_name = 'audit.audit_log', place.table_name
+    -- Approvals after the policies that are compared with them, and the trail last.
+    order by
+      array_position(array['maintenance.retention_approvals', 'audit.audit_log'], place.table_name) nulls first,
+      place.table_name
   loop
     v_started := clock_timestamp();
     v_rows := 0;
@@ -3574,7 +3628,7 @@ COMMENT ON COLUMN audit.enterprise_audit_events.risk_factors IS 'Names of what r
 COMMENT ON COLUMN audit.enterprise_audit_events.hash_value IS 'Hash over the event and the one before it; written by the application.';
 COMMENT ON COLUMN audit.enterprise_audit_events.previous_event_id IS 'event_id of the event before it in the hash chain.';
 COMMENT ON COLUMN audit.enterprise_audit_events.digital_signature IS 'Signature of the application over the hash.';
-COMMENT ON COLUMN audit.enterprise_audit_events.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
+COMMENT ON COLUMN audit.enterprise_audit_events.recorded_by IS 'Role that added the entry, or last changed what another had added, set by the server; null in entries from before it did so.';
 
 --
 -- Name: security_metrics; Type: TABLE; Schema: audit; Owner: -
@@ -3648,7 +3702,7 @@ COMMENT ON COLUMN audit.security_violations.resolved IS 'Whether somebody dealt 
 COMMENT ON COLUMN audit.security_violations.resolution_notes IS 'How it was dealt with.';
 COMMENT ON COLUMN audit.security_violations.created_at IS 'When it happened; set by the server; also decides the partition.';
 COMMENT ON COLUMN audit.security_violations.resolved_at IS 'When it was resolved; null while open.';
-COMMENT ON COLUMN audit.security_violations.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
+COMMENT ON COLUMN audit.security_violations.recorded_by IS 'Role that added the entry, or last changed what another had added, set by the server; null in entries from before it did so.';
 
 --
 -- Name: threat_intelligence_events; Type: TABLE; Schema: audit; Owner: -
@@ -3730,7 +3784,7 @@ COMMENT ON COLUMN audit.threat_intelligence_events.business_impact IS 'NONE, LOW
 COMMENT ON COLUMN audit.threat_intelligence_events.threat_context IS 'Further facts, as an object.';
 COMMENT ON COLUMN audit.threat_intelligence_events.external_references IS 'Links to outside reports.';
 COMMENT ON COLUMN audit.threat_intelligence_events.recorded_at IS 'When the entry was added, set by the server; null in entries from before it did so.';
-COMMENT ON COLUMN audit.threat_intelligence_events.recorded_by IS 'Role that added the entry, set by the server; null in entries from before it did so.';
+COMMENT ON COLUMN audit.threat_intelligence_events.recorded_by IS 'Role that added the entry, or last changed what another had added, set by the server; null in entries from before it did so.';
 
 --
 -- Name: identity_key; Type: TABLE; Schema: maintenance; Owner: -
@@ -4292,6 +4346,8 @@ CREATE VIEW privacy.text_columns AS
             WHEN (EXISTS ( SELECT
                FROM pg_index
               WHERE (pg_index.indisunique AND (pg_index.indrelid = class.oid) AND (attribute.attnum = ANY ((pg_index.indkey)::smallint[]))))) THEN 'unique'::text
+            WHEN ((class.relname = 'data_retention_policies'::name) AND (attribute.attname = 'conditions'::name)) THEN 'proposal'::text
+            WHEN (class.relname = 'retention_approvals'::name) THEN 'approval'::text
             WHEN ((namespace.nspname = 'audit'::name) AND (class.relname = 'audit_log'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'row_id'::name, 'changed_fields'::name, 'security_context'::name]))) THEN 'fact'::text
             ELSE 'text'::text
         END AS content
@@ -4301,7 +4357,7 @@ CREATE VIEW privacy.text_columns AS
      JOIN pg_type type ON ((type.oid = attribute.atttypid)))
      JOIN pg_type base ON ((base.oid = COALESCE(NULLIF(type.typbasetype, (0)::oid), type.oid))))
      LEFT JOIN pg_type element ON (((element.oid = base.typelem) AND (base.typcategory = 'A'::"char"))))
-  WHERE ((namespace.nspname = ANY (ARRAY['public'::name, 'audit'::name])) AND (class.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT class.relispartition) AND (class.relname <> ALL (ARRAY['pgmigrations'::name, 'alembic_version'::name])) AND (attribute.attnum > 0) AND (NOT attribute.attisdropped) AND (base.oid <> ('name'::regtype)::oid) AND ((base.oid = ANY (ARRAY[('json'::regtype)::oid, ('jsonb'::regtype)::oid, ('xml'::regtype)::oid])) OR (base.typcategory = ANY (ARRAY['S'::"char", 'C'::"char"])) OR (element.typcategory = ANY (ARRAY['S'::"char", 'C'::"char"])) OR (element.oid = ANY (ARRAY[('json'::regtype)::oid, ('jsonb'::regtype)::oid, ('xml'::regtype)::oid]))) AND (NOT (EXISTS ( SELECT
+  WHERE (((namespace.nspname = ANY (ARRAY['public'::name, 'audit'::name])) OR ((namespace.nspname = 'maintenance'::name) AND (class.relname = 'retention_approvals'::name) AND (attribute.attname = 'conditions'::name))) AND (class.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT class.relispartition) AND (class.relname <> ALL (ARRAY['pgmigrations'::name, 'alembic_version'::name])) AND (attribute.attnum > 0) AND (NOT attribute.attisdropped) AND (base.oid <> ('name'::regtype)::oid) AND ((base.oid = ANY (ARRAY[('json'::regtype)::oid, ('jsonb'::regtype)::oid, ('xml'::regtype)::oid])) OR (base.typcategory = ANY (ARRAY['S'::"char", 'C'::"char"])) OR (element.typcategory = ANY (ARRAY['S'::"char", 'C'::"char"])) OR (element.oid = ANY (ARRAY[('json'::regtype)::oid, ('jsonb'::regtype)::oid, ('xml'::regtype)::oid]))) AND (NOT (EXISTS ( SELECT
            FROM pg_depend
           WHERE ((pg_depend.objid = class.oid) AND (pg_depend.classid = ('pg_class'::regclass)::oid) AND (pg_depend.deptype = 'e'::"char"))))));
 
@@ -4312,7 +4368,7 @@ COMMENT ON COLUMN privacy.text_columns.column_number IS 'Its place in the table.
 COMMENT ON COLUMN privacy.text_columns.kind IS 'text, array, json or jsonb; unknown for what removing does not know yet.';
 COMMENT ON COLUMN privacy.text_columns.type_name IS 'Its type, without a length.';
 COMMENT ON COLUMN privacy.text_columns.max_length IS 'Characters it may hold; null for no limit.';
-COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. account, key, label, generated: never rewritten.';
+COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. proposal, approval: conditions of retention policies, of which only the texts change once they are approved. account, key, label, generated: never rewritten.';
 
 --
 -- Name: user_data; Type: VIEW; Schema: privacy; Owner: -
@@ -10472,6 +10528,12 @@ CREATE TRIGGER enterprise_audit_events_record_truncate AFTER TRUNCATE ON audit.e
 CREATE TRIGGER enterprise_audit_events_refuse_date BEFORE INSERT ON audit.enterprise_audit_events FOR EACH ROW WHEN ((((new.processing_timestamp >= (clock_timestamp() - '00:05:00'::interval)) AND (new.processing_timestamp <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('processing_timestamp');
 
 --
+-- Name: enterprise_audit_events enterprise_audit_events_restamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER enterprise_audit_events_restamp BEFORE UPDATE ON audit.enterprise_audit_events FOR EACH ROW WHEN ((old.recorded_by <> SESSION_USER)) EXECUTE FUNCTION audit.restamp_entry();
+
+--
 -- Name: enterprise_audit_events enterprise_audit_events_stamp; Type: TRIGGER; Schema: audit; Owner: -
 --
 
@@ -10514,6 +10576,12 @@ CREATE TRIGGER security_violations_record_truncate AFTER TRUNCATE ON audit.secur
 CREATE TRIGGER security_violations_refuse_date BEFORE INSERT ON audit.security_violations FOR EACH ROW WHEN ((((new.created_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.created_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('created_at');
 
 --
+-- Name: security_violations security_violations_restamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER security_violations_restamp BEFORE UPDATE ON audit.security_violations FOR EACH ROW WHEN ((old.recorded_by <> SESSION_USER)) EXECUTE FUNCTION audit.restamp_entry();
+
+--
 -- Name: security_violations security_violations_stamp; Type: TRIGGER; Schema: audit; Owner: -
 --
 
@@ -10542,6 +10610,12 @@ CREATE TRIGGER threat_intelligence_events_record_truncate AFTER TRUNCATE ON audi
 --
 
 CREATE TRIGGER threat_intelligence_events_refuse_date BEFORE INSERT ON audit.threat_intelligence_events FOR EACH ROW WHEN ((((new.recorded_at >= (clock_timestamp() - '00:05:00'::interval)) AND (new.recorded_at <= (clock_timestamp() + '00:05:00'::interval))) IS NOT TRUE)) EXECUTE FUNCTION audit.refuse_date('recorded_at');
+
+--
+-- Name: threat_intelligence_events threat_intelligence_events_restamp; Type: TRIGGER; Schema: audit; Owner: -
+--
+
+CREATE TRIGGER threat_intelligence_events_restamp BEFORE UPDATE ON audit.threat_intelligence_events FOR EACH ROW WHEN ((old.recorded_by <> SESSION_USER)) EXECUTE FUNCTION audit.restamp_entry();
 
 --
 -- Name: threat_intelligence_events threat_intelligence_events_stamp; Type: TRIGGER; Schema: audit; Owner: -
@@ -11698,6 +11772,7 @@ REVOKE ALL ON FUNCTION audit.keep_stamp() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.mask_secrets(p_row jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.record_change() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.refuse_date() FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.restamp_entry() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.row_values(p_relation regclass, p_row anyelement) FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.stamp_entry() FROM PUBLIC;
 REVOKE ALL ON FUNCTION audit.stamp_trail() FROM PUBLIC;
@@ -12001,6 +12076,7 @@ REVOKE ALL ON FUNCTION privacy.own_name(p_user_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_conditions(p_value jsonb, p_is_approved boolean, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
