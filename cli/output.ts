@@ -11,6 +11,8 @@ export interface Output {
   text(line: string): void;
   /** The same result for machines; printed only with `--json`, once, and not by a command that fails after it. */
   json(value: unknown): void;
+  /** The same of JSON that the database has written: numbers of any size and any depth stay as they are. */
+  jsonText(text: string): void;
   /** Something the user should know that does not stop the command. */
   warn(line: string): void;
   /** The error that ends the command. */
@@ -28,8 +30,8 @@ function inert(line: string): string {
 }
 
 /** JSON that a terminal shows as it is: JSON itself escapes only what is below the space. */
-function inertJson(value: unknown): string {
-  return JSON.stringify(value, null, 2).replaceAll(
+function inertJson(text: string): string {
+  return text.replaceAll(
     /[\u007F-\u009F]|\p{Bidi_Control}/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
@@ -38,14 +40,18 @@ function inertJson(value: unknown): string {
 /** Output to this process' stdout and stderr. */
 export function createOutput(options: { json: boolean }): Output {
   const toStderr = (line: string) => process.stderr.write(`${line}\n`);
+  const printJson = (text: string) => {
+    if (options.json) process.stdout.write(`${inertJson(text)}\n`);
+  };
   return {
     progress: (line) => toStderr(paint("dim", `· ${inert(line)}`)),
     text: (line) => {
       if (!options.json) process.stdout.write(`${inert(line)}\n`);
     },
     json: (value) => {
-      if (options.json) process.stdout.write(`${inertJson(value)}\n`);
+      if (options.json) printJson(JSON.stringify(value, null, 2));
     },
+    jsonText: printJson,
     warn: (line) => toStderr(paint("yellow", `! ${inert(line)}`)),
     error: (error) => {
       const known = error instanceof UserError;
@@ -53,7 +59,7 @@ export function createOutput(options: { json: boolean }): Output {
       toStderr(paint("red", inert(known ? message : `Unexpected failure (a bug, please report it):\n${message}`)));
       if (options.json) {
         const { problems, result } = known ? error : { problems: [], result: undefined };
-        process.stdout.write(`${inertJson({ ...result, error: { message, problems } })}\n`);
+        printJson(JSON.stringify({ ...result, error: { message, problems } }, null, 2));
       }
     },
   };

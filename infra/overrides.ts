@@ -18,7 +18,7 @@ const words = (text: string) => text.trim().split(/\s+/);
 const POSTGRES_OVERRIDABLE: ReadonlySet<string> = new Set(
   words(`
     autovacuum_work_mem effective_cache_size hash_mem_multiplier huge_page_size huge_pages logical_decoding_work_mem
-    maintenance_work_mem max_files_per_process max_prepared_transactions max_stack_depth min_dynamic_shared_memory shared_buffers
+    maintenance_work_mem max_files_per_process max_stack_depth min_dynamic_shared_memory shared_buffers
     temp_buffers temp_file_limit vacuum_buffer_usage_limit work_mem
 
     backend_flush_after bgwriter_delay bgwriter_flush_after bgwriter_lru_maxpages bgwriter_lru_multiplier effective_io_concurrency

@@ -1,6 +1,5 @@
 -- Phase: 4
--- Why: takes back that the reasons of approved policies and their approvals are rewritten together, and that an entry bears the
---   role that last changed it.
+-- Why: takes back that an erasure keeps approved policies and room in indexes, and that an entry bears the role that last changed it.
 -- Lock: SHARE ROW EXCLUSIVE on three logs, to the end of the run: writes wait.
 
 create or replace function privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) returns jsonb
@@ -164,7 +163,42 @@ where namespace.nspname in ('public', 'audit')
 comment on column privacy.text_columns.content is
   'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. account, key, label, generated: never rewritten.';
 
-drop function privacy.redact_conditions(jsonb, boolean, text[], text[]);
+drop function privacy.redact_reasons(jsonb, text[], text[]);
+create or replace function maintenance.check_retention_policy() returns trigger
+language plpgsql
+-- With the rights of whoever writes the row, since that is the question.
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_by_owner boolean;
+  v_problems text[];
+begin
+  -- Only what changes the meaning is looked at, so that a row from before can be switched off as it is.
+  if tg_op = 'UPDATE'
+    and (new.table_name, new.retention_period_days, new.policy_type, new.conditions)
+      is not distinct from (old.table_name, old.retention_period_days, old.policy_type, old.conditions)
+  then
+    return new;
+  end if;
+
+  select pg_has_role(current_user, class.relowner, 'member') into v_by_owner from pg_class as class where class.oid = tg_relid;
+  select array_agg(found.problem)
+  into v_problems
+  from maintenance.retention_problems(
+    new.table_name, new.retention_period_days, new.policy_type, new.conditions, v_by_owner
+  ) as found
+  where found.is_refused;
+  if v_problems is not null then
+    raise exception e'The retention policy is not taken (% problems):\n- %',
+      cardinality(v_problems), array_to_string(v_problems, e'\n- ')
+      using
+        errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name,
+        hint = 'Views maintenance.retention_tables and maintenance.retention_columns say what a policy may name.';
+  end if;
+  return new;
+end
+$$;
+
 drop trigger enterprise_audit_events_restamp on audit.enterprise_audit_events;
 comment on column audit.enterprise_audit_events.recorded_by is 'Role that added the entry, set by the server; null in entries from before it did so.';
 drop trigger security_violations_restamp on audit.security_violations;

@@ -1,7 +1,8 @@
 -- Phase: 4
--- Why: who may name a user could have the erasure take words out of the reasons of approved retention policies, which then
---   differed from their approvals and were carried out no more; and what an approval had copied kept the name. And the three
---   logs that the application may change went on to name the owner for entries that the application had rewritten.
+-- Why: who may name a user could have the erasure take words out of approved retention policies, which then differed from
+--   their approvals and were carried out no more; and what an approval had copied kept the name. A policy that was refused
+--   with the name taken out, or an index entry that grew too long, made the erasure fail. And the three logs that the application
+--   may change went on to name the owner for entries that the application had rewritten.
 -- Lock: SHARE ROW EXCLUSIVE on three logs, to the end of the run: writes wait. No table is rewritten or scanned.
 
 create function audit.restamp_entry() returns trigger
@@ -9,7 +10,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not pg_has_role(current_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
+  -- The role of the login, as a foreign key empties its column with the owner's rights.
+  if not pg_has_role(session_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
     new.recorded_by := session_user;
   end if;
   return new;
@@ -43,36 +45,67 @@ create trigger threat_intelligence_events_restamp
 comment on column audit.threat_intelligence_events.recorded_by is
   'Role that added the entry, or last changed what another had added, set by the server; null in entries from before it did so.';
 
-create function privacy.redact_conditions(
-  p_value jsonb, p_is_approved boolean, p_patterns text[], p_replacements text[]
-) returns jsonb
+create or replace function maintenance.check_retention_policy() returns trigger
+language plpgsql
+-- With the rights of whoever writes the row, since that is the question.
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_by_owner boolean;
+  v_problems text[];
+begin
+  -- Only what changes the meaning is looked at, so that a row from before can be switched off as it is.
+  if tg_op = 'UPDATE'
+    and (new.table_name, new.retention_period_days, new.policy_type, new.conditions)
+      is not distinct from (old.table_name, old.retention_period_days, old.policy_type, old.conditions)
+  then
+    return new;
+  end if;
+
+  select pg_has_role(current_user, class.relowner, 'member') into v_by_owner from pg_class as class where class.oid = tg_relid;
+  -- What an erasure takes a name out of is not carried out, and can't be approved where the name meant something.
+  if v_by_owner and current_setting('aiwdb.maintenance', true) = 'retention' then
+    return new;
+  end if;
+  select array_agg(found.problem)
+  into v_problems
+  from maintenance.retention_problems(
+    new.table_name, new.retention_period_days, new.policy_type, new.conditions, v_by_owner
+  ) as found
+  where found.is_refused;
+  if v_problems is not null then
+    raise exception e'The retention policy is not taken (% problems):\n- %',
+      cardinality(v_problems), array_to_string(v_problems, e'\n- ')
+      using
+        errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name,
+        hint = 'Views maintenance.retention_tables and maintenance.retention_columns say what a policy may name.';
+  end if;
+  return new;
+end
+$$;
+
+create function privacy.redact_reasons(p_value jsonb, p_patterns text[], p_replacements text[]) returns jsonb
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select
-    case
-      when p_is_approved and jsonb_typeof(p_value) = 'object' then (
-        select
-          coalesce(
-            jsonb_object_agg(
-              key,
-              case
-                when key in ('column', 'match', 'set') then value
-                else privacy.redact_json(value, p_patterns, p_replacements)
-              end
-            ),
-            '{}'
-          )
-        from jsonb_each(p_value)
-      )
-      else privacy.redact_json(p_value, p_patterns, p_replacements)
-    end;
+    coalesce(
+      jsonb_object_agg(
+        key,
+        case
+          when key in ('column', 'match', 'set') then value
+          else privacy.redact_json(value, p_patterns, p_replacements)
+        end
+      ),
+      '{}'
+    )
+  from jsonb_each(p_value);
 $$;
 
-comment on function privacy.redact_conditions(jsonb, boolean, text[], text[]) is
-  'The conditions of a retention policy with each pattern''s matches replaced; of an approved one not in what decides which rows go: column, match and set.';
-revoke execute on function privacy.redact_conditions(jsonb, boolean, text[], text[]) from public;
+comment on function privacy.redact_reasons(jsonb, text[], text[]) is
+  'The conditions of an approved retention policy with each pattern''s matches replaced, but not in what decides which rows go: column, match and set.';
+revoke execute on function privacy.redact_reasons(jsonb, text[], text[]) from public;
 
 create or replace view privacy.text_columns as
 select
@@ -107,7 +140,7 @@ select
     when exists (
       select from pg_catalog.pg_index where indisunique and indrelid = class.oid and attribute.attnum = any (indkey)
     ) then 'unique'
-    when class.relname = 'data_retention_policies' and attribute.attname = 'conditions' then 'proposal'
+    when class.relname = 'data_retention_policies' and attribute.attname in ('table_name', 'conditions') then 'policy'
     when class.relname = 'retention_approvals' then 'approval'
     when namespace.nspname = 'audit'
       and class.relname = 'audit_log'
@@ -144,7 +177,7 @@ where (
   );
 
 comment on column privacy.text_columns.content is
-  'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. proposal, approval: conditions of retention policies, of which only the texts change once they are approved. account, key, label, generated: never rewritten.';
+  'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
 
 create or replace function privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) returns jsonb
 language plpgsql
@@ -154,6 +187,8 @@ declare
   v_table record;
   v_search privacy.search;
   v_filter text;
+  v_update text;
+  v_nothing text[];
   v_started timestamptz;
   v_rows bigint;
   v_constraint text;
@@ -167,10 +202,15 @@ begin
           case
             when place.content = 'unique' then
               'case when entry.%1$I ~ any ($5) then left(''erased-'' || gen_random_uuid(), %3$s) else entry.%1$I end'
-            when place.content = 'proposal' then
-              'privacy.redact_conditions(entry.%1$I, '
-              'exists (select from maintenance.retention_status where policy_id = entry.id and state = ''approved''), %2$s)'
-            when place.content = 'approval' then 'privacy.redact_conditions(entry.%1$I, true, %2$s)'
+            when place.content = 'approval' then 'privacy.redact_reasons(entry.%1$I, %2$s)'
+            when place.content = 'policy' then
+              'case '
+              'when not exists (select from maintenance.retention_status where policy_id = entry.id and state = ''approved'') '
+              || case
+                when place.kind = 'jsonb' then
+                  'then privacy.redact_json(entry.%1$I, %2$s) else privacy.redact_reasons(entry.%1$I, %2$s) end'
+                else 'then left(privacy.redact(entry.%1$I, %2$s), %3$s) else entry.%1$I end'
+              end
             when place.kind = 'text' then 'left(privacy.redact(entry.%1$I, %2$s), %3$s)'
             when place.kind = 'array' then 'privacy.redact_array(entry.%1$I::text[], %2$s)::%4$s'
             else 'privacy.redact_json(entry.%1$I, %2$s)'
@@ -198,7 +238,7 @@ begin
         where entry.table_name = place.table_name
       ) as is_own
     from privacy.text_columns as place
-    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact', 'proposal', 'approval')
+    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact', 'policy', 'approval')
     group by place.table_name
     -- Approvals after the policies that are compared with them, and the trail last.
     order by
@@ -210,16 +250,27 @@ begin
     foreach v_search in array array[p_anywhere, p_in_own_rows] loop
       v_filter := case when v_search is not distinct from p_anywhere then 'true' else v_table.is_own end;
       continue when v_search.patterns is null or v_filter is null;
+      v_update := format(
+        -- A case, as the planner would take the expression first.
+        'update %1$s as entry set %2$s where (%3$s) and %4$s and '
+        'case when lower(%5$s collate "C") like any ($2) then %5$s ~ any ($3) else false end',
+        v_table.table_name, v_table.assignments, v_filter, v_table.is_free, v_table.texts
+      );
       begin
-        execute format(
-          -- A case, as the planner would take the expression first.
-          'update %1$s as entry set %2$s where (%3$s) and %4$s and '
-          'case when lower(%5$s collate "C") like any ($2) then %5$s ~ any ($3) else false end',
-          v_table.table_name, v_table.assignments, v_filter, v_table.is_free, v_table.texts
-        )
-        using
-          p_user_id, v_search.needles, v_search.patterns, v_search.replacements,
-          v_search.patterns[:v_search.address_count], v_search.replacements[:v_search.address_count];
+        begin
+          execute v_update
+          using
+            p_user_id, v_search.needles, v_search.patterns, v_search.replacements,
+            v_search.patterns[:v_search.address_count], v_search.replacements[:v_search.address_count];
+        exception
+          -- An index has no room for a longer text. One without the name is shorter.
+          when program_limit_exceeded then
+            v_nothing := array_fill(''::text, array[cardinality(v_search.patterns)]);
+            execute v_update
+            using
+              p_user_id, v_search.needles, v_search.patterns, v_nothing,
+              v_search.patterns[:v_search.address_count], v_nothing[:v_search.address_count];
+        end;
       exception
         -- Without the detail, which has the row.
         when integrity_constraint_violation then

@@ -819,7 +819,8 @@ CREATE FUNCTION audit.restamp_entry() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if not pg_has_role(current_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
+  -- The role of the login, as a foreign key empties its column with the owner's rights.
+  if not pg_has_role(session_user, (select relowner from pg_catalog.pg_class where oid = tg_relid), 'usage') then
     new.recorded_by := session_user;
   end if;
   return new;
@@ -1127,6 +1128,10 @@ begin
   end if;
 
   select pg_has_role(current_user, class.relowner, 'member') into v_by_owner from pg_class as class where class.oid = tg_relid;
+  -- What an erasure takes a name out of is not carried out, and can't be approved where the name meant something.
+  if v_by_owner and current_setting('aiwdb.maintenance', true) = 'retention' then
+    return new;
+  end if;
   select array_agg(found.problem)
   into v_problems
   from maintenance.retention_problems(
@@ -3138,36 +3143,6 @@ $$;
 COMMENT ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) IS 'The array with each pattern''s matches replaced in its elements.';
 
 --
--- Name: redact_conditions(jsonb, boolean, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
---
-
-CREATE FUNCTION privacy.redact_conditions(p_value jsonb, p_is_approved boolean, p_patterns text[], p_replacements text[]) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select
-    case
-      when p_is_approved and jsonb_typeof(p_value) = 'object' then (
-        select
-          coalesce(
-            jsonb_object_agg(
-              key,
-              case
-                when key in ('column', 'match', 'set') then value
-                else privacy.redact_json(value, p_patterns, p_replacements)
-              end
-            ),
-            '{}'
-          )
-        from jsonb_each(p_value)
-      )
-      else privacy.redact_json(p_value, p_patterns, p_replacements)
-    end;
-$$;
-
-COMMENT ON FUNCTION privacy.redact_conditions(p_value jsonb, p_is_approved boolean, p_patterns text[], p_replacements text[]) IS 'The conditions of a retention policy with each pattern''s matches replaced; of an approved one not in what decides which rows go: column, match and set.';
-
---
 -- Name: redact_json(json, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
@@ -3259,6 +3234,30 @@ $$;
 COMMENT ON FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) IS 'Does the work of privacy.redact_json; call that.';
 
 --
+-- Name: redact_reasons(jsonb, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact_reasons(p_value jsonb, p_patterns text[], p_replacements text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select
+    coalesce(
+      jsonb_object_agg(
+        key,
+        case
+          when key in ('column', 'match', 'set') then value
+          else privacy.redact_json(value, p_patterns, p_replacements)
+        end
+      ),
+      '{}'
+    )
+  from jsonb_each(p_value);
+$$;
+
+COMMENT ON FUNCTION privacy.redact_reasons(p_value jsonb, p_patterns text[], p_replacements text[]) IS 'The conditions of an approved retention policy with each pattern''s matches replaced, but not in what decides which rows go: column, match and set.';
+
+--
 -- Name: search_for(integer); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
@@ -3316,6 +3315,8 @@ declare
   v_table record;
   v_search privacy.search;
   v_filter text;
+  v_update text;
+  v_nothing text[];
   v_started timestamptz;
   v_rows bigint;
   v_constraint text;
@@ -3329,10 +3330,15 @@ begin
           case
             when place.content = 'unique' then
               'case when entry.%1$I ~ any ($5) then left(''erased-'' || gen_random_uuid(), %3$s) else entry.%1$I end'
-            when place.content = 'proposal' then
-              'privacy.redact_conditions(entry.%1$I, '
-              'exists (select from maintenance.retention_status where policy_id = entry.id and state = ''approved''), %2$s)'
-            when place.content = 'approval' then 'privacy.redact_conditions(entry.%1$I, true, %2$s)'
+            when place.content = 'approval' then 'privacy.redact_reasons(entry.%1$I, %2$s)'
+            when place.content = 'policy' then
+              'case '
+              'when not exists (select from maintenance.retention_status where policy_id = entry.id and state = ''approved'') '
+              || case
+                when place.kind = 'jsonb' then
+                  'then privacy.redact_json(entry.%1$I, %2$s) else privacy.redact_reasons(entry.%1$I, %2$s) end'
+                else 'then left(privacy.redact(entry.%1$I, %2$s), %3$s) else entry.%1$I end'
+              end
             when place.kind = 'text' then 'left(privacy.redact(entry.%1$I, %2$s), %3$s)'
             when place.kind = 'array' then 'privacy.redact_array(entry.%1$I::text[], %2$s)::%4$s'
             else 'privacy.redact_json(entry.%1$I, %2$s)'
@@ -3360,7 +3366,7 @@ begin
         where entry.table_name = place.table_name
       ) as is_own
     from privacy.text_columns as place
-    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact', 'proposal', 'approval')
+    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact', 'policy', 'approval')
     group by place.table_name
     -- Approvals after the policies that are compared with them, and the trail last.
     order by
@@ -3372,16 +3378,27 @@ begin
     foreach v_search in array array[p_anywhere, p_in_own_rows] loop
       v_filter := case when v_search is not distinct from p_anywhere then 'true' else v_table.is_own end;
       continue when v_search.patterns is null or v_filter is null;
+      v_update := format(
+        -- A case, as the planner would take the expression first.
+        'update %1$s as entry set %2$s where (%3$s) and %4$s and '
+        'case when lower(%5$s collate "C") like any ($2) then %5$s ~ any ($3) else false end',
+        v_table.table_name, v_table.assignments, v_filter, v_table.is_free, v_table.texts
+      );
       begin
-        execute format(
-          -- A case, as the planner would take the expression first.
-          'update %1$s as entry set %2$s where (%3$s) and %4$s and '
-          'case when lower(%5$s collate "C") like any ($2) then %5$s ~ any ($3) else false end',
-          v_table.table_name, v_table.assignments, v_filter, v_table.is_free, v_table.texts
-        )
-        using
-          p_user_id, v_search.needles, v_search.patterns, v_search.replacements,
-          v_search.patterns[:v_search.address_count], v_search.replacements[:v_search.address_count];
+        begin
+          execute v_update
+          using
+            p_user_id, v_search.needles, v_search.patterns, v_search.replacements,
+            v_search.patterns[:v_search.address_count], v_search.replacements[:v_search.address_count];
+        exception
+          -- An index has no room for a longer text. One without the name is shorter.
+          when program_limit_exceeded then
+            v_nothing := array_fill(''::text, array[cardinality(v_search.patterns)]);
+            execute v_update
+            using
+              p_user_id, v_search.needles, v_search.patterns, v_nothing,
+              v_search.patterns[:v_search.address_count], v_nothing[:v_search.address_count];
+        end;
       exception
         -- Without the detail, which has the row.
         when integrity_constraint_violation then
@@ -4346,7 +4363,7 @@ CREATE VIEW privacy.text_columns AS
             WHEN (EXISTS ( SELECT
                FROM pg_index
               WHERE (pg_index.indisunique AND (pg_index.indrelid = class.oid) AND (attribute.attnum = ANY ((pg_index.indkey)::smallint[]))))) THEN 'unique'::text
-            WHEN ((class.relname = 'data_retention_policies'::name) AND (attribute.attname = 'conditions'::name)) THEN 'proposal'::text
+            WHEN ((class.relname = 'data_retention_policies'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'conditions'::name]))) THEN 'policy'::text
             WHEN (class.relname = 'retention_approvals'::name) THEN 'approval'::text
             WHEN ((namespace.nspname = 'audit'::name) AND (class.relname = 'audit_log'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'row_id'::name, 'changed_fields'::name, 'security_context'::name]))) THEN 'fact'::text
             ELSE 'text'::text
@@ -4368,7 +4385,7 @@ COMMENT ON COLUMN privacy.text_columns.column_number IS 'Its place in the table.
 COMMENT ON COLUMN privacy.text_columns.kind IS 'text, array, json or jsonb; unknown for what removing does not know yet.';
 COMMENT ON COLUMN privacy.text_columns.type_name IS 'Its type, without a length.';
 COMMENT ON COLUMN privacy.text_columns.max_length IS 'Characters it may hold; null for no limit.';
-COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. proposal, approval: conditions of retention policies, of which only the texts change once they are approved. account, key, label, generated: never rewritten.';
+COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
 
 --
 -- Name: user_data; Type: VIEW; Schema: privacy; Owner: -
@@ -12076,10 +12093,10 @@ REVOKE ALL ON FUNCTION privacy.own_name(p_user_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION privacy.redact_conditions(p_value jsonb, p_is_approved boolean, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_reasons(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.search_for(p_user_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.pg_stat_statements(showtext boolean, OUT userid oid, OUT dbid oid, OUT toplevel boolean, OUT queryid bigint, OUT query text, OUT plans bigint, OUT total_plan_time double precision, OUT min_plan_time double precision, OUT max_plan_time double precision, OUT mean_plan_time double precision, OUT stddev_plan_time double precision, OUT calls bigint, OUT total_exec_time double precision, OUT min_exec_time double precision, OUT max_exec_time double precision, OUT mean_exec_time double precision, OUT stddev_exec_time double precision, OUT rows bigint, OUT shared_blks_hit bigint, OUT shared_blks_read bigint, OUT shared_blks_dirtied bigint, OUT shared_blks_written bigint, OUT local_blks_hit bigint, OUT local_blks_read bigint, OUT local_blks_dirtied bigint, OUT local_blks_written bigint, OUT temp_blks_read bigint, OUT temp_blks_written bigint, OUT blk_read_time double precision, OUT blk_write_time double precision, OUT temp_blk_read_time double precision, OUT temp_blk_write_time double precision, OUT wal_records bigint, OUT wal_fpi bigint, OUT wal_bytes numeric, OUT jit_functions bigint, OUT jit_generation_time double precision, OUT jit_inlining_count bigint, OUT jit_inlining_time double precision, OUT jit_optimization_count bigint, OUT jit_optimization_time double precision, OUT jit_emission_count bigint, OUT jit_emission_time double precision) FROM PUBLIC;

@@ -84,7 +84,11 @@ const exportUser = defineCommand({
   args: { ...stackArguments, user },
   async run({ args }) {
     const output = createOutput({ json: true });
-    output.json(await call(args, output, "select privacy.export_user($1) as result", [userId(args.user)]));
+    output.jsonText(
+      (await call(args, output, "select jsonb_pretty(privacy.export_user($1)) as result", [
+        userId(args.user),
+      ])) as string,
+    );
   },
 });
 
@@ -118,7 +122,7 @@ interface PrivacyRequest {
 async function fulfilRequest(
   client: Client,
   { request, user: named, yes: confirmed }: { request: string; user: string | undefined; yes: boolean },
-): Promise<unknown> {
+): Promise<string> {
   const { rows } = await client.query<PrivacyRequest>(
     `select user_id, request_type, status, verification_method from public.privacy_requests where id = $1 for update`,
     [request],
@@ -146,7 +150,11 @@ async function fulfilRequest(
       ]);
     }
   }
-  return (await client.query("select privacy.fulfil_request($1) as result", [request])).rows[0]?.result;
+  const fulfilled = await client.query<{ result: string }>(
+    "select jsonb_pretty(privacy.fulfil_request($1)) as result",
+    [request],
+  );
+  return fulfilled.rows[0]?.result ?? "null";
 }
 
 const fulfil = defineCommand({
@@ -165,7 +173,7 @@ const fulfil = defineCommand({
       ]);
     }
     if (args.user !== undefined) userId(args.user);
-    output.json(
+    output.jsonText(
       await asOwner(args, output, async (client) => {
         await client.query("begin");
         try {

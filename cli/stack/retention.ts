@@ -25,11 +25,19 @@ interface Row extends Omit<RetentionPolicy, "action"> {
   readonly table: string;
   readonly days: number;
   readonly type: "ARCHIVE" | "DELETE" | "ANONYMIZE";
-  readonly conditions: unknown;
+  readonly column: string | null;
+  /** Names and values, each value as JSON that the database has written, so that it is the one that the digest is of. */
+  readonly match: readonly [string, string][];
+  readonly set: readonly [string, string][];
 }
 
 /** The application may make as many rows as it likes; nobody reads more than this. */
 const MOST = 1000;
+
+const pairsOf = (part: "match" | "set") => `(
+  select coalesce(jsonb_agg(jsonb_build_array(key, value::text)), '[]')
+  from jsonb_each(case when jsonb_typeof(conditions -> '${part}') = 'object' then conditions -> '${part}' end)
+) as ${part}`;
 
 /** Policies that wait first. */
 export async function readPolicies(
@@ -39,7 +47,8 @@ export async function readPolicies(
   const { rows } = await client.query<Row>(
     `select
        policy_id as "policyId", state, table_name as "table", retention_period_days as days, policy_type::text as type,
-       conditions, last_run_at as "lastRunAt", approved_at as "approvedAt", approved_by as "approvedBy",
+       conditions ->> 'column' as "column", ${pairsOf("match")}, ${pairsOf("set")},
+       last_run_at as "lastRunAt", approved_at as "approvedAt", approved_by as "approvedBy",
        maintenance.retention_digest(table_name, retention_period_days, policy_type, conditions) as digest,
        case when state in ('proposed', 'changed', 'approved') then array(
          select problem from maintenance.retention_problems(table_name, retention_period_days, policy_type, conditions, true)
@@ -49,9 +58,9 @@ export async function readPolicies(
      order by state = any ($3) desc, table_name, policy_id limit ${MOST}`,
     [id ?? null, states ?? null, WAITING],
   );
-  return rows.map(({ table, days, type, conditions, ...row }) => ({
+  return rows.map(({ table, days, type, column, match, set, ...row }) => ({
     ...row,
-    action: actionOf(table, days, type, conditions),
+    action: actionOf({ table, days, type, column, match, set }),
   }));
 }
 
@@ -75,17 +84,21 @@ export function waitingText(count: number, stack: string): string {
 }
 
 /** Names and values come from the application, so that they stand in quotes. */
-function actionOf(table: string, days: number, type: Row["type"], conditions: unknown): string {
-  const { column, match, set } = (conditions ?? {}) as Record<string, unknown>;
-  const list = (part: unknown, link: string, toNull: string) =>
-    Object.entries((part ?? {}) as Record<string, unknown>)
-      .map(([name, value]) => `${JSON.stringify(name)} ${value === null ? toNull : `= ${JSON.stringify(value)}`}`)
-      .join(link);
+function actionOf({
+  table,
+  days,
+  type,
+  column,
+  match,
+  set,
+}: Pick<Row, "table" | "days" | "type" | "column" | "match" | "set">): string {
+  const list = (part: readonly [string, string][], link: string, toNull: string) =>
+    part.map(([name, value]) => `${JSON.stringify(name)} ${value === "null" ? toNull : `= ${value}`}`).join(link);
   const restriction = list(match, " and ", "is null");
   return [
     type === "ANONYMIZE" ? `set ${list(set, ", ", "= null") || "nothing"} in` : `${type.toLowerCase()} rows of`,
     JSON.stringify(table),
-    `whose ${JSON.stringify(column ?? null)} is more than ${days} ${days === 1 ? "day" : "days"} ago`,
+    `whose ${JSON.stringify(column)} is more than ${days} ${days === 1 ? "day" : "days"} ago`,
     ...(restriction === "" ? [] : [`and ${restriction}`]),
   ].join(" ");
 }

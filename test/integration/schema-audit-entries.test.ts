@@ -269,6 +269,25 @@ describe.each(LOGS.filter(({ changeable }) => changeable))("an entry of $table t
     await app.query(`update ${log.table} set user_id = null`);
     expect(await rowsOf(author)).toEqual([{ recorded_by: null }]);
   });
+
+  it("bears the role that made a foreign key empty it", async () => {
+    const { rows } = await owner.query<{ references: boolean }>(
+      "select exists (select from pg_constraint where conrelid = $1::regclass and confrelid = 'public.users'::regclass) as references",
+      [log.table],
+    );
+    // security_violations has none, so that a violation outlives its user.
+    expect(rows[0]?.references).toBe(log.table !== "audit.security_violations");
+    if (!rows[0]?.references) return;
+    await owner.query(`delete from ${log.table}`);
+    const [user] = await rowsOf(
+      "insert into public.users (username, email, hashed_password) values ('leaves', 'leaves@example.org', 'x') returning id",
+    );
+    await owner.query(insertInto(log.table, log, { user_id: String(user?.id) }));
+    await app.query("delete from public.users where id = $1", [user?.id]);
+    expect(await rowsOf(`select user_id, recorded_by from ${log.table}`)).toEqual([
+      { user_id: null, recorded_by: "app_user" },
+    ]);
+  });
 });
 
 describe("an entry of audit_log that looks like the trigger's", () => {

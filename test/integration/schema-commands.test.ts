@@ -166,6 +166,20 @@ describe("aiwdb retention", () => {
     expect(printed).toMatch(new RegExp(`^proposed {2}${id} {2}delete rows of "projects"`));
   });
 
+  it.each(["12345678901234567890", "1.0", "1e400"])(
+    "lists the number %s as the one that is approved",
+    async (number) => {
+      await app.query("update public.data_retention_policies set conditions = $2 where id = $1", [
+        id,
+        `{"column": "created_at", "match": {"status": ${number}}}`,
+      ]);
+      const { rows } = await owner.query<{ value: string }>("select ($1::jsonb)::text as value", [number]);
+      expect(await listed()).toMatchObject([
+        { action: expect.stringMatching(new RegExp(`"status" = ${rows[0]?.value}$`)) },
+      ]);
+    },
+  );
+
   it("says what an approval would do before it does, and then wants the digest of what was looked at", async () => {
     const digest = (await listed())[0]?.digest ?? "";
     for (const args of [[], ["--digest", digest], ["--yes"]]) {
@@ -314,6 +328,19 @@ describe("aiwdb privacy", () => {
       (await owner.query("select from public.users where id = $1 and username ~ '^erased'", [victim])).rowCount,
     ).toBe(1);
     expect((await failureOf(fulfil("--yes", "--user", String(victim)))).message).toContain("COMPLETED already");
+  });
+
+  it("exports numbers of any size and JSON of any depth as they are", async () => {
+    const deep = `${"[".repeat(3000)}${"]".repeat(3000)}`;
+    const { rows } = await owner.query<{ id: number }>(
+      `update public.users set agent_settings = $1 where id = (select max(id) from public.users) returning id`,
+      [`{"account": 12345678901234567890, "iban": 1.10, "deep": ${deep}}`],
+    );
+    await run(privacy, "export", "--user", String(rows[0]?.id));
+    expect(printed).toContain('"account": 12345678901234567890');
+    expect(printed).toContain('"iban": 1.10');
+    expect(printed.split("[").length).toBeGreaterThan(3000);
+    await owner.query("update public.users set agent_settings = null where id = $1", [rows[0]?.id]);
   });
 
   it("says that there is no such user", async () => {

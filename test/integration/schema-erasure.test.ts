@@ -527,6 +527,45 @@ describe("erase_user takes care", () => {
     ).toEqual({ email: name });
   });
 
+  it.each(["audit log", "AUDIT.LOG", "authentication sessions", "two factor", "last activity"])(
+    "leaves approved policies as they are for a user named %s",
+    async (name) => {
+      const approved = "select count(*)::int as value from maintenance.retention_status where state = 'approved'";
+      const before = await one(approved);
+      await owner.query("update public.users set username = $2 where id = $1", [ada, name]);
+      await erase(ada);
+      expect(await one(approved)).toBe(before);
+    },
+  );
+
+  it.each([
+    ["an address where it chooses rows", ADDRESS, "auth_queue_operations", { match: { status: SHORT } }],
+    ["a reason that grows too long", ADDRESS, "tasks", { reason: `${SHORT} `.repeat(430) }],
+    ["a name that is a label", "in progress", "tasks", { match: { status: "IN_PROGRESS" } }],
+  ])("is kept from its work by no policy that the application proposes: %s", async (_what, name, table, conditions) => {
+    const app = await database?.connect("app_user");
+    await owner.query("update public.users set username = $2, email = $3 where id = $1", [ada, name, SHORT]);
+    await app?.query(
+      `insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
+       values ($1, 4000, 'DELETE', $2)`,
+      [table, JSON.stringify({ column: "created_at", ...conditions })],
+    );
+    await erase(ada);
+    expect(await placesOf([SHORT])).toEqual([]);
+  });
+
+  it("is kept from its work by no text that an index has no room for once it is longer", async () => {
+    await owner.query("update public.users set email = $2 where id = $1", [ada, SHORT]);
+    const { rows } = await owner.query<{ text: string }>(
+      `select string_agg(translate(encode(sha256(n::text::bytea), 'base64'), '=', ''), '') || repeat(' ' || $1, 20) as text
+       from generate_series(1, 56) as n`,
+      [SHORT],
+    );
+    await owner.query("update public.encrypted_fields set row_id = $2 where user_id = $1", [bob, rows[0]?.text]);
+    await erase(ada);
+    expect(await placesOf([SHORT])).toEqual([]);
+  });
+
   it("says which row stands in the way, without its values, and changes nothing", async () => {
     await owner.query("alter table public.calendars add constraint later check (name <> 'old') not valid");
     await owner.query("alter table public.calendars drop constraint later");

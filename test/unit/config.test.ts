@@ -570,7 +570,7 @@ describe("overrides", () => {
       krb_server_keyfile db_user_namespace fsync full_page_writes zero_damaged_pages ignore_system_indexes
       allow_system_table_mods lo_compat_privileges session_replication_role row_security search_path role
       default_transaction_read_only superuser_reserved_connections reserved_connections unix_socket_permissions
-      default_tablespace backslash_quote standard_conforming_strings app.user_id aiwdb.environment constructor no_such_setting`).map(
+      default_tablespace backslash_quote standard_conforming_strings max_prepared_transactions app.user_id aiwdb.environment constructor no_such_setting`).map(
       (name) => ["postgresSettings", name] as const,
     ),
     ...words(`client_tls_dheparams client_tls_ecdhcurve server_tls_ecdhcurve auth_dbname auth_ident_file

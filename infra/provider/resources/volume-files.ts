@@ -335,7 +335,8 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
   if (!info?.State.Running) return; // it reads the files when it starts
   const service = SERVICES[news.service];
   // One that the engine starts again and again, as with settings it can't start with, answers nothing.
-  const isDown = info.State.Restarting;
+  // Between two attempts it runs for a moment.
+  const isDown = info.State.Restarting || (info.RestartCount > 0 && info.State.Health?.Status === "starting");
   const restart =
     isDown || olds.restartKey !== news.restartKey || (await service.needsRestart(docker, news.container, olds, news));
   let refused = isDown ? "" : await service.refused(docker, news.container);
