@@ -1,9 +1,11 @@
 import { defineCommand } from "citty";
+import { engineClient } from "../../toolchain/engine-client.ts";
 import { ToolError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { readStateFile } from "../stack/backend.ts";
+import { describeDamage, findDamage } from "../stack/engine-damage.ts";
 import { isDisposable, passphraseGiven } from "../stack/passphrase.ts";
 import {
   capture,
@@ -13,6 +15,7 @@ import {
   explain,
   openSession,
   openTemporarySession,
+  readState,
   type Session,
 } from "../stack/session.ts";
 import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
@@ -38,10 +41,14 @@ export default defineCommand({
     ];
     const show = async (session: Session) => {
       await ensureStack(session);
+      const damage = await findDamage(engineClient(toolchain.engine), stack, await readState(session));
+      const repairs = describeDamage(damage);
+      for (const line of repairs) output.warn(line);
       const settings = ["--config-file", effectiveSettings(session)];
       const preview = ["preview", ...session.stackArguments, ...settings, ...flags];
       const result = await (args.json ? capture(session, preview) : display(session, preview, false));
-      const plan = args.json ? parsePlan(result.stdout) : undefined;
+      const parsed = args.json ? parsePlan(result.stdout) : undefined;
+      const plan = parsed && { ...parsed, repairs };
       if (result.exitCode !== 0) {
         const problem = args.json ? `\n${result.stderr.trim()}` : "";
         throw (
@@ -49,6 +56,13 @@ export default defineCommand({
           new ToolError(`The preview of stack "${stack}" failed.${problem}`, [], { result: plan })
         );
       }
+      // Pulumi's own plan knows nothing of what is wrong on the engine.
+      if (args["expect-no-changes"] && repairs.length > 0)
+        throw new ToolError(
+          `\`up\` would mend stack "${stack}":`,
+          repairs.map((problem) => ({ subject: "engine", problem })),
+          { result: plan },
+        );
       output.json(plan);
     };
     if (state.kind === "none" && !passphraseGiven() && !isDisposable(stack)) {

@@ -17,7 +17,9 @@ import { findAdoptable } from "../stack/adopt.ts";
 import { clearDeadLocks, isNew, readStateFile, type KnownState } from "../stack/backend.ts";
 import { rotateAuthority } from "../stack/authority.ts";
 import { backUp } from "../stack/backup.ts";
+import { findDamage } from "../stack/engine-damage.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
+import { agreeToLostData, heal } from "../stack/heal.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { isDisposable } from "../stack/passphrase.ts";
 import {
@@ -66,6 +68,11 @@ export default defineCommand({
       description:
         "The state was lost and the data volume kept: give every role a new password and go on with the data",
     },
+    "empty-database": {
+      type: "boolean",
+      default: false,
+      description: "The data volume is gone: go on with an empty database in its place",
+    },
     "rotate-certificates": {
       type: "boolean",
       default: false,
@@ -98,6 +105,7 @@ interface UpArguments {
   readonly yes: boolean;
   readonly backup: boolean;
   readonly "reset-passwords": boolean;
+  readonly "empty-database": boolean;
   readonly "rotate-certificates": boolean;
   readonly "rotate-authority": boolean;
 }
@@ -111,7 +119,7 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
   const toolchain = await setUp({ report: output.progress });
   const docker = engineClient(toolchain.engine);
   const session = openSession(stack, toolchain);
-  const state = await readState(session);
+  let state = await readState(session);
   const first = isNew(state);
   const config = first ? await settleAddresses(docker, stack, output.progress) : readStackConfig(stack);
   const { postgresCpus, pgbouncerCpus } = config;
@@ -120,10 +128,14 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
   ).flat();
   refuse(stack, problems);
 
+  const damage = await findDamage(docker, stack, state);
+  await agreeToLostData(stack, damage.lostData, args["empty-database"]);
   const resetPasswords = args["reset-passwords"] || (first && (await agreeToTakeOver(docker, stack)));
 
   await ensureStack(session);
   clearDeadLocks(stack, output.warn); // set-up may have taken minutes, and a plain `pulumi` does not know our lock
+  await heal(session, docker, state, damage, output.progress);
+  state = await readState(session);
   await removeOrphans(docker, stack, state, output.progress);
 
   const environment: Record<string, string> = {};

@@ -54,16 +54,24 @@ export async function removeOrphans(
   const ids = known(state);
   for (const { id, name } of objects.containers.filter((container) => !ids.has(container.id))) {
     report(`removing container ${name}, which a run that was cut off left behind`);
-    const container = docker.getContainer(id);
-    await container.stop().catch((error: { statusCode?: number }) => {
-      if (error.statusCode !== 304 && error.statusCode !== 404) throw error; // it was not running, or is gone
-    });
-    await container.remove({ force: true, v: true });
+    await removeContainer(docker, id);
   }
   for (const { id, name } of objects.networks.filter((network) => !ids.has(network.id))) {
     report(`removing network ${name}, which a run that was cut off left behind`);
     await docker.getNetwork(id).remove();
   }
+}
+
+/** Stops a container in its own way and removes it; one that is gone already is no error. */
+export async function removeContainer(docker: Docker, id: string): Promise<void> {
+  const container = docker.getContainer(id);
+  const unless =
+    (...expected: number[]) =>
+    (error: { statusCode?: number }) => {
+      if (!expected.includes(error.statusCode ?? 0)) throw error;
+    };
+  await container.stop().catch(unless(304, 404)); // it does not run, or is gone
+  await container.remove({ force: true, v: true }).catch(unless(404));
 }
 
 /** What on the engine or this machine is in the way of a stack: names, addresses and ports of somebody else. */

@@ -1,3 +1,4 @@
+import type Docker from "dockerode";
 import { messageOf, StateError } from "../../../toolchain/errors.ts";
 import { engine, exec, hasFailed, inspect, lastLines } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
@@ -7,9 +8,42 @@ import { until } from "../retry.ts";
 /** The images' own script, which runs a query; also what the engine runs. */
 const HEALTH_CHECK = ["healthcheck"];
 
-async function ready(inputs: Properties, report: Reporter): Promise<Properties> {
-  const docker = engine();
+/** Starts or resumes a container that does not run; one that is gone, or whose network is, can only be made again. */
+async function start(docker: Docker, name: string): Promise<void> {
+  const info = await inspect(docker, name);
+  const cannot = (problem: string) =>
+    new StateError(`Container ${name} cannot be started: ${problem}`, [
+      {
+        subject: name,
+        problem: "is as it was",
+        remedy: "Run `aiwdb up`: it makes again what the state takes for there.",
+      },
+    ]);
+  if (!info) throw cannot("it is gone.");
+  const container = docker.getContainer(info.Id);
+  try {
+    if (info.State.Paused) await container.unpause();
+    else if (!info.State.Running && !info.State.Restarting) await container.start();
+  } catch (error) {
+    if ((error as { statusCode?: number }).statusCode === 304) return; // somebody else was faster
+    throw cannot(messageOf(error));
+  }
+}
+
+/**
+ * Brings a container up that may be stopped, and waits until it serves.
+ *
+ * @param inputs of the container's `ContainerReady` resource
+ * @param say called once if it takes longer than two seconds
+ * @throws StateError with its last lines when it does not stay up or does not answer in time
+ */
+export async function startAndWait(
+  inputs: Properties,
+  docker: Docker,
+  say: (line: string) => void,
+): Promise<Properties> {
   const name: string = inputs["container"];
+  await start(docker, name);
   // The docker provider has no setting for it; it survives restarts of the container.
   await docker
     .getContainer(name)
@@ -34,7 +68,7 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
         await refuseDead(name);
         if (!said && Date.now() - started > 2_000) {
           said = true;
-          report.status(`waiting for ${name} to accept connections`);
+          say(`waiting for ${name} to accept connections`);
         }
         return undefined;
       }
@@ -56,14 +90,33 @@ async function ready(inputs: Properties, report: Reporter): Promise<Properties> 
   }
 }
 
+const ready = (inputs: Properties, report: Reporter) => startAndWait(inputs, engine(), (line) => report.status(line));
+
 /**
  * The gate between a container that was started and everything that connects to it: it offers TLS, and its health check,
- * which runs a query, succeeds. Inputs `container`, `containerId` (a new container is waited for again), `host`, `port`
+ * which runs a query, succeeds. Inputs `container`, `containerId` (a new container is waited for again, one that does not run is started), `host`, `port`
  * (none for a container that serves nobody), `pidsLimit`, `timeoutSec`; outputs `readyHost` and `readyPort`, from which
  * providers take their address, so that none of them ever meets a server that is not up.
  */
 export const containerReady: ResourceType = {
-  diff: (olds, news) => ({ changed: changedProperties(olds, news, ["timeoutSec"]) }),
+  async diff(olds, news, report) {
+    const changed = changedProperties(olds, news, ["timeoutSec"]);
+    if (changed.length > 0) return { changed };
+    // Pulumi itself asks nobody whether the container still runs.
+    const info = await inspect(engine(), olds["container"]);
+    const problem = !info
+      ? "is gone"
+      : !info.State.Running
+        ? "is stopped"
+        : info.State.Paused
+          ? "is paused"
+          : undefined;
+    if (problem === undefined) return { changed };
+    report.warn(`container ${olds["container"]} ${problem}`);
+    return { changed: ["containerId"] };
+  },
+  // Unknown, they would make everything that takes its address from here look changed.
+  plan: (olds, { host, port }) => (olds["readyPort"] === undefined ? {} : { readyHost: host, readyPort: port }),
   create: async (inputs, report) => ({ id: inputs["container"], outputs: await ready(inputs, report) }),
   update: async (_id, _olds, news, report) => ready(news, report),
 };

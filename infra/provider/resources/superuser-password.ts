@@ -1,3 +1,4 @@
+import type Docker from "dockerode";
 import { messageOf, StateError } from "../../../toolchain/errors.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { engine, localSql } from "../engine.ts";
@@ -41,14 +42,14 @@ async function setPassword({ container, connection }: Properties): Promise<void>
   );
 }
 
-/** Whether the role has a password yet; waits for a server that is still starting or recovering. */
-async function hasPassword(container: string): Promise<boolean> {
+/** Whether the superuser has a password yet; waits for a server that is still starting or recovering. */
+export async function hasPassword(docker: Docker, container: string): Promise<boolean> {
   let last = "";
   const answer = await until(
     async () => {
       try {
         const value = await localSql(
-          engine(),
+          docker,
           container,
           "select rolpassword is not null from pg_authid where rolname = 'postgres'",
         );
@@ -80,7 +81,7 @@ async function accepted(connection: Connection): Promise<boolean> {
 
 async function establish(inputs: Properties): Promise<Properties> {
   const { container, volume, connection } = inputs as { container: string; volume: string; connection: Connection };
-  if (!(await hasPassword(container))) {
+  if (!(await hasPassword(engine(), container))) {
     await setPassword(inputs); // a cluster that was just made
   } else if (!(await accepted(connection))) {
     // The volume outlived the state that knew its passwords. Locking everybody out silently, or taking the database

@@ -1,0 +1,103 @@
+import type Docker from "dockerode";
+import { startAndWait } from "../../infra/provider/resources/container-ready.ts";
+import { StateError, ToolError } from "../../toolchain/errors.ts";
+import { confirm } from "../confirm.ts";
+import type { KnownState, StateResource } from "./backend.ts";
+import { describeDamage, resourcesOf, TYPES, type Damage, type LostData } from "./engine-damage.ts";
+import { removeContainer } from "./engine-objects.ts";
+import { capture, effectiveSettings, explain, readState, type Session } from "./session.ts";
+
+/**
+ * Asks before an empty database takes the place of data that is gone. Data that lived in memory is not asked about: its
+ * stack is made for tests, and everybody expects it to go with its server.
+ *
+ * @param agreed the user said so on the command line
+ * @throws StateError unless the user agrees; nothing has been changed then
+ */
+export async function agreeToLostData(stack: string, lost: LostData | undefined, agreed: boolean): Promise<void> {
+  if (lost === undefined || lost.inMemory || agreed) return;
+  const question = `Data volume ${lost.volume} is not on the engine, and the data with it. Go on with an EMPTY database in its place?`;
+  if (await confirm(question)) return;
+  throw new StateError(`The data of stack "${stack}" is gone; nothing has been changed:`, [
+    {
+      subject: lost.volume,
+      problem: "is not on the engine any more, and the state says that the database lived in it",
+      remedy:
+        "If it was moved or removed by mistake, put the volume back under this name. To begin with an empty database: " +
+        `\`npm run up -- --stack ${stack} --empty-database\`; then restore a backup by pg_restore.`,
+    },
+  ]);
+}
+
+/**
+ * Brings what is on the engine and what the state says together again, so that a `pulumi up` after it makes what is gone:
+ * the state forgets it. What is only stopped is started.
+ *
+ * Every step can be cut off and run again. No volume is removed.
+ *
+ * @throws ToolError, StateError when a step fails
+ */
+export async function heal(
+  session: Session,
+  docker: Docker,
+  state: KnownState,
+  damage: Damage,
+  report: (line: string) => void,
+): Promise<void> {
+  for (const line of describeDamage(damage)) report(line);
+  const { lostData, unusable, gone, stopped } = damage;
+  if (lostData) await forgetData(session, lostData);
+  const before = resourcesOf(state);
+  const known = new Set(resourcesOf(lostData ? await readState(session) : state).map(({ urn }) => urn));
+  const mounted = before.filter(({ urn, type }) => type === TYPES.container && !known.has(urn));
+  for (const { id } of [...unusable, ...mounted]) if (id) await removeContainer(docker, id);
+  const forgotten = [...gone.flatMap(({ urns }) => urns), ...unusable.map(({ urn }) => urn)];
+  const remaining = forgotten.filter((urn) => known.has(urn));
+  if (remaining.length > 0) await refresh(session, remaining);
+  for (const { name } of stopped.filter(({ urn }) => known.has(urn))) {
+    const gate = before.find(isGateOf(name));
+    if (gate?.inputs) await startAndWait(gate.inputs, docker, report);
+  }
+}
+
+/** The resource that says how a container's readiness is seen. */
+const isGateOf =
+  (container: string) =>
+  ({ type, inputs }: StateResource): boolean =>
+    type === TYPES.ready && inputs?.["container"] === container;
+
+/**
+ * Takes the data volume out of the state with everything that lives in it or is mounted on it: roles, database, schema, the
+ * server's container. What of it is still on the engine is then an orphan, and Pulumi makes all of it again.
+ */
+export async function forgetData(session: Session, { urn, volume }: LostData): Promise<void> {
+  await run(
+    session,
+    ["state", "delete", urn, "--target-dependents", "--force", "--yes", ...session.stackArguments],
+    `what lived in volume ${volume} could not be taken out of the state`,
+  );
+}
+
+/** Pulumi reads each of these from the engine, and forgets what is gone. Nothing else is looked at. */
+async function refresh(session: Session, urns: readonly string[]): Promise<void> {
+  await run(
+    session,
+    [
+      "refresh",
+      ...session.stackArguments,
+      "--config-file",
+      effectiveSettings(session),
+      "--yes",
+      "--skip-preview",
+      "--non-interactive",
+      ...urns.flatMap((urn) => ["--target", urn]),
+    ],
+    "what is gone from the engine could not be taken out of the state",
+  );
+}
+
+async function run(session: Session, args: readonly string[], failed: string): Promise<void> {
+  const { exitCode, stdout, stderr } = await capture(session, args);
+  if (exitCode === 0) return;
+  throw explain(session, stderr) ?? new ToolError(`${failed}:\n${(stderr.trim() || stdout.trim()).slice(-2_000)}`);
+}

@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDamagedStack, type DamagedStack } from "../helpers/damaged-stack.ts";
+
+let damaged: DamagedStack;
+
+beforeAll(async () => {
+  damaged = await createDamagedStack(`pr-heal-${process.pid}`);
+});
+
+afterAll(() => damaged.remove());
+
+const CONTAINERS = ["postgres", "pgbouncer", "maintenance"] as const;
+
+test.each(CONTAINERS)("a stopped %s is started", async (name) => {
+  await damaged.stop(damaged.names[name]);
+  await damaged.expectHealed();
+});
+
+test.each(CONTAINERS)("a paused %s is resumed", async (name) => {
+  await damaged.docker.getContainer(damaged.names[name]).pause();
+  const { stderr } = await damaged.expectHealed();
+  expect(stderr).toContain("is paused");
+});
+
+test.each(CONTAINERS)("a killed %s that does not come back is started", async (name) => {
+  await damaged.docker.getContainer(damaged.names[name]).update({ RestartPolicy: { Name: "no" } });
+  await damaged.docker.getContainer(damaged.names[name]).kill();
+  await damaged.expectHealed();
+});
+
+test.each(CONTAINERS)("a removed %s is made again", async (name) => {
+  await damaged.removeContainer(damaged.names[name]);
+  await damaged.expectHealed();
+});
+
+test.each(CONTAINERS)("a %s whose configuration volume is gone is made again with it", async (name) => {
+  await damaged.removeContainer(damaged.names[name]);
+  await damaged.docker.getVolume(damaged.names[`${name}ConfigVolume`]).remove();
+  await damaged.expectHealed();
+});
+
+test.each(CONTAINERS)("a %s that was taken off the network is made again", async (name) => {
+  await damaged.docker.getNetwork(damaged.names.network).disconnect({ Container: damaged.names[name], Force: true });
+  await damaged.expectHealed();
+});
+
+test("a network that is gone is made again with its containers", async () => {
+  await damaged.removeNetwork();
+  await damaged.expectHealed();
+});
+
+test("a network that is gone while its containers are stopped, likewise", async () => {
+  await damaged.stop(...CONTAINERS.map((name) => damaged.names[name]));
+  await damaged.removeNetwork();
+  await damaged.expectHealed();
+});
+
+test("a network that somebody made anew under the same name is no network of the stopped containers", async () => {
+  await damaged.stop(...CONTAINERS.map((name) => damaged.names[name]));
+  const network = (await damaged.docker.getNetwork(damaged.names.network).inspect()) as {
+    Name: string;
+    Labels: Record<string, string>;
+    IPAM: { Driver: string; Config: { Subnet: string; Gateway: string }[] };
+  };
+  await damaged.removeNetwork();
+  await damaged.docker.createNetwork({ Name: network.Name, Labels: network.Labels, IPAM: network.IPAM });
+  await damaged.expectHealed();
+});
