@@ -13,46 +13,46 @@ const CONTAINERS = ["postgres", "pgbouncer", "maintenance"] as const;
 
 test.each(CONTAINERS)("a stopped %s is started", async (name) => {
   await damaged.stop(damaged.names[name]);
-  await damaged.expectHealed();
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names[name]} is stopped: it is started`);
 });
 
 test.each(CONTAINERS)("a paused %s is resumed", async (name) => {
   await damaged.docker.getContainer(damaged.names[name]).pause();
-  const { stderr } = await damaged.expectHealed();
-  expect(stderr).toContain("is paused");
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names[name]} is paused: it is started`);
 });
 
 test.each(CONTAINERS)("a killed %s that does not come back is started", async (name) => {
   await damaged.docker.getContainer(damaged.names[name]).update({ RestartPolicy: { Name: "no" } });
   await damaged.docker.getContainer(damaged.names[name]).kill();
-  await damaged.expectHealed();
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names[name]} is stopped: it is started`);
 });
 
 test.each(CONTAINERS)("a removed %s is made again", async (name) => {
   await damaged.removeContainer(damaged.names[name]);
-  await damaged.expectHealed();
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names[name]} is gone: it is made again`);
 });
 
 test.each(CONTAINERS)("a %s whose configuration volume is gone is made again with it", async (name) => {
   await damaged.removeContainer(damaged.names[name]);
   await damaged.docker.getVolume(damaged.names[`${name}ConfigVolume`]).remove();
-  await damaged.expectHealed();
+  const { stderr } = await damaged.expectHealed();
+  expect(stderr).toContain(`${damaged.names[`${name}ConfigVolume`]} is gone: it is made again`);
 });
 
 test.each(CONTAINERS)("a %s that was taken off the network is made again", async (name) => {
   await damaged.docker.getNetwork(damaged.names.network).disconnect({ Container: damaged.names[name], Force: true });
-  await damaged.expectHealed();
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names[name]} was taken off its network`);
 });
 
 test("a network that is gone is made again with its containers", async () => {
   await damaged.removeNetwork();
-  await damaged.expectHealed();
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names.network} is gone: it is made again`);
 });
 
 test("a network that is gone while its containers are stopped, likewise", async () => {
   await damaged.stop(...CONTAINERS.map((name) => damaged.names[name]));
   await damaged.removeNetwork();
-  await damaged.expectHealed();
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names.network} is gone: it is made again`);
 });
 
 test("a network that somebody made anew under the same name is no network of the stopped containers", async () => {
@@ -64,5 +64,5 @@ test("a network that somebody made anew under the same name is no network of the
   };
   await damaged.removeNetwork();
   await damaged.docker.createNetwork({ Name: network.Name, Labels: network.Labels, IPAM: network.IPAM });
-  await damaged.expectHealed();
+  expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names.network} is gone: it is made again`);
 });
