@@ -4,9 +4,10 @@ import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type Docker from "dockerode";
 import { engineNames } from "../../infra/names.ts";
+import { inspect } from "../../infra/provider/engine.ts";
 import { stackFolder } from "../../infra/local-files.ts";
 import { privateFolder } from "../../toolchain/paths.ts";
-import { ToolError } from "../../toolchain/errors.ts";
+import { StateError, ToolError } from "../../toolchain/errors.ts";
 
 /** pg_dump's custom format begins with these bytes. */
 const ARCHIVE_MAGIC = "PGDMP";
@@ -16,7 +17,7 @@ const ARCHIVE_MAGIC = "PGDMP";
  * user's only.
  *
  * @returns path of the archive, for pg_restore
- * @throws ToolError if pg_dump fails or the archive cannot be read back; nothing may be changed then
+ * @throws StateError if the server does not run; ToolError if pg_dump fails or the archive cannot be read back; nothing may be changed then
  */
 export async function backUp(
   docker: Docker,
@@ -25,6 +26,14 @@ export async function backUp(
   report: (line: string) => void,
 ): Promise<string> {
   const container = engineNames(stack).postgres;
+  if ((await inspect(docker, container))?.State.Running !== true)
+    throw new StateError(`Database ${database} cannot be backed up; nothing has been changed:`, [
+      {
+        subject: container,
+        problem: "does not run",
+        remedy: "See its log by `docker logs`; start it, or leave the backup out by --no-backup.",
+      },
+    ]);
   const folder = privateFolder(stackFolder(stack), "backups");
   const file = path.join(folder, `${database}-${new Date().toISOString().replaceAll(":", "")}.dump`);
   const partial = `${file}.partial`;

@@ -1,4 +1,5 @@
 import type Docker from "dockerode";
+import type { Properties } from "../../infra/provider/resource.ts";
 import { startAndWait } from "../../infra/provider/resources/container-ready.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
 import { confirm } from "../confirm.ts";
@@ -56,7 +57,22 @@ export async function heal(
   if (remaining.length > 0) await refresh(session, remaining);
   for (const { name } of stopped.filter(({ urn }) => known.has(urn))) {
     const gate = before.find(isGateOf(name));
-    if (gate?.inputs) await startAndWait(gate.inputs, docker, report);
+    if (gate?.inputs) await tryToStart(gate.inputs, name, docker, report);
+  }
+}
+
+/** One that does not come up may do so with the settings that Pulumi is about to give it; if not, Pulumi says so. */
+async function tryToStart(
+  gate: Properties,
+  name: string,
+  docker: Docker,
+  report: (line: string) => void,
+): Promise<void> {
+  try {
+    await startAndWait(gate, docker, report);
+  } catch (error) {
+    if (!(error instanceof StateError)) throw error;
+    report(`container ${name} does not come up as it is; going on with its settings`);
   }
 }
 

@@ -1,10 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { createServer as createHttpServer } from "node:http";
 import { createServer, type Server } from "node:net";
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import Docker from "dockerode";
-import pg from "pg";
+import type Docker from "dockerode";
+import type pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { derivedAddresses } from "../../infra/addresses.ts";
 import { engineNames } from "../../infra/names.ts";
@@ -12,85 +11,37 @@ import { until } from "../../infra/provider/retry.ts";
 import { checkDisk } from "../../toolchain/machine.ts";
 import { findImage } from "../../toolchain/image-build.ts";
 import { imageTag } from "../../toolchain/image-tag.ts";
+import type { Checkout } from "../helpers/checkout.ts";
 import { listObjects } from "../../cli/stack/engine-objects.ts";
-import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
+import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
 
+let temporary: TemporaryStacks;
 let checkout: Checkout;
 let docker: Docker;
-const stacks = new Set<string>();
 
-/** A stack of this test's own; it is removed afterwards whatever became of it. */
-function newStack(purpose: string, settings: Record<string, unknown> = {}): string {
-  const stack = `pr-${purpose}-${process.pid}`;
-  // Durable, but without the maintenance container: one thing less to wait for.
-  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1, ...settings });
-  stacks.add(stack);
-  return stack;
-}
-
-const up = (stack: string, ...more: string[]) => checkout.aiwdb(["up", "--stack", stack, ...more]);
-
-async function expectHealthy(stack: string): Promise<void> {
-  const status = JSON.parse(mustSucceed(await checkout.aiwdb(["status", "--stack", stack, "--json"])).stdout);
-  expect(status).toMatchObject({ healthy: true, tls: true, migrations: { pending: [] } });
-  const objects = await listObjects(docker, stack);
-  expect(objects.containers.map(({ name }) => name).sort()).toEqual([
-    engineNames(stack).pgbouncer,
-    engineNames(stack).postgres,
-  ]);
-  expect(objects.networks).toHaveLength(1);
-  expect(objects.volumes).toHaveLength(3);
-}
-
-async function expectNothingMade(stack: string): Promise<void> {
-  expect(await listObjects(docker, stack)).toEqual({ containers: [], networks: [], volumes: [] });
-}
-
-async function asOwner<T>(stack: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const { stdout } = mustSucceed(await checkout.aiwdb(["url", "--stack", stack, "--role", "ai_workflow_owner"]));
-  const client = new pg.Client({ connectionString: stdout.trim() });
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
-}
+const newStack = (purpose: string, settings?: Record<string, unknown>) => temporary.add(purpose, settings);
+const up = (stack: string, ...more: string[]) => temporary.up(stack, ...more);
+const asOwner = <T>(stack: string, work: (client: pg.Client) => Promise<T>) => temporary.asOwner(stack, work);
+const expectHealthy = (stack: string) => temporary.expectHealthy(stack);
+const expectNothingMade = (stack: string) => temporary.expectNothingMade(stack);
 
 beforeAll(async () => {
-  checkout = await createCheckout();
-  docker = new Docker({ socketPath: checkout.env["DOCKER_HOST"]?.replace("unix://", "") as string });
+  temporary = await temporaryStacks();
+  ({ checkout, docker } = temporary);
 });
 
-afterEach(async () => {
-  for (const stack of stacks) {
-    mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
-    await expectNothingMade(stack);
-    stacks.delete(stack);
-  }
-});
+afterEach(() => temporary.sweep());
 
 afterAll(() => checkout.remove());
 
 describe("an up that is killed", () => {
   test.each([
     ["while containers are created", "Container database-postgres-container creating"],
-    ["while the server is waited for", "ContainerReady database-postgres-ready creating"],
-    ["while roles are created", "Role database-database-role-app_user creating"],
-    ["while the database is created", "Database database-database-database creating"],
     ["while migrations run", "Migrations database-database-migrations creating"],
   ])("%s is continued by the next, and leaves no orphan", async (_when, line) => {
     const stack = newStack("killed");
-    const running = checkout.start(["up", "--stack", stack]);
-    const seen = await until(async () => running.output().includes(line) || undefined, {
-      deadlineMs: 120_000,
-      everyMs: 5,
-    });
-    running.kill();
-    const { stdout, stderr } = await running.result;
-    expect(seen, stdout + stderr).toBe(true);
-
+    expect(await temporary.killAt(stack, line)).toContain(line);
     mustSucceed(await up(stack));
     await expectHealthy(stack);
     mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
@@ -306,28 +257,6 @@ describe("what is in the way is named before anything is created", () => {
     }
   });
 
-  test("an engine that tells its version and then hangs", async () => {
-    const socket = path.join(checkout.root, "../hangs.sock");
-    const server = createHttpServer((request, response) => {
-      if (request.url?.endsWith("/version")) response.end(JSON.stringify({ Version: "28.0.0" }));
-    });
-    await new Promise<void>((resolve) => server.listen(socket, resolve));
-    try {
-      const [result, doctor] = await Promise.all([
-        checkout.aiwdb(["up", "--stack", "dev"], { DOCKER_HOST: `unix://${socket}` }),
-        checkout.aiwdb(["doctor", "--json"], { DOCKER_HOST: `unix://${socket}` }),
-      ]);
-      expect(result.exitCode).toBe(1);
-      expect(result.stderr).toContain("did not answer a question within 30 s");
-      const { parts, problems } = JSON.parse(doctor.stdout) as { parts: object[]; problems: object[] };
-      expect(parts).not.toHaveLength(0);
-      expect(problems).toMatchObject([{ subject: "Docker Engine" }]);
-    } finally {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    }
-  });
-
   test("an engine that does not answer", async () => {
     const result = await checkout.aiwdb(["up", "--stack", "dev"], { DOCKER_HOST: "unix:///nonexistent/docker.sock" });
     expect(result.exitCode).toBe(1);
@@ -340,7 +269,7 @@ describe("on a stack that is up", () => {
   let stack: string;
   beforeAll(async () => {
     stack = newStack("faults");
-    stacks.delete(stack); // shared by the tests of this group
+    temporary.keep(stack); // shared by the tests of this group
     mustSucceed(await up(stack));
     await asOwner(stack, (client) =>
       client.query("insert into users (username, email, hashed_password) values ('kept', 'kept@example.org', 'x')"),
@@ -440,15 +369,6 @@ describe("on a stack that is up", () => {
     );
 
     mustSucceed(await up(stack, "--reset-passwords"));
-    await expectHealthy(stack);
-    expect(await keptUsers()).toEqual([{ username: "kept" }]);
-    mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
-  });
-
-  test("a lost state is taken over on a terminal too, where Pulumi's words go past us", async () => {
-    rmSync(checkout.stateFile(stack));
-    const shown = mustSucceed(await checkout.onTerminal(["up", "--stack", stack, "--reset-passwords"])).stdout;
-    expect(shown).toContain("taking over what is in the database");
     await expectHealthy(stack);
     expect(await keptUsers()).toEqual([{ username: "kept" }]);
     mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));

@@ -1,31 +1,27 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import path from "node:path";
-import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { certificatesOf, type KeyPair } from "../../certs/verify.ts";
 import { engineNames, STACK_LABEL } from "../../infra/names.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
 import { exec } from "../../infra/provider/engine.ts";
 import { connectionFor, type StackStatus } from "../../cli/stack/status.ts";
 import type { StackOutputs } from "../../cli/stack/session.ts";
-import { createCheckout, type Checkout, type CommandResult } from "../helpers/checkout.ts";
-import { containerName, docker, eventually, open, query, refusal, startedAt } from "../helpers/connect.ts";
-import { mustSucceed, readOutputs, SETTINGS } from "../helpers/real-stack.ts";
-import { authority } from "../helpers/throw-away-ca.ts";
+import type { Checkout, CommandResult } from "../helpers/checkout.ts";
+import { containerName, docker, eventually, open, query, refusal } from "../helpers/connect.ts";
+import { ownStack, type OwnStack } from "../helpers/own-stack.ts";
+import { mustSucceed } from "../helpers/real-stack.ts";
 
 // A stack of its own, because passwords and settings change under it.
 const NAME = `ci-r${process.pid}`;
 vi.setConfig({ testTimeout: 5 * 60_000 }); // every test runs `up`, some twice
+let own: OwnStack;
 let checkout: Checkout;
 let outputs: StackOutputs;
 
-const up = (env: NodeJS.ProcessEnv = {}): Promise<CommandResult> => checkout.aiwdb(["up", "--stack", NAME], env);
-const settings = (changed: Record<string, unknown> = {}) =>
-  checkout.settings(NAME, { ...SETTINGS, rolloutPhase: 1, maintenanceIntervalMin: 0, ...changed });
-const started = async () => [await startedAt("postgres", NAME), await startedAt("pgbouncer", NAME)];
-const shown = async (name: string) =>
-  (await query<Record<string, string>>("app_user", "direct", `show ${name}`, { outputs }))[0]?.[name];
+const up = (env: NodeJS.ProcessEnv = {}): Promise<CommandResult> => own.up(env);
+const settings = (changed: Record<string, unknown> = {}) => own.settings(changed);
+const started = () => own.started();
+const shown = (name: string) => own.shown(name);
 
 /** Connects as app_user in every way, again and again, while something runs. */
 async function connecting(run: () => Promise<CommandResult>) {
@@ -51,15 +47,10 @@ async function connecting(run: () => Promise<CommandResult>) {
 }
 
 beforeAll(async () => {
-  checkout = await createCheckout(path.join(tmpdir(), `aiwdb-stack-${NAME}`));
-  settings({ appUserTemporary: true });
-  mustSucceed(await up());
-  outputs = await readOutputs(checkout, NAME);
+  own = await ownStack(NAME, { appUserTemporary: true });
+  ({ checkout, outputs } = own);
 });
-afterAll(async () => {
-  mustSucceed(await checkout.aiwdb(["down", "--stack", NAME]));
-  checkout.remove();
-});
+afterAll(() => own.remove());
 
 test("certificates are renewed under load: no connect fails, sessions stay, both servers offer the new ones, nothing restarts", async () => {
   const before = await started();
@@ -185,106 +176,6 @@ test("a run killed while it replaces a server's files leaves it one that starts,
   ).toEqual([".current", ".version-…", "pg_hba.conf", "postgresql.conf", "tls"].sort());
 });
 
-describe("the authority is replaced in three phases", () => {
-  const rotate = () => checkout.aiwdb(["up", "--stack", NAME, "--rotate-authority"]);
-  const MODES = ["direct", "transaction", "session"] as const;
-  const files = (): Files => {
-    const { sslRootCert, sslCert, sslKey } = connectionFor(outputs, "app_user", "direct");
-    const read = (file: string) => readFileSync(file, "utf8");
-    return { ca: read(sslRootCert), certificate: { certPem: read(sslCert), keyPem: read(sslKey) } };
-  };
-  interface Files {
-    readonly ca: string;
-    readonly certificate: KeyPair;
-  }
-  const connects = async ({ ca, certificate }: Files, what: string) => {
-    for (const mode of MODES)
-      expect(await query("app_user", mode, "select 1 as one", { outputs, certificate, ssl: { ca } }), what).toEqual([
-        { one: 1 },
-      ]);
-  };
-  const issuerOf = (pem: string) => new X509Certificate(pem).issuer;
-  let old: Files;
-  let both: string;
-  let before: string[];
-
-  beforeAll(async () => {
-    settings({ protect: true });
-    mustSucceed(await up());
-    before = await started();
-    old = files();
-  });
-  afterAll(async () => {
-    settings();
-    mustSucceed(await up());
-  });
-
-  test("first a new one is trusted beside the old one, also where the key is protected; no client notices", async () => {
-    expect(mustSucceed(await rotate()).all).toMatch(/phase 1 of 3/);
-    both = files().ca;
-    expect(certificatesOf(both)).toHaveLength(2);
-    expect(both.startsWith(old.ca)).toBe(true);
-    expect(issuerOf(files().certificate.certPem)).toBe(issuerOf(old.certificate.certPem));
-    await connects(old, "a client that knows nothing of it");
-    await connects(files(), "one that has the new files");
-    const own = authority(await authorityOf("second-ca"));
-    await connects({ ca: both, certificate: await own.issue({ commonName: "app_user" }) }, "one of the new authority");
-  });
-
-  test("then it signs, and a run that is killed in the middle leaves both sides with an authority in common", async () => {
-    const cut = checkout.start(["up", "--stack", NAME, "--rotate-authority"]);
-    await eventually(async () => {
-      if (!/database-certificates-authority.*updat/.test(cut.output())) throw new Error("not yet");
-      await docker()
-        .getContainer(`${engineNames(NAME).pgbouncerConfigVolume}-files`)
-        .inspect();
-    }, 90_000);
-    cut.kill();
-    await cut.result;
-    const withOld = { ca: both, certificate: old.certificate };
-    await connects(withOld, "old certificate, half-way");
-    await connects({ ...files(), ca: both }, "whatever certificate there is now, half-way");
-
-    mustSucceed(await up()); // a plain one finishes the phase, and does not begin the next
-    const { host, port } = connectionFor(outputs, "app_user", "direct");
-    const offered = new X509Certificate((await offeredCertificate(host, port)).raw);
-    expect(offered.issuer).not.toBe(issuerOf(old.certificate.certPem));
-    expect(issuerOf(files().certificate.certPem)).toBe(offered.issuer);
-    expect(certificatesOf(files().ca)).toHaveLength(2);
-    await connects(withOld, "old certificate");
-    await connects(files(), "new certificate");
-  });
-
-  test("last the old one is dropped, and its certificates are refused everywhere", async () => {
-    expect(mustSucceed(await rotate()).all).toMatch(/phase 3 of 3/);
-    expect(certificatesOf(files().ca)).toHaveLength(1);
-    await connects(files(), "new certificate");
-    for (const mode of MODES)
-      expect(
-        await refusal(open("app_user", mode, { outputs, certificate: old.certificate, ssl: { ca: both } })),
-        mode,
-      ).toMatch(/alert unknown ca|ECONNRESET|closed|terminated/i);
-    expect(await refusal(open("app_user", "direct", { outputs, ssl: { ca: old.ca } }))).toMatch(
-      /unable to verify|self.signed|unable to get/i,
-    );
-    expect(await started()).toEqual(before);
-    expect(mustSucceed(await up()).all).not.toMatch(/(created|updated|replaced|deleted) \(/);
-  });
-
-  /** Key and certificate of one place, out of the state. */
-  async function authorityOf(place: string): Promise<KeyPair> {
-    const { stdout } = mustSucceed(
-      await checkout.aiwdb(["pulumi", "--stack", NAME, "--", "stack", "export", "--show-secrets"]),
-    );
-    const resources = JSON.parse(stdout).deployment.resources as { urn: string; outputs: Record<string, any> }[];
-    const outputsOf = (part: string) => resources.find(({ urn }) => urn.endsWith(`-${place}-${part}`))?.outputs ?? {};
-    return {
-      keyPem: JSON.parse(outputsOf("key")["privateKeyPemPkcs8"].plaintext) as string,
-      certPem: outputsOf("cert")["certPem"] as string,
-    };
-  }
-});
-
 test("a certificate that is due is renewed by the next `up`, and the one after it changes nothing", async () => {
   const { port } = connectionFor(outputs, "app_user", "direct");
   const before = await offeredCertificate("127.0.0.1", port);
@@ -303,7 +194,7 @@ test("a raised passwordVersion gives every role a new password without a restart
   const old = outputs;
   settings({ passwordVersion: 2 });
   mustSucceed(await up());
-  outputs = await readOutputs(checkout, NAME);
+  outputs = await own.readOutputs();
   for (const role of ["app_user", "app_readonly", "app_monitor", "ai_workflow_owner", "postgres"] as const) {
     expect(outputs.passwords[role], role).not.toBe(old.passwords[role]);
     expect(await query(role, "direct", "select current_user as role", { outputs })).toEqual([{ role }]);
@@ -329,34 +220,6 @@ test("a setting the server reads at any time is applied without a restart", asyn
   });
   expect(rows.find(({ key }) => key === "stats_period")?.value).toBe("61");
   expect(await started()).toEqual(before);
-});
-
-test("a larger pooler is the same container with another setting", async () => {
-  const container = async () => {
-    const { Id, State } = await docker().getContainer(containerName("pgbouncer", NAME)).inspect();
-    return [Id, State.StartedAt];
-  };
-  const config = async () => {
-    const rows = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", {
-      outputs,
-      database: "pgbouncer",
-    });
-    return rows.find(({ key }) => key === "max_client_conn")?.value;
-  };
-  const before = await container();
-  const kept = await open("app_user", "session", { outputs });
-  expect(await config()).toBe("250");
-  settings({
-    passwordVersion: 2,
-    postgresSettings: { work_mem: "9MB" },
-    pgbouncerSettings: { stats_period: 61 },
-    pgbouncerMaxClientConn: 251,
-  });
-  mustSucceed(await up());
-  expect(await config()).toBe("251");
-  expect(await container()).toEqual(before);
-  expect((await kept.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
-  await kept.end();
 });
 
 const FILE = { postgres: "postgresql.conf", pgbouncer: "pgbouncer.ini" } as const;
@@ -418,60 +281,6 @@ test("a setting that is on no list is refused by its name, before a server sees 
     expect(failed.all).toContain(`- ${setting}.no_such_setting: is not among the settings that may be overridden`);
   expect(await shown("work_mem")).toBe(inForce);
   expect(await started()).toEqual(before);
-});
-
-test("a setting that is well written but lets the server not start is taken back, and the server runs on with the old ones", async () => {
-  settings({
-    passwordVersion: 2,
-    postgresSettings: { work_mem: "9MB", shared_buffers: "4TB" },
-    pgbouncerSettings: { stats_period: 61 },
-  });
-  const failed = await up();
-  expect(failed.exitCode).toBe(1);
-  expect(failed.all).toMatch(
-    /does not start with its new settings; the old ones are back in place\. Its last lines:[^]*could not (map anonymous )?shared memory|Cannot allocate memory/,
-  );
-  await eventually(async () => expect(await shown("work_mem")).toBe("9MB"));
-});
-
-test("a setting the server reads only at start restarts it once, and only it; known to us or not", async () => {
-  const base = { passwordVersion: 2, pgbouncerSettings: { stats_period: 61 } };
-  let [server, pooler] = await started();
-  for (const [name, value] of [
-    ["shared_buffers", "72MB"],
-    ["max_locks_per_transaction", "65"],
-  ] as const) {
-    settings({ ...base, postgresSettings: { work_mem: "9MB", [name]: value } });
-    mustSucceed(await up());
-    expect(await shown(name), name).toBe(value);
-    const [now, poolerNow] = await started();
-    expect([now === server, poolerNow]).toEqual([false, pooler]);
-    [server, pooler] = [now, poolerNow];
-  }
-  expect((await checkout.aiwdb(["status", "--stack", NAME, "--json"])).exitCode).toBe(0);
-});
-
-test("a setting the pooler reads only at start restarts it once, and only it; known to us or not", async () => {
-  const postgresSettings = { work_mem: "9MB", max_locks_per_transaction: "65" };
-  let [server, pooler] = await started();
-  for (const [name, value] of [
-    ["listen_backlog", "2048"],
-    ["pkt_buf", "8192"],
-    ["so_reuseport", "1"],
-  ] as const) {
-    settings({ passwordVersion: 2, postgresSettings, pgbouncerSettings: { [name]: value } });
-    mustSucceed(await up());
-    const rows = await query<{ key: string; value: string }>("app_monitor", "transaction", "show config", {
-      outputs,
-      database: "pgbouncer",
-    });
-    expect(rows.find(({ key }) => key === name)?.value, name).toBe(value);
-    const [serverNow, now] = await started();
-    expect([serverNow, now === pooler]).toEqual([server, false]);
-    [server, pooler] = [serverNow, now];
-  }
-  mustSucceed(await up());
-  expect(await started()).toEqual([server, pooler]);
 });
 
 test("`status` asks a container itself, whatever the engine, which asks once an hour, heard last", async () => {
