@@ -7,6 +7,7 @@ import type { Migration } from "./migrations/files.ts";
 import { POOLED_ROLES, ROLES, type Environment } from "./names.ts";
 import type { PostgresServer } from "./postgres-server.ts";
 import { SCRAM_ITERATIONS } from "./provider/scram.ts";
+import { poolerOf } from "./render/pgbouncer-listeners.ts";
 import { DatabaseBaseline, Migrations, ScramSecret, type ConnectionInput } from "./resources.ts";
 
 export interface RolePasswords {
@@ -159,6 +160,7 @@ export class Database extends pulumi.ComponentResource {
           ...args.certificates.pathsFor(ROLES.owner),
         },
         folder: args.migrationsFolder,
+        pooler: poolerOf(config),
         migrations: wanted.map((migration) => migration.name),
         checksums: Object.fromEntries(wanted.map((migration) => [migration.name, migration.checksum])),
       },

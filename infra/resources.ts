@@ -3,6 +3,7 @@ import { OwnResource } from "./provider/custom-resource.ts";
 import type { Environment } from "./names.ts";
 import type { Connection } from "./provider/connection.ts";
 import type { FileSpec } from "./provider/engine.ts";
+import type { Pooler } from "./render/pgbouncer-listeners.ts";
 import type { Place } from "./provider/resources/authority-rotation.ts";
 
 /** A connection whose parts may still be on their way. */
@@ -195,7 +196,13 @@ export class Migrations extends OwnResource {
 
   constructor(
     name: string,
-    args: { connection: ConnectionInput; folder: string; migrations: string[]; checksums: Record<string, string> },
+    args: {
+      connection: ConnectionInput;
+      folder: string;
+      pooler: Pooler;
+      migrations: string[];
+      checksums: Record<string, string>;
+    },
     opts?: pulumi.CustomResourceOptions,
   ) {
     super("Migrations", name, { ...args, connection: pulumi.secret(args.connection) }, [], opts);

@@ -2,6 +2,8 @@ import { defineCommand } from "citty";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { parsePhase } from "../../infra/migrations/phases.ts";
 import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
+import { reconnect } from "../../infra/provider/pgbouncer-console.ts";
+import { poolerOf } from "../../infra/render/pgbouncer-listeners.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { ToolError, UsageError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
@@ -55,7 +57,10 @@ export default defineCommand({
       });
     const takeBackAndRefresh = async () => {
       const { applied } = await takeBack();
-      if (applied.length > 0) await refreshMigrations(args.stack, output);
+      if (applied.length > 0) {
+        await renewConnections(args.stack, output);
+        await refreshMigrations(args.stack, output);
+      }
       return { applied };
     };
     const undone =
@@ -70,6 +75,15 @@ export default defineCommand({
 async function backUpStack(stack: string, output: Output): Promise<void> {
   const { engine } = await setUp({ report: output.progress, images: false });
   await backUp(engineClient(engine), stack, readStackConfig(stack).databaseName, output.progress);
+}
+
+/** The pooler's old server connections hold plans of tables as they were. */
+async function renewConnections(stack: string, output: Output): Promise<void> {
+  const { engine } = await setUp({ report: output.progress, images: false });
+  const pooler = poolerOf(readStackConfig(stack));
+  const refused = await reconnect(engineClient(engine), pooler);
+  if (refused !== undefined)
+    output.warn(`${pooler.container} did not renew its server connections (${refused}): restart it`);
 }
 
 /** Lets Pulumi read what is applied now, so that its next preview is right. */

@@ -1,5 +1,8 @@
+import type Docker from "dockerode";
 import { ROLES } from "../names.ts";
 import { PGBOUNCER_SOCKET_DIR } from "../render/pgbouncer-ini.ts";
+import type { Pooler } from "../render/pgbouncer-listeners.ts";
+import { exec, inspect } from "./engine.ts";
 
 /**
  * A command inside PgBouncer's container: psql at the console of the process that listens on a port, as its own account.
@@ -9,4 +12,20 @@ import { PGBOUNCER_SOCKET_DIR } from "../render/pgbouncer-ini.ts";
 export function pgbouncerConsole(port: number | string, command: string, ...layout: readonly string[]): string[] {
   const fixed = `psql -XAq -v ON_ERROR_STOP=1 -h ${PGBOUNCER_SOCKET_DIR} -p ${port} -U ${ROLES.pooler} -d pgbouncer`;
   return [...fixed.split(" "), ...layout, "-c", command];
+}
+
+/**
+ * Has PgBouncer make new server connections as the old ones are released; no client is cut off. Old ones keep the plans of
+ * statements that clients prepared, and after a change of a table's columns every new client that prepares the same statement
+ * is refused: `cached plan must not change result type`.
+ *
+ * @returns what a process said instead of doing it; nothing where all did, or the pooler does not run
+ */
+export async function reconnect(docker: Docker, { container, ports }: Pooler): Promise<string | undefined> {
+  if ((await inspect(docker, container))?.State.Running !== true) return undefined;
+  for (const port of ports) {
+    const { exitCode, stderr } = await exec(docker, container, pgbouncerConsole(port, "RECONNECT"));
+    if (exitCode !== 0) return stderr.trim() || `psql ended with ${exitCode}`;
+  }
+  return undefined;
 }

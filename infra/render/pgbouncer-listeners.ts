@@ -1,5 +1,11 @@
 import type { StackConfig } from "../config.ts";
-import { POOLED_ROLES, ROLES, type PooledRole } from "../names.ts";
+import { engineNames, POOLED_ROLES, ROLES, type PooledRole } from "../names.ts";
+
+/** A stack's pooler: its container, and the ports its processes listen on inside it. */
+export interface Pooler {
+  readonly container: string;
+  readonly ports: readonly number[];
+}
 
 /** Server connections each listener keeps for looking up secrets; a part of pgbouncerMaxDbConnections. */
 export const LOOKUP_CONNECTIONS = 2;
@@ -46,6 +52,11 @@ export function listeners(config: Pick<Sizes, "pgbouncerBindCertificates">): [Li
     return [{ ...FIRST, roles: POOLED_ROLES, offset: 0, authorityFile: "tls/ca.crt" }];
   const [first, ...others] = POOLED_ROLES;
   return [roleListener(first), ...others.map(roleListener)];
+}
+
+/** The pooler's container and where its processes listen, for commands at their consoles. */
+export function poolerOf(config: Pick<StackConfig, "stack" | "pgbouncerBindCertificates">): Pooler {
+  return { container: engineNames(config.stack).pgbouncer, ports: listeners(config).map(({ port }) => port) };
 }
 
 /** Server connections of a listener by pool mode. All listeners' together, and what they look secrets up with, are pgbouncerMaxDbConnections. */

@@ -104,24 +104,41 @@ test("preview names a migration that was added, plan shows its SQL, up applies i
   const name = `${String(Number(last.slice(0, 4)) + 1).padStart(4, "0")}_create_probe`;
   const file = (direction: string) => path.join(checkout.root, "migrations", `${name}.${direction}.sql`);
   const header = "-- Phase: 4\n-- Why: a test.\n-- Lock: none.\n";
-  writeFileSync(file("up"), `${header}create table public.probe (id integer not null);\n`);
-  writeFileSync(file("down"), `-- Data loss: public.probe.\n${header}drop table public.probe;\n`);
+  const wider = "alter table public.system_prompts add column probe text;\n";
+  const narrower = "alter table public.system_prompts drop column probe;\n";
+  const created = `create table public.probe (id integer not null);\n${wider}`;
+  writeFileSync(file("up"), `${header}${created}`);
+  writeFileSync(file("down"), `-- Data loss: public.probe.\n${header}drop table public.probe;\n${narrower}`);
+
+  /** A client that is new each time, and prepares what the ones before it prepared. */
+  const columns = async () => {
+    const client = new pg.Client({ connectionString: await urlOf("app_user", "transaction") });
+    await client.connect();
+    try {
+      const { fields } = await client.query({ name: "all", text: "select * from public.system_prompts" });
+      return fields.map(({ name: column }) => column);
+    } finally {
+      await client.end();
+    }
+  };
+  const before = await columns();
 
   expect((await aiwdb("preview")).stdout).toContain(name);
   expect((await aiwdb("migrate", "plan")).stdout).toContain("create table public.probe");
   expect((await readStatus()).migrations.pending, "neither preview nor plan applies anything").toEqual([name]);
 
   await aiwdb("up");
+  expect(await columns(), "a new client gets the table as it is now").toEqual([...before, "probe"]);
   await rows(await urlOf("app_user", "direct"), "insert into public.probe values (1)");
 
-  writeFileSync(file("up"), `${header}-- A comment may change.\ncreate   table public.probe (id integer not null);\n`);
+  writeFileSync(file("up"), `${header}-- A comment may change.\n${created.replace("create table", "create   table")}`);
   await aiwdb("preview", "--expect-no-changes");
-  writeFileSync(file("up"), `${header}create table public.probe (id bigint not null);\n`);
+  writeFileSync(file("up"), `${header}${created.replace("integer", "bigint")}`);
   const edited = await checkout.aiwdb(["preview", "--stack", STACK]);
   expect(edited.exitCode).toBe(1);
   expect(edited.all).toContain(name);
   expect(edited.all).toContain("changed after it had been applied");
-  writeFileSync(file("up"), `${header}create table public.probe (id integer not null);\n`);
+  writeFileSync(file("up"), `${header}${created}`);
 
   const refused = await checkout.aiwdb(["rollback", "--steps", "1", "--stack", STACK]);
   expect(refused.exitCode).toBe(1);
@@ -129,6 +146,7 @@ test("preview names a migration that was added, plan shows its SQL, up applies i
   expect(await rows(await urlOf("app_user", "direct"), "select id from public.probe")).toEqual([{ id: 1 }]);
 
   await aiwdb("rollback", "--steps", "1", "--accept-data-loss");
+  expect(await columns()).toEqual(before);
   const backups = path.join(checkout.env["XDG_DATA_HOME"] as string, "ai-workflow-database/stacks", STACK, "backups");
   const [backup] = readdirSync(backups);
   expect(readFileSync(path.join(backups, backup as string)).toString("latin1", 0, 5), "a backup was made first").toBe(

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { findImage } from "../../toolchain/image-build.ts";
+import { imageTag } from "../../toolchain/image-tag.ts";
 import { createDamagedStack, type DamagedStack } from "../helpers/damaged-stack.ts";
 
 let damaged: DamagedStack;
@@ -65,4 +67,20 @@ test("a network that somebody made anew under the same name is no network of the
   await damaged.removeNetwork();
   await damaged.docker.createNetwork({ Name: network.Name, Labels: network.Labels, IPAM: network.IPAM });
   expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names.network} is gone: it is made again`);
+});
+
+test("a pruned image is no lost volume: files are read by the container's own, and `up` makes it again", async () => {
+  const tags = [imageTag("postgres"), imageTag("pgbouncer")];
+  for (const tag of tags) await damaged.docker.getImage(tag).remove({ force: true });
+  const { checkout, stack } = damaged;
+  const preview = await damaged.preview("--expect-no-changes");
+  expect(preview.exitCode).toBe(1);
+  for (const tag of tags) expect(preview.stderr).toContain(`image ${tag} is gone: it is made again`);
+  const files = (name: string) => `**aiwdb:index:VolumeFiles::database-${name}-files`;
+  const refresh = ["refresh", "--yes", "--target", files("postgres"), "--target", files("pgbouncer")];
+  const refreshed = await checkout.aiwdb(["pulumi", "--stack", stack, "--", ...refresh]);
+  expect(refreshed.exitCode, refreshed.all).toBe(0);
+  expect(refreshed.all).not.toMatch(/deleted/);
+  await damaged.expectHealed();
+  for (const tag of tags) expect(await findImage(damaged.docker, tag)).toMatchObject({ tag });
 });

@@ -483,8 +483,12 @@ describe("files in a volume", () => {
     port: 1,
   };
 
-  test("show a change of contents, and none of the image they are written with", async () => {
-    expect(await volumeFiles.diff!(inputs, { ...inputs, image: "i:2" }, quiet)).toEqual({ changed: [], replaces: [] });
+  test("show a change of contents, and of the image whose server has to take them", async () => {
+    expect(await volumeFiles.diff!(inputs, { ...inputs }, quiet)).toEqual({ changed: [], replaces: [] });
+    expect(await volumeFiles.diff!(inputs, { ...inputs, image: "i:2" }, quiet)).toEqual({
+      changed: ["image"],
+      replaces: [],
+    });
     const changed = { ...inputs, files: { "postgresql.conf": { content: "b", mode: 0o600 } } };
     expect(await volumeFiles.diff!(inputs, changed, quiet)).toEqual({ changed: ["files"], replaces: [] });
     expect(await volumeFiles.diff!(inputs, { ...inputs, volume: "w" }, quiet)).toEqual({

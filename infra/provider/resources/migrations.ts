@@ -4,7 +4,11 @@ import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
 import { readMigrations } from "../../migrations/files.ts";
 import { describePhases } from "../../migrations/phases.ts";
 import { POOLED_ROLES, ROLES } from "../../names.ts";
+import { messageOf } from "../../../toolchain/errors.ts";
 import { withConnection, type Connection } from "../connection.ts";
+import { engine } from "../engine.ts";
+import { reconnect } from "../pgbouncer-console.ts";
+import type { Pooler } from "../../render/pgbouncer-listeners.ts";
 import { defaultPrivileges } from "./database-baseline.ts";
 import {
   changedProperties,
@@ -57,6 +61,24 @@ function refused(olds: Properties, news: Properties): Failure[] {
 }
 
 async function apply(news: Properties, report: Reporter): Promise<void> {
+  try {
+    await migrate(news, report);
+  } finally {
+    // Also after a run that failed: what it applied before stays.
+    await renewConnections(news["pooler"] as Pooler | undefined, report);
+  }
+}
+
+async function renewConnections(pooler: Pooler | undefined, report: Reporter): Promise<void> {
+  if (pooler === undefined) return;
+  const refused = await reconnect(engine(), pooler).catch(messageOf);
+  if (refused !== undefined)
+    report.warn(
+      `${pooler.container} did not renew its server connections (${refused}); until it does, clients may be refused with "cached plan must not change result type". Restart it, or say RECONNECT at its console.`,
+    );
+}
+
+async function migrate(news: Properties, report: Reporter): Promise<void> {
   // Only a run that applies something pays for loading the runner.
   const { applyMigrations } = await import("../../migrations/runner.ts");
   const folder: string = path.resolve(news["folder"]);
@@ -104,7 +126,8 @@ async function makePartitions(client: Client, report: Reporter): Promise<void> {
 /**
  * The migrations of a database, applied by node-pg-migrate as the owner over a direct connection.
  *
- * Inputs: `connection` (owner, direct), `folder` (not compared: every clone has its own), `migrations` (names in order)
+ * Inputs: `connection` (owner, direct), `folder` (not compared: every clone has its own), `pooler` (not compared; has its server
+ * connections renewed after SQL ran), `migrations` (names in order)
  * and `checksums` (by name, over the SQL without comments and white space). What is pending shows in the preview, phase by
  * phase; an applied file that changed stops it. Deleting the resource leaves the database as it is.
  */

@@ -1,6 +1,7 @@
 import type Docker from "dockerode";
 import { certificateProblems, serialOf } from "../../../certs/verify.ts";
 import { StateError } from "../../../toolchain/errors.ts";
+import { findImage } from "../../../toolchain/image-build.ts";
 import { STACK_LABEL } from "../../names.ts";
 import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
 import { PGBOUNCER_PORT } from "../../render/pgbouncer-listeners.ts";
@@ -20,7 +21,7 @@ import {
   type FileSpec,
 } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
-import { pgbouncerConsole } from "../pgbouncer-console.ts";
+import { pgbouncerConsole, reconnect } from "../pgbouncer-console.ts";
 import {
   changedProperties,
   UNKNOWN,
@@ -58,6 +59,15 @@ interface Inputs {
   readonly furtherPorts?: readonly number[];
 }
 
+/** The service's image. Where it was pruned, its container still has it; without a container it is built. */
+async function imageOf(docker: Docker, { image, container, service }: Inputs): Promise<string> {
+  if (await findImage(docker, image)) return image;
+  const info = await inspect(docker, container);
+  if (info) return info.Image;
+  const { ensureImage } = await import("../../../toolchain/images.ts"); // here, because it is seldom needed
+  return (await ensureImage(service === "pgbouncer" ? "pgbouncer" : "postgres", { docker, report: () => {} })).tag;
+}
+
 /** A container of the service's own image that has the volume and is never started as a server. */
 async function withHelper<T>(
   inputs: Inputs,
@@ -67,11 +77,15 @@ async function withHelper<T>(
   const docker = engine();
   const name = `${inputs.volume}-files`;
   // A helper that a killed run left keeps the volume in use. It is the stack's, so that `down` finds it too.
-  const [{ Labels }] = await Promise.all([docker.getVolume(inputs.volume).inspect(), removeHelper(docker, name)]);
+  const [{ Labels }, image] = await Promise.all([
+    docker.getVolume(inputs.volume).inspect(),
+    imageOf(docker, inputs),
+    removeHelper(docker, name),
+  ]);
   const stack = (Labels as Record<string, string> | null)?.[STACK_LABEL];
   const helper = await docker.createContainer({
     name,
-    Image: inputs.image,
+    Image: image,
     Entrypoint: command,
     Cmd: [],
     User: `${inputs.uid}:${inputs.uid}`,
@@ -281,9 +295,14 @@ const SERVICES: Record<Inputs["service"], Service> = {
       for (const { port } of pgbouncerProcesses(files)) {
         const result = await exec(docker, container, pgbouncerConsole(port, "RELOAD"));
         if (result.exitCode !== 0) return result.stderr.trim();
-        // Server connections made with the old certificate end when they are released; nobody is cut off.
-        await exec(docker, container, pgbouncerConsole(port, "RECONNECT"));
       }
+      // Server connections made with the old certificate end when they are released; nobody is cut off.
+      const ports = pgbouncerProcesses(files).map(({ port }) => Number(port));
+      const notDone = await reconnect(docker, { container, ports });
+      if (notDone !== undefined)
+        throw new StateError(
+          `${container} reads its new settings, but did not renew its server connections: ${notDone}`,
+        );
       return "";
     },
     // A client in session mode keeps its server connection until it leaves, so only transaction mode is waited for.
@@ -398,13 +417,13 @@ export function pairProblems(files: Files, inForce: Files = {}): Failure[] {
  * Files in a volume that a server reads: configuration and certificates. A container's own `uploads` would force its
  * replacement and do not work on a read-only root.
  *
- * Inputs: `volume`; `image`, whose user `uid` owns the files; `files` (secret; path to content and mode); `service` and
+ * Inputs: `volume`; `image`, whose user `uid` owns the files and whose server tries them, an unchanged file with another image too; `files` (secret; path to content and mode); `service` and
  * `container`, which is told to reload if it runs; `restartKey`: when it changes, the container is restarted instead;
  * `host`, `port` and `furtherPorts`, where the certificate in use is compared by a handshake.
  */
 export const volumeFiles: ResourceType = {
   diff(olds: Properties, news: Properties) {
-    const changed = changedProperties(olds, news, ["image", "host", "port", "furtherPorts"]);
+    const changed = changedProperties(olds, news, ["host", "port", "furtherPorts"]);
     return { changed, replaces: changed.filter((name) => name === "volume") };
   },
   async create(inputs, report) {
