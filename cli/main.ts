@@ -1,5 +1,5 @@
 import { runCommand, type ArgsDef } from "citty";
-import { UsageError, UserError } from "../toolchain/errors.ts";
+import { Declined, UsageError, UserError } from "../toolchain/errors.ts";
 import { findCommand, program } from "./commands.ts";
 import { renderHelp } from "./help.ts";
 import { createOutput } from "./output.ts";
@@ -65,6 +65,12 @@ try {
 } catch (error) {
   // citty's own errors are about the command line.
   const shown = (error as Error).name === "CLIError" ? new UsageError((error as Error).message) : error;
-  createOutput({ json: beforeDoubleDash(argv).includes("--json") }).error(shown);
+  const output = createOutput({ json: beforeDoubleDash(argv).includes("--json") });
+  if (shown instanceof Declined) {
+    output.progress(shown.message);
+    output.json({ changed: false });
+  } else {
+    output.error(shown);
+  }
   process.exitCode = shown instanceof UserError ? shown.exitCode : 1;
 }

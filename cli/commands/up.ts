@@ -6,7 +6,7 @@ import { upToPhase, type Phase } from "../../infra/migrations/phases.ts";
 import { engineNames } from "../../infra/names.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
-import { StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
+import { Declined, StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
 import { checkMachine } from "../../toolchain/machine.ts";
 import { setUp, type Toolchain } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
@@ -244,7 +244,7 @@ async function deploy(session: Session, flags: readonly string[], output: Output
   if (first.exitCode === 0) return;
   const explained = explain(session, first.stderr);
   if (explained) throw explained;
-  if (/confirmation declined/i.test(first.stderr)) throw new ToolError("Nothing has been changed.");
+  if (/confirmation declined/i.test(first.stderr)) throw new Declined();
   // A run that was killed after creating a role, or a state that was lost, leaves what now "already exists". Asked of the
   // server: Pulumi says it on a terminal that is not ours to read.
   const adoptable = await findAdoptable(session);

@@ -63,6 +63,12 @@ test("no empty server takes the place of data that is gone, unless the user says
   await expect(damaged.docker.getVolume(dataVolume).inspect()).rejects.toMatchObject({ statusCode: 404 });
   await expect(damaged.docker.getContainer(postgres).inspect()).rejects.toMatchObject({ statusCode: 404 });
 
+  const { checkout, stack } = damaged;
+  const declined = await checkout.onTerminal(["up", "--stack", stack], {}, "no");
+  expect(declined.exitCode, declined.all).toBe(0);
+  expect(declined.stdout).toMatch(/Go on with an EMPTY database[^]*Nothing has been changed/);
+  await expect(damaged.docker.getVolume(dataVolume).inspect()).rejects.toMatchObject({ statusCode: 404 });
+
   const agreed = await damaged.up("--empty-database");
   expect(agreed.exitCode, agreed.all).toBe(0);
   expect(await damaged.sql("select to_regclass('kept') is null")).toBe("t");

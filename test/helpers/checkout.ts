@@ -20,6 +20,9 @@ const PACKAGE = path.join(import.meta.dirname, "../..");
 /** Runs its arguments on a terminal of their own and copies what they print. */
 const TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
+/** Types its name, then runs its arguments. */
+const TYPED = `printf '%s\\n' "$0" | "$@"`;
+
 /** What a checkout has besides node_modules; tests and documents aside. */
 const PARTS = [
   "bin",
@@ -67,8 +70,8 @@ export interface Checkout {
   aiwdb(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<CommandResult>;
   /** Starts `aiwdb`. */
   start(args: readonly string[], env?: NodeJS.ProcessEnv): Running;
-  /** Runs `aiwdb` as a person sees it, on a terminal; everything it printed is in `stdout`. */
-  onTerminal(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<CommandResult>;
+  /** Runs `aiwdb` as a person sees it, on a terminal; everything it printed is in `stdout`. The answer is typed ahead. */
+  onTerminal(args: readonly string[], env?: NodeJS.ProcessEnv, answer?: string): Promise<CommandResult>;
   /** Runs a shell script in the checkout. */
   shell(script: string, env?: NodeJS.ProcessEnv): Promise<CommandResult>;
   /** Writes a stack's settings file. */
@@ -128,7 +131,8 @@ export async function createCheckout(
     env,
     start,
     aiwdb: (args, more) => start(args, more).result,
-    onTerminal: (args, more) => startProgram("python3", ["-c", TERMINAL, aiwdb, ...args], more).result,
+    onTerminal: (args, more, answer = "") =>
+      startProgram("sh", ["-c", TYPED, answer, "python3", "-c", TERMINAL, aiwdb, ...args], more).result,
     shell: (script, more) => startProgram("sh", ["-euc", script], more).result,
     settings: (stack, settings) => {
       const config = Object.fromEntries(
