@@ -2,15 +2,14 @@ import { defineCommand } from "citty";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { parsePhase } from "../../infra/migrations/phases.ts";
 import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
-import { reconnect } from "../../infra/provider/pgbouncer-console.ts";
-import { poolerOf } from "../../infra/render/pgbouncer-listeners.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { ToolError, UsageError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
 import { backUp } from "../stack/backup.ts";
-import { capture, effectiveSettings, openSession } from "../stack/session.ts";
+import { renewConnections } from "../stack/pooler.ts";
+import { capture, effectiveSettings, openSession, type Session } from "../stack/session.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
 import { withStackLock } from "../stack/stack-lock.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./migrate/arguments.ts";
@@ -58,8 +57,9 @@ export default defineCommand({
     const takeBackAndRefresh = async () => {
       const { applied } = await takeBack();
       if (applied.length > 0) {
-        await renewConnections(args.stack, output);
-        await refreshMigrations(args.stack, output);
+        const toolchain = await setUp({ report: output.progress, images: false });
+        await renewConnections(engineClient(toolchain.engine), readStackConfig(args.stack), output.warn);
+        await refreshMigrations(openSession(args.stack, toolchain));
       }
       return { applied };
     };
@@ -77,18 +77,8 @@ async function backUpStack(stack: string, output: Output): Promise<void> {
   await backUp(engineClient(engine), stack, readStackConfig(stack).databaseName, output.progress);
 }
 
-/** The pooler's old server connections hold plans of tables as they were. */
-async function renewConnections(stack: string, output: Output): Promise<void> {
-  const { engine } = await setUp({ report: output.progress, images: false });
-  const pooler = poolerOf(readStackConfig(stack));
-  const refused = await reconnect(engineClient(engine), pooler);
-  if (refused !== undefined)
-    output.warn(`${pooler.container} did not renew its server connections (${refused}): restart it`);
-}
-
 /** Lets Pulumi read what is applied now, so that its next preview is right. */
-async function refreshMigrations(stack: string, output: Output): Promise<void> {
-  const session = openSession(stack, await setUp({ report: output.progress, images: false }));
+async function refreshMigrations(session: Session): Promise<void> {
   const args = [
     "refresh",
     ...session.stackArguments,
@@ -100,7 +90,7 @@ async function refreshMigrations(stack: string, output: Output): Promise<void> {
   const { exitCode, stdout, stderr } = await capture(session, [...args, "--yes", "--skip-preview"]);
   if (exitCode !== 0)
     throw new ToolError(
-      `The database is rolled back, but Pulumi's state could not be refreshed: run \`aiwdb pulumi --stack ${stack} -- refresh\`.\n${stdout}${stderr}`,
+      `The database is rolled back, but Pulumi's state could not be refreshed: run \`aiwdb pulumi --stack ${session.stack} -- refresh\`.\n${stdout}${stderr}`,
     );
 }
 

@@ -17,11 +17,12 @@ import { findAdoptable } from "../stack/adopt.ts";
 import { clearDeadLocks, isNew, readStateFile, type KnownState } from "../stack/backend.ts";
 import { rotateAuthority } from "../stack/authority.ts";
 import { backUp } from "../stack/backup.ts";
-import { findDamage } from "../stack/engine-damage.ts";
+import { describeDamage, findDamage } from "../stack/engine-damage.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
 import { agreeToLostData, heal } from "../stack/heal.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { isDisposable } from "../stack/passphrase.ts";
+import { renewConnections } from "../stack/pooler.ts";
 import {
   display,
   effectiveSettings,
@@ -157,6 +158,8 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
     deploy({ ...withEnvironment, env: { ...withEnvironment.env, ...variables } }, flags, output, args.json);
   if (args["rotate-authority"] && !first) output.progress(await rotateAuthority(session, up));
   else await up({});
+  // Where a server or a network was cut off, the pooler has connections that nobody answers on.
+  if (describeDamage(damage).length > 0) await renewConnections(docker, config, output.warn);
   return { session, toolchain };
 }
 
