@@ -31,7 +31,7 @@ export interface HeldOptions {
 export interface HeldDatabase {
   readonly name: string;
   readonly url: string;
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** One line of `aiwdb testdb list`. */

@@ -61,6 +61,27 @@ export function serverFiles(name: string) {
   } as const;
 }
 
+/** Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS' sys/un.h. */
+const SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
+
+/**
+ * The API's socket has its process' number in its name until it is whole.
+ *
+ * @throws StateError where the system could not make it
+ */
+export function refuseLongSocketPath(name: string): void {
+  const socket = `${serverFiles(name).socket}.${process.pid}`;
+  const bytes = Buffer.byteLength(socket);
+  if (bytes <= SOCKET_PATH_BYTES) return;
+  throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, [
+    {
+      subject: socket,
+      problem: `has ${bytes} bytes, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
+      remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
+    },
+  ]);
+}
+
 /** Held by whoever starts or stops a server: two at once would remove each other's. */
 export function serverLock(name: string): string {
   return path.join(stackFolder(name), "testdb.lock");

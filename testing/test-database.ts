@@ -54,7 +54,7 @@ export interface TestConnection {
   /** For `new pg.Client`, `new pg.Pool`, and what is built on them: Kysely, Drizzle, Knex. */
   readonly config: pg.ClientConfig;
   /** DATABASE_URL and the PG* variables. */
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** A database of its own. Give it back with `await using`, or `drop()`. */
@@ -368,7 +368,7 @@ class Taken implements TestDatabase {
   get config(): pg.ClientConfig {
     return this.#default().config;
   }
-  get env(): Readonly<Record<string, string>> {
+  get env(): Readonly<Record<string, string | undefined>> {
     return this.#default().env;
   }
 

@@ -7,6 +7,7 @@ import type { ImageKind } from "./image-tag.ts";
 import { ensureImages } from "./images.ts";
 import { ensurePlugins, type Plugins } from "./plugins.ts";
 import type { Report } from "./progress.ts";
+import { directLoopback } from "./proxy.ts";
 import { ensurePulumiCli, type PulumiCli } from "./pulumi-cli.ts";
 import { readRecord, writeRecord } from "./record.ts";
 
@@ -39,6 +40,7 @@ export interface SetUpOptions {
 function pulumiEnv(pulumi: PulumiCli, plugins: Plugins, engine: Engine): NodeJS.ProcessEnv {
   return {
     ...process.env,
+    ...directLoopback(),
     ...plugins.env,
     ...engineEnv(engine),
     PATH: [...new Set([...pulumi.path, process.env["PATH"] ?? ""])].join(delimiter),

@@ -34,28 +34,33 @@ export default defineCommand({
     const variables = args.pulumi
       ? await pulumiEnvironment(args.stack, output)
       : libpqEnvironment(await requestedConnection(args, output));
-    for (const [name, value] of Object.entries(variables)) output.text(shellLine(name, value));
-    output.json(variables);
+    for (const line of shellLines(variables)) output.text(line);
+    output.json(Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, value ?? null])));
   },
 });
 
 /** What a POSIX shell evaluates; nothing but a quote means anything inside single quotes. */
-export function shellLine(name: string, value: string | null): string {
-  return value === null ? `unset ${name}` : `export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`;
+export function shellLines(variables: NodeJS.ProcessEnv): string[] {
+  const entries = Object.entries(variables);
+  const unset = entries.filter(([, value]) => value === undefined).map(([name]) => name);
+  return [
+    ...(unset.length > 0 ? [`unset ${unset.join(" ")}`] : []),
+    ...entries.flatMap(([name, value]) =>
+      value === undefined ? [] : [`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`],
+    ),
+  ];
 }
 
 /** Shown also where the shell has them already: they say which state and engine are meant. */
 const ALWAYS = new Set(["PULUMI_BACKEND_URL", "DOCKER_HOST"]);
 
-/** What a shell must change for plain `pulumi`; null where a variable must not be set. Secrets stay in their files. */
-async function pulumiEnvironment(stack: string, output: Output): Promise<Record<string, string | null>> {
+/** What a shell must change for plain `pulumi`; undefined where a variable must not be set. Secrets stay in their files. */
+async function pulumiEnvironment(stack: string, output: Output): Promise<NodeJS.ProcessEnv> {
   const session = openSession(stack, await setUp({ report: output.progress, images: false }));
   await ensureStack(session);
   // The copy of the settings that has the passphrase's salt; https://www.pulumi.com/docs/iac/cli/environment-variables/
   const env: NodeJS.ProcessEnv = { ...session.env, PULUMI_OPTION_CONFIG_FILE: effectiveSettings(session) };
   return Object.fromEntries(
-    Object.entries(env)
-      .filter(([name, value]) => value !== process.env[name] || ALWAYS.has(name))
-      .map(([name, value]) => [name, value ?? null]),
+    Object.entries(env).filter(([name, value]) => value !== process.env[name] || ALWAYS.has(name)),
   );
 }

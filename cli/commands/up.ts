@@ -122,6 +122,7 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
   const session = openSession(stack, toolchain);
   let state = await readState(session);
   const first = isNew(state);
+  if (first && args["rotate-authority"]) throw nothingToRotate(stack);
   const config = first ? await settleAddresses(docker, stack, output.progress) : readStackConfig(stack);
   const { postgresCpus, pgbouncerCpus } = config;
   const problems: Problem[] = (
@@ -226,6 +227,16 @@ async function agreeToTakeOver(docker: Docker, stack: string): Promise<boolean> 
       },
     ],
   );
+}
+
+function nothingToRotate(stack: string): StateError {
+  return new StateError(`Stack "${stack}" has no certificate authority yet; nothing has been changed:`, [
+    {
+      subject: "--rotate-authority",
+      problem: "replaces the authority of a stack that is up",
+      remedy: "Leave it out: the first `up` makes a new authority.",
+    },
+  ]);
 }
 
 function refuse(stack: string, problems: readonly Problem[]): void {

@@ -34,9 +34,33 @@ export function libpqUrl(connection: Connection): string {
   return `${url.href}?${query.join("&")}`;
 }
 
-/** The variables libpq reads, and DATABASE_URL. https://www.postgresql.org/docs/16/libpq-envars.html */
-export function libpqEnvironment(connection: Connection): Record<string, string> {
+/**
+ * Every variable that libpq reads: https://www.postgresql.org/docs/16/libpq-envars.html. One of the caller's may lead elsewhere
+ * (a service's values win over PGHOST), let others in or change what a server answers.
+ */
+const LIBPQ_VARIABLES = [
+  ...[
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGDATABASE",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+  ],
+  ...["PGSYSCONFDIR", "PGREQUIREAUTH", "PGCHANNELBINDING", "PGOPTIONS", "PGAPPNAME", "PGREQUIREPEER"],
+  ...["PGSSLMODE", "PGREQUIRESSL", "PGSSLCOMPRESSION", "PGSSLCERT", "PGSSLKEY", "PGSSLCERTMODE", "PGSSLROOTCERT"],
+  ...["PGSSLCRL", "PGSSLCRLDIR", "PGSSLSNI", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION"],
+  ...["PGGSSENCMODE", "PGKRBSRVNAME", "PGGSSLIB", "PGGSSDELEGATION", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING"],
+  ...["PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGLOCALEDIR"],
+];
+
+/** The variables libpq reads, and DATABASE_URL; undefined for those that must not be set. */
+export function libpqEnvironment(connection: Connection): Record<string, string | undefined> {
   return {
+    ...Object.fromEntries(LIBPQ_VARIABLES.map((name) => [name, undefined])),
     PGHOST: hostName(connection),
     PGPORT: String(connection.port),
     PGDATABASE: connection.database,

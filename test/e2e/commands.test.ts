@@ -83,17 +83,48 @@ describe("url", () => {
   });
 });
 
-test("env exports what libpq reads, and nothing but exports", async () => {
-  const lines = (await aiwdb("env")).stdout.trim().split("\n");
+test("env exports what libpq reads, unsets what would win over it, and does nothing but that", async () => {
+  const [unset, ...lines] = (await aiwdb("env")).stdout.trim().split("\n");
+  expect(unset).toMatch(/^unset PG[A-Z_]+( PG[A-Z_]+)*$/);
   expect(lines.every((line) => /^export [A-Z_]+='[^']*'$/.test(line))).toBe(true);
   expect(lines.map((line) => line.split(/[ =]/)[1])).toEqual(
     expect.arrayContaining(["PGHOST", "PGPASSWORD", "PGSSLMODE", "DATABASE_URL"]),
   );
 });
 
+/** Each of them alone leads libpq elsewhere, or keeps it from connecting. */
+const MISLEADING = {
+  PGSERVICE: "no-such-service",
+  PGHOSTADDR: "203.0.113.1",
+  PGREQUIREAUTH: "md5",
+  PGOPTIONS: "-c no_such_setting=1",
+  PGTARGETSESSIONATTRS: "read-only",
+  PGSSLMAXPROTOCOLVERSION: "TLSv1",
+  PGSSLCRL: "/no/such/file",
+};
+
+test("psql and env are about the stack, whatever the caller's libpq variables say", async () => {
+  const where = "select current_database() || ' ' || current_user";
+  const psql = await checkout.aiwdb(["psql", "--stack", STACK, "--mode", "direct", "--", "-XAtc", where], MISLEADING);
+  expect(mustSucceed(psql).stdout.trim()).toBe("ai_workflow_db app_user");
+  const shell = await checkout.shell(
+    `eval "$(bin/aiwdb env --stack ${STACK} --mode direct)"; psql -XAtc "${where}"`,
+    MISLEADING,
+  );
+  expect(mustSucceed(shell).stdout.trim()).toBe("ai_workflow_db app_user");
+});
+
 test("a second up changes nothing", async () => {
   expect((await aiwdb("up")).stdout).toMatch(/\d+ unchanged/);
   await aiwdb("preview", "--expect-no-changes");
+});
+
+test("Pulumi's processes talk to each other past a proxy that does not serve this machine", async () => {
+  const nobody = "http://127.0.0.1:9";
+  const variables = ["http_proxy", "https_proxy", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "grpc_proxy"];
+  const env = { ...Object.fromEntries(variables.map((name) => [name, nobody])), no_proxy: "example.org, localhost" };
+  const preview = await checkout.aiwdb(["preview", "--expect-no-changes", "--stack", STACK], env);
+  expect(mustSucceed(preview).stdout).toMatch(/\d+ unchanged/);
 });
 
 test("preview names a migration that was added, plan shows its SQL, up applies it and rollback takes it back", async () => {

@@ -249,6 +249,14 @@ describe("what is in the way is named before anything is created", () => {
     }
   });
 
+  test("an authority to replace where there is none yet", async () => {
+    const stack = newStack("rotate");
+    const result = await up(stack, "--rotate-authority");
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toMatch(/no certificate authority yet; nothing has been changed[^]*--rotate-authority/);
+    await expectNothingMade(stack);
+  });
+
   test("an engine on another machine", async () => {
     for (const host of ["tcp://203.0.113.1:2375", "ssh://somebody@203.0.113.1"]) {
       const result = await checkout.aiwdb(["up", "--stack", "dev"], { DOCKER_HOST: host });

@@ -104,6 +104,16 @@ test("it is reached through the pooler in transaction mode, and nobody else's is
   await Promise.all([one.drop(), two.drop()]);
 });
 
+test("a server whose container was started again has nothing in its memory any more, and start makes a new one", async () => {
+  const engine = engineClient((await findEngine())!);
+  await engine.getContainer(engineNames(NAME).postgres).restart();
+  const { stderr } = mustSucceed(await aiwdb(["testdb", "start", "--engine", "container"]));
+  expect(stderr).toContain(`server ${NAME} is gone, and what was in it; making it anew`);
+  const db = await testDatabase({ connect: true });
+  expect((await db.client!.query("select count(*)::integer as count from users")).rows).toEqual([{ count: 0 }]);
+  await db.drop();
+}, 300_000);
+
 test("a server whose container was killed says so, and start makes a new one", async () => {
   const engine = engineClient((await findEngine())!);
   await engine.getContainer(engineNames(NAME).postgres).kill({ signal: "SIGKILL" });

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
-import { shellLine } from "../../cli/commands/env.ts";
+import { shellLines } from "../../cli/commands/env.ts";
 import { libpqEnvironment, libpqUrl } from "../../cli/stack/libpq.ts";
 import { parseConfig } from "../../infra/config.ts";
 import type { Connection } from "../../infra/provider/connection.ts";
@@ -71,7 +71,7 @@ describe("any password of printable ASCII", () => {
   test("reads back from the environment that a shell has evaluated", () => {
     const given = [...PRINTABLE].map(printablePassword);
     const script = given.flatMap((password) => [
-      ...Object.entries(libpqEnvironment(connection(password))).map(([name, value]) => shellLine(name, value)),
+      ...shellLines(libpqEnvironment(connection(password))),
       `printf '%s\\n' "$PGPASSWORD"`,
     ]);
     const read = execFileSync("sh", ["-euc", script.join("\n")], { encoding: "utf8" });

@@ -1,11 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { expired, type Expiry } from "../../cli/commands/reap.ts";
 import { parseConfig } from "../../infra/config.ts";
 import { renderPgHba } from "../../infra/render/pg-hba.ts";
 import { renderPgbouncerHba, renderPgbouncerIni } from "../../infra/render/pgbouncer-ini.ts";
 import { renderPostgresqlConf } from "../../infra/render/postgresql-conf.ts";
 import { leakReport } from "../../testing/leaks.ts";
-import { connectionTo, type TestServer } from "../../testing/server.ts";
+import { connectionTo, refuseLongSocketPath, serverFiles, type TestServer } from "../../testing/server.ts";
 
 describe("the profile ci", () => {
   test("belongs to stacks named ci-…, and to others that may be thrown away if asked", () => {
@@ -166,4 +166,25 @@ test("a server whose pooler has a port for each role gives each role its own, an
     [1, 2],
     [1, 2],
   ]);
+});
+
+test("a socket whose path is too long is refused before anything is started, with its length and the limit", () => {
+  const name = "ci-long";
+  onTestFinished(() => void vi.unstubAllEnvs());
+  vi.stubEnv("XDG_DATA_HOME", "/short");
+  expect(() => refuseLongSocketPath(name)).not.toThrow();
+  const folder = `/${"x".repeat(90)}`;
+  vi.stubEnv("XDG_DATA_HOME", folder);
+  const socket = `${serverFiles(name).socket}.${process.pid}`;
+  expect(() => refuseLongSocketPath(name)).toThrow(
+    expect.objectContaining({
+      problems: [
+        {
+          subject: socket,
+          problem: expect.stringMatching(new RegExp(`^has ${socket.length} bytes, .* may have 10[37]$`)),
+          remedy: expect.stringContaining("XDG_DATA_HOME"),
+        },
+      ],
+    }),
+  );
 });

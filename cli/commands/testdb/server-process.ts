@@ -5,6 +5,7 @@ import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { ephemeralKind } from "../../../infra/config.ts";
 import { stackFolder } from "../../../infra/local-files.ts";
+import { hasPassword } from "../../../infra/provider/resources/superuser-password.ts";
 import { engineNames } from "../../../infra/names.ts";
 import { boundPort } from "../../../testing/http-api.ts";
 import {
@@ -20,10 +21,11 @@ import {
   forgetServer,
   nameOption,
   readServer,
+  refuseLongSocketPath,
   serverFiles,
   serverLock,
-  writeServer,
   type TestServer,
+  writeServer,
 } from "../../../testing/server.ts";
 import { ensureTemplate, readSource, type TemplateSource } from "../../../testing/template.ts";
 import { findEngine } from "../../../toolchain/docker-engine.ts";
@@ -140,8 +142,11 @@ async function isThere({ name, engine }: TestServer): Promise<boolean> {
   const found = await findEngine();
   if (!found) return false; // and with the engine its containers' memory
   try {
-    const { State } = await engineClient(found).getContainer(engineNames(name).postgres).inspect();
-    return State.Running;
+    const docker = engineClient(found);
+    const { postgres } = engineNames(name);
+    const { State } = await docker.getContainer(postgres).inspect();
+    // One that was started again lost what was in memory, its roles' passwords among it.
+    return State.Running && (await hasPassword(docker, postgres));
   } catch (error) {
     if ((error as { statusCode?: number }).statusCode === 404) return false;
     throw error;
@@ -179,7 +184,7 @@ function alone<T>(name: string, output: Output, action: () => Promise<T>): Promi
 /**
  * Makes sure that a server for tests, its template and its pool are there.
  *
- * @throws StateError with the error of the migration that fails
+ * @throws StateError with the error of the migration that fails, or where the path of the API's socket is too long
  */
 export function startServer(
   name: string,
@@ -187,6 +192,7 @@ export function startServer(
   options: StartOptions = {},
 ): Promise<{ server: TestServer; created: boolean }> {
   refuseLastingStack(name);
+  refuseLongSocketPath(name);
   return alone(name, output, () => start(name, output, options));
 }
 
