@@ -2639,8 +2639,9 @@ begin
     if v_char ~ '^[A-Za-z0-9]$' then
       v_pattern := v_pattern || v_char;
     elsif v_char = ' ' then
-      -- First and last name are joined in many ways.
-      v_pattern := v_pattern || '(?:[\s\u00a0_.,+-]|%20|&nbsp;)+';
+      -- First and last name are joined in many ways, and a text inside JSON has its white space as escapes.
+      v_pattern := v_pattern
+        || '(?:[\s\u00a0_.,+-]|\\+[nrtf]|\\+u00(?:0[9AaCcDd]|20|[Aa]0)|%(?:0[9AaDd]|20)|&nbsp;|&#(?:0*(?:32|160)|x0*(?:20|[Aa]0));)+';
     else
       select '(?:' || string_agg(distinct spelled.form, '|') || ')'
       into v_form
@@ -2651,9 +2652,10 @@ begin
               when item.char ~ '^[A-Za-z0-9]$' then item.char
               when encoding = 'url' then regexp_replace(encode(convert_to(item.char, 'UTF8'), 'hex'), '(..)', '%\1', 'g')
               when encoding = 'html' then format('&#(?:0*%s|x0*%s);', code, to_hex(code))
-              when encoding = 'json' and code < 65536 then '\\u' || lpad(to_hex(code), 4, '0')
+              -- A text inside JSON that is itself a text inside JSON has its backslashes doubled.
+              when encoding = 'json' and code < 65536 then '\\+u' || lpad(to_hex(code), 4, '0')
               when encoding = 'json' then
-                '\\u' || to_hex(55296 + ((code - 65536) >> 10)) || '\\u' || to_hex(56320 + ((code - 65536) & 1023))
+                '\\+u' || to_hex(55296 + ((code - 65536) >> 10)) || '\\+u' || to_hex(56320 + ((code - 65536) & 1023))
               -- Doubled and escaped, as in SQL and in JSON.
               when item.char = '\' then '\\+'
               when item.char in ('"', '''') then '\\*' || item.char || '{1,2}'

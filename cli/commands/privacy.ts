@@ -79,16 +79,30 @@ function refuseUnless(
   ]);
 }
 
+/**
+ * JSON with a line for each key, table and row. `jsonb_pretty` writes a line for each bracket, so that a value which the
+ * application nested deeply would grow to gigabytes.
+ */
+const inLines = (exported: string): string => `
+  select E'{\\n' || string_agg(format('  %s: %s', to_json(part.key), case jsonb_typeof(part.value)
+    when 'object' then (
+      select E'{\\n' || string_agg(format('    %s: %s', to_json(field.key), case jsonb_typeof(field.value)
+        when 'array' then '[' || (
+          select coalesce(string_agg(E'\\n      ' || element::text, ','), '') from jsonb_array_elements(field.value) as element
+        ) || ']'
+        else field.value::text
+      end), E',\\n') || E'\\n  }' from jsonb_each(part.value) as field
+    )
+    else part.value::text
+  end), E',\\n') || E'\\n}' as result
+  from jsonb_each(${exported}) as part`;
+
 const exportUser = defineCommand({
   meta: { name: "export", description: "Print everything the database holds about a user, as JSON" },
   args: { ...stackArguments, user },
   async run({ args }) {
     const output = createOutput({ json: true });
-    output.jsonText(
-      (await call(args, output, "select jsonb_pretty(privacy.export_user($1)) as result", [
-        userId(args.user),
-      ])) as string,
-    );
+    output.jsonText((await call(args, output, inLines("privacy.export_user($1)"), [userId(args.user)])) as string);
   },
 });
 
@@ -150,10 +164,7 @@ async function fulfilRequest(
       ]);
     }
   }
-  const fulfilled = await client.query<{ result: string }>(
-    "select jsonb_pretty(privacy.fulfil_request($1)) as result",
-    [request],
-  );
+  const fulfilled = await client.query<{ result: string }>(inLines("privacy.fulfil_request($1)"), [request]);
   return fulfilled.rows[0]?.result ?? "null";
 }
 

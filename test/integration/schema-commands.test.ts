@@ -340,7 +340,22 @@ describe("aiwdb privacy", () => {
     expect(printed).toContain('"account": 12345678901234567890');
     expect(printed).toContain('"iban": 1.10');
     expect(printed.split("[").length).toBeGreaterThan(3000);
+    expect(printed.length, "with a line for each row, not for each bracket").toBeLessThan(200_000);
     await owner.query("update public.users set agent_settings = null where id = $1", [rows[0]?.id]);
+  });
+
+  it("exports JSON as the database has it", async () => {
+    const { rows } = await owner.query<{ id: number }>("select min(id) as id from public.users");
+    const id = Number(rows[0]?.id);
+    await run(privacy, "export", "--user", String(id));
+    const { rows: wanted } = await owner.query<{ value: { about_the_user: object } }>(
+      "select privacy.export_user($1) as value",
+      [id],
+    );
+    const exported = JSON.parse(printed) as { about_the_user: object };
+    expect(Object.keys(exported)).toEqual(Object.keys(wanted[0]!.value));
+    expect(exported.about_the_user).toEqual(wanted[0]!.value.about_the_user);
+    expect(Object.keys(exported.about_the_user).length).toBeGreaterThan(0);
   });
 
   it("says that there is no such user", async () => {

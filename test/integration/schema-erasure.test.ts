@@ -305,6 +305,32 @@ describe("erase_user takes care", () => {
   });
 
   it.each([
+    ["a line break", "\n"],
+    ["a line break of Windows", "\r\n"],
+    ["a tab", "\t"],
+    ["a space that does not break", "\u00a0"],
+    ["a form feed", "\f"],
+  ])("finds a name whose parts are joined by %s, in texts, in JSON and in a text inside JSON", async (_what, joint) => {
+    const text = `Dear Zoë${joint}O'Lovelace, hello`;
+    // As programs write it that keep to ASCII.
+    const escaped = JSON.stringify({ text }).replaceAll(/[^\0-~]/g, (character) => {
+      return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+    });
+    await owner.query("update public.chat_session_summaries set summary = $2, key_topics = $3 where user_id = $1", [
+      bob,
+      text,
+      JSON.stringify({ text, inside: JSON.stringify({ text }), escaped, deeper: JSON.stringify({ escaped }) }),
+    ]);
+    await erase(ada);
+    const { rows } = await owner.query<{ summary: string; key_topics: Record<string, string> }>(
+      "select summary, key_topics from public.chat_session_summaries where user_id = $1 limit 1",
+      [bob],
+    );
+    expect(rows).toMatchObject([{ summary: "Dear erased, hello", key_topics: { text: "Dear erased, hello" } }]);
+    for (const value of Object.values(rows[0]!.key_topics)) expect(value).not.toMatch(/Zo|Lovelace/);
+  });
+
+  it.each([
     ["joe.zl@e.org", "zl@e.org"],
     ["zl@e.org.au", "zl@e.org"],
     ["zl@e.organic", "zl@e.org"],
