@@ -68,7 +68,7 @@ try {
   const output = createOutput({ json: beforeDoubleDash(argv).includes("--json") });
   if (shown instanceof Declined) {
     output.progress(shown.message);
-    output.json({ changed: false });
+    output.json({ declined: true });
   } else {
     output.error(shown);
   }

@@ -64,19 +64,18 @@ export function serverFiles(name: string) {
 /** Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS' sys/un.h. */
 const SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
 
-/**
- * The API's socket has its process' number in its name until it is whole.
- *
- * @throws StateError where the system could not make it
- */
+/** Until the socket is whole, a point and the number of its process stand behind its name. */
+const SOCKET_SUFFIX_BYTES = ".4194304".length;
+
+/** @throws StateError where the system could not make the API's socket */
 export function refuseLongSocketPath(name: string): void {
-  const socket = `${serverFiles(name).socket}.${process.pid}`;
-  const bytes = Buffer.byteLength(socket);
+  const { socket } = serverFiles(name);
+  const bytes = Buffer.byteLength(socket) + SOCKET_SUFFIX_BYTES;
   if (bytes <= SOCKET_PATH_BYTES) return;
   throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, [
     {
       subject: socket,
-      problem: `has ${bytes} bytes, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
+      problem: `has ${bytes} bytes with a process' number behind it, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
       remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
     },
   ]);

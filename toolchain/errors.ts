@@ -50,8 +50,8 @@ export class UsageError extends UserError {
 export class Declined extends UserError {
   override readonly exitCode = 0;
 
-  constructor() {
-    super("Nothing has been changed.");
+  constructor(summary = "Nothing has been changed.") {
+    super(summary);
   }
 }
 

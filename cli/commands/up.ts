@@ -258,7 +258,7 @@ async function deploy(session: Session, flags: readonly string[], output: Output
   if (first.exitCode === 0) return;
   const explained = explain(session, first.stderr);
   if (explained) throw explained;
-  if (/confirmation declined/i.test(first.stderr)) throw new Declined();
+  if (/confirmation declined/i.test(first.stderr)) throw new Declined("Pulumi has changed nothing."); // what was mended before it is told above
   // A run that was killed after creating a role, or a state that was lost, leaves what now "already exists". Asked of the
   // server: Pulumi says it on a terminal that is not ours to read.
   const adoptable = await findAdoptable(session);

@@ -86,7 +86,7 @@ const isGateOf =
  * Takes the data volume out of the state with everything that lives in it or is mounted on it: roles, database, schema, the
  * server's container. What of it is still on the engine is then an orphan, and Pulumi makes all of it again.
  */
-export async function forgetData(session: Session, { urn, volume }: LostData): Promise<void> {
+async function forgetData(session: Session, { urn, volume }: LostData): Promise<void> {
   await run(
     session,
     ["state", "delete", urn, "--target-dependents", "--force", "--yes", ...session.stackArguments],

@@ -8,7 +8,7 @@ const require = createRequire(import.meta.url);
 
 /** The Docker Engine of `DOCKER_HOST`, else of the default socket. */
 export function engine(): Docker {
-  // Loaded here, because it is large and a preview of a stack at rest asks the engine nothing.
+  // Loaded here, because it is large, and the Pulumi program itself asks the engine nothing.
   const Engine = require("dockerode") as typeof Docker;
   return new Engine();
 }

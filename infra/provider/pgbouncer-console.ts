@@ -1,4 +1,5 @@
 import type Docker from "dockerode";
+import { messageOf } from "../../toolchain/errors.ts";
 import { ROLES } from "../names.ts";
 import { PGBOUNCER_SOCKET_DIR } from "../render/pgbouncer-ini.ts";
 import type { Pooler } from "../render/pgbouncer-listeners.ts";
@@ -19,13 +20,18 @@ export function pgbouncerConsole(port: number | string, command: string, ...layo
  * statements that clients prepared, and after a change of a table's columns every new client that prepares the same statement
  * is refused: `cached plan must not change result type`.
  *
- * @returns what a process said instead of doing it; nothing where all did, or the pooler does not run
+ * @returns what kept a process from doing it, also where the engine did not answer; undefined where all did, or the pooler
+ *   does not run. Never throws: whoever calls has done something that stays done.
  */
 export async function reconnect(docker: Docker, { container, ports }: Pooler): Promise<string | undefined> {
-  if ((await inspect(docker, container))?.State.Running !== true) return undefined;
-  for (const port of ports) {
-    const { exitCode, stderr } = await exec(docker, container, pgbouncerConsole(port, "RECONNECT"));
-    if (exitCode !== 0) return stderr.trim() || `psql ended with ${exitCode}`;
+  try {
+    if ((await inspect(docker, container))?.State.Running !== true) return undefined;
+    for (const port of ports) {
+      const { exitCode, stderr } = await exec(docker, container, pgbouncerConsole(port, "RECONNECT"));
+      if (exitCode !== 0) return stderr.trim() || `psql ended with ${exitCode}`;
+    }
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
   }
-  return undefined;
 }

@@ -175,13 +175,13 @@ test("a socket whose path is too long is refused before anything is started, wit
   expect(() => refuseLongSocketPath(name)).not.toThrow();
   const folder = `/${"x".repeat(90)}`;
   vi.stubEnv("XDG_DATA_HOME", folder);
-  const socket = `${serverFiles(name).socket}.${process.pid}`;
+  const { socket } = serverFiles(name);
   expect(() => refuseLongSocketPath(name)).toThrow(
     expect.objectContaining({
       problems: [
         {
           subject: socket,
-          problem: expect.stringMatching(new RegExp(`^has ${socket.length} bytes, .* may have 10[37]$`)),
+          problem: expect.stringMatching(new RegExp(`^has ${socket.length + 8} bytes .* may have 10[37]$`)),
           remedy: expect.stringContaining("XDG_DATA_HOME"),
         },
       ],

@@ -94,9 +94,11 @@ const ready = (inputs: Properties, report: Reporter) => startAndWait(inputs, eng
 
 /**
  * The gate between a container that was started and everything that connects to it: it offers TLS, and its health check,
- * which runs a query, succeeds. Inputs `container`, `containerId` (a new container is waited for again, one that does not run is started), `host`, `port`
- * (none for a container that serves nobody), `pidsLimit`, `timeoutSec`; outputs `readyHost` and `readyPort`, from which
- * providers take their address, so that none of them ever meets a server that is not up.
+ * which runs a query, succeeds. A new container is waited for again, and one that does not run is started.
+ *
+ * Inputs `container`, `containerId`, `host`, `port` (none for a container that serves nobody), `pidsLimit`, `timeoutSec`;
+ * outputs `readyHost` and `readyPort`, from which providers take their address, so that none of them ever meets a server that
+ * is not up.
  */
 export const containerReady: ResourceType = {
   async diff(olds, news, report) {

@@ -4,7 +4,6 @@ import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
 import { readMigrations } from "../../migrations/files.ts";
 import { describePhases } from "../../migrations/phases.ts";
 import { POOLED_ROLES, ROLES } from "../../names.ts";
-import { messageOf } from "../../../toolchain/errors.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { engine } from "../engine.ts";
 import { reconnect } from "../pgbouncer-console.ts";
@@ -71,7 +70,7 @@ async function apply(news: Properties, report: Reporter): Promise<void> {
 
 async function renewConnections(pooler: Pooler | undefined, report: Reporter): Promise<void> {
   if (pooler === undefined) return;
-  const refused = await reconnect(engine(), pooler).catch(messageOf);
+  const refused = await reconnect(engine(), pooler);
   if (refused !== undefined)
     report.warn(
       `${pooler.container} did not renew its server connections (${refused}); until it does, clients may be refused with "cached plan must not change result type". Restart it, or say RECONNECT at its console.`,
