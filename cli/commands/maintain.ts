@@ -30,7 +30,9 @@ interface Report {
     error_message: string | null;
   }[];
   /** Policies that are not carried out until the owner approves them. */
+  /** The first thousand of `waitingTotal`. */
   readonly waiting: readonly RetentionPolicy[];
+  readonly waitingTotal: number;
   readonly views: readonly { view_name: string; duration_ms: number | null; problem: string | null }[];
   readonly durationMs: { readonly partitions: number; readonly retention: number; readonly views: number };
   /** What was not done, or not wholly. */
@@ -159,7 +161,7 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
        from audit.data_retention_logs
       where id = any (string_to_array(nullif(current_setting('aiwdb.retention_logged'), ''), ',')::uuid[]) order by executed_at`,
   );
-  const waiting = await readPolicies(client, { states: WAITING });
+  const { policies: waiting, total: waitingTotal } = await readPolicies(client, { states: WAITING });
   for (const { table_name, execution_status, error_message } of retention.rows) {
     if (execution_status === "FAILURE" || execution_status === "PARTIAL")
       problems.push({ subject: table_name, problem: `retention: ${execution_status}: ${error_message ?? ""}` });
@@ -171,6 +173,7 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
     partitions,
     retention: retention.rows,
     waiting,
+    waitingTotal,
     views: views.rows,
     durationMs: { partitions: partitionsMs, retention: retentionMs, views: viewsMs },
     problems,
@@ -210,7 +213,7 @@ async function makePartitions(client: Client, monthsAhead: number, problems: Pro
   return made;
 }
 
-function describe({ partitions, retention, waiting, views, durationMs }: Report, stack: string): string {
+function describe({ partitions, retention, waitingTotal, views, durationMs }: Report, stack: string): string {
   const failed = retention.filter(({ execution_status }) => execution_status !== "SUCCESS");
   return [
     `partitions  ${partitions.length} made (${durationMs.partitions} ms)`,
@@ -220,7 +223,7 @@ function describe({ partitions, retention, waiting, views, durationMs }: Report,
       ({ table_name, execution_status, error_message }) =>
         `            ${table_name}: ${execution_status} ${error_message ?? ""}`,
     ),
-    ...(waiting.length === 0 ? [] : [`approval    ${waitingText(waiting.length, stack)}`]),
+    ...(waitingTotal === 0 ? [] : [`approval    ${waitingText(waitingTotal, stack)}`]),
     `views       ${views.filter(({ problem }) => problem === null).length} refreshed (${durationMs.views} ms)`,
   ].join("\n");
 }

@@ -79,6 +79,26 @@ function refuseUnless(
   ]);
 }
 
+interface Removed extends Record<string, unknown> {
+  /** Keys of rows that were too large to be searched for names, per table; the first thousand of each. */
+  readonly unsearched: Readonly<Record<string, readonly string[]>>;
+}
+
+/** @throws StateError when texts are left that may name the user, of which only a person can say what is to become of them */
+function refuseUnsearched(removed: Removed): void {
+  const tables = Object.entries(removed.unsearched);
+  if (tables.length === 0) return;
+  throw new StateError(
+    "The user's data is gone, but these rows are too large to be searched for names (more than 64 MiB of text):",
+    tables.map(([table, keys]) => ({
+      subject: table,
+      problem: `${keys.length < 1000 ? keys.length : "1000 or more"} rows: ${keys.slice(0, 20).join("; ")}${keys.length > 20 ? "; …" : ""}`,
+      remedy: "Look at each row and take the user's names out, or delete it: the database knows them no longer.",
+    })),
+    { result: removed },
+  );
+}
+
 /**
  * JSON with a line for each key, table and row. `jsonb_pretty` writes a line for each bracket, so that a value which the
  * application nested deeply would grow to gigabytes.
@@ -114,7 +134,8 @@ function removal(name: string, description: string, sql: string, what: string) {
       const output = createOutput({ json: args.json });
       const id = userId(args.user);
       refuseUnless(args.yes, `${what} user ${id}`);
-      const touched = (await call(args, output, sql, [id])) as Record<string, unknown>;
+      const touched = (await call(args, output, sql, [id])) as Removed;
+      refuseUnsearched(touched);
       output.json(touched);
       for (const [table, rows] of Object.entries(touched))
         output.text(`${table}: ${typeof rows === "object" ? JSON.stringify(rows) : String(rows)}`);
@@ -136,7 +157,7 @@ interface PrivacyRequest {
 async function fulfilRequest(
   client: Client,
   { request, user: named, yes: confirmed }: { request: string; user: string | undefined; yes: boolean },
-): Promise<string> {
+): Promise<{ readonly result: string; readonly erased: boolean }> {
   const { rows } = await client.query<PrivacyRequest>(
     `select user_id, request_type, status, verification_method from public.privacy_requests where id = $1 for update`,
     [request],
@@ -165,7 +186,7 @@ async function fulfilRequest(
     }
   }
   const fulfilled = await client.query<{ result: string }>(inLines("privacy.fulfil_request($1)"), [request]);
-  return fulfilled.rows[0]?.result ?? "null";
+  return { result: fulfilled.rows[0]?.result ?? "null", erased: found?.request_type === "DATA_DELETION" };
 }
 
 const fulfil = defineCommand({
@@ -184,19 +205,19 @@ const fulfil = defineCommand({
       ]);
     }
     if (args.user !== undefined) userId(args.user);
-    output.jsonText(
-      await asOwner(args, output, async (client) => {
-        await client.query("begin");
-        try {
-          const result = await fulfilRequest(client, args);
-          await client.query("commit");
-          return result;
-        } catch (error) {
-          await client.query("rollback");
-          throw error;
-        }
-      }),
-    );
+    const { result, erased } = await asOwner(args, output, async (client) => {
+      await client.query("begin");
+      try {
+        const fulfilled = await fulfilRequest(client, args);
+        await client.query("commit");
+        return fulfilled;
+      } catch (error) {
+        await client.query("rollback");
+        throw error;
+      }
+    });
+    if (erased) refuseUnsearched(JSON.parse(result) as Removed);
+    output.jsonText(result);
   },
 });
 

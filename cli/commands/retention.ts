@@ -32,7 +32,7 @@ async function asOwner<T>(args: { stack: string }, output: Output, use: (client:
 }
 
 async function readPolicy(client: Client, id: string, stack: string): Promise<RetentionPolicy> {
-  const [found] = await readPolicies(client, { id });
+  const [found] = (await readPolicies(client, { id })).policies;
   if (found) return found;
   throw new StateError("There is no such policy; nothing has been changed.", [
     {
@@ -51,10 +51,13 @@ const list = defineCommand({
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
-    const policies = await asOwner(args, output, (client) => readPolicies(client, args.all ? {} : { states: WAITING }));
-    output.json({ policies });
+    const { policies, total } = await asOwner(args, output, (client) =>
+      readPolicies(client, args.all ? {} : { states: WAITING }),
+    );
+    output.json({ policies, total });
     if (policies.length === 0) output.text(args.all ? "No policies." : "No policy waits for approval.");
     for (const each of policies) output.text(describe(each));
+    if (policies.length < total) output.text(`These are the first ${policies.length} of ${total} policies.`);
   },
 });
 

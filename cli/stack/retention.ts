@@ -34,18 +34,22 @@ interface Row extends Omit<RetentionPolicy, "action"> {
 /** The application may make as many rows as it likes; nobody reads more than this. */
 const MOST = 1000;
 
+/** The application may lock the table for as long as it likes. */
+const limitWait = (client: Client): Promise<unknown> => client.query("set lock_timeout = '5s'");
+
 const pairsOf = (part: "match" | "set") => `(
   select coalesce(jsonb_agg(jsonb_build_array(key, value::text)), '[]')
   from jsonb_each(case when jsonb_typeof(conditions -> '${part}') = 'object' then conditions -> '${part}' end)
 ) as ${part}`;
 
-/** Policies that wait first. */
+/** Policies that wait first, the first thousand of `total`. */
 export async function readPolicies(
   client: Client,
   { id, states }: { readonly id?: string; readonly states?: readonly RetentionState[] },
-): Promise<RetentionPolicy[]> {
-  const { rows } = await client.query<Row>(
-    `select
+): Promise<{ readonly policies: RetentionPolicy[]; readonly total: number }> {
+  await limitWait(client);
+  const { rows } = await client.query<Row & { readonly total: string }>(
+    `select count(*) over () as total,
        policy_id as "policyId", state, table_name as "table", retention_period_days as days, policy_type::text as type,
        conditions ->> 'column' as "column", ${pairsOf("match")}, ${pairsOf("set")},
        last_run_at as "lastRunAt", approved_at as "approvedAt", approved_by as "approvedBy",
@@ -58,10 +62,13 @@ export async function readPolicies(
      order by state = any ($3) desc, table_name, policy_id limit ${MOST}`,
     [id ?? null, states ?? null, WAITING],
   );
-  return rows.map(({ table, days, type, column, match, set, ...row }) => ({
-    ...row,
-    action: actionOf({ table, days, type, column, match, set }),
-  }));
+  return {
+    policies: rows.map(({ table, days, type, column, match, set, total: _, ...row }) => ({
+      ...row,
+      action: actionOf({ table, days, type, column, match, set }),
+    })),
+    total: Number(rows[0]?.total ?? 0),
+  };
 }
 
 /** How many policies wait; null before the migrations of approvals. */
@@ -70,6 +77,7 @@ export async function countWaiting(client: Client): Promise<number | null> {
     "select to_regclass('maintenance.retention_status') is not null as present",
   );
   if (!found[0].present) return null;
+  await limitWait(client);
   const { rows } = await client.query<{ waiting: string }>(
     "select count(*) as waiting from maintenance.retention_status where state = any ($1)",
     [WAITING],
