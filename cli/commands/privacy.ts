@@ -24,6 +24,7 @@ const FOR_PEOPLE = new Set(["P0001", "P0002", "0A000", "55000", "55006"]);
 /** The application may lock a row for as long as it likes. */
 const LOCK_TIMEOUT = "5s";
 const LOCK_NOT_AVAILABLE = "55P03";
+const TOO_LARGE = "54000";
 
 /** Does something as the owner; what the functions refuse becomes an error for people. */
 async function asOwner<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
@@ -45,6 +46,16 @@ async function asOwner<T>(args: { stack: string }, output: Output, use: (client:
             subject: "lock",
             problem: message,
             remedy: "Run the command again later; `select * from pg_locks where not granted` shows who waits for whom.",
+          },
+        ]);
+      }
+      if (code === TOO_LARGE) {
+        throw new StateError("The user's data is more than PostgreSQL holds in one value; nothing was changed:", [
+          {
+            subject: "size",
+            problem: `${message}; that is 256 MiB for the rows of a table as JSON`,
+            remedy:
+              "Export it table by table with `aiwdb psql --role ai_workflow_owner`; `select table_name, filter from privacy.user_data` says which rows are the user's.",
           },
         ]);
       }
@@ -106,12 +117,12 @@ function refuseUnsearched(removed: Removed): void {
 const inLines = (exported: string): string => `
   select E'{\\n' || string_agg(format('  %s: %s', to_json(part.key), case jsonb_typeof(part.value)
     when 'object' then (
-      select E'{\\n' || string_agg(format('    %s: %s', to_json(field.key), case jsonb_typeof(field.value)
+      select coalesce(E'{\\n' || string_agg(format('    %s: %s', to_json(field.key), case jsonb_typeof(field.value)
         when 'array' then '[' || (
           select coalesce(string_agg(E'\\n      ' || element::text, ','), '') from jsonb_array_elements(field.value) as element
         ) || ']'
         else field.value::text
-      end), E',\\n') || E'\\n  }' from jsonb_each(part.value) as field
+      end), E',\\n') || E'\\n  }', '{}') from jsonb_each(part.value) as field
     )
     else part.value::text
   end), E',\\n') || E'\\n}' as result

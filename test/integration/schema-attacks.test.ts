@@ -562,6 +562,9 @@ describe("rows that the application dates or fills itself", () => {
        select 'odd', 'counter', value from unnest(array[1.7e308, 1.7e308, -1.7e308, 4, 6]) as value`,
     );
     await clients.app_user.query(
+      "insert into audit.security_metrics (metric_name, metric_type, metric_value) select 'many', 'counter', 9e149 * (-1) ^ n from generate_series(1, 40000) as n",
+    );
+    await clients.app_user.query(
       "insert into audit.security_metrics (metric_name, metric_type, metric_value) values ('none', 'counter', 'infinity'), ('none', 'counter', 'nan')",
     );
     expect(await valuesOf(owner, "select problem from maintenance.refresh_views() where problem is not null")).toEqual(

@@ -144,6 +144,30 @@ describe("aiwdb retention", () => {
     return (JSON.parse(printed) as { policies: { policyId: string; state: string; digest: string }[] }).policies;
   }
 
+  it("says how many more there are than it lists", async () => {
+    await app.query(`
+      insert into public.data_retention_policies (table_name, retention_period_days, policy_type, conditions)
+      select 'projects', 30 + n, 'DELETE', '{"column": "created_at"}' from generate_series(1, 1000) as n`);
+    await run(retention, "list", "--json");
+    expect(JSON.parse(printed)).toMatchObject({ policies: { length: 1000 }, total: 1001 });
+    printed = "";
+    await run(retention, "list");
+    expect(printed).toContain("These are the first 1000 of 1001 policies.");
+    await run(maintain);
+    expect(printed).toContain("1001 policies wait for approval");
+  });
+
+  it("waits for no lock that the application keeps", async () => {
+    const holder = await database.connect("app_user");
+    await holder.query("begin; lock table public.data_retention_policies in access exclusive mode");
+    expect((await failureOf(run(retention, "list"))).message).toContain("lock timeout");
+    const { rows } = await owner.query<{ problem: string }>(
+      "select problem from maintenance.plan_retention((select min(policy_id::text)::uuid from maintenance.retention_approvals), now())",
+    );
+    await holder.query("rollback");
+    expect(rows).toEqual([{ problem: "canceling statement due to lock timeout (55P03)" }]);
+  });
+
   it("lists what waits, with what it would do; with --all the others too", async () => {
     expect(await listed()).toMatchObject([
       {
@@ -360,7 +384,62 @@ describe("aiwdb privacy", () => {
     expect(Object.keys(exported.about_the_user).length).toBeGreaterThan(1);
   });
 
+  it("says what to do where a user's rows are more than one value can hold", async () => {
+    const { rows } = await owner.query<{ id: number }>(
+      "insert into public.users (username, email, hashed_password) values ('large', 'large@example.org', 'x') returning id",
+    );
+    await owner.query(
+      `insert into public.chat_messages (session_id, user_id, message_type, content, message_order)
+       select 'large', $1, 'human', repeat('x', 70000000), n from generate_series(1, 4) as n`,
+      [rows[0]?.id],
+    );
+    const error = await failureOf(run(privacy, "export", "--user", String(rows[0]?.id)));
+    await owner.query("delete from public.chat_messages where session_id = 'large'");
+    expect(error.message).toContain("more than PostgreSQL holds in one value");
+  });
+
+  it("exports a user of whom there is nothing", async () => {
+    const { rows } = await owner.query<{ id: number }>(
+      "insert into public.users (username, email, hashed_password) values ('nothing', 'nothing@example.org', 'x') returning id",
+    );
+    await run(privacy, "export", "--user", String(rows[0]?.id));
+    expect(JSON.parse(printed)).toMatchObject({ made_by_the_user: {} });
+  });
+
   it("says that there is no such user", async () => {
     expect((await failureOf(run(privacy, "export", "--user", "999999"))).message).toContain("There is no user 999999");
+  });
+
+  it("fails, though the rest is done, where a row is too large to be searched", async () => {
+    const { rows } = await owner.query<{ id: number }>(
+      `insert into public.users (username, email, hashed_password) values ('a1', 'a1@example.org', 'x'), ('a2', 'a2@example.org', 'x')
+       returning id`,
+    );
+    const chat = await owner.query<{ id: string }>(
+      "insert into public.chat_history (session_id, message) values ('large', to_jsonb(repeat('x', 70000000))) returning id",
+    );
+    const [erased, requested] = rows.map(({ id }) => String(id)) as [string, string];
+    const request = await owner.query<{ id: string }>(
+      `insert into public.privacy_requests (user_id, request_type, request_details, requested_scope, due_date)
+       values ($1, 'DATA_DELETION', '{}', '{}', now()) returning id`,
+      [requested],
+    );
+    for (const error of [
+      await failureOf(run(privacy, "erase", "--user", erased, "--yes")),
+      await failureOf(run(privacy, "fulfil", "--request", String(request.rows[0]?.id), "--user", requested, "--yes")),
+    ]) {
+      expect(error.message).toContain(`- public.chat_history: 1 rows: ${chat.rows[0]?.id}`);
+      expect(error).toMatchObject({
+        result: { rows: { "public.users": 1 }, unsearched: { "public.chat_history": [String(chat.rows[0]?.id)] } },
+      });
+    }
+    expect(
+      (
+        await owner.query("select from public.users where id = any ($1) and username ~ '^erased'", [
+          [erased, requested],
+        ])
+      ).rowCount,
+    ).toBe(2);
+    await owner.query("delete from public.chat_history where session_id = 'large'");
   });
 });
