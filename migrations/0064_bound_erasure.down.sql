@@ -1,5 +1,6 @@
 -- Phase: 4
 -- Why: back to 0063's search, and to the summary of metrics that 0059 made.
+-- Data loss: none; the deletions in a function's body run only when somebody calls it, and no table has a column of the type.
 -- Lock: ACCESS EXCLUSIVE on one materialized view to the end of the run: its readers wait for the first fill.
 
 -- The indexed view is new, so nobody waits for its index.

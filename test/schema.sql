@@ -71,10 +71,11 @@ CREATE TYPE privacy.search AS (
 	patterns text[],
 	replacements text[],
 	needles text[],
-	address_count integer
+	address_count integer,
+	setting_count integer
 );
 
-COMMENT ON TYPE privacy.search IS 'What privacy.sweep looks for and puts in its place, addresses first; a row without any needle has no match.';
+COMMENT ON TYPE privacy.search IS 'What privacy.sweep looks for and puts in its place: the first address_count patterns are addresses, the first setting_count are no single words; a row without any needle has no match.';
 
 --
 -- Name: access_request_status; Type: TYPE; Schema: public; Owner: -
@@ -1472,6 +1473,7 @@ COMMENT ON FUNCTION maintenance.make_partitions(p_months_ahead integer, p_parent
 CREATE FUNCTION maintenance.plan_retention(p_policy_id uuid, p_started timestamp with time zone, OUT policy public.data_retention_policies, OUT target regclass, OUT by_partition boolean, OUT cutoff timestamp with time zone, OUT problem text) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '500ms'
     AS $$
 begin
   -- The approval's values, not the row's: those the application may change at any time.
@@ -2179,24 +2181,47 @@ COMMENT ON COLUMN public.multi_agent_conversations.completed_at IS 'When it was 
 CREATE FUNCTION privacy.chat_sessions_of(p_user_id integer) RETURNS SETOF character varying
     LANGUAGE sql STABLE
     BEGIN ATOMIC
- SELECT chat_messages.session_id
-    FROM public.chat_messages
-   WHERE (chat_messages.user_id = chat_sessions_of.p_user_id)
- UNION
-  SELECT chat_session_summaries.session_id
-    FROM public.chat_session_summaries
-   WHERE (chat_session_summaries.user_id = chat_sessions_of.p_user_id)
- UNION
-  SELECT chat_mode_sessions.session_id
-    FROM public.chat_mode_sessions
-   WHERE (chat_mode_sessions.user_id = chat_sessions_of.p_user_id)
- UNION
-  SELECT multi_agent_conversations.session_id
-    FROM public.multi_agent_conversations
-   WHERE (multi_agent_conversations.user_id = chat_sessions_of.p_user_id);
+ SELECT mine.session_id
+    FROM ( SELECT chat_messages.session_id
+            FROM public.chat_messages
+           WHERE (chat_messages.user_id = chat_sessions_of.p_user_id)
+         UNION
+          SELECT chat_session_summaries.session_id
+            FROM public.chat_session_summaries
+           WHERE (chat_session_summaries.user_id = chat_sessions_of.p_user_id)
+         UNION
+          SELECT chat_mode_sessions.session_id
+            FROM public.chat_mode_sessions
+           WHERE (chat_mode_sessions.user_id = chat_sessions_of.p_user_id)
+         UNION
+          SELECT multi_agent_conversations.session_id
+            FROM public.multi_agent_conversations
+           WHERE (multi_agent_conversations.user_id = chat_sessions_of.p_user_id)) mine
+   WHERE (chat_sessions_of.p_user_id = COALESCE(( SELECT chat_mode_sessions.user_id
+            FROM public.chat_mode_sessions
+           WHERE ((chat_mode_sessions.session_id)::text = (mine.session_id)::text)), ( SELECT multi_agent_conversations.user_id
+            FROM public.multi_agent_conversations
+           WHERE ((multi_agent_conversations.session_id)::text = (mine.session_id)::text)), ( SELECT chat_session_summaries.user_id
+            FROM public.chat_session_summaries
+           WHERE ((chat_session_summaries.session_id)::text = (mine.session_id)::text)), ( SELECT chat_messages.user_id
+            FROM public.chat_messages
+           WHERE ((chat_messages.session_id)::text = (mine.session_id)::text)
+           ORDER BY chat_messages.created_at, chat_messages.id
+          LIMIT 1)));
 END;
 
-COMMENT ON FUNCTION privacy.chat_sessions_of(p_user_id integer) IS 'Text identifiers of a user''s conversations.';
+COMMENT ON FUNCTION privacy.chat_sessions_of(p_user_id integer) IS 'Text identifiers of the conversations that are a user''s: by the session, else by its summary, else by its first message. A later message of somebody else changes nothing.';
+
+--
+-- Name: edge_of(text, boolean); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.edge_of(p_term text, p_is_address boolean) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN p_is_address THEN '((?<![[:alnum:]._%+-])[._%+-]*|%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[0-9A-Fa-f]{4})'::text WHEN (ascii(p_term) < 11904) THEN '((?<![[:alnum:]])|%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[0-9A-Fa-f]{4})'::text ELSE '()'::text END;
+
+COMMENT ON FUNCTION privacy.edge_of(p_term text, p_is_address boolean) IS 'Regular expression for the left edge of a name or an address. Its group \1 stays: to look behind would read the text from its beginning for each match.';
 
 --
 -- Name: remove_user(integer, boolean, uuid); Type: FUNCTION; Schema: privacy; Owner: -
@@ -2213,6 +2238,7 @@ declare
   v_rows bigint;
   v_counts jsonb := '{}';
   v_texts jsonb;
+  v_unsearched jsonb;
   v_search record;
   v_maintenance text := current_setting('aiwdb.maintenance', true);
   v_what text := case when p_erase then 'erased' else 'pseudonymised' end;
@@ -2262,7 +2288,9 @@ begin
     end if;
   end loop;
 
+  perform set_config('aiwdb.unsearched', '', true);
   v_texts := privacy.sweep(p_user_id, v_search.anywhere, v_search.in_own_rows);
+  v_unsearched := nullif(current_setting('aiwdb.unsearched'), '');
   perform set_config('aiwdb.maintenance', coalesce(v_maintenance, ''), true);
 
   insert into audit.enterprise_audit_events (
@@ -2281,13 +2309,17 @@ begin
     'SUCCESS',
     array(select jsonb_object_keys(v_counts)),
     jsonb_strip_nulls(
-      jsonb_build_object('rows', v_counts, 'texts', v_texts, 'request_id', p_request_id, 'db_role', session_user)
+      jsonb_build_object(
+        'rows', v_counts, 'texts', v_texts, 'unsearched', v_unsearched, 'request_id', p_request_id, 'db_role', session_user
+      )
     ),
     true,
     array['GDPR']
   );
 
-  return jsonb_build_object('user_id', p_user_id, 'action', v_what, 'rows', v_counts, 'texts', v_texts);
+  return jsonb_build_object(
+    'user_id', p_user_id, 'action', v_what, 'rows', v_counts, 'texts', v_texts, 'unsearched', coalesce(v_unsearched, '{}')
+  );
 end
 $$;
 
@@ -2303,7 +2335,7 @@ CREATE FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid DEFAULT 
  SELECT privacy.remove_user(p_user_id, true, p_request_id) AS remove_user;
 END;
 
-COMMENT ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) IS 'Deletes what is about a user, scrubs the logs that stay as proof, takes the user''s address and full name out of every text of every table, and leaves a nameless row in users. Returns the rows touched per table and the texts rewritten per table; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
+COMMENT ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) IS 'Deletes what is about a user, scrubs the logs that stay as proof, takes the user''s address and full name out of the texts of every table, and leaves a nameless row in users. Returns the rows touched per table, the texts rewritten per table, and the keys of rows whose text is larger than 64 MiB, which were not searched; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
 
 --
 -- Name: export_user(integer); Type: FUNCTION; Schema: privacy; Owner: -
@@ -2384,6 +2416,17 @@ end
 $$;
 
 COMMENT ON FUNCTION privacy.export_user(p_user_id integer) IS 'Every row about a user as JSON, keyed by table, secrets masked; of rows the user made about others the keys only. Leaves an entry in audit.data_access_log.';
+
+--
+-- Name: first_of(privacy.search, integer); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.first_of(p_search privacy.search, p_count integer) RETURNS privacy.search
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ROW((p_search).patterns[:p_count], (p_search).replacements[:p_count], (p_search).needles, LEAST((p_search).address_count, p_count), LEAST((p_search).setting_count, p_count))::privacy.search;
+
+COMMENT ON FUNCTION privacy.first_of(p_search privacy.search, p_count integer) IS 'The search with its first patterns only.';
 
 --
 -- Name: fulfil_request(uuid); Type: FUNCTION; Schema: privacy; Owner: -
@@ -2477,6 +2520,17 @@ CREATE FUNCTION privacy.needle_of(p_term text) RETURNS text
     RETURN (('%'::text || btrim(regexp_replace(lower((NORMALIZE(p_term, NFC) COLLATE "C")), '[^a-z0-9]+'::text, '%'::text, 'g'::text), '%'::text)) || '%'::text);
 
 COMMENT ON FUNCTION privacy.needle_of(p_term text) IS 'What lower(text collate "C") is like in every spelling that privacy.pattern_of finds: rows without it need no look at the expression, which is ten times slower.';
+
+--
+-- Name: outside_domains(text); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.outside_domains(p_value text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN regexp_replace(p_value, '(?<=[[:alnum:]._%+-])@[[:alnum:].-]+'::text, '@'::text, 'g'::text);
+
+COMMENT ON FUNCTION privacy.outside_domains(p_value text) IS 'The text without the domains of its addresses, where no name is looked for.';
 
 --
 -- Name: users; Type: TABLE; Schema: public; Owner: -
@@ -2658,7 +2712,10 @@ begin
                 '\\+u' || to_hex(55296 + ((code - 65536) >> 10)) || '\\+u' || to_hex(56320 + ((code - 65536) & 1023))
               -- Doubled and escaped, as in SQL and in JSON.
               when item.char = '\' then '\\+'
-              when item.char in ('"', '''') then '\\*' || item.char || '{1,2}'
+              -- Typed on a phone, an apostrophe is a quotation mark.
+              when item.char in ('''', '’') then '(?:\\*''{1,2}|’|%E2%80%99|&(?:apos|rsquo|#0*8217|#x0*2019);|\\+u2019)'
+              when item.char = '"' then '\\*"{1,2}|&quot;'
+              when item.char = '@' then '@|&commat;'
               when item.char ~ '[[:alnum:]]' then item.char
               else '\' || item.char
             end,
@@ -2680,18 +2737,6 @@ begin
     end if;
   end loop;
 
-  -- Ann's address is no part of Joann's, nor her name of "annual". An escape in front is no letter of the word. Scripts
-  -- without spaces between words have no such edges.
-  if p_is_address or ascii(v_term) < 11904 then
-    v_pattern := case
-      when p_is_address then '(?:(?<![[:alnum:]][._%+-]*)'
-      else '(?:(?<![[:alnum:]])'
-    end || '|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4}))' || v_pattern;
-  end if;
-  -- What stands behind the @ of an address is no name: a user may be named like a mail provider.
-  if not p_is_address then
-    v_pattern := '(?<![[:alnum:]._%+-]@[[:alnum:].-]*)' || v_pattern;
-  end if;
   if p_is_address then
     v_pattern := v_pattern || '(?![[:alnum:]]|\.[[:alnum:]]|-+[[:alnum:]])';
   elsif ascii(right(v_term, 1)) < 11904 then
@@ -2701,7 +2746,7 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION privacy.pattern_of(p_term text, p_is_address boolean, p_any_case boolean) IS 'Regular expression for a name or an address as a whole word: composed and decomposed, and as it stands in URLs, JSON, HTML and SQL. For use with (?i), unless the case counts.';
+COMMENT ON FUNCTION privacy.pattern_of(p_term text, p_is_address boolean, p_any_case boolean) IS 'Regular expression for a name or an address, up to the end of its word: composed and decomposed, and as it stands in URLs, JSON, HTML and SQL. For use behind privacy.edge_of, and with (?i) unless the case counts.';
 
 --
 -- Name: user_email_two_factor; Type: TABLE; Schema: public; Owner: -
@@ -2975,13 +3020,13 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
              candidate.is_whole,
              privacy.needle_of(candidate.name) AS needle,
                  CASE
-                     WHEN (length(candidate.name) <= 300) THEN privacy.pattern_of(candidate.name, false)
+                     WHEN (length(candidate.name) <= 300) THEN (privacy.edge_of(candidate.name, false) || privacy.pattern_of(candidate.name, false))
                      ELSE NULL::text
                  END AS pattern
             FROM ((public.users account
               LEFT JOIN public.user_profiles profile ON ((profile.user_id = account.id)))
               CROSS JOIN LATERAL ( VALUES ((account.username)::text,true), ((profile.first_name)::text,false), ((profile.last_name)::text,false), ((profile.display_name)::text,true), ((((profile.first_name)::text || ' '::text) || (profile.last_name)::text),true), ((((profile.last_name)::text || ' '::text) || (profile.first_name)::text),true)) candidate(name, is_whole))
-           WHERE (account.id = identity_of.p_user_id)
+           WHERE ((account.id = identity_of.p_user_id) AND (btrim(candidate.name) !~ '^[^\s@]+@[^\s@]+$'::text))
          ), account_address(user_id, address, is_own) AS (
           SELECT users.id,
              (users.email)::text AS email,
@@ -3012,6 +3057,18 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
              user_two_factor_settings.notification_email,
              false
             FROM public.user_two_factor_settings
+         UNION ALL
+          SELECT users.id,
+             btrim((users.username)::text) AS btrim,
+             false
+            FROM public.users
+           WHERE (btrim((users.username)::text) ~ '^[^\s@]+@[^\s@]+$'::text)
+         UNION ALL
+          SELECT user_profiles.user_id,
+             btrim((user_profiles.display_name)::text) AS btrim,
+             false
+            FROM public.user_profiles
+           WHERE (btrim((user_profiles.display_name)::text) ~ '^[^\s@]+@[^\s@]+$'::text)
          ), address AS (
           SELECT mine.address,
              mine.is_own
@@ -3060,7 +3117,7 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
                   CROSS JOIN LATERAL concat_ws('|'::text, other.username, other.email, profile.display_name, (((profile.first_name)::text || ' '::text) || (profile.last_name)::text), (((profile.last_name)::text || ' '::text) || (profile.first_name)::text)) names(names))
                WHERE ((other.id <> identity_of.p_user_id) AND
                      CASE
-                         WHEN (lower((names.names COLLATE "C")) ~~ name.needle) THEN (names.names ~* name.pattern)
+                         WHEN (lower((names.names COLLATE "C")) ~~ name.needle) THEN (privacy.outside_domains(names.names) ~* name.pattern)
                          ELSE false
                      END))))) THEN 'full name'::text
              ELSE 'name'::text
@@ -3079,7 +3136,39 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
    WHERE ((length(phone.digits) >= 7) AND (length(phone.digits) <= 20));
 END;
 
-COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user: (exact) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. A name that looks like a key, a hash, an address of the network or a browser is looked for in rows of the user only. Common words are no names.';
+COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user: (exact) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. A name that looks like a key, a hash, an address of the network or a browser is looked for in rows of the user only. A name in the form of an address is an address. Common words are no names.';
+
+--
+-- Name: mentions(text, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.mentions(p_value text, p_search privacy.search) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN COALESCE(((p_value ~ ANY ((p_search).patterns[:(p_search).address_count])) OR (privacy.outside_domains(p_value) ~ ANY ((p_search).patterns[((p_search).address_count + 1):]))), false);
+
+COMMENT ON FUNCTION privacy.mentions(p_value text, p_search privacy.search) IS 'Whether a text has what is looked for.';
+
+--
+-- Name: note_unsearched(text, text); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.note_unsearched(p_table text, p_key text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_noted jsonb := coalesce(nullif(current_setting('aiwdb.unsearched', true), ''), '{}');
+  v_keys jsonb := coalesce(v_noted -> p_table, '[]');
+begin
+  if not v_keys ? p_key and jsonb_array_length(v_keys) < 1000 then
+    perform set_config('aiwdb.unsearched', (v_noted || jsonb_build_object(p_table, v_keys || to_jsonb(p_key)))::text, true);
+  end if;
+  return false;
+end
+$$;
+
+COMMENT ON FUNCTION privacy.note_unsearched(p_table text, p_key text) IS 'Writes down the key of a row that is too large to be searched, the first 1000 of a table, for privacy.remove_user to tell; gives false.';
 
 --
 -- Name: own_name(integer); Type: FUNCTION; Schema: privacy; Owner: -
@@ -3110,78 +3199,87 @@ END;
 COMMENT ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid) IS 'Like privacy.erase_user, but keeps what the user made: only names, addresses, devices and credentials go, out of its texts too.';
 
 --
--- Name: redact(text, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+-- Name: redact(text, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
-CREATE FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION privacy.redact(p_value text, p_search privacy.search) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+  v_index integer := 0;
 begin
-  for v_index in 1..cardinality(p_patterns) loop
-    p_value := regexp_replace(p_value, p_patterns[v_index], p_replacements[v_index], 'g');
+  for v_index in 1..p_search.address_count loop
+    p_value := regexp_replace(p_value, p_search.patterns[v_index], '\1' || p_search.replacements[v_index], 'g');
   end loop;
-  return p_value;
+  if p_search.address_count = cardinality(p_search.patterns) or p_value is null then
+    return p_value;
+  end if;
+  -- Names between the domains of addresses.
+  return (
+    select string_agg(privacy.redact_names(part.part, p_search) || coalesce(domain.parts[1], ''), '' order by part.place)
+    from regexp_split_to_table(p_value, '(?<=[[:alnum:]._%+-])@[[:alnum:].-]+') with ordinality as part (part, place)
+    left join regexp_matches(p_value, '(?<=[[:alnum:]._%+-])@[[:alnum:].-]+', 'g') with ordinality as domain (parts, place)
+      on domain.place = part.place
+  );
 end
 $$;
 
-COMMENT ON FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) IS 'The text with each pattern''s matches replaced; no replacement may hold a backslash.';
+COMMENT ON FUNCTION privacy.redact(p_value text, p_search privacy.search) IS 'The text with every match replaced.';
 
 --
--- Name: redact_array(text[], text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+-- Name: redact_array(text[], privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
-CREATE FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) RETURNS text[]
+CREATE FUNCTION privacy.redact_array(p_value text[], p_search privacy.search) RETURNS text[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   -- By way of JSON, which has arrays of any shape.
   select elements
-  from jsonb_to_record(
-    jsonb_build_object('elements', privacy.redact_json(to_jsonb(p_value), p_patterns, p_replacements))
-  ) as redacted (elements text[]);
+  from jsonb_to_record(jsonb_build_object('elements', privacy.redact_json(to_jsonb(p_value), p_search))) as redacted (elements text[]);
 $$;
 
-COMMENT ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) IS 'The array with each pattern''s matches replaced in its elements.';
+COMMENT ON FUNCTION privacy.redact_array(p_value text[], p_search privacy.search) IS 'The array with every match replaced in its elements.';
 
 --
--- Name: redact_json(json, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+-- Name: redact_json(json, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
-CREATE FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) RETURNS json
+CREATE FUNCTION privacy.redact_json(p_value json, p_search privacy.search) RETURNS json
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if p_value is null or not p_value::text ~ any (p_patterns) then
+  if p_value is null or not privacy.mentions(privacy.text_of(p_value), p_search) then
     return p_value;
   end if;
   -- jsonb has no \u0000; no pattern matches one, nor what JSON is held together by.
   if not pg_input_is_valid(p_value::text, 'jsonb') then
-    return privacy.redact(p_value::text, p_patterns, p_replacements)::json;
+    return privacy.redact(p_value::text, p_search)::json;
   end if;
-  return privacy.redact_json(p_value::jsonb, p_patterns, p_replacements)::json;
+  return privacy.redact_json(p_value::jsonb, p_search)::json;
 exception
   when invalid_text_representation then
     return '{"erased": true}';
 end
 $$;
 
-COMMENT ON FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) IS 'The same for json; a value without a match stays as it was written.';
+COMMENT ON FUNCTION privacy.redact_json(p_value json, p_search privacy.search) IS 'The same for json; a value without a match stays as it was written.';
 
 --
--- Name: redact_json(jsonb, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+-- Name: redact_json(jsonb, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
-CREATE FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) RETURNS jsonb
+CREATE FUNCTION privacy.redact_json(p_value jsonb, p_search privacy.search) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if p_value is null or not p_value::text ~ any (p_patterns) then
+  if p_value is null or not privacy.mentions(privacy.text_of(p_value), p_search) then
     return p_value;
   end if;
-  return privacy.redact_nested(p_value, p_patterns, p_replacements);
+  return privacy.redact_nested(p_value, p_search);
 exception
   -- Nobody can make an erasure fail by nesting a name deeply enough.
   when statement_too_complex then
@@ -3189,24 +3287,42 @@ exception
 end
 $$;
 
-COMMENT ON FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) IS 'The value with each pattern''s matches replaced in texts and in keys. One nested too deeply to be walked goes as a whole.';
+COMMENT ON FUNCTION privacy.redact_json(p_value jsonb, p_search privacy.search) IS 'The value with every match replaced in texts and in keys. One nested too deeply to be walked goes as a whole.';
 
 --
--- Name: redact_nested(jsonb, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+-- Name: redact_names(text, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
-CREATE FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) RETURNS jsonb
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION privacy.redact_names(p_value text, p_search privacy.search) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  for v_index in p_search.address_count + 1..cardinality(p_search.patterns) loop
+    p_value := regexp_replace(p_value, p_search.patterns[v_index], '\1' || p_search.replacements[v_index], 'g');
+  end loop;
+  return p_value;
+end
+$$;
+
+COMMENT ON FUNCTION privacy.redact_names(p_value text, p_search privacy.search) IS 'Does the work of privacy.redact between domains; call that.';
+
+--
+-- Name: redact_nested(jsonb, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.redact_nested(p_value jsonb, p_search privacy.search) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
   case jsonb_typeof(p_value)
     when 'string' then
-      return to_jsonb(privacy.redact(p_value #>> '{}', p_patterns, p_replacements));
+      return to_jsonb(privacy.redact(p_value #>> '{}', p_search));
     when 'array' then
       return coalesce(
         (
-          select jsonb_agg(privacy.redact_nested(value, p_patterns, p_replacements) order by place)
+          select jsonb_agg(privacy.redact_nested(value, p_search) order by place)
           from jsonb_array_elements(p_value) with ordinality as item (value, place)
         ),
         '[]'
@@ -3216,13 +3332,12 @@ begin
       return coalesce(
         (
           select jsonb_object_agg(
-            case when twin = 1 then redacted else redacted || ' ' || twin end,
-            privacy.redact_nested(value, p_patterns, p_replacements)
+            case when twin = 1 then redacted else redacted || ' ' || twin end, privacy.redact_nested(value, p_search)
           )
           from (
             select value, redacted, row_number() over (partition by redacted order by redacted <> key, key) as twin
             from jsonb_each(p_value) as field (key, value)
-            cross join lateral privacy.redact(key, p_patterns, p_replacements) as redacted
+            cross join lateral privacy.redact(key, p_search) as redacted
           ) as field
         ),
         '{}'
@@ -3233,31 +3348,27 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) IS 'Does the work of privacy.redact_json; call that.';
+COMMENT ON FUNCTION privacy.redact_nested(p_value jsonb, p_search privacy.search) IS 'Does the work of privacy.redact_json; call that.';
 
 --
--- Name: redact_reasons(jsonb, text[], text[]); Type: FUNCTION; Schema: privacy; Owner: -
+-- Name: redact_reasons(jsonb, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
-CREATE FUNCTION privacy.redact_reasons(p_value jsonb, p_patterns text[], p_replacements text[]) RETURNS jsonb
+CREATE FUNCTION privacy.redact_reasons(p_value jsonb, p_search privacy.search) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select
     coalesce(
       jsonb_object_agg(
-        key,
-        case
-          when key in ('column', 'match', 'set') then value
-          else privacy.redact_json(value, p_patterns, p_replacements)
-        end
+        key, case when key in ('column', 'match', 'set') then value else privacy.redact_json(value, p_search) end
       ),
       '{}'
     )
   from jsonb_each(p_value);
 $$;
 
-COMMENT ON FUNCTION privacy.redact_reasons(p_value jsonb, p_patterns text[], p_replacements text[]) IS 'The conditions of an approved retention policy with each pattern''s matches replaced, but not in what decides which rows go: column, match and set.';
+COMMENT ON FUNCTION privacy.redact_reasons(p_value jsonb, p_search privacy.search) IS 'The conditions of an approved retention policy with every match replaced, but not in what decides which rows go: column, match and set.';
 
 --
 -- Name: search_for(integer); Type: FUNCTION; Schema: privacy; Owner: -
@@ -3266,34 +3377,50 @@ COMMENT ON FUNCTION privacy.redact_reasons(p_value jsonb, p_patterns text[], p_r
 CREATE FUNCTION privacy.search_for(p_user_id integer) RETURNS TABLE(anywhere privacy.search, in_own_rows privacy.search)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
- WITH searched AS (
+ WITH term AS (
           SELECT (identity_of.kind <> ALL (ARRAY['name'::text, 'phone'::text])) AS is_anywhere,
-             (identity_of.kind ~~ '%address'::text) AS is_address,
-             (
+             (identity_of.kind = 'exact address'::text) AS is_exact,
                  CASE
-                     WHEN (identity_of.kind = 'exact address'::text) THEN ''::text
-                     ELSE '(?i)'::text
-                 END || string_agg(
+                     WHEN (identity_of.kind ~~ '%address'::text) THEN 'address'::text
+                     WHEN (identity_of.term ~ '\s'::text) THEN 'words'::text
+                     ELSE 'word'::text
+                 END AS class,
                  CASE
-                     WHEN (identity_of.kind = 'phone'::text) THEN (('\+?(?<![0-9])'::text || regexp_replace(identity_of.term, '(.)(?=.)'::text, '\1[\s()/.-]*'::text, 'g'::text)) || '(?![0-9])'::text)
+                     WHEN (identity_of.kind = 'phone'::text) THEN '()\+?(?<![0-9])'::text
+                     ELSE privacy.edge_of(identity_of.term, (identity_of.kind ~~ '%address'::text))
+                 END AS edge,
+                 CASE
+                     WHEN (identity_of.kind = 'phone'::text) THEN (regexp_replace(identity_of.term, '(.)(?=.)'::text, '\1[\s()/.-]*'::text, 'g'::text) || '(?![0-9])'::text)
                      ELSE privacy.pattern_of(identity_of.term, (identity_of.kind ~~ '%address'::text), (identity_of.kind <> 'exact address'::text))
-                 END, '|'::text ORDER BY (length(identity_of.term)) DESC, identity_of.term)) AS pattern,
-                 CASE
-                     WHEN (identity_of.kind ~~ '%address'::text) THEN 'erased@erased.invalid'::text
-                     ELSE 'erased'::text
-                 END AS replacement,
-             string_agg(
+                 END AS pattern,
                  CASE
                      WHEN (identity_of.kind = 'phone'::text) THEN ('%'::text || regexp_replace(identity_of.term, '(.)'::text, '\1%'::text, 'g'::text))
                      ELSE privacy.needle_of(identity_of.term)
-                 END, '|'::text) AS needles
+                 END AS needle,
+             length(identity_of.term) AS length
             FROM privacy.identity_of(search_for.p_user_id) identity_of(kind, term)
-           GROUP BY identity_of.kind
+         ), searched AS (
+          SELECT term.is_anywhere,
+             term.class,
+             ((((
+                 CASE
+                     WHEN term.is_exact THEN ''::text
+                     ELSE '(?i)'::text
+                 END || term.edge) || '(?:'::text) || string_agg(term.pattern, '|'::text ORDER BY term.length DESC, term.pattern)) || ')'::text) AS pattern,
+                 CASE
+                     WHEN (term.class = 'address'::text) THEN 'erased@erased.invalid'::text
+                     ELSE 'erased'::text
+                 END AS replacement,
+             string_agg(term.needle, '|'::text) AS needles,
+             array_position(ARRAY['address'::text, 'words'::text, 'word'::text], term.class) AS rank
+            FROM term
+           GROUP BY term.is_anywhere, term.is_exact, term.class, term.edge
          ), search AS (
-          SELECT searched.is_anywhere,
-             ROW(array_agg(searched.pattern ORDER BY searched.is_address DESC, searched.pattern), array_agg(searched.replacement ORDER BY searched.is_address DESC, searched.pattern), string_to_array(string_agg(searched.needles, '|'::text), '|'::text), (count(*) FILTER (WHERE searched.is_address))::integer)::privacy.search AS search
-            FROM searched
-           GROUP BY searched.is_anywhere
+          SELECT place.is_anywhere,
+             ROW(array_agg(searched.pattern ORDER BY searched.rank, searched.pattern), array_agg(searched.replacement ORDER BY searched.rank, searched.pattern), string_to_array(string_agg(searched.needles, '|'::text), '|'::text), (count(*) FILTER (WHERE (searched.class = 'address'::text)))::integer, (count(*) FILTER (WHERE (searched.class <> 'word'::text)))::integer)::privacy.search AS search
+            FROM (searched
+              JOIN ( VALUES (true), (false)) place(is_anywhere) ON (((searched.is_anywhere = place.is_anywhere) OR ((searched.class = 'word'::text) AND (NOT place.is_anywhere)))))
+           GROUP BY place.is_anywhere
          )
   SELECT ( SELECT search.search
             FROM search
@@ -3316,9 +3443,10 @@ CREATE FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in
 declare
   v_table record;
   v_search privacy.search;
+  v_addresses privacy.search;
+  v_settings privacy.search;
   v_filter text;
   v_update text;
-  v_nothing text[];
   v_started timestamptz;
   v_rows bigint;
   v_constraint text;
@@ -3331,7 +3459,7 @@ begin
         format('%I = ', place.column_name) || format(
           case
             when place.content = 'unique' then
-              'case when entry.%1$I ~ any ($5) then left(''erased-'' || gen_random_uuid(), %3$s) else entry.%1$I end'
+              'case when entry.%1$I ~ any (($4).patterns) then left(''erased-'' || gen_random_uuid(), %3$s) else entry.%1$I end'
             when place.content = 'approval' then 'privacy.redact_reasons(entry.%1$I, %2$s)'
             when place.content = 'policy' then
               'case '
@@ -3346,17 +3474,32 @@ begin
             else 'privacy.redact_json(entry.%1$I, %2$s)'
           end,
           place.column_name,
-          -- A name may be part of an identifier by chance; an address is not.
-          case when place.content in ('unique', 'fact') then '$5, $6' else '$3, $4' end,
+          place.search,
           coalesce(place.max_length, 2147483647),
           place.type_name
         ),
         ', ' order by place.column_number
       ) as assignments,
-      -- One look at each row, whatever the number of its columns.
-      format(
-        'concat_ws(e''\x1f'', %s)', string_agg(format('entry.%I::text', place.column_name), ', ' order by place.column_number)
+      string_agg(
+        format(
+          case
+            when place.kind = 'text' then 'coalesce(entry.%1$I, '''') as v%2$s'
+            else 'case when entry.%1$I is null then '''' else privacy.text_of(entry.%1$I) end as v%2$s'
+          end,
+          place.column_name,
+          place.column_number
+        ),
+        ', '
       ) as texts,
+      string_agg(format('octet_length(v%s)', place.column_number), ' + ') as size,
+      format('concat_ws(e''\x1f'', %s)', string_agg(format('v%s', place.column_number), ', ')) as whole,
+      string_agg(format('privacy.mentions(v%s, %s)', place.column_number, place.search), ' or ') as mentions,
+      (
+        select format('concat_ws('', '', %s)', string_agg(format('entry.%I', attname), ', ' order by attnum))
+        from pg_catalog.pg_index
+        inner join pg_catalog.pg_attribute on attrelid = indrelid and attnum = any (indkey)
+        where indrelid = place.table_name::regclass and indisprimary
+      ) as key,
       -- Evidence under a legal hold stays as it is, whoever it is about.
       case
         when place.table_name = 'public.forensic_investigations' then 'not (legal_hold and status <> ''CLOSED'')'
@@ -3367,8 +3510,18 @@ begin
         from privacy.user_data as entry
         where entry.table_name = place.table_name
       ) as is_own
-    from privacy.text_columns as place
-    where place.kind <> 'unknown' and place.content in ('text', 'unique', 'fact', 'policy', 'approval')
+    from (
+      select
+        text_columns.*,
+        case
+          -- A name may be part of an identifier by chance; an address is not.
+          when content in ('unique', 'fact') then '$4'
+          when content = 'setting' then '$5'
+          else '$3'
+        end as search
+      from privacy.text_columns
+      where kind <> 'unknown' and content in ('text', 'setting', 'unique', 'fact', 'policy', 'approval')
+    ) as place
     group by place.table_name
     -- Approvals after the policies that are compared with them, and the trail last.
     order by
@@ -3380,26 +3533,33 @@ begin
     foreach v_search in array array[p_anywhere, p_in_own_rows] loop
       v_filter := case when v_search is not distinct from p_anywhere then 'true' else v_table.is_own end;
       continue when v_search.patterns is null or v_filter is null;
+      v_addresses := privacy.first_of(v_search, v_search.address_count);
+      v_settings := case
+        when v_search is not distinct from p_anywhere then privacy.first_of(v_search, v_search.setting_count)
+        else v_search
+      end;
+      -- Each value becomes a text once, and most rows need one look. No expression searches a row of more than 64 MiB: it needs
+      -- four bytes for a character, and the server has 1 GiB for a value.
       v_update := format(
-        -- A case, as the planner would take the expression first.
-        'update %1$s as entry set %2$s where (%3$s) and %4$s and '
-        'case when lower(%5$s collate "C") like any ($2) then %5$s ~ any ($3) else false end',
-        v_table.table_name, v_table.assignments, v_filter, v_table.is_free, v_table.texts
+        'update %1$s as entry set %2$s where (%3$s) and %4$s and ('
+        'select case '
+        'when coalesce(%5$s > 67108864, true) then privacy.note_unsearched(%6$L, %7$s) '
+        'when lower(%8$s collate "C") like any ($2) then %9$s '
+        'else false end '
+        'from (select %10$s offset 0) as part)',
+        v_table.table_name, v_table.assignments, v_filter, v_table.is_free, v_table.size, v_table.table_name,
+        coalesce(v_table.key, 'entry.ctid::text'), v_table.whole, v_table.mentions, v_table.texts
       );
       begin
         begin
-          execute v_update
-          using
-            p_user_id, v_search.needles, v_search.patterns, v_search.replacements,
-            v_search.patterns[:v_search.address_count], v_search.replacements[:v_search.address_count];
+          execute v_update using p_user_id, v_search.needles, v_search, v_addresses, v_settings;
         exception
           -- An index has no room for a longer text. One without the name is shorter.
           when program_limit_exceeded then
-            v_nothing := array_fill(''::text, array[cardinality(v_search.patterns)]);
             execute v_update
             using
-              p_user_id, v_search.needles, v_search.patterns, v_nothing,
-              v_search.patterns[:v_search.address_count], v_nothing[:v_search.address_count];
+              p_user_id, v_search.needles, privacy.with_nothing(v_search), privacy.with_nothing(v_addresses),
+              privacy.with_nothing(v_settings);
         end;
       exception
         -- Without the detail, which has the row.
@@ -3428,6 +3588,76 @@ end
 $_$;
 
 COMMENT ON FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) IS 'Goes through every table and replaces what is searched for: anywhere, and in rows that belong to the user. Returns rows and milliseconds per table in which something was found. Open cases under a legal hold are left alone.';
+
+--
+-- Name: text_of(text[]); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.text_of(p_value text[]) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return array_to_string(p_value, e'\x1f');
+exception
+  when program_limit_exceeded or out_of_memory or internal_error then
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION privacy.text_of(p_value text[]) IS 'The same for an array: its elements, in any shape.';
+
+--
+-- Name: text_of(json); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.text_of(p_value json) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  -- As jsonb, which has no escape for what needs none.
+  if pg_input_is_valid(p_value::text, 'jsonb') then
+    return privacy.text_of(p_value::jsonb);
+  end if;
+  return p_value::text;
+exception
+  when program_limit_exceeded or out_of_memory or internal_error then
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION privacy.text_of(p_value json) IS 'The same for json, without escapes where jsonb can hold it.';
+
+--
+-- Name: text_of(jsonb); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.text_of(p_value jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return p_value::text;
+exception
+  -- Numbers and control characters are many times longer as text.
+  when program_limit_exceeded or out_of_memory or internal_error then
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION privacy.text_of(p_value jsonb) IS 'The value as text; null where the server can''t hold that.';
+
+--
+-- Name: with_nothing(privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.with_nothing(p_search privacy.search) RETURNS privacy.search
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ROW((p_search).patterns, array_fill(''::text, ARRAY[cardinality((p_search).patterns)]), (p_search).needles, (p_search).address_count, (p_search).setting_count)::privacy.search;
+
+COMMENT ON FUNCTION privacy.with_nothing(p_search privacy.search) IS 'The search that puts nothing in the place of what it finds.';
 
 --
 -- Name: set_updated_at(); Type: FUNCTION; Schema: public; Owner: -
@@ -4368,6 +4598,7 @@ CREATE VIEW privacy.text_columns AS
             WHEN ((class.relname = 'data_retention_policies'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'conditions'::name]))) THEN 'policy'::text
             WHEN (class.relname = 'retention_approvals'::name) THEN 'approval'::text
             WHEN ((namespace.nspname = 'audit'::name) AND (class.relname = 'audit_log'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'row_id'::name, 'changed_fields'::name, 'security_context'::name]))) THEN 'fact'::text
+            WHEN ((attribute.attname ~ '(password|secret|token|_hash|hash_value|public_key|encrypted_value|signature)$'::text) OR (attribute.attname ~ '(^|_)(model|llm)(_|$)'::text) OR (attribute.attname ~ '(settings|config|configuration|weights)$'::text) OR ((class.relname = 'system_settings'::name) AND (attribute.attname = 'value'::name))) THEN 'setting'::text
             ELSE 'text'::text
         END AS content
    FROM (((((pg_attribute attribute
@@ -4387,7 +4618,7 @@ COMMENT ON COLUMN privacy.text_columns.column_number IS 'Its place in the table.
 COMMENT ON COLUMN privacy.text_columns.kind IS 'text, array, json or jsonb; unknown for what removing does not know yet.';
 COMMENT ON COLUMN privacy.text_columns.type_name IS 'Its type, without a length.';
 COMMENT ON COLUMN privacy.text_columns.max_length IS 'Characters it may hold; null for no limit.';
-COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
+COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. setting: a secret, a hash, a model or a configuration; addresses and names of several words go, and a single word in rows of the user only. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
 
 --
 -- Name: user_data; Type: VIEW; Schema: privacy; Owner: -
@@ -6218,7 +6449,7 @@ CREATE MATERIALIZED VIEW public.security_metrics_summary AS
     COALESCE(service_name, ''::character varying) AS service_name,
     count(*) AS samples,
     min(metric_value) AS minimum,
-    avg(metric_value) FILTER (WHERE ((abs(metric_value) < ('1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)::double precision) OR (abs(metric_value) >= 'Infinity'::double precision))) AS average,
+    avg(metric_value) FILTER (WHERE ((abs(metric_value) < ('100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)::double precision) OR (abs(metric_value) >= 'Infinity'::double precision))) AS average,
     max(metric_value) AS maximum,
     count(*) FILTER (WHERE threshold_violated) AS violations
    FROM audit.security_metrics
@@ -6232,7 +6463,7 @@ COMMENT ON COLUMN public.security_metrics_summary.metric_type IS 'Kind of metric
 COMMENT ON COLUMN public.security_metrics_summary.service_name IS 'Service; empty for none.';
 COMMENT ON COLUMN public.security_metrics_summary.samples IS 'Values recorded.';
 COMMENT ON COLUMN public.security_metrics_summary.minimum IS 'Lowest value.';
-COMMENT ON COLUMN public.security_metrics_summary.average IS 'Mean value, without values of 1e150 and more.';
+COMMENT ON COLUMN public.security_metrics_summary.average IS 'Mean value, without values of 1e140 and more.';
 COMMENT ON COLUMN public.security_metrics_summary.maximum IS 'Highest value.';
 COMMENT ON COLUMN public.security_metrics_summary.violations IS 'Values out of bounds.';
 
@@ -11971,12 +12202,15 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.chat_session_summaries TO app_
 GRANT SELECT ON TABLE public.multi_agent_conversations TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.multi_agent_conversations TO app_user;
 REVOKE ALL ON FUNCTION privacy.chat_sessions_of(p_user_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.edge_of(p_term text, p_is_address boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.remove_user(p_user_id integer, p_erase boolean, p_request_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.export_user(p_user_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.first_of(p_search privacy.search, p_count integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.fulfil_request(p_request_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.is_common_word(p_word text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.needle_of(p_term text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.outside_domains(p_value text) FROM PUBLIC;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.users TO app_user;
 GRANT SELECT(id) ON TABLE public.users TO app_readonly;
 GRANT SELECT(username) ON TABLE public.users TO app_readonly;
@@ -12091,16 +12325,23 @@ GRANT SELECT(updated_at) ON TABLE public.user_two_factor_auth TO app_readonly;
 GRANT SELECT ON TABLE public.user_two_factor_settings TO app_readonly;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_two_factor_settings TO app_user;
 REVOKE ALL ON FUNCTION privacy.identity_of(p_user_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.mentions(p_value text, p_search privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.note_unsearched(p_table text, p_key text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.own_name(p_user_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.pseudonymise_user(p_user_id integer, p_request_id uuid) FROM PUBLIC;
-REVOKE ALL ON FUNCTION privacy.redact(p_value text, p_patterns text[], p_replacements text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION privacy.redact_array(p_value text[], p_patterns text[], p_replacements text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION privacy.redact_json(p_value json, p_patterns text[], p_replacements text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION privacy.redact_json(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION privacy.redact_nested(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION privacy.redact_reasons(p_value jsonb, p_patterns text[], p_replacements text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact(p_value text, p_search privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_array(p_value text[], p_search privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_json(p_value json, p_search privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_json(p_value jsonb, p_search privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_names(p_value text, p_search privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_nested(p_value jsonb, p_search privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.redact_reasons(p_value jsonb, p_search privacy.search) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.search_for(p_user_id integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.text_of(p_value text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.text_of(p_value json) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.text_of(p_value jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.with_nothing(p_search privacy.search) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.pg_stat_statements(showtext boolean, OUT userid oid, OUT dbid oid, OUT toplevel boolean, OUT queryid bigint, OUT query text, OUT plans bigint, OUT total_plan_time double precision, OUT min_plan_time double precision, OUT max_plan_time double precision, OUT mean_plan_time double precision, OUT stddev_plan_time double precision, OUT calls bigint, OUT total_exec_time double precision, OUT min_exec_time double precision, OUT max_exec_time double precision, OUT mean_exec_time double precision, OUT stddev_exec_time double precision, OUT rows bigint, OUT shared_blks_hit bigint, OUT shared_blks_read bigint, OUT shared_blks_dirtied bigint, OUT shared_blks_written bigint, OUT local_blks_hit bigint, OUT local_blks_read bigint, OUT local_blks_dirtied bigint, OUT local_blks_written bigint, OUT temp_blks_read bigint, OUT temp_blks_written bigint, OUT blk_read_time double precision, OUT blk_write_time double precision, OUT temp_blk_read_time double precision, OUT temp_blk_write_time double precision, OUT wal_records bigint, OUT wal_fpi bigint, OUT wal_bytes numeric, OUT jit_functions bigint, OUT jit_generation_time double precision, OUT jit_inlining_count bigint, OUT jit_inlining_time double precision, OUT jit_optimization_count bigint, OUT jit_optimization_time double precision, OUT jit_emission_count bigint, OUT jit_emission_time double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.pg_stat_statements(showtext boolean, OUT userid oid, OUT dbid oid, OUT toplevel boolean, OUT queryid bigint, OUT query text, OUT plans bigint, OUT total_plan_time double precision, OUT min_plan_time double precision, OUT max_plan_time double precision, OUT mean_plan_time double precision, OUT stddev_plan_time double precision, OUT calls bigint, OUT total_exec_time double precision, OUT min_exec_time double precision, OUT max_exec_time double precision, OUT mean_exec_time double precision, OUT stddev_exec_time double precision, OUT rows bigint, OUT shared_blks_hit bigint, OUT shared_blks_read bigint, OUT shared_blks_dirtied bigint, OUT shared_blks_written bigint, OUT local_blks_hit bigint, OUT local_blks_read bigint, OUT local_blks_dirtied bigint, OUT local_blks_written bigint, OUT temp_blks_read bigint, OUT temp_blks_written bigint, OUT blk_read_time double precision, OUT blk_write_time double precision, OUT temp_blk_read_time double precision, OUT temp_blk_write_time double precision, OUT wal_records bigint, OUT wal_fpi bigint, OUT wal_bytes numeric, OUT jit_functions bigint, OUT jit_generation_time double precision, OUT jit_inlining_count bigint, OUT jit_inlining_time double precision, OUT jit_optimization_count bigint, OUT jit_optimization_time double precision, OUT jit_emission_count bigint, OUT jit_emission_time double precision) TO pg_monitor;
 REVOKE ALL ON FUNCTION public.pg_stat_statements_info(OUT dealloc bigint, OUT stats_reset timestamp with time zone) FROM PUBLIC;
