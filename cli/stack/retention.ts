@@ -48,8 +48,10 @@ export async function readPolicies(
   { id, states }: { readonly id?: string; readonly states?: readonly RetentionState[] },
 ): Promise<{ readonly policies: RetentionPolicy[]; readonly total: number }> {
   await limitWait(client);
-  const { rows } = await client.query<Row & { readonly total: string }>(
-    `select count(*) over () as total,
+  const asked = "($1::uuid is null or policy_id = $1) and ($2::text[] is null or state = any ($2))";
+  const values = [id ?? null, states ?? null];
+  const { rows } = await client.query<Row>(
+    `select
        policy_id as "policyId", state, table_name as "table", retention_period_days as days, policy_type::text as type,
        conditions ->> 'column' as "column", ${pairsOf("match")}, ${pairsOf("set")},
        last_run_at as "lastRunAt", approved_at as "approvedAt", approved_by as "approvedBy",
@@ -58,16 +60,20 @@ export async function readPolicies(
          select problem from maintenance.retention_problems(table_name, retention_period_days, policy_type, conditions, true)
        ) else '{}' end as problems
      from maintenance.retention_status
-     where ($1::uuid is null or policy_id = $1) and ($2::text[] is null or state = any ($2))
+     where ${asked}
      order by state = any ($3) desc, table_name, policy_id limit ${MOST}`,
-    [id ?? null, states ?? null, WAITING],
+    [...values, WAITING],
+  );
+  const counted = await client.query<{ total: string }>(
+    `select count(*) as total from maintenance.retention_status where ${asked}`,
+    values,
   );
   return {
-    policies: rows.map(({ table, days, type, column, match, set, total: _, ...row }) => ({
+    policies: rows.map(({ table, days, type, column, match, set, ...row }) => ({
       ...row,
       action: actionOf({ table, days, type, column, match, set }),
     })),
-    total: Number(rows[0]?.total ?? 0),
+    total: Number(counted.rows[0]?.total),
   };
 }
 
