@@ -426,8 +426,6 @@ language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_index integer := 0;
 begin
   for v_index in 1..p_search.address_count loop
     p_value := regexp_replace(p_value, p_search.patterns[v_index], '\1' || p_search.replacements[v_index], 'g');
