@@ -3206,8 +3206,6 @@ CREATE FUNCTION privacy.redact(p_value text, p_search privacy.search) RETURNS te
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-  v_index integer := 0;
 begin
   for v_index in 1..p_search.address_count loop
     p_value := regexp_replace(p_value, p_search.patterns[v_index], '\1' || p_search.replacements[v_index], 'g');
