@@ -67,6 +67,7 @@ begin atomic
   select session_id from public.multi_agent_conversations where user_id = p_user_id;
 end;
 
+drop view privacy.chat_session_users;
 comment on function privacy.chat_sessions_of(integer) is 'Text identifiers of a user''s conversations.';
 
 create or replace function privacy.pattern_of(p_term text, p_is_address boolean, p_any_case boolean default true) returns text

@@ -11,30 +11,33 @@
 -- Called after a commit, where apply_retention's own limit is gone.
 alter function maintenance.plan_retention(uuid, timestamptz) set lock_timeout = '500ms';
 
+create view privacy.chat_session_users as
+select session_id, user_id from public.chat_messages
+union
+select session_id, user_id from public.chat_session_summaries
+union
+select session_id, user_id from public.chat_mode_sessions
+union
+select session_id, user_id from public.multi_agent_conversations;
+
+comment on view privacy.chat_session_users is 'Who has rows in which conversation; the application writes them.';
+comment on column privacy.chat_session_users.session_id is 'Text identifier of a conversation.';
+comment on column privacy.chat_session_users.user_id is 'User with a row in it.';
+
 create or replace function privacy.chat_sessions_of(p_user_id integer) returns setof varchar
 language sql
 stable
 begin atomic
   select mine.session_id
-  from (
-    select session_id from public.chat_messages where user_id = p_user_id
-    union
-    select session_id from public.chat_session_summaries where user_id = p_user_id
-    union
-    select session_id from public.chat_mode_sessions where user_id = p_user_id
-    union
-    select session_id from public.multi_agent_conversations where user_id = p_user_id
-  ) as mine
-  where p_user_id = coalesce(
-    (select user_id from public.chat_mode_sessions where session_id = mine.session_id),
-    (select user_id from public.multi_agent_conversations where session_id = mine.session_id),
-    (select user_id from public.chat_session_summaries where session_id = mine.session_id),
-    (select user_id from public.chat_messages where session_id = mine.session_id order by created_at, id limit 1)
-  );
+  from privacy.chat_session_users as mine
+  where mine.user_id = p_user_id
+    and not exists (
+      select from privacy.chat_session_users as other where other.session_id = mine.session_id and other.user_id <> p_user_id
+    );
 end;
 
 comment on function privacy.chat_sessions_of(integer) is
-  'Text identifiers of the conversations that are a user''s: by the session, else by its summary, else by its first message. A later message of somebody else changes nothing.';
+  'Text identifiers of the conversations that are a user''s alone. One in which somebody else has a row too is nobody''s: a message is enough to claim it.';
 
 drop function privacy.sweep(integer, privacy.search, privacy.search);
 drop function privacy.redact_reasons(jsonb, text[], text[]);
@@ -63,7 +66,7 @@ begin
     elsif v_char = ' ' then
       -- First and last name are joined in many ways, and a text inside JSON has its white space as escapes.
       v_pattern := v_pattern
-        || '(?:[\s\u00a0_.,+-]|\\+[nrtf]|\\+u00(?:0[9AaCcDd]|20|[Aa]0)|%(?:0[9AaDd]|20)|&nbsp;|&#(?:0*(?:32|160)|x0*(?:20|[Aa]0));)+';
+        || '(?:[\s\u00a0_.,+-]|\\+[nrtf]|\\+u00(?:0[9AaCcDd]|20|[Aa]0)|%(?:0[9AaDd]|20|[Cc]2%[Aa]0)|&nbsp;|&#(?:0*(?:32|160)|x0*(?:20|[Aa]0));)+';
     else
       select '(?:' || string_agg(distinct spelled.form, '|') || ')'
       into v_form
@@ -81,7 +84,9 @@ begin
               -- Doubled and escaped, as in SQL and in JSON.
               when item.char = '\' then '\\+'
               -- Typed on a phone, an apostrophe is a quotation mark.
-              when item.char in ('''', '’') then '(?:\\*''{1,2}|’|%E2%80%99|&(?:apos|rsquo|#0*8217|#x0*2019);|\\+u2019)'
+              when item.char in ('''', '’', '‘', 'ʼ') then
+                '(?:\\*''{1,2}|[’‘ʼ]|%E2%80%9[89]|&(?:apos|[lr]squo|#0*821[67]|#x0*201[89]);|\\+u201[89])'
+              when item.char = '-' then '[\u2010\u2011\u2013-]'
               when item.char = '"' then '\\*"{1,2}|&quot;'
               when item.char = '@' then '@|&commat;'
               when item.char ~ '[[:alnum:]]' then item.char
@@ -151,7 +156,7 @@ stable
 begin atomic
   with name as materialized (
     select
-      btrim(candidate.name) as name,
+      candidate.name,
       candidate.is_whole,
       privacy.needle_of(candidate.name) as needle,
       case
@@ -166,10 +171,16 @@ begin atomic
         (profile.last_name::text, false),
         (profile.display_name::text, true),
         (profile.first_name || ' ' || profile.last_name, true),
-        (profile.last_name || ' ' || profile.first_name, true)
+        (profile.last_name || ' ' || profile.first_name, true),
+        -- Scripts without spaces between words.
+        (case when ascii(profile.last_name) >= 11904 then profile.last_name || profile.first_name end, true),
+        (case when ascii(profile.last_name) >= 11904 then profile.first_name || profile.last_name end, true)
+    ) as given (name, is_whole)
+    cross join lateral (
+      values (regexp_replace(given.name, '^\s+|\s+$', '', 'g'), given.is_whole)
     ) as candidate (name, is_whole)
     where account.id = p_user_id
-      and btrim(candidate.name) !~ '^[^\s@]+@[^\s@]+$'
+      and candidate.name !~ '^[^\s@]+@[^\s@]+\.[^\s@]+$'
   ),
   account_address (user_id, address, is_own) as (
     select id, email::text, true from public.users
@@ -185,9 +196,11 @@ begin atomic
     select user_id, notification_email, false from public.user_two_factor_settings
     union all
     -- A name in the form of an address is one.
-    select id, btrim(username), false from public.users where btrim(username) ~ '^[^\s@]+@[^\s@]+$'
+    select id, btrim(username), false from public.users where btrim(username) ~ '^[^\s@]+@[^\s@]+\.[^\s@]+$'
     union all
-    select user_id, btrim(display_name), false from public.user_profiles where btrim(display_name) ~ '^[^\s@]+@[^\s@]+$'
+    select user_id, btrim(display_name), false
+    from public.user_profiles
+    where btrim(display_name) ~ '^[^\s@]+@[^\s@]+\.[^\s@]+$'
   ),
   address as (
     select mine.address, mine.is_own
@@ -219,7 +232,11 @@ begin atomic
   )
   (
     select
-      case when address.is_own and privacy.own_address(p_user_id) is null then 'exact address' else 'address' end,
+      case
+        when not address.is_own then 'further address'
+        when privacy.own_address(p_user_id) is null then 'exact address'
+        else 'address'
+      end,
       address.address
     from address
     where address.address like '%_@_%' and length(address.address) <= 300
@@ -268,11 +285,11 @@ begin atomic
 end;
 
 comment on function privacy.identity_of(integer) is
-  'What names a user: (exact) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. A name that looks like a key, a hash, an address of the network or a browser is looked for in rows of the user only. A name in the form of an address is an address. Common words are no names.';
+  'What names a user: (exact, further) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. A name that looks like a key, a hash, an address of the network or a browser is looked for in rows of the user only. A name in the form of an address is an address. Common words are no names.';
 
 alter type privacy.search add attribute setting_count integer;
 comment on type privacy.search is
-  'What privacy.sweep looks for and puts in its place: the first address_count patterns are addresses, the first setting_count are no single words; a row without any needle has no match.';
+  'What privacy.sweep looks for and puts in its place: the first setting_count patterns are the account''s own address, the first address_count have an @; a row without any needle has no match.';
 
 create or replace function privacy.search_for(p_user_id integer) returns table (anywhere privacy.search, in_own_rows privacy.search)
 language sql
@@ -282,7 +299,13 @@ begin atomic
     select
       kind not in ('name', 'phone') as is_anywhere,
       kind = 'exact address' as is_exact,
-      case when kind like '%address' then 'address' when term ~ '\s' then 'words' else 'word' end as class,
+      kind like '%address' as is_address,
+      case
+        when kind in ('address', 'exact address') then 'own address'
+        when kind = 'further address' then 'address'
+        when term ~ '@' then 'name with @'
+        else 'name'
+      end as class,
       case
         when kind = 'phone' then '()\+?(?<![0-9])'
         else privacy.edge_of(term, kind like '%address')
@@ -299,18 +322,18 @@ begin atomic
     from privacy.identity_of(p_user_id)
   ),
   searched as (
-    -- Few expressions, as the server remembers no more than 32.
+    -- Few expressions, as the server remembers no more than 32. Of one's alternatives the longest counts: the full name
+    -- before its first word.
     select
       is_anywhere,
       class,
       case when is_exact then '' else '(?i)' end
       || edge || '(?:' || string_agg(pattern, '|' order by length desc, pattern) || ')' as pattern,
-      case when class = 'address' then 'erased@erased.invalid' else 'erased' end as replacement,
+      case when is_address then 'erased@erased.invalid' else 'erased' end as replacement,
       string_agg(needle, '|') as needles,
-      -- The full name before its first word.
-      array_position(array['address', 'words', 'word'], class) as rank
+      array_position(array['own address', 'address', 'name with @', 'name'], class) as rank
     from term
-    group by is_anywhere, is_exact, class, edge
+    group by is_anywhere, is_exact, is_address, class, edge
   ),
   search as (
     select
@@ -319,13 +342,13 @@ begin atomic
         array_agg(pattern order by rank, pattern),
         array_agg(replacement order by rank, pattern),
         string_to_array(string_agg(needles, '|'), '|'),
-        count(*) filter (where class = 'address'),
-        count(*) filter (where class <> 'word')
+        count(*) filter (where class <> 'name'),
+        count(*) filter (where class = 'own address')
       )::privacy.search as search
     from searched
-    -- In rows of the user a single word is the user in settings too.
+    -- In rows of the user every name is looked for, in settings too.
     inner join (values (true), (false)) as place (is_anywhere)
-      on searched.is_anywhere = place.is_anywhere or searched.class = 'word' and not place.is_anywhere
+      on searched.is_anywhere = place.is_anywhere or not place.is_anywhere and searched.class not like '%address'
     group by place.is_anywhere
   )
   select
@@ -371,9 +394,10 @@ select
     when namespace.nspname = 'audit'
       and class.relname = 'audit_log'
       and attribute.attname in ('table_name', 'row_id', 'changed_fields', 'security_context') then 'fact'
-    when attribute.attname ~ '(password|secret|token|_hash|hash_value|public_key|encrypted_value|signature)$'
+    when attribute.attname ~ '(^|_)email(_address)?$' then 'address'
+    when attribute.attname ~ '(password|secret|token|_hash|hash_value|_key|encrypted_value|signature|backup_codes)$'
       or attribute.attname ~ '(^|_)(model|llm)(_|$)'
-      or attribute.attname ~ '(settings|config|configuration|weights)$'
+      or attribute.attname ~ '(settings|config|configuration|configuration_data|weights|project_preferences)$'
       or class.relname = 'system_settings' and attribute.attname = 'value' then 'setting'
     else 'text'
   end as content
@@ -407,7 +431,7 @@ where (
   );
 
 comment on column privacy.text_columns.content is
-  'text: names and addresses go. setting: a secret, a hash, a model or a configuration; addresses and names of several words go, and a single word in rows of the user only. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
+  'text: names and addresses go. address: addresses go, as a name in it is part of somebody else''s. setting: a secret, a hash, a model or a configuration; the account''s own address goes, and names in rows of the user only, as a user may be named like a setting. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
 
 create function privacy.mentions(p_value text, p_search privacy.search) returns boolean
 language sql
@@ -465,16 +489,28 @@ language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  -- Of the value as it is in memory: what the table has may be a hundredth of it.
+  v_size integer := pg_column_size(jsonb_path_query_first(p_value, 'strict $'));
 begin
+  -- As text a control character has six times as many bytes. A number has all its digits, and a hundred thousand of them need
+  -- a few bytes here.
+  if v_size > 4194304
+    or v_size > 4096 and jsonb_path_exists(
+      p_value,
+      '$.** ? (@.type() == "number" && (@ >= 1e400 || @ <= -1e400 || @ > -1e-400 && @ < 1e-400 && @ != 0))'
+    ) then
+    return null;
+  end if;
   return p_value::text;
 exception
-  -- Numbers and control characters are many times longer as text.
   when program_limit_exceeded or out_of_memory or internal_error then
     return null;
 end
 $$;
 
-comment on function privacy.text_of(jsonb) is 'The value as text; null where the server can''t hold that.';
+comment on function privacy.text_of(jsonb) is
+  'The value as text; null where it is larger than 4 MiB, has numbers of more than 400 digits, or is nested too deeply to be looked through.';
 
 create function privacy.text_of(p_value json) returns text
 language plpgsql
@@ -482,6 +518,9 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if octet_length(p_value::text) > 4194304 then
+    return null;
+  end if;
   -- As jsonb, which has no escape for what needs none.
   if pg_input_is_valid(p_value::text, 'jsonb') then
     return privacy.text_of(p_value::jsonb);
@@ -501,6 +540,9 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if pg_column_size(p_value || '{}'::text[]) > 16777216 then
+    return null;
+  end if;
   return array_to_string(p_value, e'\x1f');
 exception
   when program_limit_exceeded or out_of_memory or internal_error then
@@ -508,7 +550,7 @@ exception
 end
 $$;
 
-comment on function privacy.text_of(text[]) is 'The same for an array: its elements, in any shape.';
+comment on function privacy.text_of(text[]) is 'The elements of an array of any shape as text; null where it is larger than 16 MiB.';
 
 create function privacy.redact_nested(p_value jsonb, p_search privacy.search) returns jsonb
 language plpgsql
@@ -660,7 +702,7 @@ end
 $$;
 
 comment on function privacy.note_unsearched(text, text) is
-  'Writes down the key of a row that is too large to be searched, the first 1000 of a table, for privacy.remove_user to tell; gives false.';
+  'Writes down the key of what was left, as a row that is too large to be searched, the first 1000 of a table, for privacy.remove_user to tell; gives false.';
 
 create function privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) returns jsonb
 language plpgsql
@@ -741,12 +783,12 @@ begin
         text_columns.*,
         case
           -- A name may be part of an identifier by chance; an address is not.
-          when content in ('unique', 'fact') then '$4'
+          when content in ('unique', 'fact', 'address') then '$4'
           when content = 'setting' then '$5'
           else '$3'
         end as search
       from privacy.text_columns
-      where kind <> 'unknown' and content in ('text', 'setting', 'unique', 'fact', 'policy', 'approval')
+      where kind <> 'unknown' and content in ('text', 'address', 'setting', 'unique', 'fact', 'policy', 'approval')
     ) as place
     group by place.table_name
     -- Approvals after the policies that are compared with them, and the trail last.
@@ -764,12 +806,12 @@ begin
         when v_search is not distinct from p_anywhere then privacy.first_of(v_search, v_search.setting_count)
         else v_search
       end;
-      -- Each value becomes a text once, and most rows need one look. No expression searches a row of more than 64 MiB: it needs
-      -- four bytes for a character, and the server has 1 GiB for a value.
+      -- Each value becomes a text once, and most rows need one look. A row of more than 16 MiB is not searched: an expression
+      -- needs four bytes for a character and more for what it puts in, of a server that may have 512 MiB.
       v_update := format(
         'update %1$s as entry set %2$s where (%3$s) and %4$s and ('
         'select case '
-        'when coalesce(%5$s > 67108864, true) then privacy.note_unsearched(%6$L, %7$s) '
+        'when coalesce(%5$s > 16777216, true) then privacy.note_unsearched(%6$L, %7$s) '
         'when lower(%8$s collate "C") like any ($2) then %9$s '
         'else false end '
         'from (select %10$s offset 0) as part)',
@@ -780,8 +822,8 @@ begin
         begin
           execute v_update using p_user_id, v_search.needles, v_search, v_addresses, v_settings;
         exception
-          -- An index has no room for a longer text. One without the name is shorter.
-          when program_limit_exceeded then
+          -- An index, or the server, has no room for a longer text. One without the name is shorter.
+          when program_limit_exceeded or internal_error or out_of_memory then
             execute v_update
             using
               p_user_id, v_search.needles, privacy.with_nothing(v_search), privacy.with_nothing(v_addresses),
@@ -855,6 +897,13 @@ begin
   select * into v_search from privacy.search_for(p_user_id);
   -- What goes must not live on in the trail: the entries of what is done here have no values.
   perform set_config('aiwdb.maintenance', 'retention', true);
+  perform set_config('aiwdb.unsearched', '', true);
+  perform privacy.note_unsearched('conversations of several users', mine.session_id)
+  from privacy.chat_session_users as mine
+  where mine.user_id = p_user_id
+    and exists (
+      select from privacy.chat_session_users as other where other.session_id = mine.session_id and other.user_id <> p_user_id
+    );
 
   for v_entry in select * from privacy.user_data order by step loop
     v_action := case when p_erase then v_entry.on_erase else v_entry.on_pseudonymise end;
@@ -877,7 +926,6 @@ begin
     end if;
   end loop;
 
-  perform set_config('aiwdb.unsearched', '', true);
   v_texts := privacy.sweep(p_user_id, v_search.anywhere, v_search.in_own_rows);
   v_unsearched := nullif(current_setting('aiwdb.unsearched'), '');
   perform set_config('aiwdb.maintenance', coalesce(v_maintenance, ''), true);
@@ -899,7 +947,10 @@ begin
     array(select jsonb_object_keys(v_counts)),
     jsonb_strip_nulls(
       jsonb_build_object(
-        'rows', v_counts, 'texts', v_texts, 'unsearched', v_unsearched, 'request_id', p_request_id, 'db_role', session_user
+        'rows', v_counts, 'texts', v_texts,
+        -- Not the keys, which may be made of the user's name.
+        'unsearched', (select jsonb_object_agg(key, jsonb_array_length(value)) from jsonb_each(v_unsearched)),
+        'request_id', p_request_id, 'db_role', session_user
       )
     ),
     true,
@@ -913,7 +964,7 @@ end
 $$;
 
 comment on function privacy.erase_user(integer, uuid) is
-  'Deletes what is about a user, scrubs the logs that stay as proof, takes the user''s address and full name out of the texts of every table, and leaves a nameless row in users. Returns the rows touched per table, the texts rewritten per table, and the keys of rows whose text is larger than 64 MiB, which were not searched; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
+  'Deletes what is about a user, scrubs the logs that stay as proof, takes the user''s address and full name out of the texts of every table, and leaves a nameless row in users. Returns the rows touched per table, the texts rewritten per table, and the keys of what was left: rows whose text is larger than 16 MiB, and conversations in which others have rows; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
 
 drop materialized view public.security_metrics_summary;
 create materialized view public.security_metrics_summary as

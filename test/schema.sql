@@ -75,7 +75,7 @@ CREATE TYPE privacy.search AS (
 	setting_count integer
 );
 
-COMMENT ON TYPE privacy.search IS 'What privacy.sweep looks for and puts in its place: the first address_count patterns are addresses, the first setting_count are no single words; a row without any needle has no match.';
+COMMENT ON TYPE privacy.search IS 'What privacy.sweep looks for and puts in its place: the first setting_count patterns are the account''s own address, the first address_count have an @; a row without any needle has no match.';
 
 --
 -- Name: access_request_status; Type: TYPE; Schema: public; Owner: -
@@ -2175,6 +2175,31 @@ COMMENT ON COLUMN public.multi_agent_conversations.last_activity_at IS 'When the
 COMMENT ON COLUMN public.multi_agent_conversations.completed_at IS 'When it was finished; null while open.';
 
 --
+-- Name: chat_session_users; Type: VIEW; Schema: privacy; Owner: -
+--
+
+CREATE VIEW privacy.chat_session_users AS
+ SELECT chat_messages.session_id,
+    chat_messages.user_id
+   FROM public.chat_messages
+UNION
+ SELECT chat_session_summaries.session_id,
+    chat_session_summaries.user_id
+   FROM public.chat_session_summaries
+UNION
+ SELECT chat_mode_sessions.session_id,
+    chat_mode_sessions.user_id
+   FROM public.chat_mode_sessions
+UNION
+ SELECT multi_agent_conversations.session_id,
+    multi_agent_conversations.user_id
+   FROM public.multi_agent_conversations;
+
+COMMENT ON VIEW privacy.chat_session_users IS 'Who has rows in which conversation; the application writes them.';
+COMMENT ON COLUMN privacy.chat_session_users.session_id IS 'Text identifier of a conversation.';
+COMMENT ON COLUMN privacy.chat_session_users.user_id IS 'User with a row in it.';
+
+--
 -- Name: chat_sessions_of(integer); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
@@ -2182,35 +2207,13 @@ CREATE FUNCTION privacy.chat_sessions_of(p_user_id integer) RETURNS SETOF charac
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT mine.session_id
-    FROM ( SELECT chat_messages.session_id
-            FROM public.chat_messages
-           WHERE (chat_messages.user_id = chat_sessions_of.p_user_id)
-         UNION
-          SELECT chat_session_summaries.session_id
-            FROM public.chat_session_summaries
-           WHERE (chat_session_summaries.user_id = chat_sessions_of.p_user_id)
-         UNION
-          SELECT chat_mode_sessions.session_id
-            FROM public.chat_mode_sessions
-           WHERE (chat_mode_sessions.user_id = chat_sessions_of.p_user_id)
-         UNION
-          SELECT multi_agent_conversations.session_id
-            FROM public.multi_agent_conversations
-           WHERE (multi_agent_conversations.user_id = chat_sessions_of.p_user_id)) mine
-   WHERE (chat_sessions_of.p_user_id = COALESCE(( SELECT chat_mode_sessions.user_id
-            FROM public.chat_mode_sessions
-           WHERE ((chat_mode_sessions.session_id)::text = (mine.session_id)::text)), ( SELECT multi_agent_conversations.user_id
-            FROM public.multi_agent_conversations
-           WHERE ((multi_agent_conversations.session_id)::text = (mine.session_id)::text)), ( SELECT chat_session_summaries.user_id
-            FROM public.chat_session_summaries
-           WHERE ((chat_session_summaries.session_id)::text = (mine.session_id)::text)), ( SELECT chat_messages.user_id
-            FROM public.chat_messages
-           WHERE ((chat_messages.session_id)::text = (mine.session_id)::text)
-           ORDER BY chat_messages.created_at, chat_messages.id
-          LIMIT 1)));
+    FROM privacy.chat_session_users mine
+   WHERE ((mine.user_id = chat_sessions_of.p_user_id) AND (NOT (EXISTS ( SELECT
+            FROM privacy.chat_session_users other
+           WHERE (((other.session_id)::text = (mine.session_id)::text) AND (other.user_id <> chat_sessions_of.p_user_id))))));
 END;
 
-COMMENT ON FUNCTION privacy.chat_sessions_of(p_user_id integer) IS 'Text identifiers of the conversations that are a user''s: by the session, else by its summary, else by its first message. A later message of somebody else changes nothing.';
+COMMENT ON FUNCTION privacy.chat_sessions_of(p_user_id integer) IS 'Text identifiers of the conversations that are a user''s alone. One in which somebody else has a row too is nobody''s: a message is enough to claim it.';
 
 --
 -- Name: edge_of(text, boolean); Type: FUNCTION; Schema: privacy; Owner: -
@@ -2266,6 +2269,13 @@ begin
   select * into v_search from privacy.search_for(p_user_id);
   -- What goes must not live on in the trail: the entries of what is done here have no values.
   perform set_config('aiwdb.maintenance', 'retention', true);
+  perform set_config('aiwdb.unsearched', '', true);
+  perform privacy.note_unsearched('conversations of several users', mine.session_id)
+  from privacy.chat_session_users as mine
+  where mine.user_id = p_user_id
+    and exists (
+      select from privacy.chat_session_users as other where other.session_id = mine.session_id and other.user_id <> p_user_id
+    );
 
   for v_entry in select * from privacy.user_data order by step loop
     v_action := case when p_erase then v_entry.on_erase else v_entry.on_pseudonymise end;
@@ -2288,7 +2298,6 @@ begin
     end if;
   end loop;
 
-  perform set_config('aiwdb.unsearched', '', true);
   v_texts := privacy.sweep(p_user_id, v_search.anywhere, v_search.in_own_rows);
   v_unsearched := nullif(current_setting('aiwdb.unsearched'), '');
   perform set_config('aiwdb.maintenance', coalesce(v_maintenance, ''), true);
@@ -2310,7 +2319,10 @@ begin
     array(select jsonb_object_keys(v_counts)),
     jsonb_strip_nulls(
       jsonb_build_object(
-        'rows', v_counts, 'texts', v_texts, 'unsearched', v_unsearched, 'request_id', p_request_id, 'db_role', session_user
+        'rows', v_counts, 'texts', v_texts,
+        -- Not the keys, which may be made of the user's name.
+        'unsearched', (select jsonb_object_agg(key, jsonb_array_length(value)) from jsonb_each(v_unsearched)),
+        'request_id', p_request_id, 'db_role', session_user
       )
     ),
     true,
@@ -2335,7 +2347,7 @@ CREATE FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid DEFAULT 
  SELECT privacy.remove_user(p_user_id, true, p_request_id) AS remove_user;
 END;
 
-COMMENT ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) IS 'Deletes what is about a user, scrubs the logs that stay as proof, takes the user''s address and full name out of the texts of every table, and leaves a nameless row in users. Returns the rows touched per table, the texts rewritten per table, and the keys of rows whose text is larger than 64 MiB, which were not searched; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
+COMMENT ON FUNCTION privacy.erase_user(p_user_id integer, p_request_id uuid) IS 'Deletes what is about a user, scrubs the logs that stay as proof, takes the user''s address and full name out of the texts of every table, and leaves a nameless row in users. Returns the rows touched per table, the texts rewritten per table, and the keys of what was left: rows whose text is larger than 16 MiB, and conversations in which others have rows; leaves an event in audit.enterprise_audit_events. Refused under a legal hold.';
 
 --
 -- Name: export_user(integer); Type: FUNCTION; Schema: privacy; Owner: -
@@ -2695,7 +2707,7 @@ begin
     elsif v_char = ' ' then
       -- First and last name are joined in many ways, and a text inside JSON has its white space as escapes.
       v_pattern := v_pattern
-        || '(?:[\s\u00a0_.,+-]|\\+[nrtf]|\\+u00(?:0[9AaCcDd]|20|[Aa]0)|%(?:0[9AaDd]|20)|&nbsp;|&#(?:0*(?:32|160)|x0*(?:20|[Aa]0));)+';
+        || '(?:[\s\u00a0_.,+-]|\\+[nrtf]|\\+u00(?:0[9AaCcDd]|20|[Aa]0)|%(?:0[9AaDd]|20|[Cc]2%[Aa]0)|&nbsp;|&#(?:0*(?:32|160)|x0*(?:20|[Aa]0));)+';
     else
       select '(?:' || string_agg(distinct spelled.form, '|') || ')'
       into v_form
@@ -2713,7 +2725,9 @@ begin
               -- Doubled and escaped, as in SQL and in JSON.
               when item.char = '\' then '\\+'
               -- Typed on a phone, an apostrophe is a quotation mark.
-              when item.char in ('''', '’') then '(?:\\*''{1,2}|’|%E2%80%99|&(?:apos|rsquo|#0*8217|#x0*2019);|\\+u2019)'
+              when item.char in ('''', '’', '‘', 'ʼ') then
+                '(?:\\*''{1,2}|[’‘ʼ]|%E2%80%9[89]|&(?:apos|[lr]squo|#0*821[67]|#x0*201[89]);|\\+u201[89])'
+              when item.char = '-' then '[\u2010\u2011\u2013-]'
               when item.char = '"' then '\\*"{1,2}|&quot;'
               when item.char = '@' then '@|&commat;'
               when item.char ~ '[[:alnum:]]' then item.char
@@ -3016,17 +3030,26 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  WITH name AS MATERIALIZED (
-          SELECT btrim(candidate.name) AS name,
+          SELECT candidate.name,
              candidate.is_whole,
              privacy.needle_of(candidate.name) AS needle,
                  CASE
                      WHEN (length(candidate.name) <= 300) THEN (privacy.edge_of(candidate.name, false) || privacy.pattern_of(candidate.name, false))
                      ELSE NULL::text
                  END AS pattern
-            FROM ((public.users account
+            FROM (((public.users account
               LEFT JOIN public.user_profiles profile ON ((profile.user_id = account.id)))
-              CROSS JOIN LATERAL ( VALUES ((account.username)::text,true), ((profile.first_name)::text,false), ((profile.last_name)::text,false), ((profile.display_name)::text,true), ((((profile.first_name)::text || ' '::text) || (profile.last_name)::text),true), ((((profile.last_name)::text || ' '::text) || (profile.first_name)::text),true)) candidate(name, is_whole))
-           WHERE ((account.id = identity_of.p_user_id) AND (btrim(candidate.name) !~ '^[^\s@]+@[^\s@]+$'::text))
+              CROSS JOIN LATERAL ( VALUES ((account.username)::text,true), ((profile.first_name)::text,false), ((profile.last_name)::text,false), ((profile.display_name)::text,true), ((((profile.first_name)::text || ' '::text) || (profile.last_name)::text),true), ((((profile.last_name)::text || ' '::text) || (profile.first_name)::text),true), (
+                         CASE
+                             WHEN (ascii((profile.last_name)::text) >= 11904) THEN ((profile.last_name)::text || (profile.first_name)::text)
+                             ELSE NULL::text
+                         END,true), (
+                         CASE
+                             WHEN (ascii((profile.last_name)::text) >= 11904) THEN ((profile.first_name)::text || (profile.last_name)::text)
+                             ELSE NULL::text
+                         END,true)) given(name, is_whole))
+              CROSS JOIN LATERAL ( VALUES (regexp_replace(given.name, '^\s+|\s+$'::text, ''::text, 'g'::text),given.is_whole)) candidate(name, is_whole))
+           WHERE ((account.id = identity_of.p_user_id) AND (candidate.name !~ '^[^\s@]+@[^\s@]+\.[^\s@]+$'::text))
          ), account_address(user_id, address, is_own) AS (
           SELECT users.id,
              (users.email)::text AS email,
@@ -3062,13 +3085,13 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
              btrim((users.username)::text) AS btrim,
              false
             FROM public.users
-           WHERE (btrim((users.username)::text) ~ '^[^\s@]+@[^\s@]+$'::text)
+           WHERE (btrim((users.username)::text) ~ '^[^\s@]+@[^\s@]+\.[^\s@]+$'::text)
          UNION ALL
           SELECT user_profiles.user_id,
              btrim((user_profiles.display_name)::text) AS btrim,
              false
             FROM public.user_profiles
-           WHERE (btrim((user_profiles.display_name)::text) ~ '^[^\s@]+@[^\s@]+$'::text)
+           WHERE (btrim((user_profiles.display_name)::text) ~ '^[^\s@]+@[^\s@]+\.[^\s@]+$'::text)
          ), address AS (
           SELECT mine.address,
              mine.is_own
@@ -3100,7 +3123,8 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
          )
  ( SELECT
          CASE
-             WHEN (address.is_own AND (privacy.own_address(identity_of.p_user_id) IS NULL)) THEN 'exact address'::text
+             WHEN (NOT address.is_own) THEN 'further address'::text
+             WHEN (privacy.own_address(identity_of.p_user_id) IS NULL) THEN 'exact address'::text
              ELSE 'address'::text
          END AS "case",
      address.address
@@ -3136,7 +3160,7 @@ CREATE FUNCTION privacy.identity_of(p_user_id integer) RETURNS TABLE(kind text, 
    WHERE ((length(phone.digits) >= 7) AND (length(phone.digits) <= 20));
 END;
 
-COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user: (exact) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. A name that looks like a key, a hash, an address of the network or a browser is looked for in rows of the user only. A name in the form of an address is an address. Common words are no names.';
+COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user: (exact, further) address and full name stand for nobody else and are looked for everywhere; name and phone only in rows that belong to the user. A name that looks like a key, a hash, an address of the network or a browser is looked for in rows of the user only. A name in the form of an address is an address. Common words are no names.';
 
 --
 -- Name: mentions(text, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
@@ -3168,7 +3192,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION privacy.note_unsearched(p_table text, p_key text) IS 'Writes down the key of a row that is too large to be searched, the first 1000 of a table, for privacy.remove_user to tell; gives false.';
+COMMENT ON FUNCTION privacy.note_unsearched(p_table text, p_key text) IS 'Writes down the key of what was left, as a row that is too large to be searched, the first 1000 of a table, for privacy.remove_user to tell; gives false.';
 
 --
 -- Name: own_name(integer); Type: FUNCTION; Schema: privacy; Owner: -
@@ -3378,10 +3402,12 @@ CREATE FUNCTION privacy.search_for(p_user_id integer) RETURNS TABLE(anywhere pri
  WITH term AS (
           SELECT (identity_of.kind <> ALL (ARRAY['name'::text, 'phone'::text])) AS is_anywhere,
              (identity_of.kind = 'exact address'::text) AS is_exact,
+             (identity_of.kind ~~ '%address'::text) AS is_address,
                  CASE
-                     WHEN (identity_of.kind ~~ '%address'::text) THEN 'address'::text
-                     WHEN (identity_of.term ~ '\s'::text) THEN 'words'::text
-                     ELSE 'word'::text
+                     WHEN (identity_of.kind = ANY (ARRAY['address'::text, 'exact address'::text])) THEN 'own address'::text
+                     WHEN (identity_of.kind = 'further address'::text) THEN 'address'::text
+                     WHEN (identity_of.term ~ '@'::text) THEN 'name with @'::text
+                     ELSE 'name'::text
                  END AS class,
                  CASE
                      WHEN (identity_of.kind = 'phone'::text) THEN '()\+?(?<![0-9])'::text
@@ -3406,18 +3432,18 @@ CREATE FUNCTION privacy.search_for(p_user_id integer) RETURNS TABLE(anywhere pri
                      ELSE '(?i)'::text
                  END || term.edge) || '(?:'::text) || string_agg(term.pattern, '|'::text ORDER BY term.length DESC, term.pattern)) || ')'::text) AS pattern,
                  CASE
-                     WHEN (term.class = 'address'::text) THEN 'erased@erased.invalid'::text
+                     WHEN term.is_address THEN 'erased@erased.invalid'::text
                      ELSE 'erased'::text
                  END AS replacement,
              string_agg(term.needle, '|'::text) AS needles,
-             array_position(ARRAY['address'::text, 'words'::text, 'word'::text], term.class) AS rank
+             array_position(ARRAY['own address'::text, 'address'::text, 'name with @'::text, 'name'::text], term.class) AS rank
             FROM term
-           GROUP BY term.is_anywhere, term.is_exact, term.class, term.edge
+           GROUP BY term.is_anywhere, term.is_exact, term.is_address, term.class, term.edge
          ), search AS (
           SELECT place.is_anywhere,
-             ROW(array_agg(searched.pattern ORDER BY searched.rank, searched.pattern), array_agg(searched.replacement ORDER BY searched.rank, searched.pattern), string_to_array(string_agg(searched.needles, '|'::text), '|'::text), (count(*) FILTER (WHERE (searched.class = 'address'::text)))::integer, (count(*) FILTER (WHERE (searched.class <> 'word'::text)))::integer)::privacy.search AS search
+             ROW(array_agg(searched.pattern ORDER BY searched.rank, searched.pattern), array_agg(searched.replacement ORDER BY searched.rank, searched.pattern), string_to_array(string_agg(searched.needles, '|'::text), '|'::text), (count(*) FILTER (WHERE (searched.class <> 'name'::text)))::integer, (count(*) FILTER (WHERE (searched.class = 'own address'::text)))::integer)::privacy.search AS search
             FROM (searched
-              JOIN ( VALUES (true), (false)) place(is_anywhere) ON (((searched.is_anywhere = place.is_anywhere) OR ((searched.class = 'word'::text) AND (NOT place.is_anywhere)))))
+              JOIN ( VALUES (true), (false)) place(is_anywhere) ON (((searched.is_anywhere = place.is_anywhere) OR ((NOT place.is_anywhere) AND (searched.class !~~ '%address'::text)))))
            GROUP BY place.is_anywhere
          )
   SELECT ( SELECT search.search
@@ -3513,12 +3539,12 @@ begin
         text_columns.*,
         case
           -- A name may be part of an identifier by chance; an address is not.
-          when content in ('unique', 'fact') then '$4'
+          when content in ('unique', 'fact', 'address') then '$4'
           when content = 'setting' then '$5'
           else '$3'
         end as search
       from privacy.text_columns
-      where kind <> 'unknown' and content in ('text', 'setting', 'unique', 'fact', 'policy', 'approval')
+      where kind <> 'unknown' and content in ('text', 'address', 'setting', 'unique', 'fact', 'policy', 'approval')
     ) as place
     group by place.table_name
     -- Approvals after the policies that are compared with them, and the trail last.
@@ -3536,12 +3562,12 @@ begin
         when v_search is not distinct from p_anywhere then privacy.first_of(v_search, v_search.setting_count)
         else v_search
       end;
-      -- Each value becomes a text once, and most rows need one look. No expression searches a row of more than 64 MiB: it needs
-      -- four bytes for a character, and the server has 1 GiB for a value.
+      -- Each value becomes a text once, and most rows need one look. A row of more than 16 MiB is not searched: an expression
+      -- needs four bytes for a character and more for what it puts in, of a server that may have 512 MiB.
       v_update := format(
         'update %1$s as entry set %2$s where (%3$s) and %4$s and ('
         'select case '
-        'when coalesce(%5$s > 67108864, true) then privacy.note_unsearched(%6$L, %7$s) '
+        'when coalesce(%5$s > 16777216, true) then privacy.note_unsearched(%6$L, %7$s) '
         'when lower(%8$s collate "C") like any ($2) then %9$s '
         'else false end '
         'from (select %10$s offset 0) as part)',
@@ -3552,8 +3578,8 @@ begin
         begin
           execute v_update using p_user_id, v_search.needles, v_search, v_addresses, v_settings;
         exception
-          -- An index has no room for a longer text. One without the name is shorter.
-          when program_limit_exceeded then
+          -- An index, or the server, has no room for a longer text. One without the name is shorter.
+          when program_limit_exceeded or internal_error or out_of_memory then
             execute v_update
             using
               p_user_id, v_search.needles, privacy.with_nothing(v_search), privacy.with_nothing(v_addresses),
@@ -3596,6 +3622,9 @@ CREATE FUNCTION privacy.text_of(p_value text[]) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+  if pg_column_size(p_value || '{}'::text[]) > 16777216 then
+    return null;
+  end if;
   return array_to_string(p_value, e'\x1f');
 exception
   when program_limit_exceeded or out_of_memory or internal_error then
@@ -3603,7 +3632,7 @@ exception
 end
 $$;
 
-COMMENT ON FUNCTION privacy.text_of(p_value text[]) IS 'The same for an array: its elements, in any shape.';
+COMMENT ON FUNCTION privacy.text_of(p_value text[]) IS 'The elements of an array of any shape as text; null where it is larger than 16 MiB.';
 
 --
 -- Name: text_of(json); Type: FUNCTION; Schema: privacy; Owner: -
@@ -3614,6 +3643,9 @@ CREATE FUNCTION privacy.text_of(p_value json) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+  if octet_length(p_value::text) > 4194304 then
+    return null;
+  end if;
   -- As jsonb, which has no escape for what needs none.
   if pg_input_is_valid(p_value::text, 'jsonb') then
     return privacy.text_of(p_value::jsonb);
@@ -3634,17 +3666,28 @@ COMMENT ON FUNCTION privacy.text_of(p_value json) IS 'The same for json, without
 CREATE FUNCTION privacy.text_of(p_value jsonb) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
+declare
+  -- Of the value as it is in memory: what the table has may be a hundredth of it.
+  v_size integer := pg_column_size(jsonb_path_query_first(p_value, 'strict $'));
 begin
+  -- As text a control character has six times as many bytes. A number has all its digits, and a hundred thousand of them need
+  -- a few bytes here.
+  if v_size > 4194304
+    or v_size > 4096 and jsonb_path_exists(
+      p_value,
+      '$.** ? (@.type() == "number" && (@ >= 1e400 || @ <= -1e400 || @ > -1e-400 && @ < 1e-400 && @ != 0))'
+    ) then
+    return null;
+  end if;
   return p_value::text;
 exception
-  -- Numbers and control characters are many times longer as text.
   when program_limit_exceeded or out_of_memory or internal_error then
     return null;
 end
-$$;
+$_$;
 
-COMMENT ON FUNCTION privacy.text_of(p_value jsonb) IS 'The value as text; null where the server can''t hold that.';
+COMMENT ON FUNCTION privacy.text_of(p_value jsonb) IS 'The value as text; null where it is larger than 4 MiB, has numbers of more than 400 digits, or is nested too deeply to be looked through.';
 
 --
 -- Name: with_nothing(privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
@@ -4596,7 +4639,8 @@ CREATE VIEW privacy.text_columns AS
             WHEN ((class.relname = 'data_retention_policies'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'conditions'::name]))) THEN 'policy'::text
             WHEN (class.relname = 'retention_approvals'::name) THEN 'approval'::text
             WHEN ((namespace.nspname = 'audit'::name) AND (class.relname = 'audit_log'::name) AND (attribute.attname = ANY (ARRAY['table_name'::name, 'row_id'::name, 'changed_fields'::name, 'security_context'::name]))) THEN 'fact'::text
-            WHEN ((attribute.attname ~ '(password|secret|token|_hash|hash_value|public_key|encrypted_value|signature)$'::text) OR (attribute.attname ~ '(^|_)(model|llm)(_|$)'::text) OR (attribute.attname ~ '(settings|config|configuration|weights)$'::text) OR ((class.relname = 'system_settings'::name) AND (attribute.attname = 'value'::name))) THEN 'setting'::text
+            WHEN (attribute.attname ~ '(^|_)email(_address)?$'::text) THEN 'address'::text
+            WHEN ((attribute.attname ~ '(password|secret|token|_hash|hash_value|_key|encrypted_value|signature|backup_codes)$'::text) OR (attribute.attname ~ '(^|_)(model|llm)(_|$)'::text) OR (attribute.attname ~ '(settings|config|configuration|configuration_data|weights|project_preferences)$'::text) OR ((class.relname = 'system_settings'::name) AND (attribute.attname = 'value'::name))) THEN 'setting'::text
             ELSE 'text'::text
         END AS content
    FROM (((((pg_attribute attribute
@@ -4616,7 +4660,7 @@ COMMENT ON COLUMN privacy.text_columns.column_number IS 'Its place in the table.
 COMMENT ON COLUMN privacy.text_columns.kind IS 'text, array, json or jsonb; unknown for what removing does not know yet.';
 COMMENT ON COLUMN privacy.text_columns.type_name IS 'Its type, without a length.';
 COMMENT ON COLUMN privacy.text_columns.max_length IS 'Characters it may hold; null for no limit.';
-COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. setting: a secret, a hash, a model or a configuration; addresses and names of several words go, and a single word in rows of the user only. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
+COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. address: addresses go, as a name in it is part of somebody else''s. setting: a secret, a hash, a model or a configuration; the account''s own address goes, and names in rows of the user only, as a user may be named like a setting. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
 
 --
 -- Name: user_data; Type: VIEW; Schema: privacy; Owner: -

@@ -91,20 +91,24 @@ function refuseUnless(
 }
 
 interface Removed extends Record<string, unknown> {
-  /** Keys of rows that were too large to be searched for names, per table; the first thousand of each. */
+  /** Keys of what was left, per table: rows too large to be searched for names, conversations that others claim too. */
   readonly unsearched: Readonly<Record<string, readonly string[]>>;
 }
 
-/** @throws StateError when texts are left that may name the user, of which only a person can say what is to become of them */
+/** The most keys of a table that the database tells. */
+const MOST_KEYS = 1000;
+const SHOWN_KEYS = 20;
+
+/** @throws StateError when something is left that may name the user, of which only a person can say what is to become of it */
 function refuseUnsearched(removed: Removed): void {
-  const tables = Object.entries(removed.unsearched);
-  if (tables.length === 0) return;
+  const left = Object.entries(removed.unsearched);
+  if (left.length === 0) return;
   throw new StateError(
-    "The user's data is gone, but these rows are too large to be searched for names (more than 64 MiB of text):",
-    tables.map(([table, keys]) => ({
-      subject: table,
-      problem: `${keys.length < 1000 ? keys.length : "1000 or more"} rows: ${keys.slice(0, 20).join("; ")}${keys.length > 20 ? "; …" : ""}`,
-      remedy: "Look at each row and take the user's names out, or delete it: the database knows them no longer.",
+    "The user's data is gone, but for what could not be decided: rows that are too large to be searched for names, conversations in which others have rows.",
+    left.map(([subject, keys]) => ({
+      subject,
+      problem: `${keys.length < MOST_KEYS ? keys.length : `${MOST_KEYS} or more`}: ${keys.slice(0, SHOWN_KEYS).join("; ")}${keys.length > SHOWN_KEYS ? "; …" : ""}`,
+      remedy: "Look at each, and delete it or take the user's names out: the database knows them no longer.",
     })),
     { result: removed },
   );

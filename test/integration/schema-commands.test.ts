@@ -416,7 +416,7 @@ describe("aiwdb privacy", () => {
        returning id`,
     );
     const chat = await owner.query<{ id: string }>(
-      "insert into public.chat_history (session_id, message) values ('large', to_jsonb(repeat('x', 70000000))) returning id",
+      "insert into public.chat_history (session_id, message) values ('large', to_jsonb(repeat('x', 5000000))) returning id",
     );
     const [erased, requested] = rows.map(({ id }) => String(id)) as [string, string];
     const request = await owner.query<{ id: string }>(
@@ -428,7 +428,7 @@ describe("aiwdb privacy", () => {
       await failureOf(run(privacy, "erase", "--user", erased, "--yes")),
       await failureOf(run(privacy, "fulfil", "--request", String(request.rows[0]?.id), "--user", requested, "--yes")),
     ]) {
-      expect(error.message).toContain(`- public.chat_history: 1 rows: ${chat.rows[0]?.id}`);
+      expect(error.message).toContain(`- public.chat_history: 1: ${chat.rows[0]?.id}`);
       expect(error).toMatchObject({
         result: { rows: { "public.users": 1 }, unsearched: { "public.chat_history": [String(chat.rows[0]?.id)] } },
       });
