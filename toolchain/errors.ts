@@ -17,8 +17,8 @@ export class UserError extends Error {
   readonly problems: readonly Problem[];
   /** What the command has found all the same; with `--json` it stands beside the error, in one document. */
   readonly result: object | undefined;
-  /** Process exit code: 0 nothing was to be done, 1 failed, 2 wrong usage. */
-  readonly exitCode: 0 | 1 | 2 = 1;
+  /** Process exit code: 0 nothing was to be done, 1 failed or found something, 2 wrong usage, 3 could not look. */
+  readonly exitCode: 0 | 1 | 2 | 3 = 1;
 
   constructor(
     summary: string,
@@ -44,6 +44,11 @@ export class ToolError extends UserError {}
 /** The command line was wrong. */
 export class UsageError extends UserError {
   override readonly exitCode = 2;
+}
+
+/** What was asked for could not be looked at, so that the answer is neither yes nor no. */
+export class UnknownError extends UserError {
+  override readonly exitCode = 3;
 }
 
 /** The user was asked and said no: the command ends, and has not failed. */

@@ -9,7 +9,7 @@ import { localServers, readLocalRecord } from "../../testing/local-server.ts";
 import { serverFiles } from "../../testing/server.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
-import { messageOf, ToolError, type Problem } from "../../toolchain/errors.ts";
+import { messageOf, type Problem, ToolError, UnknownError } from "../../toolchain/errors.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 import { createOutput } from "../output.ts";
 import { stateFile } from "../stack/backend.ts";
@@ -49,7 +49,8 @@ export default defineCommand({
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
-    const all = await ephemeralStacks(output.warn);
+    const unknown: Problem[] = [];
+    const all = await ephemeralStacks((problem) => unknown.push(problem));
     const due = expired(all, new Date()).filter(({ stack }) => args.stack === "" || stack === args.stack);
     const problems: Problem[] = [];
     const removed: string[] = [];
@@ -68,16 +69,24 @@ export default defineCommand({
     }
     if (due.length === 0)
       output.text(`nothing to remove; ${all.length} stack${all.length === 1 ? "" : "s"} may expire later`);
-    output.json({ removed, due, all });
-    if (problems.length > 0) throw new ToolError("Some stacks could not be removed:", problems);
+    const result = { removed, due, all, unknown };
+    if (problems.length > 0)
+      throw new ToolError("Some stacks could not be removed:", [...problems, ...unknown], { result });
+    if (unknown.length > 0)
+      throw new UnknownError("Not every stack could be looked at; the rest was done:", unknown, { result });
+    output.json(result);
   },
 });
 
-/** Stacks with objects on the engine, stacks that only have a state, and servers for tests that are processes. */
-async function ephemeralStacks(warn: (line: string) => void): Promise<Expiry[]> {
+/**
+ * Stacks with objects on the engine, stacks that only have a state, and servers for tests that are processes.
+ *
+ * @param note takes what could not be looked at
+ */
+async function ephemeralStacks(note: (problem: Problem) => void): Promise<Expiry[]> {
   const found = new Map<string, Expiry>();
   const engine = await findEngine().catch((error: unknown) => {
-    warn(`the engine's stacks are left out: ${messageOf(error)}`);
+    note({ subject: "Docker Engine", problem: `its stacks are left out: ${messageOf(error)}` });
     return undefined;
   });
   if (engine) {
@@ -94,16 +103,20 @@ async function ephemeralStacks(warn: (line: string) => void): Promise<Expiry[]> 
       const stack = /^(.+)\.json$/.exec(file)?.[1];
       if (!stack || !ephemeralKind(stack) || found.has(stack)) continue;
       const recorded = recordedExpiry(stack, path.join(folder, file));
-      if (recorded === "unknown") warn(`${stack}: left alone, its state does not say when it expires`);
+      if (recorded === "unknown")
+        note({ subject: stack, problem: "left alone, its state does not say when it expires" });
       else if (recorded) found.set(stack, recorded);
     }
   }
-  const servers = localServers().flatMap((stack) => {
-    const record = readLocalRecord(stack);
-    return record && ephemeralKind(stack)
-      ? [{ ...expiry(stack, new Date(record.createdAt), record.expiresAfterHours), isLocalServer: true }]
-      : [];
-  });
+  const servers = localServers()
+    .filter((stack) => ephemeralKind(stack) !== undefined)
+    .flatMap((stack) => {
+      const record = readLocalRecord(stack);
+      if (!record) note({ subject: stack, problem: "left alone, its record can't be read" });
+      return record
+        ? [{ ...expiry(stack, new Date(record.createdAt), record.expiresAfterHours), isLocalServer: true }]
+        : [];
+    });
   return [...found.values(), ...servers];
 }
 

@@ -1,10 +1,11 @@
 import { defineCommand } from "citty";
-import { StateError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
+import { requireStack } from "../stack/known-stacks.ts";
 import { openSession } from "../stack/session.ts";
-import { readStatus, statusText } from "../stack/status.ts";
+import { statusText } from "../stack/status-text.ts";
+import { readStatus, refuseUnlessHealthy } from "../stack/status.ts";
 
 export const examples = ["aiwdb status", "aiwdb status --stack prod --json"];
 
@@ -13,11 +14,11 @@ export default defineCommand({
   args: stackArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });
+    requireStack(args.stack);
     const toolchain = await setUp({ report: output.progress, images: false });
     const status = await readStatus(openSession(args.stack, toolchain), toolchain);
     output.text(statusText(status));
-    if (!status.healthy)
-      throw new StateError(`Stack "${args.stack}" is not healthy; see above.`, [], { result: status });
+    refuseUnlessHealthy(status, `Stack "${args.stack}" is`);
     output.json(status);
   },
 });

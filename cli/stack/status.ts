@@ -1,13 +1,14 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
+import type { Client } from "pg";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
 import { PHASE_NAMES, PHASES, upToPhase, type Phase } from "../../infra/migrations/phases.ts";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { readApplied } from "../../infra/migrations/applied.ts";
 import { POOLED_ROLES, ROLES, type ClientRole } from "../../infra/names.ts";
-import { withConnection, type Connection } from "../../infra/provider/connection.ts";
-import { exec, inspect } from "../../infra/provider/engine.ts";
+import { type Connection, withConnection } from "../../infra/provider/connection.ts";
+import { exec, inspect, localSql } from "../../infra/provider/engine.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
 import { pgbouncerConsole } from "../../infra/provider/pgbouncer-console.ts";
 import { listenerMandatory } from "../../infra/render/pgbouncer-ini.ts";
@@ -15,10 +16,10 @@ import { listeners, type Listener } from "../../infra/render/pgbouncer-listeners
 import { POSTGRES_MANDATORY } from "../../infra/render/postgresql-conf.ts";
 import type { Settings } from "../../infra/render/settings.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
-import { messageOf, StateError } from "../../toolchain/errors.ts";
+import { messageOf, type Problem, StateError, UnknownError } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
-import { countWaiting, waitingText } from "./retention.ts";
+import { countWaiting } from "./retention.ts";
 import { readOutputs, type Session, type StackOutputs } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
@@ -29,7 +30,7 @@ export interface ContainerStatus {
   readonly name: string;
   /** The engine's word: running, exited, …; `missing` if there is none. */
   readonly state: string;
-  /** Of its health check, run now: healthy, starting, unhealthy; none where it has none. */
+  /** Of its health check, run now: healthy, starting, unhealthy; none where it has none, unknown where it could not be run. */
   readonly health: string;
 }
 
@@ -69,30 +70,41 @@ export interface SettingDrift {
   readonly actual: string;
 }
 
+export interface MigrationStatus {
+  readonly applied: number;
+  readonly pending: readonly string[];
+  readonly phases: readonly {
+    readonly phase: number;
+    readonly name: string;
+    readonly applied: number;
+    readonly total: number;
+  }[];
+}
+
+/** In the place of what nobody could look at; `unknown` of the status says why. */
+type Unknown = "unknown";
+
 /** One screen about a stack; the shape of `aiwdb status --json`. */
 export interface StackStatus {
   readonly stack: string;
+  /** unhealthy: something was found; unknown: nothing was found, but not everything could be looked at. */
+  readonly state: "healthy" | "unhealthy" | "unknown";
   readonly healthy: boolean;
   readonly tls: boolean;
   readonly database: string;
   readonly containers: readonly ContainerStatus[];
   readonly connections: readonly ConnectionStatus[];
-  readonly pools: readonly PoolStatus[];
+  readonly pools: readonly PoolStatus[] | Unknown;
   /** What somebody changed by hand. */
   readonly drift: readonly SettingDrift[];
-  readonly migrations: {
-    readonly applied: number;
-    readonly pending: readonly string[];
-    readonly phases: readonly {
-      readonly phase: number;
-      readonly name: string;
-      readonly applied: number;
-      readonly total: number;
-    }[];
-  };
+  /** What keeps clients out or from writing: a paused pooler, a freeze, a role that may not log in. */
+  readonly obstacles: readonly Problem[];
+  readonly migrations: MigrationStatus | Unknown;
   /** Retention policies that wait for the owner's approval; null where there is no such thing yet. */
-  readonly policiesWaiting: number | null | "unknown";
+  readonly policiesWaiting: number | null | Unknown;
   readonly certificates: readonly CertificateStatus[];
+  /** What could not be looked at, and why. */
+  readonly unknown: readonly Problem[];
 }
 
 /** How a role connects in one mode. */
@@ -105,45 +117,106 @@ export function connectionFor({ connections, passwords }: StackOutputs, role: Cl
   return { host, port, database, user: role, password, ...certificate };
 }
 
+/** Of a paused pooler, and of one whose server keeps a lock, no answer comes. */
+const ask = <T>(connection: Connection, work: (client: Client) => Promise<T>): Promise<T> =>
+  withConnection(connection, work, { queryTimeoutMs: 15_000 });
+
+/** For an engine, or a command in a container, that does not answer. */
+const inTime = () => AbortSignal.timeout(30_000);
+
+/** Looks at something; where it can't, notes why. */
+type Look = <T>(subject: string, ask: () => Promise<T>) => Promise<T | Unknown>;
+
 /** @throws StateError when the stack is not up */
 export async function readStatus(session: Session, toolchain: Pick<Toolchain, "engine">): Promise<StackStatus> {
   const outputs = await readOutputs(session);
   const docker = engineClient(toolchain.engine);
   const { connections } = outputs;
-  const [containers, reached, pools, serverDrift, poolerDrift, migrations, policiesWaiting, servers] =
-    await Promise.all([
-      Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name))),
-      Promise.all(tried(connections).map(([mode, role]) => tryConnection(outputs, mode, role))),
-      poolStatus(docker, outputs),
-      postgresDrift(outputs),
-      pgbouncerDrift(docker, outputs),
-      migrationStatus(session.stack, outputs),
-      withConnection(connectionFor(outputs, ROLES.owner, "direct"), countWaiting).catch(() => "unknown" as const),
-      serverCertificates(connections),
-    ]);
+  const unknown: Problem[] = [];
+  const look: Look = async (subject, ask) => {
+    try {
+      return await ask();
+    } catch (error) {
+      unknown.push({ subject, problem: messageOf(error) });
+      return "unknown";
+    }
+  };
+  const known = <T>(found: readonly T[] | Unknown): readonly T[] => (found === "unknown" ? [] : found);
+  const [
+    containers,
+    reached,
+    pools,
+    serverDrift,
+    poolerDrift,
+    locked,
+    paused,
+    migrations,
+    policiesWaiting,
+    certificates,
+  ] = await Promise.all([
+    Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name, look))),
+    Promise.all(tried(connections).map(([mode, role]) => tryConnection(outputs, mode, role))),
+    look("pools", () => poolStatus(docker, outputs)),
+    look("settings of PostgreSQL", () => postgresDrift(outputs)),
+    look("settings of PgBouncer", () => pgbouncerDrift(docker, outputs)),
+    look("roles and freeze", () => obstaclesInPostgres(docker, connections)),
+    look("pause", () => obstaclesInPgBouncer(docker, outputs)),
+    look("migrations", () => migrationStatus(session.stack, outputs)),
+    look("retention", () => ask(connectionFor(outputs, ROLES.owner, "direct"), countWaiting)),
+    certificateStatuses(connections, look),
+  ]);
   const tls = reached.every((connection) => connection.tls?.startsWith("TLSv1.") ?? false);
-  const drift = [...serverDrift, ...poolerDrift];
+  const drift = [...known(serverDrift), ...known(poolerDrift)];
+  const obstacles = [...known(locked), ...known(paused)];
+  const isSound =
+    tls &&
+    drift.length === 0 &&
+    obstacles.every(({ subject }) => BLINDING.has(subject)) &&
+    containers.every((each) => isHealthy(each, connections));
+  const state = isSound ? (unknown.length === 0 ? "healthy" : "unknown") : "unhealthy";
   return {
     stack: session.stack,
-    healthy: tls && drift.length === 0 && containers.every((each) => isHealthy(each, connections)),
+    state,
+    healthy: state === "healthy",
     tls,
     database: connections.database,
     containers,
     connections: reached,
     pools,
     drift,
+    obstacles,
     migrations,
     policiesWaiting,
-    certificates: [...servers, ...clientCertificates(connections)],
+    certificates,
+    unknown,
   };
 }
 
-async function containerStatus(docker: Docker, name: string): Promise<ContainerStatus> {
-  const info = await inspect(docker, name);
+/**
+ * What the status says to whoever called.
+ *
+ * @param summary what it is about, as in `Stack "dev" is`
+ * @throws StateError where it is not healthy, UnknownError where not everything could be looked at
+ */
+export function refuseUnlessHealthy(status: StackStatus, summary: string): void {
+  if (status.state === "unhealthy") throw new StateError(`${summary} not healthy; see above.`, [], { result: status });
+  if (status.state === "unknown")
+    throw new UnknownError(
+      `${summary} healthy as far as it could be looked at, which is not everything; see above.`,
+      [],
+      {
+        result: status,
+      },
+    );
+}
+
+async function containerStatus(docker: Docker, name: string, look: Look): Promise<ContainerStatus> {
+  const info = await look(`container ${name}`, () => inspect(docker, name, inTime()));
+  if (info === "unknown") return { name, state: "unknown", health: "unknown" };
   const status = { name, state: info?.State.Status ?? "missing", health: info?.State.Health?.Status ?? "none" };
   if (!info || status.state !== "running" || status.health === "none") return status;
   // The engine's answer may be as old as its interval, and older engines have none before the first one is over.
-  return { ...status, health: await healthNow(docker, info) };
+  return { ...status, health: await look(`health of ${name}`, () => healthNow(docker, info)) };
 }
 
 const NS_PER_MS = 1_000_000;
@@ -155,7 +228,7 @@ async function healthNow(docker: Docker, info: Docker.ContainerInspectInfo): Pro
   const [kind, ...words] = Test;
   const command = kind === "CMD-SHELL" ? ["sh", "-c", ...words] : words;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const { exitCode } = await exec(docker, info.Id, command).catch(() => ({ exitCode: -1 })); // it ended meanwhile
+    const { exitCode } = await exec(docker, info.Id, command, undefined, inTime());
     if (exitCode === 0) return "healthy";
   }
   const upMs = Date.now() - Date.parse(info.State.StartedAt);
@@ -165,7 +238,7 @@ async function healthNow(docker: Docker, info: Docker.ContainerInspectInfo): Pro
 /** The maintenance container is healthy after its first run, which nobody waits for. */
 function isHealthy({ name, state, health }: ContainerStatus, { containers }: ConnectionInfo): boolean {
   const accepted = name === containers.maintenance ? ["healthy", "starting"] : ["healthy", "none"];
-  return state === "running" && accepted.includes(health);
+  return state === "unknown" || (state === "running" && [...accepted, "unknown"].includes(health));
 }
 
 /** Values that must stand in a server; those that are paths, names and lists too. */
@@ -174,33 +247,74 @@ const valuesOf = (settings: Settings): [name: string, value: string][] =>
 
 async function postgresDrift(outputs: StackOutputs): Promise<SettingDrift[]> {
   const expected = new Map(valuesOf(POSTGRES_MANDATORY));
-  try {
-    const { rows } = await withConnection(connectionFor(outputs, ROLES.monitor, "direct"), (client) =>
-      client.query<{ name: string; scope: string | null; setting: string }>(
-        // What a role or a database has of its own does not show in this session's settings.
-        `select name, null as scope, setting from pg_catalog.pg_settings where name = any($1)
-         union all
-         select split_part(pair, '=', 1), concat_ws(' in ', r.rolname, d.datname), substr(pair, strpos(pair, '=') + 1)
-           from pg_catalog.pg_db_role_setting s
-           cross join unnest(s.setconfig) as pair
-           left join pg_catalog.pg_roles r on r.oid = s.setrole
-           left join pg_catalog.pg_database d on d.oid = s.setdatabase
-          where split_part(pair, '=', 1) = any($1)`,
-        [[...expected.keys()]],
-      ),
-    );
-    return rows
-      .filter(({ name, setting }) => setting !== expected.get(name))
-      .map(({ name, scope, setting }) => ({
-        server: "postgres" as const,
-        name,
-        ...(scope === null ? {} : { scope }),
-        expected: expected.get(name) ?? "",
-        actual: setting,
-      }));
-  } catch {
-    return []; // the connections say why the server cannot be reached
-  }
+  const { rows } = await ask(connectionFor(outputs, ROLES.monitor, "direct"), (client) =>
+    client.query<{ name: string; scope: string | null; setting: string }>(
+      // What a role or a database has of its own does not show in this session's settings.
+      `select name, null as scope, setting from pg_catalog.pg_settings where name = any($1)
+       union all
+       select split_part(pair, '=', 1), concat_ws(' in ', r.rolname, d.datname), substr(pair, strpos(pair, '=') + 1)
+         from pg_catalog.pg_db_role_setting s
+         cross join unnest(s.setconfig) as pair
+         left join pg_catalog.pg_roles r on r.oid = s.setrole
+         left join pg_catalog.pg_database d on d.oid = s.setdatabase
+        where split_part(pair, '=', 1) = any($1)`,
+      [[...expected.keys()]],
+    ),
+  );
+  return rows
+    .filter(({ name, setting }) => setting !== expected.get(name))
+    .map(({ name, scope, setting }) => ({
+      server: "postgres" as const,
+      name,
+      ...(scope === null ? {} : { scope }),
+      expected: expected.get(name) ?? "",
+      actual: setting,
+    }));
+}
+
+/** Roles by which the status looks: without one of them the answer is unknown, and nothing is wrong with the stack's clients. */
+const BLINDING: ReadonlySet<string> = new Set([`role ${ROLES.monitor}`, `role ${ROLES.owner}`]);
+
+/** By the container's own socket, so that no role that is locked out keeps the status from saying so. */
+async function obstaclesInPostgres(docker: Docker, { containers, database }: ConnectionInfo): Promise<Problem[]> {
+  const roles = Object.values(ROLES).filter((role) => role !== ROLES.lookupOwner);
+  const found = await localSql(
+    docker,
+    containers.postgres,
+    `select coalesce(json_agg(json_build_object('subject', subject, 'problem', problem)), '[]') from (
+       select 'role ' || wanted.name as subject, case
+           when rolname is null then 'is not there'
+           when not rolcanlogin then 'may not log in (NOLOGIN)'
+           when rolconnlimit = 0 then 'may not log in (CONNECTION LIMIT 0)'
+           else 'may not log in: its password was valid until ' || rolvaliduntil
+         end as problem
+       from unnest('{${roles.join(",")}}'::text[]) as wanted (name) left join pg_roles on rolname = wanted.name
+       where rolname is null or not rolcanlogin or rolconnlimit = 0 or rolvaliduntil <= now()
+       union all
+       select coalesce('role ' || rolname, 'database ' || datname, 'PostgreSQL'),
+         'takes no changes: default_transaction_read_only is on' || case when rolname is not null and datname is not null then ' in ' || datname else '' end
+       from pg_db_role_setting cross join unnest(setconfig) as pair
+       left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase
+       where pair = 'default_transaction_read_only=on' and coalesce(datname, '${database}') = '${database}'
+       union all
+       select 'PostgreSQL', 'takes no changes: default_transaction_read_only is on'
+       from pg_settings where name = 'default_transaction_read_only' and reset_val = 'on' and source not in ('user', 'database', 'database user')
+     ) as found`,
+    { abortSignal: inTime() },
+  );
+  return JSON.parse(found) as Problem[];
+}
+
+async function obstaclesInPgBouncer(docker: Docker, outputs: StackOutputs): Promise<Problem[]> {
+  const shown = await showAtPooler(docker, outputs, "show databases");
+  return shown.flatMap(({ rows }) =>
+    rows
+      .filter(({ paused, disabled }) => paused === "1" || disabled === "1")
+      .map(({ name = "", paused }) => ({
+        subject: `PgBouncer's database ${name}`,
+        problem: paused === "1" ? "is paused: clients wait (`PAUSE`)" : "is disabled: no client gets in (`DISABLE`)",
+      })),
+  );
 }
 
 /**
@@ -225,13 +339,19 @@ async function showAtPooler(
 
 async function showOverTls(outputs: StackOutputs, command: string): Promise<Record<string, string>[]> {
   const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
-  const { rows } = await withConnection(connection, (client) => client.query<Record<string, string | null>>(command));
-  return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value ?? ""])));
+  const { rows } = await ask(connection, (client) => client.query<Record<string, unknown>>(command));
+  return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? "")])));
 }
 
 async function showLocally(docker: Docker, container: string, port: number, command: string) {
   const inTabs = ["-P", "footer=off", "-F", "\t"];
-  const { exitCode, stdout, stderr } = await exec(docker, container, pgbouncerConsole(port, command, ...inTabs));
+  const { exitCode, stdout, stderr } = await exec(
+    docker,
+    container,
+    pgbouncerConsole(port, command, ...inTabs),
+    undefined,
+    inTime(),
+  );
   if (exitCode !== 0) throw new StateError(`${container} does not answer on port ${port}: ${stderr.trim()}`);
   const [names = [], ...lines] = stdout
     .split("\n")
@@ -241,23 +361,19 @@ async function showLocally(docker: Docker, container: string, port: number, comm
 }
 
 async function pgbouncerDrift(docker: Docker, outputs: StackOutputs): Promise<SettingDrift[]> {
-  try {
-    const shown = await showAtPooler(docker, outputs, "show config");
-    return shown.flatMap(({ listener, rows }) => {
-      const actual = new Map(rows.map(({ key, value }) => [key, value]));
-      return valuesOf(listenerMandatory(listener))
-        .filter(([name, value]) => actual.get(name) !== value)
-        .map(([name, expected]) => ({
-          server: "pgbouncer" as const,
-          name,
-          ...(shown.length > 1 ? { scope: listener.roles.join(", ") } : {}),
-          expected,
-          actual: actual.get(name) ?? "",
-        }));
-    });
-  } catch {
-    return []; // the connections say why the pooler cannot be reached
-  }
+  const shown = await showAtPooler(docker, outputs, "show config");
+  return shown.flatMap(({ listener, rows }) => {
+    const actual = new Map(rows.map(({ key, value }) => [key, value]));
+    return valuesOf(listenerMandatory(listener))
+      .filter(([name, value]) => actual.get(name) !== value)
+      .map(([name, expected]) => ({
+        server: "pgbouncer" as const,
+        name,
+        ...(shown.length > 1 ? { scope: listener.roles.join(", ") } : {}),
+        expected,
+        actual: actual.get(name) ?? "",
+      }));
+  });
 }
 
 /** Each way in: by the application, and by every role that has a port of its own. */
@@ -273,7 +389,7 @@ async function tryConnection(outputs: StackOutputs, mode: Mode, role: ClientRole
   const connection = connectionFor(outputs, role, mode);
   const address = `${connection.host}:${connection.port}/${connection.database}`;
   try {
-    const { rows } = await withConnection(connection, (client) =>
+    const { rows } = await ask(connection, (client) =>
       client.query("select version from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()"),
     );
     return { mode, role, address, tls: (rows[0] as { version: string | null }).version };
@@ -283,23 +399,12 @@ async function tryConnection(outputs: StackOutputs, mode: Mode, role: ClientRole
 }
 
 async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolStatus[]> {
-  try {
-    const shown = await showAtPooler(docker, outputs, "show pools");
-    // A role that is refused leaves an empty pool at a listener that is not its own.
-    const rows = shown.flatMap(({ listener, rows: all }) =>
-      all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
-    );
-    return rows.filter(({ database }) => database !== "pgbouncer").map(poolOf);
-  } catch {
-    return []; // the connections above say why the pooler cannot be reached
-  }
-}
-
-/** The line about retention policies; none where nothing waits. */
-function waiting({ policiesWaiting, stack }: StackStatus): [string, string][] {
-  if (policiesWaiting === "unknown")
-    return [["retention", "not known: ai_workflow_owner could not ask which policies wait"]];
-  return policiesWaiting ? [["retention", waitingText(policiesWaiting, stack)]] : [];
+  const shown = await showAtPooler(docker, outputs, "show pools");
+  // A role that is refused leaves an empty pool at a listener that is not its own.
+  const rows = shown.flatMap(({ listener, rows: all }) =>
+    all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
+  );
+  return rows.filter(({ database }) => database !== "pgbouncer").map(poolOf);
 }
 
 /** A row of `show pools`. Connections that have to be checked before their next use (`sv_used`) are idle too. */
@@ -315,16 +420,11 @@ export function poolOf(row: Readonly<Record<string, string>>): PoolStatus {
   };
 }
 
-async function migrationStatus(stack: string, outputs: StackOutputs): Promise<StackStatus["migrations"]> {
+async function migrationStatus(stack: string, outputs: StackOutputs): Promise<MigrationStatus> {
   const all = readMigrations(MIGRATIONS_FOLDER);
   const wanted = upToPhase(all, readStackConfig(stack).rolloutPhase as Phase);
-  let applied: ReadonlySet<string>;
-  try {
-    const rows = await withConnection(connectionFor(outputs, ROLES.owner, "direct"), (client) => readApplied(client));
-    applied = new Set(rows.map(({ name }) => name));
-  } catch {
-    applied = new Set(); // not reachable: the connections above say why, and nothing is known to be applied
-  }
+  const rows = await ask(connectionFor(outputs, ROLES.owner, "direct"), (client) => readApplied(client));
+  const applied: ReadonlySet<string> = new Set(rows.map(({ name }) => name));
   return {
     applied: applied.size,
     pending: wanted.filter(({ name }) => !applied.has(name)).map(({ name }) => name),
@@ -340,68 +440,33 @@ async function migrationStatus(stack: string, outputs: StackOutputs): Promise<St
   };
 }
 
-async function serverCertificates(connections: ConnectionInfo): Promise<CertificateStatus[]> {
-  const servers: [string, { host: string; port: number }][] = [
-    ["postgres server", connections.direct],
-    ["pgbouncer server", connections.transaction],
+/** Of the servers, as they offer them, and of the files of the clients. */
+async function certificateStatuses(connections: ConnectionInfo, look: Look): Promise<CertificateStatus[]> {
+  const files = Object.entries(connections.certificates).map(([role, { sslCert }]) => ({
+    name: `client ${role}`,
+    file: sslCert,
+  }));
+  const authority = Object.values(connections.certificates)[0]?.sslRootCert;
+  if (authority) files.push({ name: "certificate authority", file: authority });
+  const ends: [string, () => Promise<string>][] = [
+    ...Object.entries({ "postgres server": connections.direct, "pgbouncer server": connections.transaction }).map(
+      ([name, { host, port }]): [string, () => Promise<string>] => [
+        name,
+        async () => (await offeredCertificate(host, port)).valid_to,
+      ],
+    ),
+    ...files.map(({ name, file }): [string, () => Promise<string>] => [
+      name,
+      async () => new X509Certificate(readFileSync(file)).validTo,
+    ]),
   ];
   const found = await Promise.all(
-    servers.map(async ([name, { host, port }]) => {
-      const certificate = await offeredCertificate(host, port).catch(() => undefined);
-      return certificate ? [certificateStatus(name, certificate.valid_to)] : [];
-    }),
+    ends.map(async ([name, validTo]) => ({ name, validTo: await look(`certificate of ${name}`, validTo) })),
   );
-  return found.flat();
-}
-
-function clientCertificates(connections: ConnectionInfo): CertificateStatus[] {
-  const files: [string, string][] = Object.entries(connections.certificates).map(([role, { sslCert }]) => [
-    `client ${role}`,
-    sslCert,
-  ]);
-  const authority = Object.values(connections.certificates)[0]?.sslRootCert;
-  if (authority) files.push(["certificate authority", authority]);
-  return files
-    .filter(([, file]) => existsSync(file))
-    .map(([name, file]) => certificateStatus(name, new X509Certificate(readFileSync(file)).validTo));
+  return found.flatMap(({ name, validTo }) => (validTo === "unknown" ? [] : [certificateStatus(name, validTo)]));
 }
 
 function certificateStatus(name: string, validTo: string): CertificateStatus {
   const end = new Date(validTo);
   return { name, validTo: end.toISOString(), daysLeft: Math.floor((end.getTime() - Date.now()) / 86_400_000) };
-}
-
-/** The same for people. */
-export function statusText(status: StackStatus): string {
-  const rows: [string, string][] = [
-    ["stack", `${status.stack}: ${status.healthy ? "healthy" : "NOT HEALTHY"}`],
-    ...status.containers.map(({ name, state, health }): [string, string] => [
-      "container",
-      `${name}  ${state}${health === "none" ? "" : `, ${health}`}`,
-    ]),
-    ...status.connections.map(({ mode, role, address, tls, error }): [string, string] => [
-      mode,
-      `${address}  ${role}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`,
-    ]),
-    ...status.pools.map((pool): [string, string] => [
-      "pool",
-      `${pool.database} ${pool.role}: clients ${pool.clientsActive} active, ${pool.clientsWaiting} waiting; servers ${pool.serversActive} active, ${pool.serversIdle} idle`,
-    ]),
-    ...status.drift.map(({ server, name, scope, expected, actual }): [string, string] => [
-      "setting",
-      `${server} ${name}${scope === undefined ? "" : ` of ${scope}`} is "${actual}", must be "${expected}": changed by hand; see docs/operations.md`,
-    ]),
-    ...status.migrations.phases.map(({ phase, name, applied, total }): [string, string] => [
-      `phase ${phase}`,
-      `${name}: ${applied} of ${total} migrations${applied === total ? "" : " applied"}`,
-    ]),
-    ["pending", status.migrations.pending.length === 0 ? "none" : status.migrations.pending.join(", ")],
-    ...waiting(status),
-    ...status.certificates.map(({ name, daysLeft }): [string, string] => [
-      "certificate",
-      `${name}: ${daysLeft} days left`,
-    ]),
-  ];
-  const width = Math.max(...rows.map(([label]) => label.length));
-  return rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join("\n");
 }

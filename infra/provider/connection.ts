@@ -13,10 +13,19 @@ export interface Connection {
   readonly sslKey: string;
 }
 
+export interface ConnectOptions {
+  readonly applicationName?: string;
+  /** After how long a query is given up, in ms; without it, never. */
+  readonly queryTimeoutMs?: number;
+}
+
 /** A connected client; the server's name and chain are verified (verify-full). */
-export async function connect(connection: Connection, applicationName = "ai-workflow-database"): Promise<pg.Client> {
+export async function connect(
+  connection: Connection,
+  { applicationName = "ai-workflow-database", queryTimeoutMs }: ConnectOptions = {},
+): Promise<pg.Client> {
   const { default: postgres } = await import("pg"); // here, because a preview of a stack at rest connects to nothing
-  const client = new postgres.Client({
+  const config = {
     host: connection.host,
     port: connection.port,
     database: connection.database,
@@ -24,14 +33,16 @@ export async function connect(connection: Connection, applicationName = "ai-work
     password: connection.password,
     application_name: applicationName,
     connectionTimeoutMillis: 15_000,
+    ...(queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }),
     ssl: {
       ca: readFileSync(connection.sslRootCert, "utf8"),
       cert: readFileSync(connection.sslCert, "utf8"),
       key: readFileSync(connection.sslKey, "utf8"),
       rejectUnauthorized: true,
-      minVersion: "TLSv1.2",
+      minVersion: "TLSv1.2" as const,
     },
-  });
+  };
+  const client = withoutLibpqVariables(() => new postgres.Client(config));
   client.on("error", () => {}); // a connection lost while idle shows at the next query, with a better message
   try {
     await client.connect();
@@ -43,9 +54,24 @@ export async function connect(connection: Connection, applicationName = "ai-work
   return client;
 }
 
+/** node-pg takes what is not given from the caller's environment, as PGOPTIONS, which are about the caller's own connections. */
+function withoutLibpqVariables<T>(make: () => T): T {
+  const kept = Object.entries(process.env).filter(([name]) => name.startsWith("PG"));
+  for (const [name] of kept) delete process.env[name];
+  try {
+    return make();
+  } finally {
+    Object.assign(process.env, Object.fromEntries(kept));
+  }
+}
+
 /** Runs `work` with a connection that is closed whatever happens. */
-export async function withConnection<T>(connection: Connection, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = await connect(connection);
+export async function withConnection<T>(
+  connection: Connection,
+  work: (client: pg.Client) => Promise<T>,
+  options: ConnectOptions = {},
+): Promise<T> {
+  const client = await connect(connection, options);
   try {
     return await work(client);
   } finally {

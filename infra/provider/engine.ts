@@ -13,15 +13,25 @@ export function engine(): Docker {
   return new Engine();
 }
 
+const orNone = (abortSignal?: AbortSignal) => (abortSignal === undefined ? {} : { abortSignal });
+
 /** True for an Engine API error that says the object does not exist. */
 export function isNotFound(error: unknown): boolean {
   return (error as { statusCode?: number }).statusCode === 404;
 }
 
-/** What `docker inspect` says of a container; undefined if there is none of that name. */
-export async function inspect(docker: Docker, container: string): Promise<Docker.ContainerInspectInfo | undefined> {
+/**
+ * What `docker inspect` says of a container; undefined if there is none of that name.
+ *
+ * @param abortSignal gives up an engine that does not answer
+ */
+export async function inspect(
+  docker: Docker,
+  container: string,
+  abortSignal?: AbortSignal,
+): Promise<Docker.ContainerInspectInfo | undefined> {
   try {
-    return await docker.getContainer(container).inspect();
+    return await docker.getContainer(container).inspect(orNone(abortSignal));
   } catch (error) {
     if (isNotFound(error)) return undefined;
     throw error;
@@ -65,20 +75,24 @@ export interface ExecResult {
 
 /**
  * Runs a command in a running container; `stdin`, if given, is handed over there, never on the command line.
+ *
+ * @param abortSignal gives up an engine or a command that does not answer; the command goes on in the container
  */
 export async function exec(
   docker: Docker,
   container: string,
   command: readonly string[],
   stdin?: string,
+  abortSignal?: AbortSignal,
 ): Promise<ExecResult> {
   const handle = await docker.getContainer(container).exec({
     Cmd: [...command],
     AttachStdin: stdin !== undefined,
     AttachStdout: true,
     AttachStderr: true,
+    ...orNone(abortSignal),
   });
-  const stream = await handle.start({ hijack: true, stdin: stdin !== undefined });
+  const stream = await handle.start({ hijack: true, stdin: stdin !== undefined, ...orNone(abortSignal) });
   const stdout = collect();
   const stderr = collect();
   docker.modem.demuxStream(stream, stdout.stream, stderr.stream);
@@ -87,8 +101,12 @@ export async function exec(
     stream.on("end", resolve);
     stream.on("close", resolve);
     stream.on("error", reject);
+    abortSignal?.addEventListener("abort", () => {
+      stream.destroy();
+      reject(new ToolError(`${command[0]} in container ${container} did not answer in time`));
+    });
   });
-  const { ExitCode } = await handle.inspect();
+  const { ExitCode } = await handle.inspect(orNone(abortSignal));
   return { exitCode: ExitCode ?? -1, stdout: stdout.text(), stderr: stderr.text() };
 }
 
@@ -100,9 +118,14 @@ function collect() {
 }
 
 /** Runs SQL as the superuser over the container's local socket, which the network cannot reach. */
-export async function localSql(docker: Docker, container: string, sql: string): Promise<string> {
-  const command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"];
-  const { exitCode, stdout, stderr } = await exec(docker, container, command, sql);
+export async function localSql(
+  docker: Docker,
+  container: string,
+  sql: string,
+  { database = "postgres", abortSignal }: { readonly database?: string; readonly abortSignal?: AbortSignal } = {},
+): Promise<string> {
+  const command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database];
+  const { exitCode, stdout, stderr } = await exec(docker, container, command, sql, abortSignal);
   if (exitCode !== 0) throw new ToolError(`PostgreSQL in container ${container} refused a statement: ${stderr.trim()}`);
   return stdout.trim();
 }

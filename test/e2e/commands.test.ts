@@ -1,10 +1,15 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StackStatus } from "../../cli/stack/status.ts";
+import { engineNames } from "../../infra/names.ts";
+import { exec } from "../../infra/provider/engine.ts";
+import { pgbouncerConsole } from "../../infra/provider/pgbouncer-console.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
-import { mustSucceed } from "../helpers/real-stack.ts";
+import { docker } from "../helpers/connect.ts";
+import { known } from "../helpers/known.ts";
+import { mustSucceed, readOutputs } from "../helpers/real-stack.ts";
 
 const STACK = `pr-commands-${process.pid}`;
 let checkout: Checkout;
@@ -50,7 +55,7 @@ test("status says healthy, TLS everywhere and nothing pending", async () => {
     ["session", "TLSv1.3"],
     ["direct", "TLSv1.3"],
   ]);
-  expect(status.migrations.phases.map(({ applied, total }) => applied === total && total > 0)).toEqual([
+  expect(known(status.migrations).phases.map(({ applied, total }) => applied === total && total > 0)).toEqual([
     true,
     true,
     true,
@@ -59,6 +64,101 @@ test("status says healthy, TLS everywhere and nothing pending", async () => {
   expect(status.containers.map(({ name }) => name).sort()).toEqual(
     ["maintenance", "pgbouncer", "postgres"].map((part) => `aiwdb-${STACK}-${part}`),
   );
+});
+
+describe("status tells", () => {
+  const look = async () => {
+    const { exitCode, stdout, all } = await checkout.aiwdb(["status", "--stack", STACK, "--json"]);
+    return { exitCode, all, status: JSON.parse(stdout) as StackStatus };
+  };
+  const admin = async (sql: string) => rows(await urlOf("postgres", "direct"), sql);
+
+  test("unknown, with the reason, where its role may not look, and exits 3", async () => {
+    await admin("alter role app_monitor nologin");
+    try {
+      const { exitCode, status, all } = await look();
+      const reason = { problem: 'role "app_monitor" is not permitted to log in' };
+      expect(status).toMatchObject({
+        state: "unknown",
+        healthy: false,
+        obstacles: [{ subject: "role app_monitor", problem: "may not log in (NOLOGIN)" }],
+        unknown: expect.arrayContaining([{ subject: "settings of PostgreSQL", ...reason }]),
+      });
+      expect(exitCode).toBe(3);
+      expect(all).toContain("healthy as far as it could be looked at");
+    } finally {
+      await admin("alter role app_monitor login");
+    }
+    expect((await look()).exitCode).toBe(0);
+  });
+
+  test.each([
+    [
+      "a role that may not log in",
+      "alter role app_readonly connection limit 0",
+      "alter role app_readonly connection limit -1",
+      "role app_readonly may not log in (CONNECTION LIMIT 0)",
+    ],
+    [
+      "a password that is no longer valid",
+      "alter role app_readonly valid until '2020-01-01Z'",
+      "alter role app_readonly valid until 'infinity'",
+      "role app_readonly may not log in: its password was valid until 2020-01-01",
+    ],
+    [
+      "a freeze of the database",
+      "alter database ai_workflow_db set default_transaction_read_only = on",
+      "begin read write; alter database ai_workflow_db reset default_transaction_read_only; commit",
+      "database ai_workflow_db takes no changes",
+    ],
+    [
+      "a freeze of a role",
+      "alter role app_user set default_transaction_read_only = on",
+      "alter role app_user reset default_transaction_read_only",
+      "role app_user takes no changes",
+    ],
+  ])("%s, and exits 1", async (_what, take, giveBack, told) => {
+    await admin(take);
+    try {
+      const { exitCode, stdout } = await checkout.aiwdb(["status", "--stack", STACK]);
+      expect(stdout).toContain(`obstacle     ${told}`);
+      expect(exitCode).toBe(1);
+    } finally {
+      await admin(giveBack);
+    }
+    expect((await look()).status.obstacles).toEqual([]);
+  });
+
+  test("a paused pooler, and waits no longer than it must", async () => {
+    const { pgbouncer } = engineNames(STACK);
+    const console_ = async (command: string) =>
+      expect((await exec(docker(), pgbouncer, pgbouncerConsole(6432, command))).exitCode).toBe(0);
+    await console_("pause ai_workflow_db");
+    try {
+      const { exitCode, status } = await look();
+      expect(status.obstacles).toEqual([
+        { subject: "PgBouncer's database ai_workflow_db", problem: "is paused: clients wait (`PAUSE`)" },
+      ]);
+      expect(exitCode).toBe(1);
+    } finally {
+      await console_("resume ai_workflow_db");
+    }
+    expect((await look()).exitCode).toBe(0);
+  });
+
+  test("a client's certificate that it can't read", async () => {
+    const { certificates } = (await readOutputs(checkout, STACK)).connections;
+    const file = certificates["app_readonly"]?.sslCert ?? "";
+    const real = realpathSync(file);
+    renameSync(real, `${real}.hidden`);
+    try {
+      const { exitCode, status } = await look();
+      expect(status.unknown).toMatchObject([{ subject: "certificate of client app_readonly" }]);
+      expect(exitCode).toBe(3);
+    } finally {
+      renameSync(`${real}.hidden`, real);
+    }
+  });
 });
 
 describe("url", () => {
@@ -156,7 +256,7 @@ test("preview names a migration that was added, plan shows its SQL, up applies i
 
   expect((await aiwdb("preview")).stdout).toContain(name);
   expect((await aiwdb("migrate", "plan")).stdout).toContain("create table public.probe");
-  expect((await readStatus()).migrations.pending, "neither preview nor plan applies anything").toEqual([name]);
+  expect(known((await readStatus()).migrations).pending, "neither preview nor plan applies anything").toEqual([name]);
 
   await aiwdb("up");
   expect(await columns(), "a new client gets the table as it is now").toEqual([...before, "probe"]);
@@ -184,7 +284,7 @@ test("preview names a migration that was added, plan shows its SQL, up applies i
     "PGDMP",
   );
   expect(statSync(path.join(backups, backup as string)).mode & 0o777).toBe(0o600);
-  expect((await readStatus()).migrations.pending).toEqual([name]);
+  expect(known((await readStatus()).migrations).pending).toEqual([name]);
   expect((await aiwdb("preview")).all, "Pulumi knows that it is pending again").toContain(`1 pending: ${name}`);
 });
 

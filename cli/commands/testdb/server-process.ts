@@ -11,7 +11,6 @@ import { boundPort } from "../../../testing/http-api.ts";
 import {
   certificatesEndSoon,
   isLocalServerRunning,
-  readLocalRecord,
   renewCertificates,
   startLocalServer,
   stopLocalServer,
@@ -357,7 +356,7 @@ async function stop(name: string, output: Output): Promise<void> {
   const server = existsSync(description) ? readServer(name) : undefined;
   if (server) await refuseRemoval(server);
   await stopKeeper(name);
-  const isLocal = server?.engine === "local" || readLocalRecord(name) !== undefined;
+  const isLocal = server?.engine === "local" || existsSync(serverFiles(name).local);
   if (isLocal) await stopLocalServer(name);
   if (server?.engine === "container" || !isLocal) await runOwn(["down", "--stack", name, "--json"], output.progress);
   rmSync(keeperFile(name), { force: true });
