@@ -13,6 +13,7 @@ export const commands: Readonly<Record<string, () => Promise<CommandModule>>> = 
   preview: () => import("./commands/preview.ts"),
   down: () => import("./commands/down.ts"),
   status: () => import("./commands/status.ts"),
+  stacks: () => import("./commands/stacks.ts"),
   url: () => import("./commands/url.ts"),
   env: () => import("./commands/env.ts"),
   psql: () => import("./commands/psql.ts"),

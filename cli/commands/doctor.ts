@@ -6,6 +6,7 @@ import { ToolError, UserError, type Problem } from "../../toolchain/errors.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { obstacles } from "../stack/engine-objects.ts";
+import { requireStack } from "../stack/known-stacks.ts";
 import { checkStackConfig } from "../stack/settings-file.ts";
 
 /** What is in the way of the stack: its settings, and names and ports that something else holds. */
@@ -39,6 +40,7 @@ export default defineCommand({
   args: stackArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });
+    requireStack(args.stack, { orNew: true });
     const { engine, parts, problems } = await diagnose();
     // Several looks may have met the same thing, such as an engine that hangs.
     const found = [...problems, ...(await stackProblems(args.stack, engine))];

@@ -1,7 +1,7 @@
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
 import type { StackConfig } from "../../infra/config.ts";
-import { findEngine } from "../../toolchain/docker-engine.ts";
+import { findEngine, type Engine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
 import { stopPrivateEngine } from "../../toolchain/private-engine.ts";
@@ -10,9 +10,18 @@ import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
 import { forgetAddresses } from "../stack/addresses.ts";
 import { clearDeadLocks, isNew, readStateFile } from "../stack/backend.ts";
-import { listObjects, removeOrphans } from "../stack/engine-objects.ts";
+import { containersByStack, type EngineObjects, listObjects, removeOrphans } from "../stack/engine-objects.ts";
 import { isDisposable } from "../stack/passphrase.ts";
-import { display, effectiveSettings, explain, openSession, readState, type Session } from "../stack/session.ts";
+import { requireStack } from "../stack/known-stacks.ts";
+import {
+  display,
+  effectiveSettings,
+  explain,
+  forgetStack,
+  openSession,
+  readState,
+  type Session,
+} from "../stack/session.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
 import { withStackLock } from "../stack/stack-lock.ts";
 
@@ -51,13 +60,23 @@ export default defineCommand({
       return;
     }
     const toolchain = await setUp({ report: output.progress, images: false });
+    const docker = engineClient(toolchain.engine);
+    // A throw-away stack may be gone already: a job's last step does not know how far the first one came.
+    if (!isDisposable(stack) && isNothing(await listObjects(docker, stack))) requireStack(stack);
     const session = openSession(stack, toolchain);
-    await withStackLock(stack, () => tearDown(session, engineClient(toolchain.engine), config, args, output));
+    if (args.engine) await refuseOthersEngine(toolchain.engine, stack);
+    await withStackLock(stack, () => tearDown(session, docker, config, args, output));
     output.text(`stack ${stack}: removed`);
     if (args.engine) await stopEngine(output);
     output.json({ stack, removed: true, engineStopped: args.engine });
   },
 });
+
+const isNothing = ({ containers, networks, volumes }: EngineObjects): boolean =>
+  containers.length + networks.length + volumes.length === 0;
+
+/** Pulumi's advice after `destroy` to do what `down` does next. */
+const ADVICE = /^.*The resources in the stack have been deleted[\s\S]*?pulumi stack rm.*$\n?/m;
 
 /** Removes everything of the stack, while nobody else changes it. */
 async function tearDown(
@@ -70,8 +89,7 @@ async function tearDown(
   const { stack } = session;
   const state = await readState(session);
   const objects = await listObjects(docker, stack);
-  const isEmpty = objects.containers.length + objects.networks.length + objects.volumes.length === 0;
-  if (!isNew(state) || !isEmpty) {
+  if (!isNew(state) || !isNothing(objects)) {
     refuseLoss(stack, config.protect, args["delete-data"], objects.volumes);
     output.progress(
       `removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`,
@@ -85,6 +103,7 @@ async function tearDown(
         session,
         ["destroy", ...session.stackArguments, ...settings, "--yes"],
         args.json,
+        ADVICE,
       );
       if (exitCode !== 0)
         throw (
@@ -99,6 +118,27 @@ async function tearDown(
     }
   }
   forgetAddresses(stack);
+  if (state.kind === "recorded") await forgetStack(session);
+}
+
+/**
+ * Other stacks would go down with the engine, and nobody would be told.
+ *
+ * @throws StateError naming them
+ */
+async function refuseOthersEngine(engine: Engine, stack: string): Promise<void> {
+  if (!engine.isPrivate) return; // it is left alone anyway
+  const running = [...(await containersByStack(engineClient(engine)))].filter(
+    ([name, count]) => name !== stack && count.running > 0,
+  );
+  if (running.length === 0) return;
+  throw new StateError("The engine has other stacks; nothing has been changed:", [
+    {
+      subject: "--engine",
+      problem: `would stop ${running.map(([name]) => name).join(", ")}`,
+      remedy: "Remove them by `aiwdb down --stack <name>` first, or leave --engine out.",
+    },
+  ]);
 }
 
 async function stopEngine(output: { text(line: string): void }): Promise<void> {

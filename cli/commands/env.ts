@@ -3,6 +3,7 @@ import { UsageError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { createOutput, type Output } from "../output.ts";
 import { connectionArguments, requestedConnection } from "../stack/connect.ts";
+import { requireStack } from "../stack/known-stacks.ts";
 import { libpqEnvironment } from "../stack/libpq.ts";
 import { effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
 
@@ -56,6 +57,7 @@ const ALWAYS = new Set(["PULUMI_BACKEND_URL", "DOCKER_HOST"]);
 
 /** What a shell must change for plain `pulumi`; undefined where a variable must not be set. Secrets stay in their files. */
 async function pulumiEnvironment(stack: string, output: Output): Promise<NodeJS.ProcessEnv> {
+  requireStack(stack);
   const session = openSession(stack, await setUp({ report: output.progress, images: false }));
   await ensureStack(session);
   // The copy of the settings that has the passphrase's salt; https://www.pulumi.com/docs/iac/cli/environment-variables/

@@ -6,7 +6,8 @@ import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { readStateFile } from "../stack/backend.ts";
 import { describeDamage, findDamage } from "../stack/engine-damage.ts";
-import { isDisposable, passphraseGiven } from "../stack/passphrase.ts";
+import { describeForgotten, findForgotten, readHistory } from "../stack/history.ts";
+import { requireStack } from "../stack/known-stacks.ts";
 import {
   capture,
   display,
@@ -31,7 +32,9 @@ export default defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const { stack } = args;
-    checkAgreement(readStackConfig(stack));
+    requireStack(stack, { orNew: true });
+    const config = readStackConfig(stack);
+    checkAgreement(config);
     const state = readStateFile(stack); // one that cannot be read is named before anything else
     const toolchain = await setUp({ report: output.progress, images: false });
     const flags = [
@@ -41,8 +44,11 @@ export default defineCommand({
     ];
     const show = async (session: Session) => {
       await ensureStack(session);
-      const damage = await findDamage(engineClient(toolchain.engine), stack, await readState(session));
-      const repairs = describeDamage(damage);
+      const docker = engineClient(toolchain.engine);
+      const known = await readState(session);
+      const damage = await findDamage(docker, stack, known);
+      const forgotten = findForgotten(known, await readHistory(docker, stack, config.databaseName));
+      const repairs = [...describeDamage(damage), ...(forgotten ? [describeForgotten(forgotten)] : [])];
       for (const line of repairs) output.warn(line);
       const settings = ["--config-file", effectiveSettings(session)];
       const preview = ["preview", ...session.stackArguments, ...settings, ...flags];
@@ -65,7 +71,11 @@ export default defineCommand({
         );
       output.json(plan);
     };
-    if (state.kind === "none" && !passphraseGiven() && !isDisposable(stack)) {
+    const isThere =
+      state.kind === "elsewhere"
+        ? (await readState(openSession(stack, toolchain))).kind !== "none"
+        : state.kind !== "none";
+    if (!isThere) {
       output.warn(`stack ${stack} does not exist yet: this is what a first \`up\` would create`);
       const session = openTemporarySession(stack, toolchain);
       try {

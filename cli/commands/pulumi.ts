@@ -2,6 +2,7 @@ import { defineCommand } from "citty";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
+import { requireStack } from "../stack/known-stacks.ts";
 import { display, effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
 
 export const examples = [
@@ -21,6 +22,7 @@ export default defineCommand({
   args: stackArguments,
   async run({ args, rawArgs }) {
     const output = createOutput({ json: false });
+    requireStack(args.stack);
     const toolchain = await setUp({ report: output.progress, images: false });
     const session = openSession(args.stack, toolchain);
     await ensureStack(session);

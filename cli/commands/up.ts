@@ -1,12 +1,12 @@
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
-import { configError } from "../../infra/config.ts";
+import { configError, type StackConfig } from "../../infra/config.ts";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { upToPhase, type Phase } from "../../infra/migrations/phases.ts";
 import { engineNames } from "../../infra/names.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
-import { Declined, StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
+import { Declined, messageOf, StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
 import { checkMachine } from "../../toolchain/machine.ts";
 import { setUp, type Toolchain } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
@@ -17,9 +17,11 @@ import { findAdoptable } from "../stack/adopt.ts";
 import { clearDeadLocks, isNew, readStateFile, type KnownState } from "../stack/backend.ts";
 import { rotateAuthority } from "../stack/authority.ts";
 import { backUp } from "../stack/backup.ts";
-import { describeDamage, findDamage } from "../stack/engine-damage.ts";
+import { describeDamage, findDamage, resourcesOf, TYPES } from "../stack/engine-damage.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
-import { agreeToLostData, heal } from "../stack/heal.ts";
+import { agreeToLostData, heal, refresh } from "../stack/heal.ts";
+import { describeForgotten, findForgotten, type History, readHistory, recordedMigrations } from "../stack/history.ts";
+import { requireStack } from "../stack/known-stacks.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { isDisposable } from "../stack/passphrase.ts";
 import { renewConnections } from "../stack/pooler.ts";
@@ -34,7 +36,8 @@ import {
 } from "../stack/session.ts";
 import { checkStackConfig, readStackConfig } from "../stack/settings-file.ts";
 import { withStackLock } from "../stack/stack-lock.ts";
-import { readStatus, statusText } from "../stack/status.ts";
+import { statusText } from "../stack/status-text.ts";
+import { readStatus, refuseUnlessHealthy } from "../stack/status.ts";
 
 export const examples = [
   "aiwdb up",
@@ -89,13 +92,13 @@ export default defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const { stack } = args;
+    requireStack(stack, { orNew: true });
     await checkSettings(stack);
     readStateFile(stack); // one that cannot be read is named before anything else
     const { session, toolchain } = await withStackLock(stack, () => bringUp(args, output));
     const status = await readStatus(session, toolchain);
     output.text(statusText(status));
-    if (!status.healthy)
-      throw new StateError(`Stack "${stack}" is up, but not healthy; see above.`, [], { result: status });
+    refuseUnlessHealthy(status, `Stack "${stack}" is up and`);
     output.json(status);
   },
 });
@@ -145,8 +148,15 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
   if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
   const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
-  if (!first && args.backup)
-    await backUpBeforeMigrating(docker, stack, config.databaseName, config.rolloutPhase as Phase, state, output);
+  if (!first) {
+    const history = await readHistory(docker, stack, config.databaseName);
+    const forgotten = findForgotten(state, history);
+    if (forgotten) {
+      output.progress(describeForgotten(forgotten));
+      await refresh(session, [forgotten.urn]);
+    }
+    if (args.backup) await backUpBeforeMigrating(docker, config, state, history, output);
+  }
 
   // A new stack's preview would list everything; one line says as much.
   if (first)
@@ -173,29 +183,35 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
 async function checkSettings(stack: string): Promise<void> {
   const { config, problems } = checkStackConfig(stack);
   if (problems.length === 0) return;
-  const engine = await findEngine().catch(() => undefined);
-  const more = engine === undefined ? [] : await obstacles(engineClient(engine), config).catch(() => []);
+  const more = await findEngine()
+    .then((engine) => (engine === undefined ? [] : obstacles(engineClient(engine), config)))
+    .catch((error: unknown): Problem[] => [
+      { subject: "Docker Engine", problem: `could not be asked what else is wrong: ${messageOf(error)}` },
+    ]);
   const named = new Set(problems.map(({ subject }) => subject));
   throw configError(stack, [...problems, ...more.filter(({ subject }) => !named.has(subject))]);
 }
 
-/** Migrations may lose data by what they are told to do; stacks that are not disposable are backed up before any. */
+/**
+ * Migrations may lose data by what they are told to do; stacks that are not disposable are backed up before any. What is
+ * pending is asked of the database: it may have been restored, or rolled back, behind the state's back.
+ */
 async function backUpBeforeMigrating(
   docker: Docker,
-  stack: string,
-  database: string,
-  phase: Phase,
+  { stack, databaseName, rolloutPhase }: StackConfig,
   state: KnownState,
+  history: History,
   output: Output,
 ): Promise<void> {
-  const resources = state.kind === "none" ? [] : state.resources;
-  const recorded = resources.find(({ type }) => type === "aiwdb:index:Migrations");
-  if (isDisposable(stack) || !recorded) return;
-  const applied = (recorded.outputs?.["migrations"] ?? []) as readonly string[];
-  const pending = upToPhase(readMigrations(MIGRATIONS_FOLDER), phase).filter(({ name }) => !applied.includes(name));
+  const hasMigrated = resourcesOf(state).some(({ type }) => type === TYPES.migrations);
+  if (isDisposable(stack) || !hasMigrated || history === "no database") return;
+  // One that does not run yet may begin to by the settings that come with this run; the backup says so.
+  const applied = history === "not running" ? recordedMigrations(state) : history;
+  const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
+  const pending = wanted.filter(({ name }) => !applied.includes(name));
   if (pending.length === 0) return;
   output.progress(`${pending.length} pending: ${pending.map(({ name }) => name).join(", ")}`);
-  await backUp(docker, stack, database, output.progress);
+  await backUp(docker, stack, databaseName, output.progress);
 }
 
 /**

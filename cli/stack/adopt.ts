@@ -1,6 +1,6 @@
 import { engineNames, ROLES } from "../../infra/names.ts";
-import { inspect, localSql } from "../../infra/provider/engine.ts";
 import { engineClient, engineFromEnv } from "../../toolchain/engine-client.ts";
+import { askServer } from "./ask-server.ts";
 import { readState, type Session } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
@@ -14,11 +14,10 @@ export async function findAdoptable(session: Session): Promise<string[]> {
   if (!host) return [];
   const docker = engineClient(host);
   const { postgres } = engineNames(session.stack);
-  if ((await inspect(docker, postgres))?.State.Running !== true) return [];
   const roles = Object.values(ROLES).filter((role) => role !== ROLES.superuser);
   const sql = `select rolname from pg_roles where rolname in (${roles.map((role) => `'${role}'`).join(", ")})
     union all select datname from pg_database where datname = '${databaseName}'`;
-  const answer = await localSql(docker, postgres, sql).catch(() => ""); // still starting, or on its way out
+  const answer = (await askServer(docker, postgres, sql)) ?? "";
   const present = answer.split("\n").filter((line) => line !== "");
   const recorded = await recordedIds(session);
   return present.filter((name) => !recorded.has(name));

@@ -88,6 +88,17 @@ export function readStateFile(stack: string, url: string = backendUrl()): Folder
   }
 }
 
+/** Removes what Pulumi keeps of a stack that is gone in a file backend: earlier states, and empty folders. */
+export function forgetHistory(stack: string): void {
+  const url = backendUrl();
+  const folder = backendFolder(url);
+  const file = stateFile(stack, url);
+  if (folder === undefined || file === undefined || existsSync(file)) return;
+  for (const left of [`${file}.bak`, `${file}.bak.attrs`]) rmSync(left, { force: true });
+  for (const kind of ["backups", "history", path.join("locks", "organization")])
+    rmSync(path.join(folder, kind, PROJECT, stack), { recursive: true, force: true });
+}
+
 /** Pulumi keeps the state before the last one beside it, and each update's in its backups. */
 function newestReadable(stack: string, file: string): string | undefined {
   const backups = path.join(path.dirname(file), "..", "..", "backups", PROJECT, stack);

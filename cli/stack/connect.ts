@@ -6,6 +6,7 @@ import { UsageError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import type { Output } from "../output.ts";
+import { requireStack } from "./known-stacks.ts";
 import { openSession, readOutputs } from "./session.ts";
 import { connectionFor, MODES, type Mode } from "./status.ts";
 
@@ -63,6 +64,7 @@ export async function requestedConnection(
 ): Promise<Connection> {
   const role = parseRole(args.role);
   const mode = parseMode(args.mode, role);
+  requireStack(args.stack);
   const toolchain = await setUp({ report: output.progress, images: false });
   return connectionFor(await readOutputs(openSession(args.stack, toolchain)), role, mode);
 }

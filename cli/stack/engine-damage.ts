@@ -50,6 +50,7 @@ export const TYPES = {
   files: "aiwdb:index:VolumeFiles",
   ready: "aiwdb:index:ContainerReady",
   superuser: "aiwdb:index:SuperuserPassword",
+  migrations: "aiwdb:index:Migrations",
 } as const;
 
 /** States in which the engine's `start` brings a container back. */

@@ -33,6 +33,26 @@ export async function listObjects(docker: Docker, stack: string): Promise<Engine
   };
 }
 
+/** Containers of a stack that run, and that there are. */
+export interface ContainerCount {
+  readonly running: number;
+  readonly all: number;
+}
+
+/** Every stack that has a container on the engine, whoever made it. */
+export async function containersByStack(docker: Docker): Promise<Map<string, ContainerCount>> {
+  const found = new Map<string, ContainerCount>();
+  const filters = { label: [STACK_LABEL] };
+  for (const { Labels, State } of await askWithin((options) =>
+    docker.listContainers({ all: true, filters, ...options }),
+  )) {
+    const stack = Labels[STACK_LABEL] ?? "";
+    const { running, all } = found.get(stack) ?? { running: 0, all: 0 };
+    found.set(stack, { running: running + (State === "running" ? 1 : 0), all: all + 1 });
+  }
+  return found;
+}
+
 /** Ids and names the state knows. */
 function known(state: KnownState): Set<string> {
   const resources = state.kind === "none" ? [] : state.resources;

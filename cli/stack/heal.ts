@@ -94,8 +94,8 @@ async function forgetData(session: Session, { urn, volume }: LostData): Promise<
   );
 }
 
-/** Pulumi reads each of these from the engine, and forgets what is gone. Nothing else is looked at. */
-async function refresh(session: Session, urns: readonly string[]): Promise<void> {
+/** Pulumi reads each of these where it is, and forgets what is gone. Nothing else is looked at. */
+export async function refresh(session: Session, urns: readonly string[]): Promise<void> {
   await run(
     session,
     [
@@ -108,7 +108,7 @@ async function refresh(session: Session, urns: readonly string[]): Promise<void>
       "--non-interactive",
       ...urns.flatMap((urn) => ["--target", urn]),
     ],
-    "what is gone from the engine could not be taken out of the state",
+    "what is gone could not be taken out of the state",
   );
 }
 

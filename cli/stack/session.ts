@@ -1,14 +1,21 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { passphraseFile } from "../../infra/local-files.ts";
+import { passphraseFile, stackFolder } from "../../infra/local-files.ts";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
 import { folders, privateFolder } from "../../toolchain/paths.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
-import { backendUrl, readStateFile, repairAttributes, type KnownState, type StateResource } from "./backend.ts";
-import { isDisposable, makePassphrase, passphraseEnv } from "./passphrase.ts";
+import {
+  backendUrl,
+  forgetHistory,
+  readStateFile,
+  repairAttributes,
+  type KnownState,
+  type StateResource,
+} from "./backend.ts";
+import { isDisposable, makePassphrase, passphraseEnv, passphraseGiven } from "./passphrase.ts";
 import { readSettingsFile } from "./settings-file.ts";
 
 /** One stack with everything a `pulumi` process on it needs. */
@@ -55,7 +62,7 @@ export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" |
   };
 }
 
-/** A session on a stack that does not exist yet, with a state that is thrown away: for previews without a passphrase. */
+/** A session on a stack that does not exist yet, with a state that is thrown away: a preview makes nothing. */
 export function openTemporarySession(
   stack: string,
   toolchain: Pick<Toolchain, "pulumi" | "env">,
@@ -65,7 +72,8 @@ export function openTemporarySession(
     ...toolchain.env,
     ...NO_OTHER_SETTINGS,
     PULUMI_BACKEND_URL: `file://${folder}`,
-    PULUMI_CONFIG_PASSPHRASE: "preview",
+    // A settings file may have secrets, which its passphrase opens.
+    ...(passphraseGiven() ? {} : { PULUMI_CONFIG_PASSPHRASE: "preview" }),
   };
   return {
     stack,
@@ -104,14 +112,47 @@ function writeAtomically(file: string, text: string): void {
   renameSync(temporary, file);
 }
 
+function removeIfEmpty(folder: string): void {
+  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
+}
+
 /** Runs `pulumi` and captures what it prints. */
 export function capture(session: Session, args: readonly string[], cwd: string = PACKAGE_ROOT): Promise<RunResult> {
   return run(session, args, cwd, "capture");
 }
 
-/** Runs `pulumi` with its display where the user sees it; with `--json` on stderr. */
-export function display(session: Session, args: readonly string[], json: boolean): Promise<RunResult> {
-  return run(session, args, PACKAGE_ROOT, json ? "stderr" : "terminal");
+/**
+ * Runs `pulumi` with its display where the user sees it; with `--json` on stderr.
+ *
+ * @param unsaid paragraphs that are left out, since we do what they advise
+ */
+export function display(session: Session, args: readonly string[], json: boolean, unsaid?: RegExp): Promise<RunResult> {
+  return run(session, args, PACKAGE_ROOT, json ? "stderr" : "terminal", unsaid);
+}
+
+/**
+ * Removes the state of a stack without resources, and what was kept beside it: our copy of its settings, and the passphrase that was made
+ * for it. The settings file in the checkout stays.
+ */
+export async function forgetStack(session: Session): Promise<void> {
+  const { stack, settingsFolder } = session;
+  const { exitCode, stderr } = await capture(session, [
+    "stack",
+    "rm",
+    "--yes",
+    "--preserve-config",
+    "--non-interactive",
+    ...session.stackArguments,
+  ]);
+  if (exitCode !== 0)
+    throw (
+      explain(session, stderr) ?? new ToolError(`The state of stack "${stack}" could not be removed: ${stderr.trim()}`)
+    );
+  rmSync(path.join(settingsFolder, `Pulumi.${stack}.yaml`), { force: true });
+  if (!isDisposable(stack)) return;
+  rmSync(passphraseFile(stack), { force: true });
+  forgetHistory(stack); // its secrets can't be opened any more
+  removeIfEmpty(stackFolder(stack));
 }
 
 function run(
@@ -119,17 +160,21 @@ function run(
   args: readonly string[],
   cwd: string,
   mode: "capture" | "stderr" | "terminal",
+  unsaid?: RegExp,
 ): Promise<RunResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(session.pulumi, [...args], {
+    const isShown = mode === "terminal" && process.stdout.isTTY;
+    const child = spawn(session.pulumi, [...args, ...(isShown && unsaid ? ["--color", "always"] : [])], {
       cwd,
       env: session.env,
-      stdio: ["inherit", mode === "terminal" && process.stdout.isTTY ? "inherit" : "pipe", "pipe"],
+      stdio: ["inherit", isShown && !unsaid ? "inherit" : "pipe", "pipe"],
     });
     const output = { stdout: "", stderr: "" };
     child.stdout?.on("data", (chunk: Buffer) => {
-      output.stdout += chunk.toString("utf8");
-      if (mode !== "capture") (mode === "stderr" ? process.stderr : process.stdout).write(chunk);
+      const text = chunk.toString("utf8");
+      output.stdout += text;
+      if (mode !== "capture")
+        (mode === "stderr" ? process.stderr : process.stdout).write(unsaid ? text.replace(unsaid, "") : text);
     });
     child.stderr?.on("data", (chunk: Buffer) => {
       output.stderr += chunk.toString("utf8");

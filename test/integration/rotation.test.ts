@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { engineNames, STACK_LABEL } from "../../infra/names.ts";
 import { offeredCertificate } from "../../infra/provider/handshake.ts";
@@ -355,6 +356,42 @@ describe("a guarantee that somebody took away by hand", () => {
   });
 });
 
+test("`up` applies a migration again that the database no longer knows of", async () => {
+  const [last] = await query<{ name: string }>(
+    "postgres",
+    "direct",
+    "select name from public.pgmigrations order by id desc limit 1",
+    { outputs, database: "ai_workflow_db" },
+  );
+  const name = `${String(Number(last?.name.slice(0, 4)) + 1).padStart(4, "0")}_say_something`;
+  const inDatabase = (sql: string) => query("postgres", "direct", sql, { outputs, database: "ai_workflow_db" });
+  const forget = () => inDatabase(`delete from public.pgmigrations where name = '${name}' returning name`);
+  // The stack has phase 1 only, and the next number is another phase's.
+  const folder = path.join(checkout.root, "migrations");
+  const aside = path.join(checkout.root, "migrations-aside");
+  cpSync(folder, aside, { recursive: true });
+  for (const file of readdirSync(folder).filter((each) => each > `${last?.name}.up.sql`))
+    rmSync(path.join(folder, file));
+  try {
+    writeFileSync(
+      path.join(folder, `${name}.up.sql`),
+      "-- Phase: 1\n-- Lock: none.\ncomment on schema public is 'Said.';\n",
+    );
+    writeFileSync(
+      path.join(folder, `${name}.down.sql`),
+      "-- Phase: 1\n-- Lock: none.\ncomment on schema public is null;\n",
+    );
+    mustSucceed(await up());
+    expect(await forget()).toEqual([{ name }]);
+    expect(mustSucceed(await up()).all).toContain(`the database no longer says that ${name} is applied: pending again`);
+    expect(await forget()).toEqual([{ name }]);
+  } finally {
+    rmSync(folder, { recursive: true });
+    renameSync(aside, folder);
+  }
+  mustSucceed(await up());
+});
+
 describe("a refresh reads what is there", () => {
   const pulumi = (...args: string[]) => checkout.aiwdb(["pulumi", "--stack", NAME, "--", ...args]);
   const refresh = async () => mustSucceed(await pulumi("refresh", "--yes"));
@@ -367,6 +404,7 @@ describe("a refresh reads what is there", () => {
     await asOwner("create table public.kept_row as select * from public.pgmigrations order by id desc limit 1");
     await asOwner(`delete from public.pgmigrations where name = '${last?.name}'`);
     try {
+      expect(await preview()).toContain(`the database no longer says that ${last?.name} is applied`);
       await refresh();
       expect(await preview()).toContain(`1 pending: ${last?.name}`);
     } finally {

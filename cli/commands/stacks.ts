@@ -1,0 +1,69 @@
+import { defineCommand } from "citty";
+import { findEngine } from "../../toolchain/docker-engine.ts";
+import { engineClient } from "../../toolchain/engine-client.ts";
+import { messageOf, UnknownError } from "../../toolchain/errors.ts";
+import { createOutput } from "../output.ts";
+import { backendUrl } from "../stack/backend.ts";
+import { containersByStack, type ContainerCount } from "../stack/engine-objects.ts";
+import { knownStacks } from "../stack/known-stacks.ts";
+
+export const examples = ["aiwdb stacks", "aiwdb stacks --json"];
+
+/** A stack, and what of it is on the engine. */
+interface ListedStack {
+  readonly stack: string;
+  readonly hasState: boolean;
+  readonly hasSettings: boolean;
+  readonly containers: ContainerCount | "unknown";
+}
+
+export default defineCommand({
+  meta: { name: "stacks", description: "List the stacks: with a state, with a settings file, on the engine" },
+  args: { json: { type: "boolean", default: false, description: "Print the result as JSON on stdout" } },
+  async run({ args }) {
+    const output = createOutput({ json: args.json });
+    const unknown = [];
+    const known = knownStacks();
+    if (known === undefined)
+      unknown.push({
+        subject: "state",
+        problem: `is kept in ${backendUrl()}`,
+        remedy: "Ask there: `aiwdb pulumi --stack <any of them> -- stack ls`.",
+      });
+    const containers = await onEngine().catch((error: unknown) => {
+      unknown.push({ subject: "Docker Engine", problem: messageOf(error) });
+      return undefined;
+    });
+    const names = new Set([...(known ?? []).map(({ stack }) => stack), ...(containers?.keys() ?? [])]);
+    const stacks = [...names].toSorted().map((stack): ListedStack => {
+      const { hasState = false, hasSettings = false } = known?.find((each) => each.stack === stack) ?? {};
+      return {
+        stack,
+        hasState,
+        hasSettings,
+        containers: containers === undefined ? "unknown" : (containers.get(stack) ?? { running: 0, all: 0 }),
+      };
+    });
+    const width = Math.max(...stacks.map(({ stack }) => stack.length));
+    for (const each of stacks) output.text(`${each.stack.padEnd(width)}  ${describe(each)}`);
+    const result = { stacks, unknown };
+    if (unknown.length > 0) throw new UnknownError("Not everything could be looked at:", unknown, { result });
+    output.json(result);
+  },
+});
+
+/** None where there is no engine. */
+async function onEngine(): Promise<Map<string, ContainerCount>> {
+  const engine = await findEngine();
+  return engine === undefined ? new Map() : await containersByStack(engineClient(engine));
+}
+
+function describe({ hasState, hasSettings, containers }: ListedStack): string {
+  const running =
+    containers === "unknown"
+      ? "containers not known"
+      : containers.all === 0
+        ? "no containers"
+        : `${containers.running} of ${containers.all} containers run`;
+  return [hasState ? "state" : "no state", hasSettings ? "settings file" : "no settings file", running].join(", ");
+}
