@@ -171,7 +171,7 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
   const isSound =
     tls &&
     drift.length === 0 &&
-    obstacles.every(({ subject }) => BLINDING.has(subject)) &&
+    obstacles.every(isBlinding) &&
     containers.every((each) => isHealthy(each, connections));
   const state = isSound ? (unknown.length === 0 ? "healthy" : "unknown") : "unhealthy";
   return {
@@ -272,8 +272,12 @@ async function postgresDrift(outputs: StackOutputs): Promise<SettingDrift[]> {
     }));
 }
 
-/** Roles by which the status looks: without one of them the answer is unknown, and nothing is wrong with the stack's clients. */
-const BLINDING: ReadonlySet<string> = new Set([`role ${ROLES.monitor}`, `role ${ROLES.owner}`]);
+/** What a role takes that may not write. */
+const FROZEN = "takes no changes: default_transaction_read_only is on";
+
+/** A role by which the status looks can't log in: the answer is unknown, and nothing is wrong with the stack's clients. */
+const isBlinding = ({ subject, problem }: Problem): boolean =>
+  [ROLES.monitor, ROLES.owner].some((role) => subject === `role ${role}`) && !problem.startsWith(FROZEN);
 
 /** By the container's own socket, so that no role that is locked out keeps the status from saying so. */
 async function obstaclesInPostgres(docker: Docker, { containers, database }: ConnectionInfo): Promise<Problem[]> {
@@ -292,12 +296,12 @@ async function obstaclesInPostgres(docker: Docker, { containers, database }: Con
        where rolname is null or not rolcanlogin or rolconnlimit = 0 or rolvaliduntil <= now()
        union all
        select coalesce('role ' || rolname, 'database ' || datname, 'PostgreSQL'),
-         'takes no changes: default_transaction_read_only is on' || case when rolname is not null and datname is not null then ' in ' || datname else '' end
+         '${FROZEN}' || case when rolname is not null and datname is not null then ' in ' || datname else '' end
        from pg_db_role_setting cross join unnest(setconfig) as pair
        left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase
        where pair = 'default_transaction_read_only=on' and coalesce(datname, '${database}') = '${database}'
        union all
-       select 'PostgreSQL', 'takes no changes: default_transaction_read_only is on'
+       select 'PostgreSQL', '${FROZEN}'
        from pg_settings where name = 'default_transaction_read_only' and reset_val = 'on' and source not in ('user', 'database', 'database user')
      ) as found`,
     { abortSignal: inTime() },

@@ -112,6 +112,12 @@ describe("status tells", () => {
       "database ai_workflow_db takes no changes",
     ],
     [
+      "a freeze of the role by which it looks",
+      "alter role ai_workflow_owner set default_transaction_read_only = on",
+      "alter role ai_workflow_owner reset default_transaction_read_only",
+      "role ai_workflow_owner takes no changes",
+    ],
+    [
       "a freeze of a role",
       "alter role app_user set default_transaction_read_only = on",
       "alter role app_user reset default_transaction_read_only",
