@@ -45,13 +45,16 @@ export async function startAndWait(
   const name: string = inputs["container"];
   await start(docker, name);
   // The docker provider has no setting for it; it survives restarts of the container.
-  await docker
-    .getContainer(name)
-    .update({ PidsLimit: inputs["pidsLimit"] })
-    .catch((error: Error) => {
-      if (!/stopped|not running/.test(error.message)) throw error; // what stopped it is in its log, which is shown below
-    });
-  if (inputs["port"] === undefined) return {}; // no server: its health check says how it does
+  const limitProcesses = () => docker.getContainer(name).update({ PidsLimit: inputs["pidsLimit"] });
+  // One that is just ending can't be changed. What ended it is in its log, which is shown below.
+  const isLimited = await limitProcesses().then(
+    () => true,
+    () => false,
+  );
+  if (inputs["port"] === undefined) {
+    if (!isLimited) await limitProcesses();
+    return {}; // no server: its health check says how it does
+  }
   const started = Date.now();
   let said = false;
   let wrong = "";
@@ -80,6 +83,7 @@ export async function startAndWait(
       `Container ${name} did not accept TLS connections on ${inputs["host"]}:${inputs["port"]} and answer a query within ${inputs["timeoutSec"]} s (${wrong}). Its last lines:\n${await lastLines(docker, name)}`,
     );
   }
+  if (!isLimited) await limitProcesses();
   return { readyHost: inputs["host"], readyPort: inputs["port"] };
 
   async function refuseDead(container: string): Promise<void> {
