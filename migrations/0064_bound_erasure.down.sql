@@ -39,7 +39,6 @@ comment on column public.security_metrics_summary.violations is 'Values out of b
 drop function privacy.sweep(integer, privacy.search, privacy.search);
 drop function privacy.note_unsearched(text, text);
 drop function privacy.with_nothing(privacy.search);
-drop function privacy.first_of(privacy.search, integer);
 drop function privacy.redact_reasons(jsonb, privacy.search);
 drop function privacy.redact_array(text[], privacy.search);
 drop function privacy.redact_json(json, privacy.search);
@@ -51,6 +50,8 @@ drop function privacy.text_of(jsonb);
 drop function privacy.redact_names(text, privacy.search);
 drop function privacy.redact(text, privacy.search);
 drop function privacy.mentions(text, privacy.search);
+drop function privacy.search_in(text, privacy.search);
+drop function privacy.first_of(privacy.search, integer);
 
 alter function maintenance.plan_retention(uuid, timestamptz) reset lock_timeout;
 

@@ -289,7 +289,7 @@ comment on function privacy.identity_of(integer) is
 
 alter type privacy.search add attribute setting_count integer;
 comment on type privacy.search is
-  'What privacy.sweep looks for and puts in its place: the first setting_count patterns are the account''s own address, the first address_count have an @; a row without any needle has no match.';
+  'What privacy.sweep looks for and puts in its place: the first address_count patterns have an @; a row without any needle has no match. In a setting only the first setting_count, the account''s own address, are looked for in what has no white space; null anywhere else.';
 
 create or replace function privacy.search_for(p_user_id integer) returns table (anywhere privacy.search, in_own_rows privacy.search)
 language sql
@@ -431,17 +431,44 @@ where (
   );
 
 comment on column privacy.text_columns.content is
-  'text: names and addresses go. address: addresses go, as a name in it is part of somebody else''s. setting: a secret, a hash, a model or a configuration; the account''s own address goes, and names in rows of the user only, as a user may be named like a setting. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
+  'text: names and addresses go. address: from an address no name goes, as it is part of somebody else''s. setting: a secret, a hash, a model or a configuration; as a user may be named like one, names go from texts with white space, and from single words in rows of the user only; the account''s own address goes everywhere. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
 
-create function privacy.mentions(p_value text, p_search privacy.search) returns boolean
+create function privacy.first_of(p_search privacy.search, p_count integer) returns privacy.search
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
-return coalesce(
-  p_value ~ any (p_search.patterns[:p_search.address_count])
-  or privacy.outside_domains(p_value) ~ any (p_search.patterns[p_search.address_count + 1:]),
-  false
-);
+return row(
+  p_search.patterns[:p_count], p_search.replacements[:p_count], p_search.needles, least(p_search.address_count, p_count), null
+)::privacy.search;
+
+comment on function privacy.first_of(privacy.search, integer) is 'The search with its first patterns only.';
+
+create function privacy.search_in(p_value text, p_search privacy.search) returns privacy.search
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+return case
+  when p_search.setting_count is not null and p_value !~ '\s' then privacy.first_of(p_search, p_search.setting_count)
+  else p_search
+end;
+
+comment on function privacy.search_in(text, privacy.search) is
+  'What is looked for in a text: in a setting that is one word, as a key, a model or a hash, the account''s own address only.';
+
+create function privacy.mentions(p_value text, p_search privacy.search) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_search := privacy.search_in(p_value, p_search);
+  return coalesce(
+    p_value ~ any (p_search.patterns[:p_search.address_count])
+    or privacy.outside_domains(p_value) ~ any (p_search.patterns[p_search.address_count + 1:]),
+    false
+  );
+end
+$$;
 
 comment on function privacy.mentions(text, privacy.search) is 'Whether a text has what is looked for.';
 
@@ -451,6 +478,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  p_search := privacy.search_in(p_value, p_search);
   for v_index in 1..p_search.address_count loop
     p_value := regexp_replace(p_value, p_search.patterns[v_index], '\1' || p_search.replacements[v_index], 'g');
   end loop;
@@ -664,17 +692,6 @@ $$;
 comment on function privacy.redact_reasons(jsonb, privacy.search) is
   'The conditions of an approved retention policy with every match replaced, but not in what decides which rows go: column, match and set.';
 
-create function privacy.first_of(p_search privacy.search, p_count integer) returns privacy.search
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-return row(
-  p_search.patterns[:p_count], p_search.replacements[:p_count], p_search.needles, least(p_search.address_count, p_count),
-  least(p_search.setting_count, p_count)
-)::privacy.search;
-
-comment on function privacy.first_of(privacy.search, integer) is 'The search with its first patterns only.';
-
 create function privacy.with_nothing(p_search privacy.search) returns privacy.search
 language sql
 immutable
@@ -713,6 +730,7 @@ declare
   v_search privacy.search;
   v_addresses privacy.search;
   v_settings privacy.search;
+  v_is_anywhere boolean;
   v_filter text;
   v_update text;
   v_started timestamptz;
@@ -761,7 +779,16 @@ begin
       ) as texts,
       string_agg(format('octet_length(v%s)', place.column_number), ' + ') as size,
       format('concat_ws(e''\x1f'', %s)', string_agg(format('v%s', place.column_number), ', ')) as whole,
-      string_agg(format('privacy.mentions(v%s, %s)', place.column_number, place.search), ' or ') as mentions,
+      string_agg(
+        format('privacy.mentions(v%s, %s)', place.column_number, place.search)
+        -- What stands in the text of a JSON value may stay in the value, as a key that is one word.
+        || case
+          when place.kind in ('json', 'jsonb') and place.content in ('text', 'setting') then
+            format(' and privacy.redact_json(entry.%1$I, %2$s)::text is distinct from entry.%1$I::text', place.column_name, place.search)
+          else ''
+        end,
+        ' or '
+      ) as mentions,
       (
         select format('concat_ws('', '', %s)', string_agg(format('entry.%I', attname), ', ' order by attnum))
         from pg_catalog.pg_index
@@ -783,7 +810,8 @@ begin
         text_columns.*,
         case
           -- A name may be part of an identifier by chance; an address is not.
-          when content in ('unique', 'fact', 'address') then '$4'
+          when content in ('unique', 'fact') then '$4'
+          when content = 'address' then format('case when entry.%I like ''%%@%%'' then $4 else $3 end', column_name)
           when content = 'setting' then '$5'
           else '$3'
         end as search
@@ -799,13 +827,15 @@ begin
     v_started := clock_timestamp();
     v_rows := 0;
     foreach v_search in array array[p_anywhere, p_in_own_rows] loop
-      v_filter := case when v_search is not distinct from p_anywhere then 'true' else v_table.is_own end;
+      v_is_anywhere := v_search is not distinct from p_anywhere;
+      v_filter := case when v_is_anywhere then 'true' else v_table.is_own end;
       continue when v_search.patterns is null or v_filter is null;
+      v_settings := v_search;
+      v_search.setting_count := null;
+      if not v_is_anywhere then
+        v_settings := v_search;
+      end if;
       v_addresses := privacy.first_of(v_search, v_search.address_count);
-      v_settings := case
-        when v_search is not distinct from p_anywhere then privacy.first_of(v_search, v_search.setting_count)
-        else v_search
-      end;
       -- Each value becomes a text once, and most rows need one look. A row of more than 16 MiB is not searched: an expression
       -- needs four bytes for a character and more for what it puts in, of a server that may have 512 MiB.
       v_update := format(
@@ -999,6 +1029,8 @@ comment on column public.security_metrics_summary.violations is 'Values out of b
 
 revoke execute on function privacy.edge_of(text, boolean) from public;
 revoke execute on function privacy.outside_domains(text) from public;
+revoke execute on function privacy.first_of(privacy.search, integer) from public;
+revoke execute on function privacy.search_in(text, privacy.search) from public;
 revoke execute on function privacy.mentions(text, privacy.search) from public;
 revoke execute on function privacy.redact(text, privacy.search) from public;
 revoke execute on function privacy.redact_names(text, privacy.search) from public;
@@ -1010,7 +1042,6 @@ revoke execute on function privacy.redact_json(jsonb, privacy.search) from publi
 revoke execute on function privacy.redact_json(json, privacy.search) from public;
 revoke execute on function privacy.redact_array(text[], privacy.search) from public;
 revoke execute on function privacy.redact_reasons(jsonb, privacy.search) from public;
-revoke execute on function privacy.first_of(privacy.search, integer) from public;
 revoke execute on function privacy.with_nothing(privacy.search) from public;
 revoke execute on function privacy.note_unsearched(text, text) from public;
 revoke execute on function privacy.sweep(integer, privacy.search, privacy.search) from public;

@@ -75,7 +75,7 @@ CREATE TYPE privacy.search AS (
 	setting_count integer
 );
 
-COMMENT ON TYPE privacy.search IS 'What privacy.sweep looks for and puts in its place: the first setting_count patterns are the account''s own address, the first address_count have an @; a row without any needle has no match.';
+COMMENT ON TYPE privacy.search IS 'What privacy.sweep looks for and puts in its place: the first address_count patterns have an @; a row without any needle has no match. In a setting only the first setting_count, the account''s own address, are looked for in what has no white space; null anywhere else.';
 
 --
 -- Name: access_request_status; Type: TYPE; Schema: public; Owner: -
@@ -2436,7 +2436,7 @@ COMMENT ON FUNCTION privacy.export_user(p_user_id integer) IS 'Every row about a
 CREATE FUNCTION privacy.first_of(p_search privacy.search, p_count integer) RETURNS privacy.search
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN ROW((p_search).patterns[:p_count], (p_search).replacements[:p_count], (p_search).needles, LEAST((p_search).address_count, p_count), LEAST((p_search).setting_count, p_count))::privacy.search;
+    RETURN ROW((p_search).patterns[:p_count], (p_search).replacements[:p_count], (p_search).needles, LEAST((p_search).address_count, p_count), NULL::integer)::privacy.search;
 
 COMMENT ON FUNCTION privacy.first_of(p_search privacy.search, p_count integer) IS 'The search with its first patterns only.';
 
@@ -3167,9 +3167,18 @@ COMMENT ON FUNCTION privacy.identity_of(p_user_id integer) IS 'What names a user
 --
 
 CREATE FUNCTION privacy.mentions(p_value text, p_search privacy.search) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN COALESCE(((p_value ~ ANY ((p_search).patterns[:(p_search).address_count])) OR (privacy.outside_domains(p_value) ~ ANY ((p_search).patterns[((p_search).address_count + 1):]))), false);
+    AS $$
+begin
+  p_search := privacy.search_in(p_value, p_search);
+  return coalesce(
+    p_value ~ any (p_search.patterns[:p_search.address_count])
+    or privacy.outside_domains(p_value) ~ any (p_search.patterns[p_search.address_count + 1:]),
+    false
+  );
+end
+$$;
 
 COMMENT ON FUNCTION privacy.mentions(p_value text, p_search privacy.search) IS 'Whether a text has what is looked for.';
 
@@ -3231,6 +3240,7 @@ CREATE FUNCTION privacy.redact(p_value text, p_search privacy.search) RETURNS te
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+  p_search := privacy.search_in(p_value, p_search);
   for v_index in 1..p_search.address_count loop
     p_value := regexp_replace(p_value, p_search.patterns[v_index], '\1' || p_search.replacements[v_index], 'g');
   end loop;
@@ -3457,6 +3467,17 @@ END;
 COMMENT ON FUNCTION privacy.search_for(p_user_id integer) IS 'The user''s identity as regular expressions: what may go anywhere, and what only from rows that belong to the user.';
 
 --
+-- Name: search_in(text, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
+--
+
+CREATE FUNCTION privacy.search_in(p_value text, p_search privacy.search) RETURNS privacy.search
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN (((p_search).setting_count IS NOT NULL) AND (p_value !~ '\s'::text)) THEN privacy.first_of(p_search, (p_search).setting_count) ELSE p_search END;
+
+COMMENT ON FUNCTION privacy.search_in(p_value text, p_search privacy.search) IS 'What is looked for in a text: in a setting that is one word, as a key, a model or a hash, the account''s own address only.';
+
+--
 -- Name: sweep(integer, privacy.search, privacy.search); Type: FUNCTION; Schema: privacy; Owner: -
 --
 
@@ -3469,6 +3490,7 @@ declare
   v_search privacy.search;
   v_addresses privacy.search;
   v_settings privacy.search;
+  v_is_anywhere boolean;
   v_filter text;
   v_update text;
   v_started timestamptz;
@@ -3517,7 +3539,16 @@ begin
       ) as texts,
       string_agg(format('octet_length(v%s)', place.column_number), ' + ') as size,
       format('concat_ws(e''\x1f'', %s)', string_agg(format('v%s', place.column_number), ', ')) as whole,
-      string_agg(format('privacy.mentions(v%s, %s)', place.column_number, place.search), ' or ') as mentions,
+      string_agg(
+        format('privacy.mentions(v%s, %s)', place.column_number, place.search)
+        -- What stands in the text of a JSON value may stay in the value, as a key that is one word.
+        || case
+          when place.kind in ('json', 'jsonb') and place.content in ('text', 'setting') then
+            format(' and privacy.redact_json(entry.%1$I, %2$s)::text is distinct from entry.%1$I::text', place.column_name, place.search)
+          else ''
+        end,
+        ' or '
+      ) as mentions,
       (
         select format('concat_ws('', '', %s)', string_agg(format('entry.%I', attname), ', ' order by attnum))
         from pg_catalog.pg_index
@@ -3539,7 +3570,8 @@ begin
         text_columns.*,
         case
           -- A name may be part of an identifier by chance; an address is not.
-          when content in ('unique', 'fact', 'address') then '$4'
+          when content in ('unique', 'fact') then '$4'
+          when content = 'address' then format('case when entry.%I like ''%%@%%'' then $4 else $3 end', column_name)
           when content = 'setting' then '$5'
           else '$3'
         end as search
@@ -3555,13 +3587,15 @@ begin
     v_started := clock_timestamp();
     v_rows := 0;
     foreach v_search in array array[p_anywhere, p_in_own_rows] loop
-      v_filter := case when v_search is not distinct from p_anywhere then 'true' else v_table.is_own end;
+      v_is_anywhere := v_search is not distinct from p_anywhere;
+      v_filter := case when v_is_anywhere then 'true' else v_table.is_own end;
       continue when v_search.patterns is null or v_filter is null;
+      v_settings := v_search;
+      v_search.setting_count := null;
+      if not v_is_anywhere then
+        v_settings := v_search;
+      end if;
       v_addresses := privacy.first_of(v_search, v_search.address_count);
-      v_settings := case
-        when v_search is not distinct from p_anywhere then privacy.first_of(v_search, v_search.setting_count)
-        else v_search
-      end;
       -- Each value becomes a text once, and most rows need one look. A row of more than 16 MiB is not searched: an expression
       -- needs four bytes for a character and more for what it puts in, of a server that may have 512 MiB.
       v_update := format(
@@ -4660,7 +4694,7 @@ COMMENT ON COLUMN privacy.text_columns.column_number IS 'Its place in the table.
 COMMENT ON COLUMN privacy.text_columns.kind IS 'text, array, json or jsonb; unknown for what removing does not know yet.';
 COMMENT ON COLUMN privacy.text_columns.type_name IS 'Its type, without a length.';
 COMMENT ON COLUMN privacy.text_columns.max_length IS 'Characters it may hold; null for no limit.';
-COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. address: addresses go, as a name in it is part of somebody else''s. setting: a secret, a hash, a model or a configuration; the account''s own address goes, and names in rows of the user only, as a user may be named like a setting. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
+COMMENT ON COLUMN privacy.text_columns.content IS 'text: names and addresses go. address: from an address no name goes, as it is part of somebody else''s. setting: a secret, a hash, a model or a configuration; as a user may be named like one, names go from texts with white space, and from single words in rows of the user only; the account''s own address goes everywhere. unique: a value with an address is replaced as a whole. fact: what the trail itself wrote; addresses go. policy, approval: of what decides in a retention policy nothing changes once it is approved. account, key, label, generated: never rewritten.';
 
 --
 -- Name: user_data; Type: VIEW; Schema: privacy; Owner: -
@@ -12379,6 +12413,7 @@ REVOKE ALL ON FUNCTION privacy.redact_names(p_value text, p_search privacy.searc
 REVOKE ALL ON FUNCTION privacy.redact_nested(p_value jsonb, p_search privacy.search) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.redact_reasons(p_value jsonb, p_search privacy.search) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.search_for(p_user_id integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION privacy.search_in(p_value text, p_search privacy.search) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.sweep(p_user_id integer, p_anywhere privacy.search, p_in_own_rows privacy.search) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.text_of(p_value text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION privacy.text_of(p_value json) FROM PUBLIC;
