@@ -62,6 +62,12 @@ export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" |
   };
 }
 
+/** The passphrase that a first `up` would take, but for one that it would make. */
+function temporaryPassphrase(stack: string): Record<string, string | undefined> {
+  if (isDisposable(stack) && existsSync(passphraseFile(stack))) return passphraseEnv(stack, "none");
+  return passphraseGiven() ? {} : { PULUMI_CONFIG_PASSPHRASE: "preview" };
+}
+
 /** A session on a stack that does not exist yet, with a state that is thrown away: a preview makes nothing. */
 export function openTemporarySession(
   stack: string,
@@ -73,7 +79,7 @@ export function openTemporarySession(
     ...NO_OTHER_SETTINGS,
     PULUMI_BACKEND_URL: `file://${folder}`,
     // A settings file may have secrets, which its passphrase opens.
-    ...(passphraseGiven() ? {} : { PULUMI_CONFIG_PASSPHRASE: "preview" }),
+    ...(needsPassphrase(stack) ? temporaryPassphrase(stack) : {}),
   };
   return {
     stack,
@@ -149,7 +155,8 @@ export async function forgetStack(session: Session): Promise<void> {
       explain(session, stderr) ?? new ToolError(`The state of stack "${stack}" could not be removed: ${stderr.trim()}`)
     );
   rmSync(path.join(settingsFolder, `Pulumi.${stack}.yaml`), { force: true });
-  if (!isDisposable(stack)) return;
+  // One that also opens secrets in the settings file is needed again.
+  if (!isDisposable(stack) || readSettingsFile(stack).hasSecretsProvider) return;
   rmSync(passphraseFile(stack), { force: true });
   forgetHistory(stack); // its secrets can't be opened any more
   removeIfEmpty(stackFolder(stack));

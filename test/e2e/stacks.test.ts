@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
@@ -74,19 +74,24 @@ test("preview of a new stack makes nothing; down leaves nothing of it, and its l
   expect(filesOf(STACK)).toEqual([]);
 });
 
-test("preview shows a new stack whose settings have secrets", async () => {
+test.each([
+  ["qa", "a passphrase that was given"],
+  [`ci-secrets-${process.pid}`, "the passphrase made for it, which down leaves for the settings file"],
+])("preview shows a new stack %s whose settings have secrets, by %s", async (stack) => {
   const passphrase = path.join(home, "passphrase");
   mustSucceed(await checkout.shell(`umask 077; echo a-passphrase-of-mine > '${passphrase}'`));
-  const env = { PULUMI_CONFIG_PASSPHRASE_FILE: passphrase };
-  checkout.settings("qa", {});
+  const env = stack === "qa" ? { PULUMI_CONFIG_PASSPHRASE_FILE: passphrase } : {};
+  checkout.settings(stack, {});
   mustSucceed(
     await checkout.aiwdb(
-      ["pulumi", "--stack", "qa", "--", "config", "set", "--secret", "appUserPassword", "a-long-password-of-mine"],
+      ["pulumi", "--stack", stack, "--", "config", "set", "--secret", "appUserPassword", "a-long-password-of-mine"],
       env,
     ),
   );
-  mustSucceed(await checkout.aiwdb(["down", "--stack", "qa", "--delete-data"], env));
-  const preview = mustSucceed(await checkout.aiwdb(["preview", "--stack", "qa"], env));
-  expect(preview.all).toContain("stack qa does not exist yet");
-  rmSync(path.join(checkout.root, "Pulumi.qa.yaml"));
+  const file = path.join(checkout.root, `Pulumi.${stack}.yaml`);
+  expect(readFileSync(file, "utf8")).toContain("secure:");
+  mustSucceed(await checkout.aiwdb(["down", "--stack", stack, "--delete-data"], env));
+  const preview = mustSucceed(await checkout.aiwdb(["preview", "--stack", stack], env));
+  expect(preview.all).toContain(`stack ${stack} does not exist yet`);
+  rmSync(file);
 });
