@@ -1,7 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
-
-const HOURS_PER_DAY = 24;
+import { lifeInHours } from "./verify.ts";
 
 export interface CertificateAuthorityArgs {
   /** Common name, shown in every certificate's issuer. */
@@ -91,7 +90,7 @@ function selfSigned(
       maxPathLength: 0,
       setSubjectKeyId: true,
       setAuthorityKeyId: true,
-      validityPeriodHours: Math.round(args.validityDays * HOURS_PER_DAY),
+      validityPeriodHours: lifeInHours(args.validityDays),
       allowedUses: ["cert_signing", "crl_signing"],
     },
     opts,

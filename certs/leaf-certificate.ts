@@ -1,8 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 import type { Signer } from "./certificate-authority.ts";
-
-const HOURS_PER_DAY = 24;
+import { lifeInHours } from "./verify.ts";
 
 export interface LeafCertificateArgs {
   readonly authority: Signer;
@@ -56,7 +55,7 @@ export class LeafCertificate extends pulumi.ComponentResource {
         certRequestPem: request.certRequestPem,
         caPrivateKeyPem: args.authority.privateKeyPem,
         caCertPem: args.authority.certPem,
-        validityPeriodHours: Math.max(1, Math.round(args.validityDays * HOURS_PER_DAY)),
+        validityPeriodHours: lifeInHours(args.validityDays),
         allowedUses: ["digital_signature", args.usage === "server" ? "server_auth" : "client_auth"],
         setSubjectKeyId: true,
       },

@@ -52,6 +52,11 @@ export function serialOf(certPem: string): string {
   return new X509Certificate(certPem).serialNumber;
 }
 
+/** A life in days as whole hours, which is what certificates are given. Never shorter, since renewal counts the days. */
+export function lifeInHours(days: number): number {
+  return Math.ceil(days * 24);
+}
+
 /**
  * Why a leaf made now cannot live for `validityDays`; undefined if it can.
  *
@@ -59,7 +64,7 @@ export function serialOf(certPem: string): string {
  */
 export function outlivesAuthority(validityDays: number, authorityEnd: string, now = Date.now()): string | undefined {
   const daysLeft = (Date.parse(authorityEnd) - now) / 86_400_000;
-  if (validityDays <= daysLeft) return undefined;
+  if (lifeInHours(validityDays) / 24 <= daysLeft) return undefined;
   return (
     `certLeafValidityDays: ${validityDays} days outlive the certificate authority, which ends on ${authorityEnd} (in ${Math.floor(daysLeft)} days). ` +
     "Replace the authority with `aiwdb up --rotate-authority` (docs/operations.md), or lower certLeafValidityDays."

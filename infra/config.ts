@@ -259,8 +259,12 @@ export const settings = {
       "Subnet of the stack's network. Default: one derived from the stack's name in 10.208.0.0/12; `up` takes the next one if that is taken.",
     ),
 
-  certCaValidityDays: decimal(1, 36_500).default(3_650).describe("Life of the certificate authority in days."),
-  certLeafValidityDays: decimal(0.05, 3_650).default(90).describe("Life of server and client certificates in days."),
+  certCaValidityDays: decimal(1, 36_500)
+    .default(3_650)
+    .describe("Life of the certificate authority in days; rounded up to whole hours."),
+  certLeafValidityDays: decimal(0.05, 3_650)
+    .default(90)
+    .describe("Life of server and client certificates in days; rounded up to whole hours."),
   certRenewBeforeDays: decimal(0, 3_650)
     .default(30)
     .describe("Certificates are renewed by the first `up` within this many days of their end."),

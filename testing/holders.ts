@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { type ClientRole, ROLES } from "../infra/names.ts";
 import { StateError, UsageError } from "../toolchain/errors.ts";
 import type { Phase } from "../infra/migrations/phases.ts";
-import { processStart } from "../toolchain/lock.ts";
+import { processStart } from "../toolchain/process-identity.ts";
 import { disclaim, dropClone } from "./clones.ts";
 import { labelOf } from "./labels.ts";
 import { giveOwner, ownerConnection } from "./owners.ts";

@@ -26,7 +26,7 @@ import { renderPostgresqlConf } from "../infra/render/postgresql-conf.ts";
 import { fetchServer } from "../toolchain/base-images.ts";
 import { cached } from "../toolchain/cache.ts";
 import { StateError, ToolError } from "../toolchain/errors.ts";
-import { processStart } from "../toolchain/lock.ts";
+import { processStart } from "../toolchain/process-identity.ts";
 import { privateFolder } from "../toolchain/paths.ts";
 import { findPrograms, run } from "../toolchain/run.ts";
 import { versions } from "../toolchain/versions.ts";

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../infra/names.ts";
-import { processStart } from "../toolchain/lock.ts";
+import { processStart } from "../toolchain/process-identity.ts";
 import { disclaim, dropClone } from "./clones.ts";
 import { dropOwner } from "./owners.ts";
 import { LOCK, type Registry } from "./registry.ts";

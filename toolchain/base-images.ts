@@ -7,7 +7,7 @@ import { canInstallPackages, installPackages } from "./debian-packages.ts";
 import { ToolError } from "./errors.ts";
 import { POSTGRES_BASE_FOLDER, shortHash } from "./image-tag.ts";
 import { buildImage, findImage, follow, type ImageOptions } from "./image-build.ts";
-import { withLock } from "./lock.ts";
+import { reportWaiting, withLock } from "./lock.ts";
 import { folders, privateFolder } from "./paths.ts";
 import { step, type Report } from "./progress.ts";
 import { findPrograms, run } from "./run.ts";
@@ -55,7 +55,9 @@ export async function debianBase({ docker, report }: ImageOptions): Promise<stri
   const build = async () => {
     if ((await findImage(docker, tag)) !== undefined) return tag;
     const mmdebstrap = await need("mmdebstrap", "mmdebstrap", "to make a Debian base image", report);
-    const archive = join(privateFolder(folders().cache, ".tmp"), `${process.pid}-debian.tar`);
+    const work = join(folders().cache, ".tmp/image-debian");
+    await rm(work, { recursive: true, force: true });
+    const archive = join(privateFolder(work), "debian.tar");
     try {
       await step(report, `${tag}: building from Debian's packages`, () =>
         run(mmdebstrap, ["--variant=minbase", suite, archive]),
@@ -63,11 +65,11 @@ export async function debianBase({ docker, report }: ImageOptions): Promise<stri
       // Only a whole archive is imported: mmdebstrap has ended well by now.
       await follow(docker, await docker.importImage(createReadStream(archive), { repo: repository, tag: suite }));
     } finally {
-      await rm(archive, { force: true });
+      await rm(work, { recursive: true, force: true });
     }
     return tag;
   };
-  return await withLock(join(folders().cache, ".locks/image-debian.lock"), build);
+  return await withLock(join(folders().cache, ".locks/image-debian"), build, reportWaiting(tag, report));
 }
 
 export async function fetchServer(target: string, work: string): Promise<void> {

@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { lstat, mkdir, readdir, readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { processStart, withLock } from "./lock.ts";
+import { type HeldLock, type LockOptions, withLock } from "./lock.ts";
 import { folders, privateFolder } from "./paths.ts";
 
 /** Lies inside the entry, so that one rename publishes both. */
@@ -32,8 +32,8 @@ export interface CacheEntry {
 export interface CacheOptions {
   /** @default the user's cache folder */
   readonly root?: string;
-  /** Called if another process is building the same entry. */
-  readonly onWait?: (pid: number) => void;
+  /** Told that another process is building the same entry. */
+  readonly lock?: LockOptions;
 }
 
 async function sha256(path: string): Promise<string> {
@@ -96,15 +96,6 @@ export async function findCached(
   return (await isWhole(folder, entry.key, options.thorough ?? false)) ? folder : undefined;
 }
 
-/** Removes what killed builds left behind; running builds are told by their process number. */
-async function removeLeftovers(temporary: string): Promise<void> {
-  for (const name of await readdir(temporary)) {
-    const pid = Number(/^(\d+)-/.exec(name)?.[1]);
-    if (!(pid > 0) || processStart(pid) === undefined)
-      await rm(join(temporary, name), { recursive: true, force: true });
-  }
-}
-
 /**
  * The entry's folder, built first if it is missing, broken or made from something else.
  *
@@ -120,32 +111,34 @@ export async function cached(
   if (found !== undefined) return found;
 
   const root = options.root ?? folders().cache;
-  const temporary = privateFolder(root, ".tmp");
-  const lock = join(root, ".locks", `${entry.name.replaceAll("/", "_")}.lock`);
-  const buildLocked = async () => {
+  const flatName = entry.name.replaceAll("/", "_");
+  // Of this entry alone, so that what lies there when the lock is held was left by a build that was killed.
+  const temporary = join(root, ".tmp", flatName);
+  const buildLocked = async (lock: HeldLock) => {
     const target = join(root, entry.name);
     if (await isWhole(target, entry.key, false)) return target;
-    await removeLeftovers(temporary);
-    const unique = `${process.pid}-${Date.now()}`;
-    const work = join(temporary, `${unique}-new`);
-    await mkdir(work, { mode: 0o700 });
+    await rm(temporary, { recursive: true, force: true });
+    // A builder that lost its lock may not have stopped yet.
+    const work = join(temporary, randomUUID(), "new");
+    await mkdir(work, { mode: 0o700, recursive: true });
     try {
       await build(work);
       const checksums: Checksums = { key: entry.key, files: await describeAll(work) };
+      lock.assertHeld();
       await writeFile(join(work, CHECKSUMS), JSON.stringify(checksums));
       privateFolder(dirname(target));
-      const old = join(temporary, `${unique}-old`);
+      const old = join(dirname(work), "old");
+      lock.assertHeld();
       await rename(target, old).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== "ENOENT") throw error;
       });
       await rename(work, target);
-      await rm(old, { recursive: true, force: true });
     } finally {
-      await rm(work, { recursive: true, force: true });
+      await rm(lock.signal.aborted ? dirname(work) : temporary, { recursive: true, force: true });
     }
     return target;
   };
-  return await withLock(lock, buildLocked, options.onWait);
+  return await withLock(join(root, ".locks", flatName), buildLocked, options.lock);
 }
 
 /** A hash over the content of files, in the given order; changes when any of them does. */

@@ -26,7 +26,7 @@ export async function installPackages(...packages: readonly string[]): Promise<v
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const waiting = ["-o", `DPkg::Lock::Timeout=${LOCK_WAIT_SEC}`];
   // Images are built side by side, and apt refuses to run twice.
-  await withLock(join(folders().cache, ".locks/apt.lock"), async () => {
+  await withLock(join(folders().cache, ".locks/apt"), async () => {
     await run("apt-get", [...waiting, "update"], { env });
     await run("apt-get", [...waiting, "install", "--yes", "--no-install-recommends", ...packages], { env });
   });

@@ -2,6 +2,7 @@ import { globSync } from "node:fs";
 import { join } from "node:path";
 import { cached, findCached, hashFiles, type CacheEntry } from "./cache.ts";
 import { ToolError } from "./errors.ts";
+import { reportWaiting } from "./lock.ts";
 import { step, type Report } from "./progress.ts";
 import { findPrograms, run } from "./run.ts";
 import { atLeast, PACKAGE_ROOT, versions } from "./versions.ts";
@@ -56,7 +57,6 @@ export async function findBuilt(program: GoProgram, thorough = false): Promise<s
 
 /** The folder the program lies in, built first where it is not cached. */
 export async function buildGoProgram(program: GoProgram, report: Report): Promise<string> {
-  const onWait = (pid: number) => report(`${program.program}: waiting for process ${pid}, which is building it`);
   const build = async (folder: string) => {
     const go = await findGo();
     const flags = `-s -w -X ${program.versionVariable}=${program.version}`;
@@ -76,5 +76,5 @@ export async function buildGoProgram(program: GoProgram, report: Report): Promis
       run(go, args, { cwd: join(GO_FOLDER, program.module), env }),
     );
   };
-  return await cached(await cacheEntry(program), build, { onWait });
+  return await cached(await cacheEntry(program), build, { lock: reportWaiting(program.program, report) });
 }

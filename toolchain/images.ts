@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { debianBase, postgresBase } from "./base-images.ts";
 import { buildImage, findImage, follow, type Image, type ImageOptions } from "./image-build.ts";
 import { IMAGE_KINDS, imageFolder, imageTag, type ImageKind } from "./image-tag.ts";
-import { withLock } from "./lock.ts";
+import { reportWaiting, withLock } from "./lock.ts";
 import { engineInfo } from "./machine.ts";
 import { folders } from "./paths.ts";
 import { step } from "./progress.ts";
@@ -47,8 +47,8 @@ export async function ensureImage(kind: ImageKind, options: ImageOptions): Promi
     await step(report, `${tag}: building on ${base}`, () => buildImage(docker, imageFolder(kind), tag, base, origin));
     return { tag, way: "built", base: origin };
   };
-  const lock = join(folders().cache, ".locks", `image-${kind}.lock`);
-  return await withLock(lock, build, (pid) => report(`${tag}: waiting for process ${pid}, which is building it`));
+  const lock = join(folders().cache, ".locks", `image-${kind}`);
+  return await withLock(lock, build, reportWaiting(tag, report));
 }
 
 /** All of the project's images, built side by side. */

@@ -1,122 +1,150 @@
-import { readFileSync } from "node:fs";
-import { open, readFile, rm, stat } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { lock as acquire } from "proper-lockfile";
+import { StateError } from "./errors.ts";
 import { privateFolder } from "./paths.ts";
+import { isAlive, type ProcessIdentity, thisProcess } from "./process-identity.ts";
+import type { Report } from "./progress.ts";
 
 const POLL_MS = 50;
-/** A take-over lasts milliseconds; one that is older belongs to a process that died in it. */
-const TAKEOVER_STALE_MS = 10_000;
-
+/** A holder gives a sign of life this often. */
+const UPDATE_MS = 10_000;
 /**
- * When the process was started, in the kernel's own unit, or undefined if there is no such process.
- *
- * Tells a process from a later one that got the same number, e.g. after a reboot.
+ * A lock without a sign of life for this long has lost its holder. NFS clients may show a folder's time a minute late
+ * (`acdirmax`, https://man7.org/linux/man-pages/man5/nfs.5.html).
  */
-export function processStart(pid: number): string | undefined {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EPERM") return undefined;
-  }
-  try {
-    // The second field, the program's name, may hold spaces and brackets.
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-      .replace(/^.*\) /s, "")
-      .split(" ");
-    // A process that ended and was not waited for, as below an init that reaps nobody.
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return "unknown"; // no /proc on this system: the number has to do
-  }
+const STALE_MS = 90_000;
+/** As long for a holder that is known to be dead: another process may have taken the lock, and not have said so yet. */
+const DEAD_MS = 2_000;
+/** A holder writes its name after it took the lock; one that does not do so within this time was killed in between. */
+const NAMELESS_MS = 1_000;
+
+interface Holder extends ProcessIdentity {
+  /** When it took the lock, as ISO 8601. */
+  readonly since: string;
 }
 
-interface Holder {
-  pid: number;
-  start: string;
-  /** For people. */
-  since?: string;
+/** A lock that this process has, or had. */
+export interface HeldLock {
+  /** Aborted when another process has taken the lock, as after this one stood still for minutes. */
+  readonly signal: AbortSignal;
+  /** @throws StateError when the lock was lost; to be called before each write */
+  assertHeld(): void;
 }
 
-async function readHolder(path: string): Promise<Holder | "none" | "unreadable"> {
+export interface LockOptions {
+  /**
+   * Called once with the holder, as "process 12 on laptop since ...", if another process is at work. What it throws ends the
+   * wait.
+   */
+  readonly onWait?: ((holder: string) => void) | undefined;
+  /** Called once with the holder if only time will tell whether it is at work: it runs on another machine or in a container. */
+  readonly onDoubt?: ((holder: string) => void) | undefined;
+  /** Without a sign of life for so long, a holder of another machine has lost the lock. @default 90 s, in milliseconds */
+  readonly staleMs?: number;
+  /** Between two signs of life. @default 10 s, in milliseconds */
+  readonly updateMs?: number;
+}
+
+/** Says what is waited for, where two commands would do the same thing at once. */
+export const reportWaiting = (what: string, report: Report): LockOptions => ({
+  onWait: (holder) => report(`${what}: waiting for ${holder}, which is at it`),
+  onDoubt: (holder) => report(`${what}: waiting to see whether ${holder} is still at it`),
+});
+
+/** Undefined for none, and for one that was killed while it wrote this. */
+async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     return JSON.parse(await readFile(path, "utf8")) as Holder;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ENOENT" ? "none" : "unreadable";
-  }
-}
-
-function isAlive(holder: Holder): boolean {
-  return processStart(holder.pid) === holder.start;
-}
-
-async function createExclusively(path: string, content: string): Promise<boolean> {
-  try {
-    const file = await open(path, "wx", 0o600);
-    await file.writeFile(content);
-    await file.close();
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
-  }
-}
-
-async function isOlderThan(path: string, ms: number): Promise<boolean> {
-  try {
-    return Date.now() - (await stat(path)).mtimeMs > ms;
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-/** Removes a dead process' lock. A second file guards this, so that nobody's fresh lock is removed in its place. */
-async function removeStale(path: string): Promise<void> {
-  const guard = `${path}.takeover`;
-  if (await isOlderThan(guard, TAKEOVER_STALE_MS)) await rm(guard, { force: true });
-  if (!(await createExclusively(guard, ""))) return;
-  try {
-    const holder = await readHolder(path);
-    const stale =
-      holder === "unreadable" ? await isOlderThan(path, TAKEOVER_STALE_MS) : holder !== "none" && !isAlive(holder);
-    if (stale) await rm(path, { force: true });
-  } finally {
-    await rm(guard, { force: true });
-  }
-}
+const nameOf = (holder: Holder | undefined): string =>
+  holder === undefined ? "an unknown process" : `process ${holder.pid} on ${holder.host} since ${holder.since}`;
 
 /**
- * Runs an action while this process alone holds the lock file; a lock whose process is dead is taken over.
+ * Runs an action while this process alone holds a lock. It holds across containers and machines that share the folder: the
+ * holder keeps touching it. A lock whose holder is known to be dead is taken over at once, any other one when it was not
+ * touched for 90 s.
  *
- * @param onWait called once, with the holder's process number and the time it took the lock, if the lock is held by another
- *   process; what it throws ends the wait
+ * @param path of a file that names the holder; the lock itself is the folder `<path>.held`
+ * @throws StateError when the lock is lost while the action runs; the action must look by `assertHeld` before it writes
  */
 export async function withLock<T>(
   path: string,
-  action: () => Promise<T>,
-  onWait?: (pid: number, since: string) => void,
+  action: (lock: HeldLock) => Promise<T>,
+  options: LockOptions = {},
 ): Promise<T> {
   privateFolder(dirname(path));
-  const mine = JSON.stringify({
-    pid: process.pid,
-    start: processStart(process.pid) ?? "unknown",
-    since: new Date().toISOString(),
-  } satisfies Holder);
-  let told = false;
-  while (!(await createExclusively(path, mine))) {
+  const lost = new AbortController();
+  const release = await take(path, options, (reason) =>
+    lost.abort(
+      new StateError("The lock was lost, so that nothing more is changed:", [
+        {
+          subject: path,
+          problem: `another process took it, since this one gave no sign of life (${reason})`,
+          remedy: "Wait until that one has ended, then run the command again.",
+        },
+      ]),
+    ),
+  );
+  try {
+    const isLost = new Promise<never>((_resolve, reject) =>
+      lost.signal.addEventListener("abort", () => reject(lost.signal.reason as Error)),
+    );
+    isLost.catch(() => {}); // it is the race that reports it
+    const held = { signal: lost.signal, assertHeld: () => lost.signal.throwIfAborted() };
+    return await Promise.race([action(held), isLost]);
+  } finally {
+    if (!lost.signal.aborted) {
+      await rm(path, { force: true });
+      await release();
+    }
+  }
+}
+
+async function take(
+  path: string,
+  { onWait, onDoubt, staleMs = STALE_MS, updateMs = UPDATE_MS }: LockOptions,
+  onLost: (reason: string) => void,
+): Promise<() => Promise<void>> {
+  const folder = `${path}.held`;
+  const first = Date.now();
+  let toldWait = false;
+  let toldDoubt = false;
+  let touched: number | undefined;
+  for (;;) {
     const holder = await readHolder(path);
-    if (holder === "none") continue;
-    if (holder !== "unreadable" && isAlive(holder)) {
-      if (!told) onWait?.(holder.pid, holder.since ?? "some time ago");
-      told = true;
-    } else {
-      await removeStale(path);
+    const alive = holder === undefined ? "unknown" : isAlive(holder);
+    try {
+      const release = await acquire(path, {
+        realpath: false,
+        lockfilePath: folder,
+        stale: alive === false ? DEAD_MS : staleMs,
+        update: updateMs,
+        onCompromised: ({ message }) => onLost(message),
+      });
+      await writeFile(path, JSON.stringify({ ...thisProcess(), since: new Date().toISOString() } satisfies Holder), {
+        mode: 0o600,
+      });
+      return release;
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ELOCKED") throw error;
+    }
+    const mtime = (await stat(folder).catch(() => undefined))?.mtimeMs;
+    const hasMoved = touched !== undefined && mtime !== undefined && mtime !== touched;
+    touched ??= mtime;
+    if (!toldWait && (alive === true || (alive === "unknown" && holder !== undefined && hasMoved))) {
+      toldWait = true;
+      onWait?.(nameOf(holder));
+    }
+    if (!toldDoubt && !toldWait && alive === "unknown" && (holder !== undefined || Date.now() - first > NAMELESS_MS)) {
+      toldDoubt = true;
+      onDoubt?.(nameOf(holder));
     }
     await wait(POLL_MS);
-  }
-  try {
-    return await action();
-  } finally {
-    await rm(path, { force: true });
   }
 }

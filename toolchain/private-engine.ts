@@ -4,8 +4,9 @@ import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { askEngine } from "./engine-client.ts";
 import { ToolError } from "./errors.ts";
-import { processStart, withLock } from "./lock.ts";
+import { withLock } from "./lock.ts";
 import { folders, privateFolder } from "./paths.ts";
+import { processStart } from "./process-identity.ts";
 import type { Report } from "./progress.ts";
 import { readRecord, writeRecord } from "./record.ts";
 import { findPrograms, run } from "./run.ts";
@@ -128,7 +129,7 @@ export async function startPrivateEngine(
   report: Report,
   runtime: string = RUNTIME_FOLDER,
 ): Promise<string> {
-  return await withLock(`${runtime}.lock`, async () => {
+  return await withLock(`${runtime}.start`, async () => {
     const host = privateHost(runtime);
     const { state } = await askEngine({ host });
     if (state === "answers") return host;

@@ -9,9 +9,10 @@ import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
 import { forgetAddresses } from "../stack/addresses.ts";
-import { clearDeadLocks, isNew, readStateFile } from "../stack/backend.ts";
+import { isNew, readStateFile } from "../stack/backend.ts";
 import { containersByStack, type EngineObjects, listObjects, removeOrphans } from "../stack/engine-objects.ts";
 import { isDisposable } from "../stack/passphrase.ts";
+import { clearDeadLocks } from "../stack/pulumi-lock.ts";
 import { requireStack } from "../stack/known-stacks.ts";
 import {
   display,
@@ -65,7 +66,7 @@ export default defineCommand({
     if (!isDisposable(stack) && isNothing(await listObjects(docker, stack))) requireStack(stack);
     const session = openSession(stack, toolchain);
     if (args.engine) await refuseOthersEngine(toolchain.engine, stack);
-    await withStackLock(stack, () => tearDown(session, docker, config, args, output));
+    await withStackLock(stack, output.progress, (lock) => tearDown({ ...session, lock }, docker, config, args, output));
     output.text(`stack ${stack}: removed`);
     if (args.engine) await stopEngine(output);
     output.json({ stack, removed: true, engineStopped: args.engine });
@@ -96,6 +97,7 @@ async function tearDown(
     );
     clearDeadLocks(stack, output.warn);
     // First: one that a cut-off run left would hold on to a volume or network that is to be destroyed.
+    session.lock?.assertHeld();
     await removeOrphans(docker, stack, state, output.progress);
     if (state.kind === "recorded") {
       const settings = ["--config-file", effectiveSettings(session)];
@@ -111,6 +113,7 @@ async function tearDown(
           new ToolError(`\`pulumi destroy\` failed for stack "${stack}"; run \`down\` again, it goes on from there.`)
         );
     }
+    session.lock?.assertHeld();
     await removeOrphans(docker, stack, { kind: "none" }, output.progress);
     for (const volume of (await listObjects(docker, stack)).volumes) {
       output.progress(`removing volume ${volume}`);

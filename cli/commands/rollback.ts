@@ -3,13 +3,16 @@ import { readMigrations } from "../../infra/migrations/files.ts";
 import { parsePhase } from "../../infra/migrations/phases.ts";
 import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
-import { ToolError, UsageError } from "../../toolchain/errors.ts";
+import { UsageError } from "../../toolchain/errors.ts";
+import type { HeldLock } from "../../toolchain/lock.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
 import { backUp } from "../stack/backup.ts";
+import { TYPES } from "../stack/engine-damage.ts";
+import { refresh } from "../stack/heal.ts";
 import { renewConnections } from "../stack/pooler.ts";
-import { capture, effectiveSettings, openSession, type Session } from "../stack/session.ts";
+import { openSession } from "../stack/session.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
 import { withStackLock } from "../stack/stack-lock.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./migrate/arguments.ts";
@@ -54,17 +57,24 @@ export default defineCommand({
           await backUpStack(args.stack, output);
         return rollBack({ client, folder, migrations, plan, acceptDataLoss, report: output.progress });
       });
-    const takeBackAndRefresh = async () => {
+    const takeBackAndRefresh = async (lock: HeldLock) => {
       const { applied } = await takeBack();
       if (applied.length > 0) {
         const toolchain = await setUp({ report: output.progress, images: false });
         await renewConnections(engineClient(toolchain.engine), readStackConfig(args.stack), output.warn);
-        await refreshMigrations(openSession(args.stack, toolchain));
+        // So that Pulumi's next preview is right.
+        await refresh(
+          openSession(args.stack, toolchain, lock),
+          [`**${TYPES.migrations}**`],
+          `The database is rolled back, but Pulumi's state could not be refreshed; run \`aiwdb pulumi --stack ${args.stack} -- refresh\``,
+        );
       }
       return { applied };
     };
     const undone =
-      args["database-url"] === undefined ? await withStackLock(args.stack, takeBackAndRefresh) : await takeBack();
+      args["database-url"] === undefined
+        ? await withStackLock(args.stack, output.progress, takeBackAndRefresh)
+        : await takeBack();
     output.json({ undone: undone.applied });
     output.text(undone.applied.length === 0 ? "Nothing to take back." : `Taken back: ${undone.applied.join(", ")}.`);
     if (undone.applied.length > 0)
@@ -75,23 +85,6 @@ export default defineCommand({
 async function backUpStack(stack: string, output: Output): Promise<void> {
   const { engine } = await setUp({ report: output.progress, images: false });
   await backUp(engineClient(engine), stack, readStackConfig(stack).databaseName, output.progress);
-}
-
-/** Lets Pulumi read what is applied now, so that its next preview is right. */
-async function refreshMigrations(session: Session): Promise<void> {
-  const args = [
-    "refresh",
-    ...session.stackArguments,
-    "--config-file",
-    effectiveSettings(session),
-    "--target",
-    "**aiwdb:index:Migrations**",
-  ];
-  const { exitCode, stdout, stderr } = await capture(session, [...args, "--yes", "--skip-preview"]);
-  if (exitCode !== 0)
-    throw new ToolError(
-      `The database is rolled back, but Pulumi's state could not be refreshed: run \`aiwdb pulumi --stack ${session.stack} -- refresh\`.\n${stdout}${stderr}`,
-    );
 }
 
 function readTarget(args: {

@@ -7,6 +7,7 @@ import { engineNames } from "../../infra/names.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { Declined, messageOf, StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
+import type { HeldLock } from "../../toolchain/lock.ts";
 import { checkMachine } from "../../toolchain/machine.ts";
 import { setUp, type Toolchain } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
@@ -14,7 +15,7 @@ import { confirm } from "../confirm.ts";
 import { createOutput, type Output } from "../output.ts";
 import { settleAddresses } from "../stack/addresses.ts";
 import { findAdoptable } from "../stack/adopt.ts";
-import { clearDeadLocks, isNew, readStateFile, type KnownState } from "../stack/backend.ts";
+import { isNew, readStateFile, type KnownState } from "../stack/backend.ts";
 import { rotateAuthority } from "../stack/authority.ts";
 import { backUp } from "../stack/backup.ts";
 import { describeDamage, findDamage, resourcesOf, TYPES } from "../stack/engine-damage.ts";
@@ -25,6 +26,7 @@ import { requireStack } from "../stack/known-stacks.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { isDisposable } from "../stack/passphrase.ts";
 import { renewConnections } from "../stack/pooler.ts";
+import { clearDeadLocks } from "../stack/pulumi-lock.ts";
 import {
   display,
   effectiveSettings,
@@ -95,7 +97,7 @@ export default defineCommand({
     requireStack(stack, { orNew: true });
     await checkSettings(stack);
     readStateFile(stack); // one that cannot be read is named before anything else
-    const { session, toolchain } = await withStackLock(stack, () => bringUp(args, output));
+    const { session, toolchain } = await withStackLock(stack, output.progress, (lock) => bringUp(args, output, lock));
     const status = await readStatus(session, toolchain);
     output.text(statusText(status));
     refuseUnlessHealthy(status, `Stack "${stack}" is up and`);
@@ -115,14 +117,18 @@ interface UpArguments {
 }
 
 /** Everything but the look at the result, while nobody else changes the stack. */
-async function bringUp(args: UpArguments, output: Output): Promise<{ session: Session; toolchain: Toolchain }> {
+async function bringUp(
+  args: UpArguments,
+  output: Output,
+  lock: HeldLock,
+): Promise<{ session: Session; toolchain: Toolchain }> {
   const { stack } = args;
   clearDeadLocks(stack, output.warn);
 
   refuse(stack, await checkMachine({})); // before anything is built on a disk that is full
   const toolchain = await setUp({ report: output.progress });
   const docker = engineClient(toolchain.engine);
-  const session = openSession(stack, toolchain);
+  const session = openSession(stack, toolchain, lock);
   let state = await readState(session);
   const first = isNew(state);
   if (first && args["rotate-authority"]) throw nothingToRotate(stack);
@@ -139,8 +145,10 @@ async function bringUp(args: UpArguments, output: Output): Promise<{ session: Se
 
   await ensureStack(session);
   clearDeadLocks(stack, output.warn); // set-up may have taken minutes, and a plain `pulumi` does not know our lock
+  lock.assertHeld();
   await heal(session, docker, state, damage, output.progress);
   state = await readState(session);
+  lock.assertHeld();
   await removeOrphans(docker, stack, state, output.progress);
 
   const environment: Record<string, string> = {};

@@ -1,11 +1,10 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { homedir, hostname } from "node:os";
+import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { PROJECT } from "../../infra/config.ts";
 import { StateError } from "../../toolchain/errors.ts";
-import { processStart } from "../../toolchain/lock.ts";
 import { folders, privateFolder } from "../../toolchain/paths.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 
@@ -43,7 +42,7 @@ export function backendUrl(): string {
 }
 
 /** Folder of a file backend; undefined for one that is elsewhere. */
-function backendFolder(url: string): string | undefined {
+export function backendFolder(url: string): string | undefined {
   if (!url.startsWith("file://")) return undefined;
   const location = url.slice("file://".length);
   if (location.startsWith("~")) return path.join(homedir(), location.slice(1), ".pulumi");
@@ -121,51 +120,6 @@ function isJson(file: string): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-/**
- * Looks at the stack's locks in a file backend: one of a process that is gone is removed, as a killed `up` leaves it.
- *
- * @throws StateError naming the holder when it is still at work
- */
-export function clearDeadLocks(stack: string, warn: (line: string) => void): void {
-  const folder = backendFolder(backendUrl());
-  if (!folder) return;
-  const locks = path.join(folder, "locks", "organization", PROJECT, stack);
-  if (!existsSync(locks)) return;
-  for (const name of readdirSync(locks).filter((entry) => entry.endsWith(".json"))) {
-    const file = path.join(locks, name);
-    let holder: { pid: number; username: string; hostname: string; timestamp: string };
-    try {
-      holder = JSON.parse(readFileSync(file, "utf8"));
-    } catch {
-      continue; // released while we looked, or half written: Pulumi itself decides
-    }
-    if (holder.hostname === hostname() && !isAtWork(holder.pid)) {
-      warn(`the last run on stack "${stack}" (process ${holder.pid}) was cut off; continuing from where it stopped`);
-      rmSync(file, { force: true });
-      rmSync(`${file}.attrs`, { force: true });
-      continue;
-    }
-    throw new StateError(`Stack "${stack}" is in use; nothing has been changed:`, [
-      {
-        subject: "lock",
-        problem: `held by process ${holder.pid} of ${holder.username} on ${holder.hostname} since ${holder.timestamp}`,
-        remedy:
-          "Wait until it has ended. If it is gone for good (another machine that crashed): `aiwdb pulumi -- cancel`.",
-      },
-    ]);
-  }
-}
-
-/** Whether a lock's process is at work: neither gone, nor only not waited for yet, nor another that got its number. */
-function isAtWork(pid: number): boolean {
-  if (processStart(pid) === undefined) return false;
-  try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").includes("pulumi");
-  } catch {
-    return true; // no /proc on this system: the number has to do
   }
 }
 

@@ -94,8 +94,17 @@ async function forgetData(session: Session, { urn, volume }: LostData): Promise<
   );
 }
 
-/** Pulumi reads each of these where it is, and forgets what is gone. Nothing else is looked at. */
-export async function refresh(session: Session, urns: readonly string[]): Promise<void> {
+/**
+ * Pulumi reads each of these where it is, and forgets what is gone. Nothing else is looked at.
+ *
+ * @param targets URNs, or patterns of them
+ * @param failed what could not be done then
+ */
+export async function refresh(
+  session: Session,
+  targets: readonly string[],
+  failed = "what is gone could not be taken out of the state",
+): Promise<void> {
   await run(
     session,
     [
@@ -106,9 +115,9 @@ export async function refresh(session: Session, urns: readonly string[]): Promis
       "--yes",
       "--skip-preview",
       "--non-interactive",
-      ...urns.flatMap((urn) => ["--target", urn]),
+      ...targets.flatMap((target) => ["--target", target]),
     ],
-    "what is gone could not be taken out of the state",
+    failed,
   );
 }
 

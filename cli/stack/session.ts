@@ -4,6 +4,7 @@ import path from "node:path";
 import { passphraseFile, stackFolder } from "../../infra/local-files.ts";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
+import type { HeldLock } from "../../toolchain/lock.ts";
 import { folders, privateFolder } from "../../toolchain/paths.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
@@ -15,6 +16,7 @@ import {
   type KnownState,
   type StateResource,
 } from "./backend.ts";
+import { forgetPulumiRuns, recordPulumi } from "./pulumi-lock.ts";
 import { isDisposable, makePassphrase, passphraseEnv, passphraseGiven } from "./passphrase.ts";
 import { readSettingsFile } from "./settings-file.ts";
 
@@ -27,6 +29,8 @@ export interface Session {
   readonly stackArguments: readonly string[];
   /** Folder beside the state for settings files that must not be written in the checkout. */
   readonly settingsFolder: string;
+  /** The lock under which Pulumi may write; none for a command that only reads. */
+  readonly lock?: HeldLock;
 }
 
 export interface RunResult {
@@ -45,7 +49,7 @@ function needsPassphrase(stack: string): boolean {
 const NO_OTHER_SETTINGS = { PULUMI_OPTION_CONFIG_FILE: undefined };
 
 /** The environment and arguments for a stack. Nothing is started or created. */
-export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">): Session {
+export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">, lock?: HeldLock): Session {
   repairAttributes();
   const passphrase = needsPassphrase(stack) ? passphraseEnv(stack, readStateFile(stack).kind) : {};
   return {
@@ -59,6 +63,7 @@ export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" |
     },
     stackArguments: ["--stack", stack],
     settingsFolder: path.join(folders().state, "settings"),
+    ...(lock ? { lock } : {}),
   };
 }
 
@@ -158,9 +163,14 @@ export async function forgetStack(session: Session): Promise<void> {
   // One that also opens secrets in the settings file is needed again.
   if (!isDisposable(stack) || readSettingsFile(stack).hasSecretsProvider) return;
   rmSync(passphraseFile(stack), { force: true });
+  forgetPulumiRuns(stack);
   forgetHistory(stack); // its secrets can't be opened any more
   removeIfEmpty(stackFolder(stack));
 }
+
+/** Whether Pulumi may take its lock on the stack's own state for longer than a moment. */
+const isRecorded = ({ env }: Session, [verb = ""]: readonly string[]): boolean =>
+  !["preview", "stack"].includes(verb) && env["PULUMI_BACKEND_URL"] === backendUrl();
 
 function run(
   session: Session,
@@ -169,6 +179,7 @@ function run(
   mode: "capture" | "stderr" | "terminal",
   unsaid?: RegExp,
 ): Promise<RunResult> {
+  session.lock?.assertHeld();
   return new Promise((resolve, reject) => {
     const isShown = mode === "terminal" && process.stdout.isTTY;
     const child = spawn(session.pulumi, [...args, ...(isShown && unsaid ? ["--color", "always"] : [])], {
@@ -176,6 +187,9 @@ function run(
       env: session.env,
       stdio: ["inherit", isShown && !unsaid ? "inherit" : "pipe", "pipe"],
     });
+    if (child.pid !== undefined && isRecorded(session, args)) recordPulumi(session.stack, child.pid);
+    const stop = () => child.kill("SIGINT"); // Pulumi finishes what it has begun, and begins nothing more
+    session.lock?.signal.addEventListener("abort", stop);
     const output = { stdout: "", stderr: "" };
     child.stdout?.on("data", (chunk: Buffer) => {
       const text = chunk.toString("utf8");
@@ -195,6 +209,7 @@ function run(
     );
     child.on("close", (code, signal) => {
       process.off("SIGINT", wait);
+      session.lock?.signal.removeEventListener("abort", stop);
       resolve({ exitCode: code ?? (signal ? 1 : 0), ...output });
     });
   });

@@ -4,7 +4,7 @@ import type { TestProject } from "vitest/node";
 import { startServer, stopServer } from "../../cli/commands/testdb/server-process.ts";
 import { createOutput } from "../../cli/output.ts";
 import { stackFolder } from "../../infra/local-files.ts";
-import { processStart } from "../../toolchain/lock.ts";
+import { processStart } from "../../toolchain/process-identity.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {

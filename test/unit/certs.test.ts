@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
-import { certificateProblems, outlivesAuthority, serialOf, type KeyPair } from "../../certs/verify.ts";
+import { certificateProblems, lifeInHours, outlivesAuthority, serialOf, type KeyPair } from "../../certs/verify.ts";
 import { authority, createCa, type ThrowAwayCa } from "../helpers/throw-away-ca.ts";
 
 let ca: ThrowAwayCa;
@@ -123,6 +123,17 @@ test("takes leaf keys under an authority of P-384", async () => {
   // A certificate over another key than the signer's is refused, whatever the curve.
   const leaf = await authority({ certPem: ca.certPem, keyPem: p384 }).issue({ commonName: "app_user" });
   expect(certificateProblems(leaf, ca.certPem)).toEqual(["the certificate was not signed by the authority"]);
+});
+
+test.each([
+  [90, 2_160],
+  [0.125, 3],
+  [0.05, 2],
+  [0.06, 2],
+  [1.01, 25],
+])("a life of %s days is %s whole hours, never shorter than what renewal counts with", (days, hours) => {
+  expect(lifeInHours(days)).toBe(hours);
+  expect(lifeInHours(days) / 24).toBeGreaterThanOrEqual(days);
 });
 
 describe("a leaf that is to live for 90 days", () => {

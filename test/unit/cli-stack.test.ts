@@ -6,14 +6,8 @@ import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { passphraseFile } from "../../infra/local-files.ts";
 import { parseConfig } from "../../infra/config.ts";
-import {
-  backendUrl,
-  clearDeadLocks,
-  isNew,
-  readStateFile,
-  repairAttributes,
-  stateFile,
-} from "../../cli/stack/backend.ts";
+import { backendUrl, isNew, readStateFile, repairAttributes, stateFile } from "../../cli/stack/backend.ts";
+import { clearDeadLocks } from "../../cli/stack/pulumi-lock.ts";
 import { isDisposable, makePassphrase, passphraseEnv } from "../../cli/stack/passphrase.ts";
 import {
   effectiveSettings,
@@ -427,28 +421,62 @@ describe("a state that is no folder's", () => {
 describe("the lock on a stack", () => {
   test("lets one command at a time change it, and names the one that does", async () => {
     let release = () => {};
-    const first = withStackLock("dev", () => new Promise<void>((resolve) => (release = resolve)));
+    const first = withStackLock(
+      "dev",
+      () => {},
+      () => new Promise<void>((resolve) => (release = resolve)),
+    );
     await vi.waitFor(() => expect(existsSync(path.join(home, ".local/state/ai-workflow-database/locks"))).toBe(true));
-    await expect(withStackLock("dev", async () => {})).rejects.toThrow(
+    await expect(
+      withStackLock(
+        "dev",
+        () => {},
+        async () => {},
+      ),
+    ).rejects.toThrow(
       new RegExp(
-        `Stack "dev" is in use; nothing has been changed:\\n- lock: held by process ${process.pid} since \\d{4}-`,
+        `Stack "dev" is in use; nothing has been changed:\\n- lock: held by process ${process.pid} on ${hostname()} since \\d{4}-`,
       ),
     );
-    expect(await withStackLock("prod", async () => "another stack")).toBe("another stack");
+    expect(
+      await withStackLock(
+        "prod",
+        () => {},
+        async () => "another stack",
+      ),
+    ).toBe("another stack");
     release();
     await first;
-    expect(await withStackLock("dev", async () => "done")).toBe("done");
+    expect(
+      await withStackLock(
+        "dev",
+        () => {},
+        async () => "done",
+      ),
+    ).toBe("done");
   });
 
   test("of a run that was killed stops nobody", async () => {
     const lock = path.join(import.meta.dirname, "../../cli/stack/stack-lock.ts");
-    const script = `import { withStackLock } from "${lock}"; await withStackLock("dev", async () => { console.log("held"); setInterval(() => {}, 1000); await new Promise(() => {}); });`;
+    const script = `import { withStackLock } from "${lock}"; await withStackLock("dev", () => {}, async () => { console.log("held"); setInterval(() => {}, 1000); await new Promise(() => {}); });`;
     const holder = spawn(process.execPath, ["--input-type=module", "-e", script]);
     await once(holder.stdout, "data");
-    await expect(withStackLock("dev", async () => {})).rejects.toThrow(`held by process ${holder.pid}`);
+    await expect(
+      withStackLock(
+        "dev",
+        () => {},
+        async () => {},
+      ),
+    ).rejects.toThrow(`held by process ${holder.pid}`);
     holder.kill("SIGKILL");
     await once(holder, "exit");
-    expect(await withStackLock("dev", async () => "done")).toBe("done");
+    expect(
+      await withStackLock(
+        "dev",
+        () => {},
+        async () => "done",
+      ),
+    ).toBe("done");
   });
 });
 

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   existsSync,
@@ -15,7 +15,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { cached, findCached } from "../../toolchain/cache.ts";
-import { processStart, withLock } from "../../toolchain/lock.ts";
 
 let root: string;
 beforeEach(() => {
@@ -34,11 +33,6 @@ beforeEach(() => {
   builds = 0;
 });
 const getEntry = () => cached(entry, build, { root });
-
-/** The number of a process that has ended. */
-function deadPid(): number {
-  return spawnSync(process.execPath, ["--version"]).pid;
-}
 
 test("builds an entry once", async () => {
   const first = await getEntry();
@@ -107,11 +101,26 @@ test("leaves nothing under the entry's name when the build fails, and builds aga
   expect(builds).toBe(2);
 });
 
-test("removes what killed builds left behind, but not what a running one is building", async () => {
-  mkdirSync(join(root, ".tmp", `${deadPid()}-1-new`), { recursive: true });
-  mkdirSync(join(root, ".tmp", `${process.pid}-1-new`));
+test("removes what a killed build of the entry left behind, but nothing of another entry", async () => {
+  mkdirSync(join(root, ".tmp/tool/left/new"), { recursive: true });
+  mkdirSync(join(root, ".tmp/other/left/new"), { recursive: true });
   await getEntry();
-  expect(readdirSync(join(root, ".tmp"))).toEqual([`${process.pid}-1-new`]);
+  expect(readdirSync(join(root, ".tmp"))).toEqual(["other"]);
+});
+
+test("a builder that lost its lock leaves the entry alone", async () => {
+  const locks = join(root, ".locks");
+  const losing = async (folder: string) => {
+    await build(folder);
+    // Another one took it: the time of the lock is not the holder's any more.
+    utimesSync(join(locks, "tool.held"), new Date(), new Date());
+    await vi.waitFor(() => expect(existsSync(join(root, "seen"))).toBe(true), { timeout: 60_000 });
+  };
+  const building = cached(entry, losing, { root, lock: { updateMs: 1_000 } });
+  await expect(building).rejects.toThrow("The lock was lost, so that nothing more is changed:");
+  writeFileSync(join(root, "seen"), "");
+  await vi.waitFor(() => expect(readdirSync(join(root, ".tmp/tool"))).toEqual([]), { timeout: 60_000 });
+  expect(existsSync(join(root, "tool"))).toBe(false);
 });
 
 test("makes a whole entry after a build that was killed together with its compiler", async () => {
@@ -134,7 +143,7 @@ test("makes a whole entry after a build that was killed together with its compil
 
   expect(existsSync(join(root, "tool"))).toBe(false);
   expect(await findCached(entry, { root })).toBeUndefined();
-  expect(readdirSync(join(root, ".tmp"))).toHaveLength(1);
+  expect(readdirSync(join(root, ".tmp/tool"))).toHaveLength(1);
   expect(readFileSync(join(await getEntry(), "bin/tool"), "utf8")).toBe("program");
   expect(readdirSync(join(root, ".tmp"))).toEqual([]);
   expect(readdirSync(join(root, ".locks"))).toEqual([]);
@@ -148,47 +157,4 @@ async function slow(folder: string): Promise<void> {
 test("does not build the same entry twice at once", async () => {
   await Promise.all([cached(entry, slow, { root }), cached(entry, slow, { root }), cached(entry, slow, { root })]);
   expect(builds).toBe(1);
-});
-
-const lockPath = () => join(root, "locks/one.lock");
-const holdLock = (holder: unknown) => {
-  mkdirSync(join(root, "locks"));
-  writeFileSync(lockPath(), typeof holder === "string" ? holder : JSON.stringify(holder));
-};
-
-test("takes over the lock of a dead process", async () => {
-  holdLock({ pid: deadPid(), start: "1" });
-  expect(await withLock(lockPath(), async () => "done")).toBe("done");
-  expect(existsSync(lockPath())).toBe(false);
-});
-
-test("takes over a lock whose number now belongs to a later process", async () => {
-  holdLock({ pid: process.pid, start: "not when this one started" });
-  expect(await withLock(lockPath(), async () => "done")).toBe("done");
-});
-
-test("takes over an old lock file that was cut off while it was written", async () => {
-  holdLock("{");
-  utimesSync(lockPath(), new Date(0), new Date(0));
-  expect(await withLock(lockPath(), async () => "done")).toBe("done");
-});
-
-test("waits for a living holder and tells who it is, once", async () => {
-  holdLock({ pid: process.pid, start: processStart(process.pid) });
-  const told: number[] = [];
-  await withLock(
-    lockPath(),
-    async () => undefined,
-    (pid) => {
-      told.push(pid);
-      // Not at once, so that it is found a second time.
-      setTimeout(() => rmSync(lockPath()), 120);
-    },
-  );
-  expect(told).toEqual([process.pid]);
-});
-
-test("releases the lock when the action fails", async () => {
-  await expect(withLock(lockPath(), () => Promise.reject(new Error("no")))).rejects.toThrow("no");
-  expect(existsSync(lockPath())).toBe(false);
 });

@@ -16,7 +16,7 @@ import {
 } from "../../toolchain/engine-client.ts";
 import { checkMachine } from "../../toolchain/machine.ts";
 import { isOurs } from "../../toolchain/private-engine.ts";
-import { processStart } from "../../toolchain/lock.ts";
+import { processStart } from "../../toolchain/process-identity.ts";
 
 let folder: string;
 const servers: { close(): unknown }[] = [];

@@ -1,18 +1,22 @@
-import { spawnSync } from "node:child_process";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   copyFileSync,
   existsSync,
+  lutimesSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Readable } from "node:stream";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { PACKAGE_ROOT, versions } from "../../toolchain/versions.ts";
 
 let folder: string;
@@ -49,11 +53,20 @@ chmod +x "node_modules/$package/bin/node"`;
 const npmCalls = () =>
   existsSync(join(folder, "npm.log")) ? readFileSync(join(folder, "npm.log"), "utf8").trim().split("\n").length : 0;
 
+/** Only the programs below and the system's own: no Node of this machine. */
+const environment = () => ({
+  HOME: folder,
+  XDG_CACHE_HOME: join(folder, "cache"),
+  PATH: `${folder}/path:${folder}/system`,
+});
+
 function launch(args: string[] = [], from = join(root(), "bin/aiwdb")) {
-  // Only the programs below and the system's own: no Node of this machine.
-  const env = { HOME: folder, XDG_CACHE_HOME: join(folder, "cache"), PATH: `${folder}/path:${folder}/system` };
-  const { status, stdout, stderr } = spawnSync(from, args, { env, cwd: folder, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(from, args, { env: environment(), cwd: folder, encoding: "utf8" });
   return { status, stdout: stdout.trim(), stderr: stderr.trim() };
+}
+
+function launchInBackground(): ChildProcessByStdio<null, null, Readable> {
+  return spawn(join(root(), "bin/aiwdb"), { env: environment(), cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
 }
 
 beforeEach(() => {
@@ -73,6 +86,7 @@ beforeEach(() => {
     "cksum",
     "dirname",
     "readlink",
+    "find",
     "mkdir",
     "mktemp",
     "mv",
@@ -131,18 +145,45 @@ test("installs again after an installation that failed", () => {
   expect(npmCalls()).toBe(2);
 });
 
-test("takes over the lock of an installation that was killed", () => {
-  program(join(folder, "path/node"), node("24.1.0"));
-  program(join(folder, "path/npm"), npm(1));
-  launch();
-  const locks = join(folder, "cache/ai-workflow-database/.locks");
-  const key = spawnSync("sh", ["-c", "echo \"$1\" | cksum | tr ' ' -", "sh", root()], {
-    encoding: "utf8",
-  }).stdout.trim();
-  const dead = spawnSync("true").pid;
-  symlinkSync(String(dead), join(locks, `npm-${key}`));
-  program(join(folder, "path/npm"), npm());
-  expect(launch().status).toBe(0);
+describe("the lock on the installation", () => {
+  const hold = (holder: string) => {
+    program(join(folder, "path/node"), node("24.1.0"));
+    program(join(folder, "path/npm"), npm(1));
+    launch();
+    const locks = join(folder, "cache/ai-workflow-database/.locks");
+    const key = spawnSync("sh", ["-c", "echo \"$1\" | cksum | tr ' ' -", "sh", root()], {
+      encoding: "utf8",
+    }).stdout.trim();
+    const file = join(locks, `npm-${key}`);
+    symlinkSync(holder, file);
+    program(join(folder, "path/npm"), npm());
+    return file;
+  };
+  const space = () =>
+    `${spawnSync("uname", ["-n"], { encoding: "utf8" }).stdout.trim()}#${readlinkSync("/proc/self/ns/pid")}`;
+  const LONG_AGO = new Date(Date.now() - 3_600_000);
+
+  test("is taken over from one that was killed", () => {
+    hold(`${space()}#${spawnSync("true").pid}`);
+    expect(launch()).toMatchObject({ status: 0, stderr: "· npm dependencies: installing" });
+  });
+
+  test("is taken over from one of another machine or container after ten minutes", () => {
+    const file = hold("elsewhere#pid:[1]#7");
+    lutimesSync(file, LONG_AGO, LONG_AGO);
+    expect(launch()).toMatchObject({ status: 0, stderr: "· npm dependencies: installing" });
+  });
+
+  test("is waited for, whose process numbers say nothing here, and said so once", async () => {
+    const file = hold(`elsewhere#pid:[1]#${spawnSync("true").pid}`);
+    const waiting = launchInBackground();
+    const [line] = (await once(waiting.stderr, "data")) as [Buffer];
+    expect(line.toString()).toMatch(
+      /^· npm dependencies: waiting for process \d+ on elsewhere, which installs them\n$/,
+    );
+    rmSync(file);
+    expect(await once(waiting, "exit")).toEqual([0, null]);
+  });
 });
 
 test("says what to do without Node and npm", () => {

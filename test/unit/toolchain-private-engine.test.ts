@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { findEngine } from "../../toolchain/docker-engine.ts";
-import { processStart } from "../../toolchain/lock.ts";
+import { processStart } from "../../toolchain/process-identity.ts";
 import {
   isOurs,
   recordedEngine,

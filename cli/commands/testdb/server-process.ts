@@ -31,7 +31,8 @@ import { findEngine } from "../../../toolchain/docker-engine.ts";
 import { engineClient } from "../../../toolchain/engine-client.ts";
 import { messageOf, StateError, ToolError, UsageError } from "../../../toolchain/errors.ts";
 import { imageTag } from "../../../toolchain/image-tag.ts";
-import { processStart, withLock } from "../../../toolchain/lock.ts";
+import { reportWaiting, withLock } from "../../../toolchain/lock.ts";
+import { processStart } from "../../../toolchain/process-identity.ts";
 import { setUp } from "../../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../../toolchain/versions.ts";
 import type { Output } from "../../output.ts";
@@ -175,9 +176,7 @@ export function parseEngine(text: string, subject: string): TestEngine | undefin
 
 /** One at a time starts or stops a server of that name. */
 function alone<T>(name: string, output: Output, action: () => Promise<T>): Promise<T> {
-  return withLock(serverLock(name), action, (pid) =>
-    output.progress(`server ${name}: waiting for process ${pid}, which starts or stops it`),
-  );
+  return withLock(serverLock(name), action, reportWaiting(`server ${name}`, output.progress));
 }
 
 /**
