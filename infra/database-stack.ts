@@ -9,8 +9,11 @@ import { CLIENT_ROLES, engineNames, POOLED_ROLES, ROLES, sessionDatabase } from 
 import { DatabaseNetwork } from "./network.ts";
 import { PgBouncer } from "./pgbouncer.ts";
 import { PostgresServer } from "./postgres-server.ts";
+import { keepTracesReadable } from "./readable-errors.ts";
 import { roleListener } from "./render/pgbouncer-listeners.ts";
-import { Password } from "./resources.ts";
+import { Password, StateIdentity } from "./resources.ts";
+
+keepTracesReadable();
 
 const PACKAGE_MIGRATIONS = path.join(import.meta.dirname, "..", "migrations");
 
@@ -51,7 +54,8 @@ export class DatabaseStack extends pulumi.ComponentResource {
       { config, clientDirectory: args.clientDirectory },
       child,
     );
-    const { networkName } = new DatabaseNetwork(`${name}-network`, { config }, child);
+    const identity = new StateIdentity(`${name}-identity`, child);
+    const { networkName } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
 
     const passwordOf = (role: keyof RolePasswords): pulumi.Input<string> =>
       args.passwords?.[role] ??
@@ -64,10 +68,10 @@ export class DatabaseStack extends pulumi.ComponentResource {
       [ROLES.pooler]: passwordOf(ROLES.pooler),
     };
 
-    const server = new PostgresServer(`${name}-postgres`, { config, certificates, networkName }, child);
+    const server = new PostgresServer(`${name}-postgres`, { config, certificates, identity, networkName }, child);
     const pooler = new PgBouncer(
       `${name}-pgbouncer`,
-      { config, certificates, networkName, poolerPassword: passwords[ROLES.pooler] },
+      { config, certificates, identity, networkName, poolerPassword: passwords[ROLES.pooler] },
       child,
     );
     const database = new Database(
@@ -82,6 +86,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
         {
           config,
           certificates,
+          identity,
           networkName,
           image: server.image,
           ownerPassword: passwords[ROLES.owner],

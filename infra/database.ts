@@ -8,7 +8,7 @@ import { POOLED_ROLES, ROLES, type Environment } from "./names.ts";
 import type { PostgresServer } from "./postgres-server.ts";
 import { SCRAM_ITERATIONS } from "./provider/scram.ts";
 import { poolerOf } from "./render/pgbouncer-listeners.ts";
-import { DatabaseBaseline, Migrations, ScramSecret, type ConnectionInput } from "./resources.ts";
+import { DatabaseBaseline, LoginRoles, Migrations, ScramSecret, type ConnectionInput } from "./resources.ts";
 
 export interface RolePasswords {
   readonly [ROLES.owner]: pulumi.Input<string>;
@@ -65,24 +65,42 @@ export class Database extends pulumi.ComponentResource {
     );
     // What lives inside the cluster goes with its volume: nothing is dropped role by role before that.
     const inside: pulumi.CustomResourceOptions = { parent: this, provider, deletedWith: server.dataVolume };
-    const adopt = (id: string): pulumi.CustomResourceOptions =>
+    const adopt = (id: string): Pick<pulumi.CustomResourceOptions, "import"> & { ignoreChanges?: string[] } =>
       ADOPT.has(id) ? { import: id, ignoreChanges: ["password", "template"] } : {};
 
-    const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) =>
-      new postgresql.Role(
+    // The provider writes what it is given into its statement, and doubles backslashes in it: never the password itself.
+    const secrets = Object.fromEntries(
+      (Object.keys(passwords) as (keyof RolePasswords)[]).map((roleName) => [
+        roleName,
+        new ScramSecret(
+          `${name}-secret-${roleName}`,
+          { password: passwords[roleName], iterations: scramIterations(config) },
+          { parent: this },
+        ).secret,
+      ]),
+    );
+    const loginRoles = new LoginRoles(
+      `${name}-login-roles`,
+      { container: server.container, secrets, superuserPassword: server.superuser.password },
+      { parent: this, deletedWith: server.dataVolume },
+    );
+    const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) => {
+      const { ignoreChanges = [], ...adopted } = adopt(roleName);
+      return new postgresql.Role(
         `${name}-role-${roleName}`,
         { name: roleName, ...roleArgs },
-        { ...inside, ...adopt(roleName), additionalSecretOutputs: ["password"] },
+        {
+          ...inside,
+          ...adopted,
+          // Settings that somebody gave the role, as far as `LoginRoles` leaves them.
+          ignoreChanges: [...ignoreChanges, "statementTimeout", "idleInTransactionSessionTimeout", "searchPaths"],
+          dependsOn: loginRoles,
+          additionalSecretOutputs: ["password"],
+        },
       );
-    // The provider writes what it is given into its statement, and doubles backslashes in it: never the password itself.
-    const login = (roleName: keyof RolePasswords, roleArgs: Partial<postgresql.RoleArgs> = {}) => {
-      const { secret } = new ScramSecret(
-        `${name}-secret-${roleName}`,
-        { password: passwords[roleName], iterations: scramIterations(config) },
-        { parent: this },
-      );
-      return role(roleName, { login: true, password: secret, ...roleArgs });
     };
+    const login = (roleName: keyof RolePasswords, roleArgs: Partial<postgresql.RoleArgs> = {}) =>
+      role(roleName, { login: true, password: secrets[roleName] as pulumi.Output<string>, ...roleArgs });
     const owner = login(ROLES.owner);
     // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too. Test
     // suites connect directly, and often.

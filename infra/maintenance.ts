@@ -3,17 +3,18 @@ import * as pulumi from "@pulumi/pulumi";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
 import { goDuration, hardened, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
-import { engineNames, ROLES, STACK_LABEL } from "./names.ts";
+import { engineNames, IDENTITY_FILE, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import { renderPgpass } from "./render/pgpass.ts";
 import { POSTGRES_CONFIG_DIR } from "./render/postgresql-conf.ts";
-import { ContainerReady, VolumeFiles } from "./resources.ts";
+import { ContainerReady, type StateIdentity, VolumeFiles } from "./resources.ts";
 
 const SECONDS_PER_MINUTE = 60;
 
 export interface MaintenanceArgs {
   readonly config: StackConfig;
   readonly certificates: StackCertificates;
+  readonly identity: StateIdentity;
   readonly networkName: pulumi.Input<string>;
   /** PostgreSQL's image; psql is in it. */
   readonly image: pulumi.Input<string>;
@@ -46,6 +47,7 @@ export class Maintenance extends pulumi.ComponentResource {
         image: args.image,
         uid: POSTGRES_UID,
         files: {
+          [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
           pgpass: {
             content: pulumi.output(args.ownerPassword).apply((password) => renderPgpass(ROLES.owner, password)),
             mode: PRIVATE_FILE,

@@ -1,15 +1,19 @@
 import * as pulumi from "@pulumi/pulumi";
 import { addressIn } from "./addresses.ts";
 import type { StackConfig } from "./config.ts";
-import { engineNames, EXPIRY_LABEL, STACK_LABEL } from "./names.ts";
-import { Network } from "./resources.ts";
+import { engineNames, EXPIRY_LABEL, STACK_LABEL, STATE_LABEL } from "./names.ts";
+import { Network, type StateIdentity } from "./resources.ts";
 
 /** The stack's own bridge network, with fixed addresses, so that pg_hba.conf can name the pooler. */
 export class DatabaseNetwork extends pulumi.ComponentResource {
   /** Name on the engine. */
   readonly networkName: pulumi.Output<string>;
 
-  constructor(name: string, args: { config: StackConfig }, opts?: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: { config: StackConfig; identity: StateIdentity },
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
     super("aiwdb:index:DatabaseNetwork", name, {}, opts);
     const { config } = args;
     const network = new Network(
@@ -20,6 +24,7 @@ export class DatabaseNetwork extends pulumi.ComponentResource {
         gateway: addressIn(config.networkSubnet, 1),
         labels: {
           [STACK_LABEL]: config.stack,
+          [STATE_LABEL]: args.identity.id,
           ...(config.expiresAfterHours > 0 ? { [EXPIRY_LABEL]: String(config.expiresAfterHours) } : {}),
         },
       },

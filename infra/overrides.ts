@@ -69,7 +69,7 @@ const POSTGRES_OVERRIDABLE: ReadonlySet<string> = new Set(
 /** The same for PgBouncer. https://www.pgbouncer.org/config.html */
 const PGBOUNCER_OVERRIDABLE: ReadonlySet<string> = new Set(
   words(`
-    application_name_add_host autodb_idle_timeout cancel_wait_timeout client_idle_timeout disable_pqexec dns_max_ttl
+    application_name_add_host autodb_idle_timeout cancel_wait_timeout client_idle_timeout dns_max_ttl
     dns_nxdomain_ttl dns_zone_check_period idle_transaction_timeout ignore_startup_parameters listen_backlog log_connections
     log_disconnections log_pooler_errors log_stats max_db_client_connections max_packet_size max_user_client_connections
     max_user_connections pkt_buf sbuf_loopcnt server_check_query server_fast_close server_round_robin

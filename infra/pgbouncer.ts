@@ -4,7 +4,7 @@ import { imageTag } from "../toolchain/image-tag.ts";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
 import { hardened, healthcheck, PGBOUNCER_UID, PRIVATE_FILE } from "./hardening.ts";
-import { engineNames, STACK_LABEL } from "./names.ts";
+import { engineNames, IDENTITY_FILE, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import {
   PGBOUNCER_CONFIG_DIR,
@@ -14,11 +14,12 @@ import {
   renderUserlist,
 } from "./render/pgbouncer-ini.ts";
 import { listeners, roleListener, type Listener } from "./render/pgbouncer-listeners.ts";
-import { ContainerReady, Image, VolumeFiles } from "./resources.ts";
+import { ContainerReady, Image, type StateIdentity, VolumeFiles } from "./resources.ts";
 
 export interface PgBouncerArgs {
   readonly config: StackConfig;
   readonly certificates: StackCertificates;
+  readonly identity: StateIdentity;
   readonly networkName: pulumi.Input<string>;
   /** Password of the pooler's own login at the server. */
   readonly poolerPassword: pulumi.Input<string>;
@@ -63,6 +64,7 @@ export class PgBouncer extends pulumi.ComponentResource {
               { content, mode: PRIVATE_FILE },
             ]),
           ),
+          [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
           "userlist.txt": { content: pulumi.output(args.poolerPassword).apply(renderUserlist), mode: PRIVATE_FILE },
           "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
           "tls/server.crt": { content: certificates.pgbouncerServer.certPem, mode: PRIVATE_FILE },

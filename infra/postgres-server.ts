@@ -4,16 +4,25 @@ import { imageTag } from "../toolchain/image-tag.ts";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "./config.ts";
 import { hardened, healthcheck, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
-import { engineNames, ROLES, STACK_LABEL } from "./names.ts";
+import { engineNames, IDENTITY_FILE, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses, renderPgHba } from "./render/pg-hba.ts";
 import { POSTGRES_CONFIG_DIR, postgresRestartKey, renderPostgresqlConf } from "./render/postgresql-conf.ts";
-import { ContainerReady, Image, Password, SuperuserPassword, VolumeFiles, type ConnectionInput } from "./resources.ts";
+import {
+  ContainerReady,
+  Image,
+  Password,
+  type StateIdentity,
+  SuperuserPassword,
+  VolumeFiles,
+  type ConnectionInput,
+} from "./resources.ts";
 
 const LOOPBACK = "127.0.0.1";
 
 export interface PostgresServerArgs {
   readonly config: StackConfig;
   readonly certificates: StackCertificates;
+  readonly identity: StateIdentity;
   readonly networkName: pulumi.Input<string>;
 }
 
@@ -24,6 +33,8 @@ export class PostgresServer extends pulumi.ComponentResource {
   readonly port: pulumi.Output<number>;
   /** The superuser's connection to the maintenance database; secret. */
   readonly superuser: ConnectionInput;
+  /** Name of its container, known once the superuser can log in. */
+  readonly container: pulumi.Output<string>;
   /** Tag of the image it runs. */
   readonly image: pulumi.Output<string>;
   /** Holds the data; what lives inside the database goes with it. */
@@ -54,6 +65,7 @@ export class PostgresServer extends pulumi.ComponentResource {
         image: image.tag,
         uid: POSTGRES_UID,
         files: {
+          [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
           "postgresql.conf": { content: renderPostgresqlConf(config), mode: PRIVATE_FILE },
           "pg_hba.conf": { content: renderPgHba(config), mode: PRIVATE_FILE },
           "tls/ca.crt": { content: certificates.clientsTrustedPem, mode: PRIVATE_FILE },
@@ -122,6 +134,7 @@ export class PostgresServer extends pulumi.ComponentResource {
       { container: container.name, volume: this.dataVolume.name, connection },
       { parent: this },
     );
+    this.container = pulumi.all([container.name, superuser.readyHost]).apply(([containerName]) => containerName);
     this.host = superuser.readyHost;
     this.port = superuser.readyPort;
     this.superuser = { ...connection, host: this.host, port: this.port };

@@ -9,6 +9,19 @@ import type { Place } from "./provider/resources/authority-rotation.ts";
 /** A connection whose parts may still be on their way. */
 export type ConnectionInput = { readonly [Key in keyof Connection]: pulumi.Input<Connection[Key]> };
 
+/** Which state a stack on the engine belongs to. */
+export class StateIdentity extends OwnResource {
+  /** Who made it, as user@host. */
+  declare readonly madeBy: pulumi.Output<string>;
+  /** What the file in the volumes of configuration says. */
+  readonly text: pulumi.Output<string>;
+
+  constructor(name: string, opts?: pulumi.CustomResourceOptions) {
+    super("StateIdentity", name, {}, ["madeBy"], opts);
+    this.text = pulumi.interpolate`${this.id} ${this.madeBy}\n`;
+  }
+}
+
 /** One of the package's images, built on the engine when it is not there. Output: its tag. */
 export class Image extends OwnResource {
   declare readonly tag: pulumi.Output<string>;
@@ -24,7 +37,7 @@ export class Network extends OwnResource {
 
   constructor(
     name: string,
-    args: { name: string; subnet: string; gateway: string; labels: Record<string, string> },
+    args: { name: string; subnet: string; gateway: string; labels: Record<string, pulumi.Input<string>> },
     opts?: pulumi.CustomResourceOptions,
   ) {
     super("Network", name, args, [], opts);
@@ -155,6 +168,28 @@ export class SuperuserPassword extends OwnResource {
       name,
       { ...args, connection: pulumi.secret(args.connection) },
       ["readyHost", "readyPort"],
+      opts,
+    );
+  }
+}
+
+/** What login roles changed of themselves, put right before the PostgreSQL provider looks at them. */
+export class LoginRoles extends OwnResource {
+  constructor(
+    name: string,
+    args: {
+      container: pulumi.Input<string>;
+      /** What PostgreSQL shall store for each role's password. */
+      secrets: Record<string, pulumi.Input<string>>;
+      superuserPassword: pulumi.Input<string>;
+    },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super(
+      "LoginRoles",
+      name,
+      { ...args, secrets: pulumi.secret(args.secrets), superuserPassword: pulumi.secret(args.superuserPassword) },
+      [],
       opts,
     );
   }

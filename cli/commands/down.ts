@@ -7,10 +7,12 @@ import { StateError, ToolError } from "../../toolchain/errors.ts";
 import { stopPrivateEngine } from "../../toolchain/private-engine.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
+import { confirm } from "../confirm.ts";
 import { createOutput, type Output } from "../output.ts";
 import { forgetAddresses } from "../stack/addresses.ts";
-import { isNew, readStateFile } from "../stack/backend.ts";
+import { isNew, type KnownState, readStateFile } from "../stack/backend.ts";
 import { containersByStack, type EngineObjects, listObjects, removeOrphans } from "../stack/engine-objects.ts";
+import { describeOwner, notOurs, readOwnership } from "../stack/ownership.ts";
 import { isDisposable } from "../stack/passphrase.ts";
 import { clearDeadLocks } from "../stack/pulumi-lock.ts";
 import { requireStack } from "../stack/known-stacks.ts";
@@ -29,6 +31,7 @@ import { withStackLock } from "../stack/stack-lock.ts";
 export const examples = [
   "aiwdb down                          # dev, with its data",
   "aiwdb down --stack qa --delete-data # any other stack",
+  "aiwdb down --stack ci-7 --take-over # made by a state that is lost",
   "aiwdb down --engine                 # also stop the engine that `up` started",
 ];
 
@@ -44,6 +47,11 @@ export default defineCommand({
       type: "boolean",
       default: false,
       description: "Also for a stack that is not disposable: its data volume goes too",
+    },
+    "take-over": {
+      type: "boolean",
+      default: false,
+      description: "Also remove it where another state made it, because that state is lost",
     },
     engine: {
       type: "boolean",
@@ -84,12 +92,13 @@ async function tearDown(
   session: Session,
   docker: Docker,
   config: StackConfig,
-  args: { readonly "delete-data": boolean; readonly json: boolean },
+  args: { readonly "delete-data": boolean; readonly "take-over": boolean; readonly json: boolean },
   output: Output,
 ): Promise<void> {
   const { stack } = session;
   const state = await readState(session);
   const objects = await listObjects(docker, stack);
+  await refuseOthers(docker, stack, state, args["take-over"], output);
   if (!isNew(state) || !isNothing(objects)) {
     refuseLoss(stack, config.protect, args["delete-data"], objects.volumes);
     output.progress(
@@ -122,6 +131,25 @@ async function tearDown(
   }
   forgetAddresses(stack);
   if (state.kind === "recorded") await forgetStack(session);
+}
+
+/**
+ * Keeps off a stack of the same name that another user of the engine made.
+ *
+ * @throws StateError naming whose it is, unless the user says that its state is lost
+ */
+async function refuseOthers(
+  docker: Docker,
+  stack: string,
+  state: KnownState,
+  takeOver: boolean,
+  output: Output,
+): Promise<void> {
+  const ownership = await readOwnership(docker, stack, state, output.progress);
+  if (takeOver || ownership.kind === "free" || ownership.kind === "mine") return;
+  if (await confirm(`The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Remove them all?`))
+    return;
+  throw await notOurs(docker, stack, ownership, `If its state is lost: \`aiwdb down --stack ${stack} --take-over\`.`);
 }
 
 /**

@@ -14,7 +14,11 @@ import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 import { createOutput } from "../output.ts";
 import { stateFile } from "../stack/backend.ts";
 
-export const examples = ["aiwdb reap --dry-run", "aiwdb reap   # from cron or at the start of a CI job"];
+export const examples = [
+  "aiwdb reap --dry-run",
+  "aiwdb reap   # from cron or at the start of a CI job",
+  "aiwdb reap --take-over # on an engine whose runners come and go with their state",
+];
 
 /** A stack that may expire, and when. */
 export interface Expiry {
@@ -44,6 +48,11 @@ export default defineCommand({
   },
   args: {
     stack: { type: "string", default: "", description: "Only this one, if it is past its expiry", valueHint: "STACK" },
+    "take-over": {
+      type: "boolean",
+      default: false,
+      description: "Also those that another state made, as of machines that are gone",
+    },
     "dry-run": { type: "boolean", default: false, description: "Only say which" },
     json: { type: "boolean", default: false, description: "Print the result as JSON on stdout" },
   },
@@ -63,7 +72,7 @@ export default defineCommand({
       const still = expired(await ephemeralStacks(() => {}), new Date()).filter((each) => each.stack === stack);
       if (still.length === 0) continue;
       output.text(`${stack}: expired ${expiresAt.toISOString()}, removing`);
-      const failure = await remove(stack, still);
+      const failure = await remove(stack, still, args["take-over"]);
       if (failure === undefined) removed.push(stack);
       else problems.push({ subject: stack, problem: failure });
     }
@@ -157,14 +166,16 @@ function recordedExpiry(stack: string, file: string): Expiry | "unknown" | undef
 }
 
 /** Removes what of a stack is past its expiry; undefined when it is gone, else why not. */
-async function remove(stack: string, parts: readonly Expiry[]): Promise<string | undefined> {
+async function remove(stack: string, parts: readonly Expiry[], takeOver: boolean): Promise<string | undefined> {
   // `testdb stop` ends the pool's keeper as well; `down` is enough for a stack nobody took test databases from.
   const isServer = parts.some(({ isLocalServer }) => isLocalServer) || existsSync(serverFiles(stack).description);
   if (isServer) {
     const failure = await runOwn(["testdb", "stop", "--name", stack, "--json"]);
     if (failure !== undefined) return failure;
   }
-  return parts.some(({ isLocalServer }) => !isLocalServer) ? runOwn(["down", "--stack", stack, "--json"]) : undefined;
+  return parts.some(({ isLocalServer }) => !isLocalServer)
+    ? runOwn(["down", "--stack", stack, "--json", ...(takeOver ? ["--take-over"] : [])])
+    : undefined;
 }
 
 function runOwn(args: readonly string[]): Promise<string | undefined> {

@@ -20,13 +20,16 @@ import { rotateAuthority } from "../stack/authority.ts";
 import { backUp } from "../stack/backup.ts";
 import { describeDamage, findDamage, resourcesOf, TYPES } from "../stack/engine-damage.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
+import { refuseFrozen } from "../stack/freeze.ts";
 import { agreeToLostData, heal, refresh } from "../stack/heal.ts";
 import { describeForgotten, findForgotten, type History, readHistory, recordedMigrations } from "../stack/history.ts";
+import { describeOwner, notOurs, type Ownership, readOwnership } from "../stack/ownership.ts";
 import { requireStack } from "../stack/known-stacks.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
 import { isDisposable } from "../stack/passphrase.ts";
 import { renewConnections } from "../stack/pooler.ts";
 import { clearDeadLocks } from "../stack/pulumi-lock.ts";
+import { withServerOnVolume } from "../stack/server-on-volume.ts";
 import {
   display,
   effectiveSettings,
@@ -72,7 +75,7 @@ export default defineCommand({
       type: "boolean",
       default: false,
       description:
-        "The state was lost and the data volume kept: give every role a new password and go on with the data",
+        "The state was lost and the data volume kept: give every role a new password and go on with the data. With --yes also where another state made the stack",
     },
     "empty-database": {
       type: "boolean",
@@ -132,6 +135,8 @@ async function bringUp(
   let state = await readState(session);
   const first = isNew(state);
   if (first && args["rotate-authority"]) throw nothingToRotate(stack);
+  const ownership = await readOwnership(docker, stack, state, output.progress);
+  const resetPasswords = await agreeToTakeOver(docker, args, first, ownership);
   const config = first ? await settleAddresses(docker, stack, output.progress) : readStackConfig(stack);
   const { postgresCpus, pgbouncerCpus } = config;
   const problems: Problem[] = (
@@ -141,13 +146,15 @@ async function bringUp(
 
   const damage = await findDamage(docker, stack, state);
   await agreeToLostData(stack, damage.lostData, args["empty-database"]);
-  const resetPasswords = args["reset-passwords"] || (first && (await agreeToTakeOver(docker, stack)));
+  if (!first) await refuseFrozen(docker, stack, config.databaseName);
+  if (first && resetPasswords && args.backup) await backUpBeforeTakingOver(docker, config, output);
 
   await ensureStack(session);
   clearDeadLocks(stack, output.warn); // set-up may have taken minutes, and a plain `pulumi` does not know our lock
   lock.assertHeld();
   await heal(session, docker, state, damage, output.progress);
   state = await readState(session);
+  if (!first) await refuseFrozen(docker, stack, config.databaseName); // of a server that was only just started
   lock.assertHeld();
   await removeOrphans(docker, stack, state, output.progress);
 
@@ -157,7 +164,7 @@ async function bringUp(
   const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
   if (!first) {
-    const history = await readHistory(docker, stack, config.databaseName);
+    const history = await readHistory(docker, engineNames(stack).postgres, config.databaseName);
     const forgotten = findForgotten(state, history);
     if (forgotten) {
       output.progress(describeForgotten(forgotten));
@@ -223,14 +230,53 @@ async function backUpBeforeMigrating(
 }
 
 /**
- * A data volume without a state: the state was lost, or `down` kept a protected volume. Its passwords are known to nobody,
- * so going on means new ones.
+ * The state that is lost cannot say what is applied; the database can, of which the old server, or one that is started for
+ * this, is asked while everything is still as it was.
+ */
+async function backUpBeforeTakingOver(
+  docker: Docker,
+  { stack, databaseName, rolloutPhase }: StackConfig,
+  output: Output,
+): Promise<void> {
+  if (isDisposable(stack)) return;
+  await withServerOnVolume(docker, stack, output.progress, async (container) => {
+    const history = await readHistory(docker, container, databaseName);
+    if (typeof history === "string") return; // no database: a first run that was cut off
+    const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
+    if (wanted.every(({ name }) => history.includes(name))) return;
+    await backUp(docker, stack, databaseName, output.progress, container);
+  });
+}
+
+/**
+ * What is on the engine and not this state's: of a state that was lost, a data volume that `down` kept, or another user's. Its
+ * passwords are known to nobody here, so going on means new ones.
  *
- * @returns false if there is no such volume
+ * @returns whether every role gets a new password
  * @throws StateError unless the user agrees
  */
-async function agreeToTakeOver(docker: Docker, stack: string): Promise<boolean> {
+async function agreeToTakeOver(
+  docker: Docker,
+  args: UpArguments,
+  isFirst: boolean,
+  ownership: Ownership,
+): Promise<boolean> {
+  const { stack } = args;
   const { dataVolume } = engineNames(stack);
+  if (ownership.kind === "another" || ownership.kind === "unknown") {
+    const remedy = isFirst
+      ? "If it is yours and its state is lost: `aiwdb up --reset-passwords --yes` keeps the data, and locks out whoever has the old passwords."
+      : "If your state is of another engine, set DOCKER_HOST to that one.";
+    if (!isFirst) throw await notOurs(docker, stack, ownership, remedy);
+    const agreed =
+      (args["reset-passwords"] && args.yes) ||
+      (await confirm(
+        `The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Take it over, keep the data, give every role a new password and lock out whoever has the old ones?`,
+      ));
+    if (!agreed) throw await notOurs(docker, stack, ownership, remedy);
+    return true;
+  }
+  if (args["reset-passwords"] || !isFirst) return args["reset-passwords"];
   const { volumes } = await listObjects(docker, stack);
   if (!volumes.includes(dataVolume)) return false;
   if (

@@ -16,6 +16,7 @@ const ARCHIVE_MAGIC = "PGDMP";
  * Dumps the stack's database by the pg_dump inside its own container, so that versions always fit, into a file of this
  * user's only.
  *
+ * @param container that runs the server. @default the stack's own
  * @returns path of the archive, for pg_restore
  * @throws StateError if the server does not run; ToolError if pg_dump fails or the archive cannot be read back; nothing may be changed then
  */
@@ -24,8 +25,8 @@ export async function backUp(
   stack: string,
   database: string,
   report: (line: string) => void,
+  container: string = engineNames(stack).postgres,
 ): Promise<string> {
-  const container = engineNames(stack).postgres;
   if ((await inspect(docker, container))?.State.Running !== true)
     throw new StateError(`Database ${database} cannot be backed up; nothing has been changed:`, [
       {

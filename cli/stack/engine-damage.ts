@@ -51,6 +51,7 @@ export const TYPES = {
   ready: "aiwdb:index:ContainerReady",
   superuser: "aiwdb:index:SuperuserPassword",
   migrations: "aiwdb:index:Migrations",
+  identity: "aiwdb:index:StateIdentity",
 } as const;
 
 /** States in which the engine's `start` brings a container back. */

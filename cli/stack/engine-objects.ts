@@ -2,7 +2,7 @@ import net from "node:net";
 import type Docker from "dockerode";
 import { subnetsOverlap, type ADDRESS_SETTINGS } from "../../infra/addresses.ts";
 import type { StackConfig } from "../../infra/config.ts";
-import { engineNames, STACK_LABEL } from "../../infra/names.ts";
+import { engineNames, HELPER_LABEL, STACK_LABEL, STATE_LABEL } from "../../infra/names.ts";
 import { listeners } from "../../infra/render/pgbouncer-listeners.ts";
 import { askWithin } from "../../toolchain/engine-client.ts";
 import type { Problem } from "../../toolchain/errors.ts";
@@ -10,8 +10,19 @@ import type { KnownState } from "./backend.ts";
 
 /** Engine objects that carry a stack's label. */
 export interface EngineObjects {
-  readonly containers: readonly { readonly name: string; readonly id: string; readonly running: boolean }[];
-  readonly networks: readonly { readonly name: string; readonly id: string }[];
+  readonly containers: readonly {
+    readonly name: string;
+    readonly id: string;
+    readonly running: boolean;
+    /** Writes a volume's files, and is there for a moment. */
+    readonly isHelper: boolean;
+  }[];
+  readonly networks: readonly {
+    readonly name: string;
+    readonly id: string;
+    /** Which state made it, if it says so. */
+    readonly stateId?: string | undefined;
+  }[];
   readonly volumes: readonly string[];
 }
 
@@ -23,12 +34,13 @@ export async function listObjects(docker: Docker, stack: string): Promise<Engine
     askWithin((options) => docker.listVolumes({ filters: JSON.stringify(filters) as never, ...options })),
   ]);
   return {
-    containers: containers.map(({ Names, Id, State }) => ({
+    containers: containers.map(({ Names, Id, State, Labels }) => ({
       name: Names[0]?.replace(/^\//, "") ?? Id,
       id: Id,
       running: State === "running",
+      isHelper: Labels[HELPER_LABEL] !== undefined,
     })),
-    networks: networks.map(({ Name, Id }) => ({ name: Name, id: Id })),
+    networks: networks.map(({ Name, Id, Labels }) => ({ name: Name, id: Id, stateId: Labels?.[STATE_LABEL] })),
     volumes: Volumes.map(({ Name }) => Name),
   };
 }

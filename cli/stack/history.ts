@@ -1,5 +1,4 @@
 import type Docker from "dockerode";
-import { engineNames } from "../../infra/names.ts";
 import { askServer } from "./ask-server.ts";
 import type { KnownState } from "./backend.ts";
 import { resourcesOf, TYPES } from "./engine-damage.ts";
@@ -11,10 +10,10 @@ export type History = readonly string[] | "no database" | "not running";
  * Names of the migrations that are applied in a stack's database, in their order. The state may say otherwise: a database is restored,
  * rolled back and changed by hand behind its back.
  *
+ * @param postgres name of the server's container
  * @throws ToolError when the server runs and does not answer
  */
-export async function readHistory(docker: Docker, stack: string, database: string): Promise<History> {
-  const { postgres } = engineNames(stack);
+export async function readHistory(docker: Docker, postgres: string, database: string): Promise<History> {
   const present = await askServer(docker, postgres, `select count(*) from pg_database where datname = '${database}'`);
   if (present === undefined) return "not running";
   if (present === "0") return "no database";

@@ -49,10 +49,15 @@ const LIBPQ_VARIABLES = `
   .trim()
   .split(/\s+/);
 
+/** For a process that shall see none of the caller's. */
+export const NO_LIBPQ_VARIABLES: Readonly<Record<string, undefined>> = Object.fromEntries(
+  LIBPQ_VARIABLES.map((name) => [name, undefined]),
+);
+
 /** The variables libpq reads, and DATABASE_URL; undefined for those that must not be set. */
 export function libpqEnvironment(connection: Connection): Record<string, string | undefined> {
   return {
-    ...Object.fromEntries(LIBPQ_VARIABLES.map((name) => [name, undefined])),
+    ...NO_LIBPQ_VARIABLES,
     PGHOST: hostName(connection),
     PGPORT: String(connection.port),
     PGDATABASE: connection.database,

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, w
 import path from "node:path";
 import { passphraseFile, stackFolder } from "../../infra/local-files.ts";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
+import { SESSION_OPTIONS } from "../../infra/provider/connection.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
 import type { HeldLock } from "../../toolchain/lock.ts";
 import { folders, privateFolder } from "../../toolchain/paths.ts";
@@ -17,6 +18,7 @@ import {
   type StateResource,
 } from "./backend.ts";
 import { forgetPulumiRuns, recordPulumi } from "./pulumi-lock.ts";
+import { NO_LIBPQ_VARIABLES } from "./libpq.ts";
 import { isDisposable, makePassphrase, passphraseEnv, passphraseGiven } from "./passphrase.ts";
 import { readSettingsFile } from "./settings-file.ts";
 
@@ -48,6 +50,9 @@ function needsPassphrase(stack: string): boolean {
 /** `aiwdb env --pulumi` sets it for one stack; in the same shell another one must not get its settings. */
 const NO_OTHER_SETTINGS = { PULUMI_OPTION_CONFIG_FILE: undefined };
 
+/** The PostgreSQL provider reads libpq's variables: none of the caller's, and the time-outs that our own connections have. */
+const PROVIDER_VARIABLES = { ...NO_LIBPQ_VARIABLES, PGOPTIONS: SESSION_OPTIONS };
+
 /** The environment and arguments for a stack. Nothing is started or created. */
 export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">, lock?: HeldLock): Session {
   repairAttributes();
@@ -57,6 +62,7 @@ export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" |
     pulumi: toolchain.pulumi.bin,
     env: {
       ...toolchain.env,
+      ...PROVIDER_VARIABLES,
       ...NO_OTHER_SETTINGS,
       PULUMI_BACKEND_URL: backendUrl(),
       ...passphrase,
@@ -81,6 +87,7 @@ export function openTemporarySession(
   const folder = privateFolder(folders().state, `preview-${process.pid}`);
   const env = {
     ...toolchain.env,
+    ...PROVIDER_VARIABLES,
     ...NO_OTHER_SETTINGS,
     PULUMI_BACKEND_URL: `file://${folder}`,
     // A settings file may have secrets, which its passphrase opens.

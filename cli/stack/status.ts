@@ -18,6 +18,7 @@ import type { Settings } from "../../infra/render/settings.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { messageOf, type Problem, StateError, UnknownError } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
+import { freezeSql, FROZEN } from "./freeze.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
 import { countWaiting } from "./retention.ts";
 import { readOutputs, type Session, type StackOutputs } from "./session.ts";
@@ -272,9 +273,6 @@ async function postgresDrift(outputs: StackOutputs): Promise<SettingDrift[]> {
     }));
 }
 
-/** What a role takes that may not write. */
-const FROZEN = "takes no changes: default_transaction_read_only is on";
-
 /** A role by which the status looks can't log in: the answer is unknown, and nothing is wrong with the stack's clients. */
 const isBlinding = ({ subject, problem }: Problem): boolean =>
   [ROLES.monitor, ROLES.owner].some((role) => subject === `role ${role}`) && !problem.startsWith(FROZEN);
@@ -295,14 +293,7 @@ async function obstaclesInPostgres(docker: Docker, { containers, database }: Con
        from unnest('{${roles.join(",")}}'::text[]) as wanted (name) left join pg_roles on rolname = wanted.name
        where rolname is null or not rolcanlogin or rolconnlimit = 0 or rolvaliduntil <= now()
        union all
-       select coalesce('role ' || rolname, 'database ' || datname, 'PostgreSQL'),
-         '${FROZEN}' || case when rolname is not null and datname is not null then ' in ' || datname else '' end
-       from pg_db_role_setting cross join unnest(setconfig) as pair
-       left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase
-       where pair = 'default_transaction_read_only=on' and coalesce(datname, '${database}') = '${database}'
-       union all
-       select 'PostgreSQL', '${FROZEN}'
-       from pg_settings where name = 'default_transaction_read_only' and reset_val = 'on' and source not in ('user', 'database', 'database user')
+       ${freezeSql(database)}
      ) as found`,
     { abortSignal: inTime() },
   );

@@ -13,6 +13,21 @@ export interface Connection {
   readonly sslKey: string;
 }
 
+/**
+ * What a role, or the database's owner, may have set for every session must not stop ours half-way: a client's own settings go
+ * before them. A freeze (`default_transaction_read_only`) is not among them: it is respected. PgBouncer passes over them.
+ * https://www.postgresql.org/docs/16/runtime-config-client.html
+ */
+export const SESSION_OPTIONS = [
+  "statement_timeout=0",
+  "lock_timeout=0",
+  "idle_session_timeout=0",
+  "idle_in_transaction_session_timeout=10min",
+  "default_transaction_isolation=read\\ committed",
+]
+  .map((setting) => `-c ${setting}`)
+  .join(" ");
+
 export interface ConnectOptions {
   readonly applicationName?: string;
   /** After how long a query is given up, in ms; without it, never. */
@@ -32,6 +47,7 @@ export async function connect(
     user: connection.user,
     password: connection.password,
     application_name: applicationName,
+    options: SESSION_OPTIONS,
     connectionTimeoutMillis: 15_000,
     ...(queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }),
     ssl: {

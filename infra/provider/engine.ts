@@ -3,6 +3,7 @@ import { PassThrough } from "node:stream";
 import type Docker from "dockerode";
 import tar from "tar-stream";
 import { ToolError } from "../../toolchain/errors.ts";
+import { IDENTITY_FILE } from "../names.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -192,4 +193,36 @@ export async function readArchive(docker: Docker, container: string, folder: str
       .filter(([name]) => name.startsWith(prefix))
       .map(([name, content]) => [name.slice(prefix.length), content]),
   );
+}
+
+/**
+ * What the identity file of a volume of configuration says, by a container that has the volume, running or not.
+ *
+ * @param folder where the volume is mounted
+ * @returns undefined where there is none, as in volumes of older releases
+ */
+export async function readIdentity(container: Docker.Container, folder: string): Promise<string | undefined> {
+  try {
+    const stream = await container.getArchive({ path: `${folder}/${CURRENT_VERSION}/${IDENTITY_FILE}` });
+    const extract = tar.extract();
+    let text: string | undefined;
+    extract.on("entry", (_header, entry, next) => {
+      const chunks: Buffer[] = [];
+      entry.on("data", (chunk: Buffer) => chunks.push(chunk));
+      entry.on("end", () => {
+        text = Buffer.concat(chunks).toString("utf8");
+        next();
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      extract.on("finish", resolve);
+      extract.on("error", reject);
+      stream.on("error", reject);
+      stream.pipe(extract);
+    });
+    return text;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
 }

@@ -16,3 +16,10 @@ export function scramSecret(password: string, iterations = SCRAM_ITERATIONS, sal
   const serverKey = createHmac("sha256", salted).update("Server Key").digest();
   return `SCRAM-SHA-256$${iterations}:${salt.toString("base64")}$${storedKey.toString("base64")}:${serverKey.toString("base64")}`;
 }
+
+/** Whether a password is the one that a stored secret was made from. False for an md5 secret, and for none. */
+export function matchesScramSecret(password: string, secret: string): boolean {
+  const [, iterations, salt] = /^SCRAM-SHA-256\$(\d+):([^$]+)\$/.exec(secret) ?? [];
+  if (iterations === undefined || salt === undefined) return false;
+  return scramSecret(password, Number(iterations), Buffer.from(salt, "base64")) === secret;
+}

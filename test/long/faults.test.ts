@@ -59,7 +59,7 @@ test("a lost state is taken over on a terminal too, where Pulumi's words go past
     client.query("insert into users (username, email, hashed_password) values ('kept', 'kept@example.org', 'x')"),
   );
   rmSync(checkout.stateFile(stack));
-  const shown = mustSucceed(await checkout.onTerminal(["up", "--stack", stack, "--reset-passwords"])).stdout;
+  const shown = mustSucceed(await checkout.onTerminal(["up", "--stack", stack, "--reset-passwords", "--yes"])).stdout;
   expect(shown).toContain("taking over what is in the database");
   await temporary.expectHealthy(stack);
   const users = await temporary.asOwner(stack, async (client) => client.query("select username from users"));

@@ -86,6 +86,7 @@ test("registers exactly these resources below these parents; a changed name or p
       "(root) > ai-workflow-database-dev: pulumi:pulumi:Stack",
       "ai-workflow-database-dev > database: aiwdb:index:DatabaseStack",
       "database > database-certificates: aiwdb:index:StackCertificates",
+      "database > database-identity: aiwdb:index:StateIdentity",
       "database > database-network: aiwdb:index:DatabaseNetwork",
       "database > database-postgres: aiwdb:index:PostgresServer",
       "database > database-pgbouncer: aiwdb:index:PgBouncer",
@@ -123,6 +124,7 @@ test("registers exactly these resources below these parents; a changed name or p
       "database-pgbouncer > database-pgbouncer-container: docker:index/container:Container",
       "database-pgbouncer > database-pgbouncer-ready: aiwdb:index:ContainerReady",
       inDatabase("provider", "pulumi:providers:postgresql"),
+      inDatabase("login-roles", "aiwdb:index:LoginRoles"),
       ...["ai_workflow_owner", "app_user", "app_readonly", "app_monitor", "pgbouncer", "pgbouncer_lookup"].map((role) =>
         inDatabase(`role-${role}`, "postgresql:index/role:Role"),
       ),
@@ -167,7 +169,11 @@ test("puts the stack into every name on the engine", () => {
   const label = { label: "ai-workflow-database.stack", value: "prod" };
   for (const { type, inputs } of engineObjects) {
     // Our own resource takes them as the engine does.
-    expect(inputs["labels"]).toEqual(type.startsWith("docker:") ? [label] : { [label.label]: label.value });
+    expect(inputs["labels"]).toEqual(
+      type.startsWith("docker:")
+        ? [label]
+        : { [label.label]: label.value, "ai-workflow-database.state": "database-identity-id" },
+    );
   }
 });
 

@@ -1,6 +1,7 @@
 import type Docker from "dockerode";
 import { StateError } from "../../../toolchain/errors.ts";
 import { engine, isNotFound } from "../engine.ts";
+import { STATE_LABEL } from "../../names.ts";
 import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
 
 interface Inputs {
@@ -25,15 +26,25 @@ function toInputs({ Name, IPAM, Labels }: Docker.NetworkInspectInfo): Inputs {
   return { name: Name, subnet: Subnet, gateway: Gateway, labels: Labels ?? {} };
 }
 
+/** All but the state's label, which networks of older releases do not have: it is never a reason to make a new one. */
+function withoutState({ labels, ...rest }: Properties): Properties {
+  return { ...rest, labels: Object.fromEntries(Object.entries(labels ?? {}).filter(([name]) => name !== STATE_LABEL)) };
+}
+
+/** Whose it is, if both say so. */
+const isAnothers = (found: Inputs, { labels }: Inputs): boolean =>
+  found.labels[STATE_LABEL] !== undefined && found.labels[STATE_LABEL] !== labels[STATE_LABEL];
+
 /**
  * A bridge network with a subnet of its own. The Docker provider's waits two seconds by a constant after it was made, at
  * every refresh and after it was removed (docs/adr/0020-performance.md).
  *
- * Inputs `name`, `subnet`, `gateway` and `labels`; any change makes a new one. The id is the engine's.
+ * Inputs `name`, `subnet`, `gateway` and `labels`; any change but one of the state's label makes a new one. The id is the
+ * engine's.
  */
 export const network: ResourceType = {
   diff(olds: Properties, news: Properties) {
-    const changed = changedProperties(olds, news);
+    const changed = changedProperties(withoutState(olds), withoutState(news));
     return { changed, replaces: changed };
   },
   async create(properties) {
@@ -42,9 +53,16 @@ export const network: ResourceType = {
     const found = await inspect(docker, inputs.name);
     if (found) {
       // A run that was cut off before it recorded this one; one of somebody else's is left alone.
-      if (changedProperties(toInputs(found), inputs).length === 0) return { id: found.Id };
+      const has = toInputs(found);
+      const others = isAnothers(has, inputs);
+      if (!others && changedProperties(withoutState(has as Properties), withoutState(properties)).length === 0)
+        return { id: found.Id };
       throw new StateError(`Network ${inputs.name} exists on the engine and is not this stack's.`, [
-        { subject: inputs.name, problem: "has other settings or labels", remedy: "Remove it, or rename the stack." },
+        {
+          subject: inputs.name,
+          problem: others ? "belongs to another state's stack of this name" : "has other settings or labels",
+          remedy: "Remove it, or rename the stack.",
+        },
       ]);
     }
     const { id } = await docker.createNetwork({

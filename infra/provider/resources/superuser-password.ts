@@ -7,7 +7,7 @@ import { until } from "../retry.ts";
 import { scramSecret } from "../scram.ts";
 
 /** Set by `aiwdb up --reset-passwords`: the user was asked. */
-const RESET_VARIABLE = "AIWDB_RESET_PASSWORDS";
+export const RESET_VARIABLE = "AIWDB_RESET_PASSWORDS";
 
 const INVALID_PASSWORD = "28P01";
 

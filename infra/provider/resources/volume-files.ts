@@ -2,7 +2,7 @@ import type Docker from "dockerode";
 import { certificateProblems, serialOf } from "../../../certs/verify.ts";
 import { StateError } from "../../../toolchain/errors.ts";
 import { findImage } from "../../../toolchain/image-build.ts";
-import { STACK_LABEL } from "../../names.ts";
+import { HELPER_LABEL, IDENTITY_FILE, STACK_LABEL } from "../../names.ts";
 import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
 import { PGBOUNCER_PORT } from "../../render/pgbouncer-listeners.ts";
 import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
@@ -18,6 +18,7 @@ import {
   lastLines,
   localSql,
   readArchive,
+  readIdentity,
   type FileSpec,
 } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
@@ -31,6 +32,7 @@ import {
   type ResourceType,
 } from "../resource.ts";
 import { until } from "../retry.ts";
+import { RESET_VARIABLE } from "./superuser-password.ts";
 
 type Files = Record<string, FileSpec>;
 
@@ -89,7 +91,7 @@ async function withHelper<T>(
     Entrypoint: command,
     Cmd: [],
     User: `${inputs.uid}:${inputs.uid}`,
-    Labels: { "ai-workflow-database.helper": inputs.volume, ...(stack === undefined ? {} : { [STACK_LABEL]: stack }) },
+    Labels: { [HELPER_LABEL]: inputs.volume, ...(stack === undefined ? {} : { [STACK_LABEL]: stack }) },
     HostConfig: {
       Binds: [`${inputs.volume}:${MOUNT[inputs.service]}`],
       NetworkMode: "none",
@@ -121,11 +123,31 @@ const VERSION_PREFIX = ".version-";
 const newVersion = () => `${VERSION_PREFIX}${Date.now().toString(36)}`;
 const topLevel = (files: Files) => [...new Set(Object.keys(files).map((name) => name.split("/")[0] ?? name))];
 
+/**
+ * Keeps off a volume whose files another state wrote: a stack of the same name, of another user of the engine.
+ *
+ * @throws StateError unless the user said that the other state is lost
+ */
+async function refuseAnothers(helper: Docker.Container, inputs: Inputs): Promise<void> {
+  const mine = inputs.files[IDENTITY_FILE]?.content;
+  if (mine === undefined || process.env[RESET_VARIABLE] === "1") return;
+  const found = await readIdentity(helper, MOUNT[inputs.service]);
+  if (found === undefined || found === mine) return;
+  throw new StateError(`Volume ${inputs.volume} belongs to another state; nothing in it has been changed.`, [
+    {
+      subject: inputs.volume,
+      problem: `was made by ${found.trim().split(" ").slice(1).join(" ")} for a stack of the same name`,
+      remedy: "Choose another stack name, or run `aiwdb up --reset-passwords` if that state is lost.",
+    },
+  ]);
+}
+
 /** First fill: nobody reads the files yet. */
 async function fill(inputs: Inputs): Promise<void> {
   const version = newVersion();
   const links = Object.fromEntries(topLevel(inputs.files).map((name) => [name, `${CURRENT_VERSION}/${name}`]));
   await withHelper(inputs, ["true"], async (helper) => {
+    await refuseAnothers(helper, inputs);
     await helper.putArchive(
       archive(inputs.files, inputs.uid, `${version}/`, { ...links, [CURRENT_VERSION]: version }),
       { path: MOUNT[inputs.service] },
@@ -191,6 +213,7 @@ async function replace(inputs: Inputs): Promise<void> {
     switchScript(version, topLevel(inputs.files)),
   ].join("\n");
   await withHelper(inputs, ["sh", "-c", script], async (helper, docker) => {
+    await refuseAnothers(helper, inputs);
     await helper.putArchive(archive(inputs.files, inputs.uid, `${version}/`), { path: MOUNT[inputs.service] });
     await helper.start();
     const { StatusCode } = await helper.wait();
@@ -251,14 +274,21 @@ const SERVICES: Record<Inputs["service"], Service> = {
         `select format('%s line %s: %s', file_name, line_number, error) from pg_hba_file_rules where error is not null
          union all
          select format('%s line %s, %s: %s', sourcefile, sourceline, name, error) from pg_file_settings
-          where error is not null and error <> 'setting could not be applied'`,
+          where error is not null and error <> 'setting could not be applied'
+            and not (name is null and error like 'parameter "%" cannot be changed without restarting the server')`,
       ),
-    // The files have been tried, so that nothing but a start can be in the way.
+    // The files have been tried, so that nothing but a start can be in the way. One that was taken out has no line that
+    // could say so: the running server has it from a file, and no file has it.
     needsRestart: async (docker, container) =>
       (await localSql(
         docker,
         container,
-        "select count(*) > 0 from pg_file_settings where error = 'setting could not be applied'",
+        `select exists (select from pg_file_settings where error = 'setting could not be applied')
+             or exists (
+               select from pg_settings
+                where context = 'postmaster' and source = 'configuration file'
+                  and lower(name) not in (select lower(name) from pg_file_settings where name is not null)
+             )`,
       )) === "t",
     async reload(docker, container) {
       await localSql(docker, container, "select pg_reload_conf();");
@@ -280,6 +310,8 @@ const SERVICES: Record<Inputs["service"], Service> = {
       if (changed.length === 0) return false;
       const show = pgbouncerConsole(before[0]?.port ?? PGBOUNCER_PORT, "SHOW CONFIG", "-t");
       const { exitCode, stdout, stderr } = await exec(docker, container, show);
+      // disable_pqexec, which earlier releases let through, takes the console away as well.
+      if (stderr.includes("PQexec disallowed")) return true;
       if (exitCode !== 0) throw new StateError(`${container} does not tell its settings: ${stderr.trim()}`);
       // key|value|default|changeable
       const fixed = new Set(

@@ -1,0 +1,50 @@
+import type Docker from "dockerode";
+import { engineNames, ROLES } from "../../infra/names.ts";
+import { type Problem, StateError } from "../../toolchain/errors.ts";
+import { askServer } from "./ask-server.ts";
+
+/** What a role or database takes that may not write. */
+export const FROZEN = "takes no changes: default_transaction_read_only is on";
+
+/** Rows `subject`, `problem` for each place where somebody froze writing; for use in a larger query. */
+export const freezeSql = (database: string): string => `
+  select coalesce('role ' || rolname, 'database ' || datname, 'PostgreSQL') as subject,
+    '${FROZEN}' || case when rolname is not null and datname is not null then ' in ' || datname else '' end as problem
+  from pg_db_role_setting cross join unnest(setconfig) as pair
+  left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase
+  where pair ~* '^default_transaction_read_only=(on|t|tr|tru|true|y|ye|yes|1)$' and coalesce(datname, '${database}') in ('${database}', 'postgres')
+  union all
+  select 'PostgreSQL', '${FROZEN}'
+  from pg_settings where name = 'default_transaction_read_only' and reset_val = 'on' and source not in ('user', 'database', 'database user')`;
+
+/** Clients whose freeze is their own matter: we write by none of them. */
+const NOT_OURS: readonly string[] = [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map(
+  (role) => `role ${role}`,
+);
+
+/**
+ * Refuses to change what somebody froze on purpose. Asks nothing of a server that does not run.
+ *
+ * @throws StateError naming where it is frozen, and how to take that back
+ */
+export async function refuseFrozen(docker: Docker, stack: string, database: string): Promise<void> {
+  const answer = await askServer(
+    docker,
+    engineNames(stack).postgres,
+    `select coalesce(json_agg(found), '[]') from (${freezeSql(database)}) as found`,
+  );
+  if (answer === undefined) return;
+  const found = (JSON.parse(answer) as Problem[]).filter(({ subject }) => !NOT_OURS.includes(subject));
+  if (found.length === 0) return;
+  throw new StateError(
+    `Stack "${stack}" is frozen; nothing has been changed:`,
+    found.map(({ subject, problem }) => ({
+      subject,
+      problem,
+      remedy:
+        subject === "PostgreSQL"
+          ? "Take default_transaction_read_only out of postgresql.auto.conf (`alter system reset default_transaction_read_only; select pg_reload_conf()`)."
+          : `When changes are allowed again: \`alter ${subject} reset default_transaction_read_only\`${problem.endsWith(FROZEN) ? "" : ", in that database"}.`,
+    })),
+  );
+}

@@ -1,0 +1,150 @@
+import type Docker from "dockerode";
+import { messageOf } from "../../../toolchain/errors.ts";
+import { ENVIRONMENT_SETTING, ROLES } from "../../names.ts";
+import { engine, inspect, localSql } from "../engine.ts";
+import { changedProperties, UNKNOWN, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+import { matchesScramSecret, scramSecret } from "../scram.ts";
+
+/** Inputs; see `loginRoles`. */
+interface Inputs {
+  readonly container: string;
+  readonly secrets: Readonly<Record<string, string>>;
+  readonly superuserPassword: string;
+}
+
+/** What a role has been given by ALTER ROLE ... SET. */
+export interface RoleSetting {
+  readonly role: string;
+  /** Where it counts; null: everywhere. */
+  readonly database: string | null;
+  readonly name: string;
+  readonly value: string;
+}
+
+interface Found {
+  /** What PostgreSQL stores for the roles that are there. */
+  readonly secrets: Readonly<Record<string, string | null>>;
+  readonly settings: readonly RoleSetting[];
+}
+
+/** Every role may set these for itself, and with them take back what the package promises. */
+const GUARANTEES: Readonly<Record<string, string>> = {
+  role: "its sessions would act, and make objects, as another role",
+  password_encryption: "its next password would not be kept as SCRAM-SHA-256",
+  [ENVIRONMENT_SETTING]: "says whether test tools may write here",
+};
+
+/** The PostgreSQL provider reads these as whole numbers of milliseconds, and stops at "1s" when it has changed half of a role. */
+const READ_AS_NUMBERS = new Set(["statement_timeout", "idle_in_transaction_session_timeout"]);
+
+/** Why a setting of a role can't stay; undefined for one that is the role's own business. */
+export function reasonToReset({ role, name, value }: RoleSetting): string | undefined {
+  if (role === ROLES.pooler) return "the pooler's role has none of its own: every login goes through it";
+  if (READ_AS_NUMBERS.has(name) && !/^-?\d+$/.test(value)) return "the PostgreSQL provider can't read it";
+  return GUARANTEES[name];
+}
+
+const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
+const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
+
+async function look(docker: Docker, { container, secrets }: Inputs): Promise<Found> {
+  const names = [...Object.keys(secrets), ROLES.superuser].map(literal).join(", ");
+  const found = await localSql(
+    docker,
+    container,
+    `select json_build_object(
+       'secrets', coalesce((select json_object_agg(rolname, rolpassword) from pg_authid where rolname in (${names})), '{}'),
+       'settings', coalesce((
+         select json_agg(json_build_object('role', rolname, 'database', datname, 'name', split_part(pair, '=', 1),
+                'value', substr(pair, strpos(pair, '=') + 1)) order by rolname, datname, pair)
+           from pg_db_role_setting
+           cross join unnest(setconfig) as pair
+           join pg_authid on pg_authid.oid = setrole
+           left join pg_database on pg_database.oid = setdatabase
+          where rolname in (${names}) and rolname <> '${ROLES.superuser}'
+       ), '[]'))`,
+    { abortSignal: AbortSignal.timeout(30_000) },
+  );
+  return JSON.parse(found) as Found;
+}
+
+/** Roles whose password is not the declared one. One that does not exist yet is made with it. */
+function wrongPasswords({ secrets, superuserPassword }: Inputs, found: Found): string[] {
+  const isWrong = ([role, stored]: [string, string | null]): boolean => {
+    if (role === ROLES.superuser)
+      return superuserPassword !== UNKNOWN && !matchesScramSecret(superuserPassword, stored ?? "");
+    return secrets[role] !== undefined && secrets[role] !== UNKNOWN && secrets[role] !== stored;
+  };
+  return Object.entries(found.secrets)
+    .filter(isWrong)
+    .map(([role]) => role);
+}
+
+const where = ({ role, database }: RoleSetting): string => `role ${role}${database === null ? "" : ` in ${database}`}`;
+
+async function apply(inputs: Inputs, report: Reporter): Promise<void> {
+  const docker = engine();
+  const found = await look(docker, inputs);
+  const wrong = wrongPasswords(inputs, found);
+  const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
+  const statements = [
+    ...reset.map(
+      ({ role, database, name }) =>
+        `alter role ${identifier(role)} ${database === null ? "" : `in database ${identifier(database)} `}reset ${name.split(".").map(identifier).join(".")};`,
+    ),
+    ...wrong.map((role) => {
+      const secret = role === ROLES.superuser ? scramSecret(inputs.superuserPassword) : (inputs.secrets[role] ?? "");
+      return `alter role ${identifier(role)} password ${literal(secret)};`;
+    }),
+  ];
+  if (statements.length === 0) return;
+  await localSql(docker, inputs.container, ["begin;", ...statements, "commit;"].join("\n"), {
+    abortSignal: AbortSignal.timeout(30_000),
+  });
+  for (const setting of reset)
+    report.info(`${where(setting)}: took ${setting.name} = ${setting.value} back: ${reasonToReset(setting)}`);
+  for (const role of wrong) report.info(`role ${role}: its password is the declared one again`);
+}
+
+/**
+ * What login roles may change of themselves, and with it lock the package out: their password, and settings that every session
+ * of theirs begins with. Passwords become what is declared. Settings that carry a guarantee or stop a provider are reset; the
+ * others are named and stay. It comes before the PostgreSQL provider looks at the roles.
+ *
+ * Inputs `container`, `secrets` (secret; what PostgreSQL shall store, by role) and `superuserPassword` (secret). Pulumi compares
+ * with its state only, so `diff` looks at the server, where it runs, by the container's local socket.
+ */
+export const loginRoles: ResourceType = {
+  async diff(olds, news, report) {
+    const changed = changedProperties(olds, news);
+    if (news["container"] === UNKNOWN) return { changed };
+    const docker = engine();
+    const info = await inspect(docker, news["container"]);
+    // One that does not run is started before the update, which looks then.
+    if (!info?.State.Running || info.State.Paused || info.State.Restarting)
+      return { changed: [...changed, "container"] };
+    let found: Found;
+    try {
+      found = await look(docker, news as unknown as Inputs);
+    } catch (error) {
+      report.warn(`what the roles changed of themselves can't be seen yet: ${messageOf(error)}`);
+      return { changed: [...changed, "container"] };
+    }
+    const kept = found.settings.filter((setting) => reasonToReset(setting) === undefined);
+    for (const setting of kept)
+      report.info(`${where(setting)} has a setting of its own, which stays: ${setting.name} = ${setting.value}`);
+    const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
+    for (const setting of reset)
+      report.warn(`${where(setting)} has ${setting.name} = ${setting.value}: ${reasonToReset(setting)}`);
+    const wrong = wrongPasswords(news as unknown as Inputs, found);
+    for (const role of wrong) report.warn(`role ${role} has another password than the declared one`);
+    return { changed: reset.length + wrong.length > 0 ? [...changed, "secrets"] : changed };
+  },
+  async create(inputs, report) {
+    await apply(inputs as unknown as Inputs, report);
+    return { id: inputs["container"] };
+  },
+  async update(_id, _olds, news: Properties, report) {
+    await apply(news as unknown as Inputs, report);
+  },
+};

@@ -1,0 +1,137 @@
+import { readdirSync, rmSync } from "node:fs";
+import path from "node:path";
+import Docker from "dockerode";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { listObjects } from "../../cli/stack/engine-objects.ts";
+import { engineNames } from "../../infra/names.ts";
+import { createCheckout, type Checkout } from "../helpers/checkout.ts";
+import { mustSucceed } from "../helpers/real-stack.ts";
+
+let docker: Docker;
+const SMALL = { profile: "standard", rolloutPhase: 1, maintenanceIntervalMin: 0 };
+
+/** Ids of containers and networks, and names of volumes: what another user must not change. */
+async function objectsOf(stack: string) {
+  const { containers, networks, volumes } = await listObjects(docker, stack);
+  return {
+    ids: [...containers, ...networks].map(({ id }) => id).toSorted(),
+    running: containers.map(({ running }) => running),
+    volumes: volumes.toSorted(),
+  };
+}
+
+async function sql(checkout: Checkout, stack: string, statement: string): Promise<string> {
+  const psql = ["psql", "--stack", stack, "--role", "ai_workflow_owner", "--", "-X", "-A", "-t", "-c", statement];
+  return mustSucceed(await checkout.aiwdb(psql)).stdout.trim();
+}
+
+describe("two users with a stack of one name on one engine", () => {
+  const stack = `ci-owners-${process.pid}`;
+  let one: Checkout;
+  let other: Checkout;
+
+  beforeAll(async () => {
+    [one, other] = await Promise.all([createCheckout(), createCheckout()]);
+    docker = new Docker({ socketPath: one.env["DOCKER_HOST"]?.replace("unix://", "") as string });
+    for (const checkout of [one, other]) checkout.settings(stack, SMALL);
+    mustSucceed(await one.aiwdb(["up", "--stack", stack]));
+    await sql(one, stack, "create table kept as select 'a row'::text as mark");
+  });
+  afterAll(async () => {
+    mustSucceed(await other.aiwdb(["down", "--stack", stack, "--take-over"]));
+    for (const checkout of [one, other]) checkout.remove();
+  });
+
+  test.each(["up", "up --reset-passwords", "up --yes", "down", "down --delete-data"])(
+    "%s of the second is refused by name and changes nothing",
+    async (command) => {
+      const before = await objectsOf(stack);
+      const refused = await other.aiwdb([...command.split(" "), "--stack", stack]);
+      expect(refused.exitCode, refused.all).toBe(1);
+      expect(refused.stderr).toContain(
+        `Stack "${stack}" on this engine is not the one of your state; nothing has been changed:`,
+      );
+      expect(refused.stderr).toMatch(/belong to a state that is not here, made by \S+@\S+\s+Leave it to its owner/);
+      expect(refused.stderr).toContain(engineNames(stack).postgres);
+      expect(await objectsOf(stack)).toEqual(before);
+    },
+  );
+
+  test("plain Pulumi of the second changes nothing of the first's", async () => {
+    const before = await objectsOf(stack);
+    const script = `eval "$(bin/aiwdb env --pulumi --stack ${stack})" && pulumi up -s ${stack} --yes --skip-preview`;
+    mustSucceed(await other.aiwdb(["pulumi", "--stack", stack, "--", "stack"])); // makes an empty state
+    const refused = await other.shell(script);
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.all).toContain("belongs to another state");
+    expect(await objectsOf(stack)).toEqual(before);
+    mustSucceed(await one.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+    mustSucceed(await one.aiwdb(["status", "--stack", stack]));
+    expect(await sql(one, stack, "select mark from kept")).toBe("a row");
+    rmSync(other.stateFile(stack));
+  });
+
+  test("the second takes it over by saying so, and then the first is refused", async () => {
+    mustSucceed(await other.aiwdb(["up", "--stack", stack, "--reset-passwords", "--yes"]));
+    expect(await sql(other, stack, "select mark from kept")).toBe("a row");
+    const before = await objectsOf(stack);
+    for (const command of ["up", "down"]) {
+      const refused = await one.aiwdb([command, "--stack", stack]);
+      expect(refused.exitCode, refused.all).toBe(1);
+      expect(refused.stderr).toContain("is not the one of your state");
+    }
+    expect(await objectsOf(stack)).toEqual(before);
+    mustSucceed(await other.aiwdb(["status", "--stack", stack]));
+    mustSucceed(await other.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+  });
+});
+
+describe("a stack that is not disposable, whose state is lost, with migrations pending", () => {
+  const stack = `kept-${process.pid}`;
+  let checkout: Checkout;
+  const env = { PULUMI_CONFIG_PASSPHRASE: "a passphrase of the tests", PULUMI_CONFIG_PASSPHRASE_FILE: undefined };
+  const aiwdb = (...args: string[]) => checkout.aiwdb([...args, "--stack", stack], env);
+  const asOwner = async (statement: string) => {
+    const psql = ["psql", "--stack", stack, "--role", "ai_workflow_owner", "--", "-X", "-A", "-t", "-c", statement];
+    return mustSucceed(await checkout.aiwdb(psql, env)).stdout.trim();
+  };
+
+  beforeAll(async () => {
+    checkout = await createCheckout();
+    checkout.settings(stack, SMALL);
+    mustSucceed(await aiwdb("up"));
+    await asOwner("create table kept as select 'a row'::text as mark");
+  });
+  afterAll(async () => {
+    mustSucceed(await aiwdb("down", "--delete-data"));
+    checkout.remove();
+  });
+
+  const backups = () =>
+    readdirSync(path.dirname(checkout.root), { recursive: true, encoding: "utf8" }).filter((file) =>
+      file.endsWith(".dump"),
+    );
+
+  test.each([
+    ["runs", 2, async () => {}],
+    [
+      "is gone",
+      3,
+      async () => {
+        const { postgres, pgbouncer, network } = engineNames(stack);
+        for (const name of [postgres, pgbouncer]) await docker.getContainer(name).remove({ force: true, v: true });
+        await docker.getNetwork(network).remove();
+      },
+    ],
+  ])("is backed up before a migration runs, where its server %s", async (_what, phase, damage) => {
+    const before = backups().length;
+    rmSync(checkout.stateFile(stack));
+    await damage();
+    checkout.settings(stack, { ...SMALL, rolloutPhase: phase });
+    const { stderr } = mustSucceed(await aiwdb("up", "--reset-passwords", "--yes"));
+    expect(stderr).toContain("backed up to");
+    expect(backups()).toHaveLength(before + 1);
+    expect(await asOwner("select mark from kept")).toBe("a row");
+    mustSucceed(await aiwdb("status"));
+  });
+});
