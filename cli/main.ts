@@ -4,6 +4,12 @@ import { findCommand, program } from "./commands.ts";
 import { renderHelp } from "./help.ts";
 import { createOutput } from "./output.ts";
 
+// Whoever read it has gone, as `head` does. What was begun is finished all the same, and nobody is told.
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+
 const HELP = new Set(["--help", "-h", "help"]);
 
 async function run(argv: readonly string[]): Promise<void> {

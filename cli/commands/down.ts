@@ -16,15 +16,8 @@ import { describeOwner, notOurs, readOwnership } from "../stack/ownership.ts";
 import { isDisposable } from "../stack/passphrase.ts";
 import { clearDeadLocks } from "../stack/pulumi-lock.ts";
 import { requireStack } from "../stack/known-stacks.ts";
-import {
-  display,
-  effectiveSettings,
-  explain,
-  forgetStack,
-  openSession,
-  readState,
-  type Session,
-} from "../stack/session.ts";
+import { display, type Session } from "../stack/pulumi-run.ts";
+import { effectiveSettings, explain, forgetStack, openSession, readState } from "../stack/session.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
 import { withStackLock } from "../stack/stack-lock.ts";
 

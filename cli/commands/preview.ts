@@ -8,16 +8,14 @@ import { readStateFile } from "../stack/backend.ts";
 import { describeDamage, findDamage } from "../stack/engine-damage.ts";
 import { describeForgotten, findForgotten, readHistory } from "../stack/history.ts";
 import { requireStack } from "../stack/known-stacks.ts";
+import { capture, display, type Session } from "../stack/pulumi-run.ts";
 import {
-  capture,
-  display,
   effectiveSettings,
   ensureStack,
   explain,
   openSession,
   openTemporarySession,
   readState,
-  type Session,
 } from "../stack/session.ts";
 import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
 

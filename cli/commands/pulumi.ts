@@ -3,7 +3,8 @@ import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { requireStack } from "../stack/known-stacks.ts";
-import { display, effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
+import { display } from "../stack/pulumi-run.ts";
+import { effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
 
 export const examples = [
   "aiwdb pulumi -- stack export",

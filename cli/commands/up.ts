@@ -21,7 +21,7 @@ import { backUp } from "../stack/backup.ts";
 import { describeDamage, findDamage, resourcesOf, TYPES } from "../stack/engine-damage.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
 import { refuseFrozen } from "../stack/freeze.ts";
-import { agreeToLostData, heal, refresh } from "../stack/heal.ts";
+import { agreeToLostData, forgetPending, hasPending, heal, refresh } from "../stack/heal.ts";
 import { describeForgotten, findForgotten, type History, readHistory, recordedMigrations } from "../stack/history.ts";
 import { describeOwner, notOurs, type Ownership, readOwnership } from "../stack/ownership.ts";
 import { requireStack } from "../stack/known-stacks.ts";
@@ -30,15 +30,8 @@ import { isDisposable } from "../stack/passphrase.ts";
 import { renewConnections } from "../stack/pooler.ts";
 import { clearDeadLocks } from "../stack/pulumi-lock.ts";
 import { withServerOnVolume } from "../stack/server-on-volume.ts";
-import {
-  display,
-  effectiveSettings,
-  ensureStack,
-  explain,
-  openSession,
-  readState,
-  type Session,
-} from "../stack/session.ts";
+import { display, endLeftPlugins, type Session } from "../stack/pulumi-run.ts";
+import { effectiveSettings, ensureStack, explain, openSession, readState } from "../stack/session.ts";
 import { checkStackConfig, readStackConfig } from "../stack/settings-file.ts";
 import { withStackLock } from "../stack/stack-lock.ts";
 import { statusText } from "../stack/status-text.ts";
@@ -150,8 +143,10 @@ async function bringUp(
   if (first && resetPasswords && args.backup) await backUpBeforeTakingOver(docker, config, output);
 
   await ensureStack(session);
+  endLeftPlugins(stack);
   clearDeadLocks(stack, output.warn); // set-up may have taken minutes, and a plain `pulumi` does not know our lock
   lock.assertHeld();
+  if (hasPending(state)) await forgetPending(session, output.progress);
   await heal(session, docker, state, damage, output.progress);
   state = await readState(session);
   if (!first) await refuseFrozen(docker, stack, config.databaseName); // of a server that was only just started
@@ -326,6 +321,10 @@ async function deploy(session: Session, flags: readonly string[], output: Output
     );
   const first = await up(session.env, flags);
   if (first.exitCode === 0) return;
+  if (first.isStopped)
+    throw new ToolError(
+      `\`up\` was stopped; what was done is kept, and the next \`up\` of stack "${session.stack}" goes on from there.`,
+    );
   const explained = explain(session, first.stderr);
   if (explained) throw explained;
   if (/confirmation declined/i.test(first.stderr)) throw new Declined("Pulumi has changed nothing."); // what was mended before it is told above

@@ -1,7 +1,8 @@
 import { engineNames, ROLES } from "../../infra/names.ts";
 import { engineClient, engineFromEnv } from "../../toolchain/engine-client.ts";
 import { askServer } from "./ask-server.ts";
-import { readState, type Session } from "./session.ts";
+import { type Session } from "./pulumi-run.ts";
+import { readState } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
 /**

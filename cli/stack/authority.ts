@@ -1,6 +1,6 @@
 import type { RotationState } from "../../infra/provider/resources/authority-rotation.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
-import { capture, type Session } from "./session.ts";
+import { capture, type Session } from "./pulumi-run.ts";
 
 interface ExportedResource {
   readonly urn: string;

@@ -23,7 +23,28 @@ export interface StateResource {
 /** A stack's state: there is none, or its resources, of which a stack that was only initialized has none. */
 export type KnownState =
   | { readonly kind: "none" }
-  | { readonly kind: "recorded"; readonly resources: readonly StateResource[] };
+  | {
+      readonly kind: "recorded";
+      readonly resources: readonly StateResource[];
+      /** Resources that a run was at when it was killed. */
+      readonly pending?: readonly string[];
+    };
+
+/** As Pulumi writes it. */
+export interface Deployment {
+  readonly resources?: readonly StateResource[];
+  readonly pending_operations?: readonly { readonly resource?: { readonly urn?: string } }[];
+}
+
+/** What a deployment, or none, says. */
+export function recorded(deployment: Deployment | null | undefined): KnownState {
+  const pending = (deployment?.pending_operations ?? []).map(({ resource }) => resource?.urn ?? "a resource");
+  return {
+    kind: "recorded",
+    resources: deployment?.resources ?? [],
+    ...(pending.length > 0 ? { pending } : {}),
+  };
+}
 
 /** What a folder says of a stack's state: nothing, if that is kept elsewhere. Nobody may take that for a stack without one. */
 export type FolderState = KnownState | { readonly kind: "elsewhere" };
@@ -66,9 +87,9 @@ export function readStateFile(stack: string, url: string = backendUrl()): Folder
   if (!existsSync(file)) return { kind: "none" };
   try {
     const state = JSON.parse(readFileSync(file, "utf8")) as {
-      checkpoint?: { latest?: { resources?: StateResource[] } | null };
+      checkpoint?: { latest?: Deployment | null };
     };
-    return { kind: "recorded", resources: state.checkpoint?.latest?.resources ?? [] };
+    return recorded(state.checkpoint?.latest);
   } catch (cause) {
     const backup = newestReadable(stack, file);
     throw new StateError(

@@ -18,8 +18,8 @@ export const freezeSql = (database: string): string => `
   from pg_settings where name = 'default_transaction_read_only' and reset_val = 'on' and source not in ('user', 'database', 'database user')`;
 
 /** Clients whose freeze is their own matter: we write by none of them. */
-const NOT_OURS: readonly string[] = [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map(
-  (role) => `role ${role}`,
+const NOT_OURS: ReadonlySet<string> = new Set(
+  [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map((role) => `role ${role}`),
 );
 
 /**
@@ -34,7 +34,7 @@ export async function refuseFrozen(docker: Docker, stack: string, database: stri
     `select coalesce(json_agg(found), '[]') from (${freezeSql(database)}) as found`,
   );
   if (answer === undefined) return;
-  const found = (JSON.parse(answer) as Problem[]).filter(({ subject }) => !NOT_OURS.includes(subject));
+  const found = (JSON.parse(answer) as Problem[]).filter(({ subject }) => !NOT_OURS.has(subject));
   if (found.length === 0) return;
   throw new StateError(
     `Stack "${stack}" is frozen; nothing has been changed:`,

@@ -1,4 +1,5 @@
 import type Docker from "dockerode";
+import { PROJECT } from "../../infra/config.ts";
 import type { Properties } from "../../infra/provider/resource.ts";
 import { startAndWait } from "../../infra/provider/resources/container-ready.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
@@ -6,7 +7,8 @@ import { confirm } from "../confirm.ts";
 import type { KnownState, StateResource } from "./backend.ts";
 import { describeDamage, resourcesOf, TYPES, type Damage, type LostData } from "./engine-damage.ts";
 import { removeContainer } from "./engine-objects.ts";
-import { capture, effectiveSettings, explain, readState, type Session } from "./session.ts";
+import { capture, type Session } from "./pulumi-run.ts";
+import { effectiveSettings, explain, readState } from "./session.ts";
 
 /**
  * Asks before an empty database takes the place of data that is gone. Data that lived in memory is not asked about: its
@@ -118,6 +120,34 @@ export async function refresh(
       ...targets.flatMap((target) => ["--target", target]),
     ],
     failed,
+  );
+}
+
+/** Whether a run was killed while it was at something. */
+export const hasPending = (state: KnownState): boolean => state.kind === "recorded" && state.pending !== undefined;
+
+/**
+ * Takes out of the state what a killed run was just at: Pulumi would warn of it for ever. Whatever came of it is found again by
+ * what is on the engine and in the cluster.
+ */
+export async function forgetPending(session: Session, report: (line: string) => void): Promise<void> {
+  report("the last run was cut off; what it was at is looked for on the engine and in the database");
+  const stackResource = `urn:pulumi:${session.stack}::${PROJECT}::pulumi:pulumi:Stack::${PROJECT}-${session.stack}`;
+  await run(
+    session,
+    [
+      "refresh",
+      ...session.stackArguments,
+      "--config-file",
+      effectiveSettings(session),
+      "--yes",
+      "--skip-preview",
+      "--non-interactive",
+      "--clear-pending-creates",
+      "--target",
+      stackResource,
+    ],
+    "what a killed run was at could not be taken out of the state",
   );
 }
 

@@ -15,23 +15,30 @@ interface PulumiLock {
   readonly timestamp: string;
 }
 
+/** A run of Pulumi that we started. */
+interface PulumiRun extends ProcessIdentity {
+  /** What its plugins have in their environment; releases before wrote none. */
+  readonly run?: string;
+}
+
 /** As many runs as one command has, and some. */
 const RECORDED_RUNS = 8;
 
 const recordFile = (stack: string): string => path.join(folders().state, "locks", `${stack}.pulumi.json`);
 
-function recordedRuns(stack: string): readonly ProcessIdentity[] {
+/** The last runs of Pulumi that we started on a stack, the newest first. */
+export function recordedRuns(stack: string): readonly PulumiRun[] {
   try {
-    return JSON.parse(readFileSync(recordFile(stack), "utf8")) as ProcessIdentity[];
+    return JSON.parse(readFileSync(recordFile(stack), "utf8")) as PulumiRun[];
   } catch {
     return []; // none yet, or cut off: then a lock is judged as one of a Pulumi that we did not start
   }
 }
 
 /** Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may share. */
-export function recordPulumi(stack: string, pid: number): void {
+export function recordPulumi(stack: string, pid: number, id: string): void {
   const file = recordFile(stack);
-  const run: ProcessIdentity = { pid, start: processStart(pid) ?? "ended", space: processSpace(), host: hostname() };
+  const run: PulumiRun = { run: id, pid, start: processStart(pid) ?? "ended", space: processSpace(), host: hostname() };
   const runs = [run, ...recordedRuns(stack).filter((each) => each.pid !== pid)].slice(0, RECORDED_RUNS);
   privateFolder(path.dirname(file));
   writeFileSync(`${file}.${pid}.tmp`, JSON.stringify(runs), { mode: 0o600 });

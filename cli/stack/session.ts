@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { passphraseFile, stackFolder } from "../../infra/local-files.ts";
@@ -13,33 +12,16 @@ import {
   backendUrl,
   forgetHistory,
   readStateFile,
+  recorded,
   repairAttributes,
+  type Deployment,
   type KnownState,
-  type StateResource,
 } from "./backend.ts";
-import { forgetPulumiRuns, recordPulumi } from "./pulumi-lock.ts";
+import { forgetPulumiRuns } from "./pulumi-lock.ts";
+import { capture, type Session } from "./pulumi-run.ts";
 import { NO_LIBPQ_VARIABLES } from "./libpq.ts";
 import { isDisposable, makePassphrase, passphraseEnv, passphraseGiven } from "./passphrase.ts";
 import { readSettingsFile } from "./settings-file.ts";
-
-/** One stack with everything a `pulumi` process on it needs. */
-export interface Session {
-  readonly stack: string;
-  readonly pulumi: string;
-  readonly env: NodeJS.ProcessEnv;
-  /** Arguments that name the stack. */
-  readonly stackArguments: readonly string[];
-  /** Folder beside the state for settings files that must not be written in the checkout. */
-  readonly settingsFolder: string;
-  /** The lock under which Pulumi may write; none for a command that only reads. */
-  readonly lock?: HeldLock;
-}
-
-export interface RunResult {
-  readonly exitCode: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** Stacks whose secrets Pulumi Cloud keeps need no passphrase. */
 function needsPassphrase(stack: string): boolean {
@@ -134,20 +116,6 @@ function removeIfEmpty(folder: string): void {
   if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
 }
 
-/** Runs `pulumi` and captures what it prints. */
-export function capture(session: Session, args: readonly string[], cwd: string = PACKAGE_ROOT): Promise<RunResult> {
-  return run(session, args, cwd, "capture");
-}
-
-/**
- * Runs `pulumi` with its display where the user sees it; with `--json` on stderr.
- *
- * @param unsaid paragraphs that are left out, since we do what they advise
- */
-export function display(session: Session, args: readonly string[], json: boolean, unsaid?: RegExp): Promise<RunResult> {
-  return run(session, args, PACKAGE_ROOT, json ? "stderr" : "terminal", unsaid);
-}
-
 /**
  * Removes the state of a stack without resources, and what was kept beside it: our copy of its settings, and the passphrase that was made
  * for it. The settings file in the checkout stays.
@@ -175,53 +143,6 @@ export async function forgetStack(session: Session): Promise<void> {
   removeIfEmpty(stackFolder(stack));
 }
 
-/** Whether Pulumi may take its lock on the stack's own state for longer than a moment. */
-const isRecorded = ({ env }: Session, [verb = ""]: readonly string[]): boolean =>
-  !["preview", "stack"].includes(verb) && env["PULUMI_BACKEND_URL"] === backendUrl();
-
-function run(
-  session: Session,
-  args: readonly string[],
-  cwd: string,
-  mode: "capture" | "stderr" | "terminal",
-  unsaid?: RegExp,
-): Promise<RunResult> {
-  session.lock?.assertHeld();
-  return new Promise((resolve, reject) => {
-    const isShown = mode === "terminal" && process.stdout.isTTY;
-    const child = spawn(session.pulumi, [...args, ...(isShown && unsaid ? ["--color", "always"] : [])], {
-      cwd,
-      env: session.env,
-      stdio: ["inherit", isShown && !unsaid ? "inherit" : "pipe", "pipe"],
-    });
-    if (child.pid !== undefined && isRecorded(session, args)) recordPulumi(session.stack, child.pid);
-    const stop = () => child.kill("SIGINT"); // Pulumi finishes what it has begun, and begins nothing more
-    session.lock?.signal.addEventListener("abort", stop);
-    const output = { stdout: "", stderr: "" };
-    child.stdout?.on("data", (chunk: Buffer) => {
-      const text = chunk.toString("utf8");
-      output.stdout += text;
-      if (mode !== "capture")
-        (mode === "stderr" ? process.stderr : process.stdout).write(unsaid ? text.replace(unsaid, "") : text);
-    });
-    child.stderr?.on("data", (chunk: Buffer) => {
-      output.stderr += chunk.toString("utf8");
-      if (mode !== "capture") process.stderr.write(chunk);
-    });
-    // An interrupt goes to the whole process group; Pulumi ends gracefully and so do we, after it.
-    const wait = () => {};
-    process.on("SIGINT", wait);
-    child.on("error", (cause) =>
-      reject(new ToolError(`Pulumi could not be started (${session.pulumi}).`, [], { cause })),
-    );
-    child.on("close", (code, signal) => {
-      process.off("SIGINT", wait);
-      session.lock?.signal.removeEventListener("abort", stop);
-      resolve({ exitCode: code ?? (signal ? 1 : 0), ...output });
-    });
-  });
-}
-
 /**
  * The stack's state, wherever it is kept.
  *
@@ -233,8 +154,7 @@ export async function readState(session: Session): Promise<KnownState> {
   if (inFolder.kind !== "elsewhere") return inFolder;
   const exported = await capture(session, ["stack", "export", "--non-interactive", ...session.stackArguments]);
   if (exported.exitCode === 0) {
-    const { deployment } = JSON.parse(exported.stdout) as { deployment?: { resources?: StateResource[] } | null };
-    return { kind: "recorded", resources: deployment?.resources ?? [] };
+    return recorded((JSON.parse(exported.stdout) as { deployment?: Deployment | null }).deployment);
   }
   // It fails for a stack that does not exist and for a backend that does not answer; only the latter fails here too.
   const listed = await capture(session, ["stack", "ls", "--json", "--non-interactive"]);

@@ -21,7 +21,8 @@ import type { Toolchain } from "../../toolchain/set-up.ts";
 import { freezeSql, FROZEN } from "./freeze.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
 import { countWaiting } from "./retention.ts";
-import { readOutputs, type Session, type StackOutputs } from "./session.ts";
+import { type Session } from "./pulumi-run.ts";
+import { readOutputs, type StackOutputs } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
 export type Mode = "transaction" | "session" | "direct";

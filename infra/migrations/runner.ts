@@ -48,6 +48,8 @@ export interface ApplyOptions {
   readonly undo?: readonly string[];
   /** Gets one line for each migration and each repeated try. */
   readonly report: (line: string) => void;
+  /** Begins no further try when aborted. */
+  readonly signal?: AbortSignal;
 }
 
 /** Someone else is migrating this database. */
@@ -70,6 +72,7 @@ export async function applyMigrations(options: ApplyOptions): Promise<{ applied:
   try {
     for (let attempt = 1; ; attempt++) {
       const progress: Progress = { current: undefined, completed: 0 };
+      options.signal?.throwIfAborted();
       try {
         return { applied: await runOnce(options, progress) };
       } catch (error) {
@@ -84,7 +87,7 @@ export async function applyMigrations(options: ApplyOptions): Promise<{ applied:
         report(
           `${progress.current?.file ?? "migrations"}: ${error.message}; nothing is held meanwhile, try ${attempt + 1} of ${MAX_TRIES} in ${(pauseMs / 1000).toFixed(1)} s`,
         );
-        await setTimeout(pauseMs);
+        await setTimeout(pauseMs, undefined, options.signal === undefined ? {} : { signal: options.signal });
       }
     }
   } finally {
@@ -108,6 +111,7 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
   const toRun = direction === "up" ? pending : lastApplied(migrations.slice(0, applied.length), options.undo ?? []);
   const unrecorded = applied.some(({ checksum }) => checksum === null);
   if (toRun.length > 0 || unrecorded || state.othersMayWrite) {
+    if (state.frozen) throw frozenDatabase(client);
     refuseTransactionControl(toRun, direction);
     await prepareTable(client, state);
     if (toRun.length > 0) await runWithNodePgMigrate(options, toRun, progress);
@@ -124,15 +128,19 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
  * Behind a pooler the process id the client was told at login is the pooler's invention; then no lock is taken. The lock is the
  * transaction's, so that no failure leaves it behind.
  */
-async function begin(client: Client): Promise<TableState> {
+async function begin(client: Client): Promise<TableState & { readonly frozen: boolean }> {
   const processId = Number((client as { processID?: number | null }).processID ?? -1);
   const results = (await client.query(
-    `begin isolation level read committed read write;
+    `begin isolation level read committed;
     ${SETTINGS}
-    select case when pg_backend_pid() = ${processId} then pg_try_advisory_xact_lock(${LOCK_ID}) end as locked;
+    select case when pg_backend_pid() = ${processId} then pg_try_advisory_xact_lock(${LOCK_ID}) end as locked,
+      current_setting('transaction_read_only') = 'on' as frozen;
     ${TABLE_STATE_SQL}`,
   )) as unknown as { rows: unknown[] }[];
-  const [{ locked }, state] = results.flatMap(({ rows }) => rows) as [{ locked: boolean | null }, TableState];
+  const [{ locked, frozen }, state] = results.flatMap(({ rows }) => rows) as [
+    { locked: boolean | null; frozen: boolean },
+    TableState,
+  ];
   if (locked === null) {
     throw new StateError("Migrations can't run through a connection pooler; nothing was changed:", [
       {
@@ -143,7 +151,18 @@ async function begin(client: Client): Promise<TableState> {
     ]);
   }
   if (!locked) throw await alreadyRunning(client);
-  return state;
+  return { ...state, frozen };
+}
+
+/** Somebody said on purpose that nothing is to be written; a transaction could say otherwise, and would go over their head. */
+function frozenDatabase(client: Client): StateError {
+  return new StateError("The database is frozen; nothing was changed:", [
+    {
+      subject: client.database ?? "database",
+      problem: "takes no changes: default_transaction_read_only is on for it, its role or its server.",
+      remedy: "When changes are allowed again, take that back and run the command again.",
+    },
+  ]);
 }
 
 async function alreadyRunning(client: Client): Promise<MigrationRunningError> {

@@ -4,6 +4,7 @@ import type Docker from "dockerode";
 import tar from "tar-stream";
 import { ToolError } from "../../toolchain/errors.ts";
 import { IDENTITY_FILE } from "../names.ts";
+import { cancelled } from "./cancellation.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -14,7 +15,39 @@ export function engine(): Docker {
   return new Engine();
 }
 
-const orNone = (abortSignal?: AbortSignal) => (abortSignal === undefined ? {} : { abortSignal });
+/** What an engine only has to look up is answered within this. */
+const QUESTION_MS = 30_000;
+/** For what it has to do: make, start and remove things. */
+export const ACTION_MS = 120_000;
+/** For a command in a container. */
+const COMMAND_MS = 600_000;
+
+/**
+ * Asks the engine to do something, and gives up one that does not answer, or when the user stops Pulumi.
+ *
+ * @param what it is to do, as in "did not ... within 30 s"
+ * @param signal of the caller's own, whose reason is the error then
+ */
+export async function within<T>(
+  what: string,
+  limitMs: number,
+  work: (options: { abortSignal: AbortSignal }) => Promise<T>,
+  signal: AbortSignal = cancelled,
+): Promise<T> {
+  const limit = AbortSignal.timeout(limitMs);
+  const abortSignal = AbortSignal.any([limit, cancelled, signal]);
+  abortSignal.throwIfAborted();
+  const ended = new Promise<never>((_resolve, reject) =>
+    abortSignal.addEventListener("abort", () =>
+      reject(
+        limit.aborted
+          ? new ToolError(`The Docker Engine did not ${what} within ${limitMs / 1000} s; restart it, then go on.`)
+          : (abortSignal.reason as Error),
+      ),
+    ),
+  );
+  return await Promise.race([work({ abortSignal }), ended]);
+}
 
 /** True for an Engine API error that says the object does not exist. */
 export function isNotFound(error: unknown): boolean {
@@ -32,7 +65,12 @@ export async function inspect(
   abortSignal?: AbortSignal,
 ): Promise<Docker.ContainerInspectInfo | undefined> {
   try {
-    return await docker.getContainer(container).inspect(orNone(abortSignal));
+    return await within(
+      `tell about container ${container}`,
+      QUESTION_MS,
+      (options) => docker.getContainer(container).inspect(options),
+      abortSignal,
+    );
   } catch (error) {
     if (isNotFound(error)) return undefined;
     throw error;
@@ -53,7 +91,9 @@ export function hasFailed(info: Docker.ContainerInspectInfo | undefined): boolea
 
 /** The last lines a container wrote: what the user needs to see when it does not start. */
 export async function lastLines(docker: Docker, container: string, lines = 15): Promise<string> {
-  const raw = await docker.getContainer(container).logs({ stdout: true, stderr: true, tail: lines });
+  const raw = await within(`give the log of ${container}`, QUESTION_MS, (options) =>
+    docker.getContainer(container).logs({ stdout: true, stderr: true, tail: lines, ...options }),
+  );
   return stripFrames(raw as unknown as Buffer).trimEnd();
 }
 
@@ -86,29 +126,33 @@ export async function exec(
   stdin?: string,
   abortSignal?: AbortSignal,
 ): Promise<ExecResult> {
-  const handle = await docker.getContainer(container).exec({
-    Cmd: [...command],
-    AttachStdin: stdin !== undefined,
-    AttachStdout: true,
-    AttachStderr: true,
-    ...orNone(abortSignal),
-  });
-  const stream = await handle.start({ hijack: true, stdin: stdin !== undefined, ...orNone(abortSignal) });
-  const stdout = collect();
-  const stderr = collect();
-  docker.modem.demuxStream(stream, stdout.stream, stderr.stream);
-  if (stdin !== undefined) stream.end(stdin);
-  await new Promise<void>((resolve, reject) => {
-    stream.on("end", resolve);
-    stream.on("close", resolve);
-    stream.on("error", reject);
-    abortSignal?.addEventListener("abort", () => {
-      stream.destroy();
-      reject(new ToolError(`${command[0]} in container ${container} did not answer in time`));
-    });
-  });
-  const { ExitCode } = await handle.inspect(orNone(abortSignal));
-  return { exitCode: ExitCode ?? -1, stdout: stdout.text(), stderr: stderr.text() };
+  return await within(
+    `end ${command[0]} in container ${container}`,
+    COMMAND_MS,
+    async (options) => {
+      const handle = await docker.getContainer(container).exec({
+        Cmd: [...command],
+        AttachStdin: stdin !== undefined,
+        AttachStdout: true,
+        AttachStderr: true,
+        ...options,
+      });
+      const stream = await handle.start({ hijack: true, stdin: stdin !== undefined, ...options });
+      options.abortSignal.addEventListener("abort", () => stream.destroy());
+      const stdout = collect();
+      const stderr = collect();
+      docker.modem.demuxStream(stream, stdout.stream, stderr.stream);
+      if (stdin !== undefined) stream.end(stdin);
+      await new Promise<void>((resolve, reject) => {
+        stream.on("end", resolve);
+        stream.on("close", resolve);
+        stream.on("error", reject);
+      });
+      const { ExitCode } = await handle.inspect(options);
+      return { exitCode: ExitCode ?? -1, stdout: stdout.text(), stderr: stderr.text() };
+    },
+    abortSignal,
+  );
 }
 
 function collect() {
@@ -166,7 +210,9 @@ export const CURRENT_VERSION = ".current";
 
 /** Text files of a folder inside a container, by path below it; in a volume with versions, those of the current one. */
 export async function readArchive(docker: Docker, container: string, folder: string): Promise<Record<string, string>> {
-  const stream = await docker.getContainer(container).getArchive({ path: folder });
+  const stream = await within(`read ${folder} of container ${container}`, ACTION_MS, (options) =>
+    docker.getContainer(container).getArchive({ path: folder, ...options }),
+  );
   const files: Record<string, string> = {};
   let current: string | undefined;
   const extract = tar.extract();
@@ -203,7 +249,9 @@ export async function readArchive(docker: Docker, container: string, folder: str
  */
 export async function readIdentity(container: Docker.Container, folder: string): Promise<string | undefined> {
   try {
-    const stream = await container.getArchive({ path: `${folder}/${CURRENT_VERSION}/${IDENTITY_FILE}` });
+    const stream = await within(`read ${folder} of container ${container.id}`, ACTION_MS, (options) =>
+      container.getArchive({ path: `${folder}/${CURRENT_VERSION}/${IDENTITY_FILE}`, ...options }),
+    );
     const extract = tar.extract();
     let text: string | undefined;
     extract.on("entry", (_header, entry, next) => {

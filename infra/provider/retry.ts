@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { cancelled } from "./cancellation.ts";
 
 /**
  * Calls `attempt` until it returns something, at most until the deadline. An error it throws ends the waiting; what
  * was not ready yet is said by returning undefined.
+ *
+ * @throws StateError when the user stops Pulumi meanwhile
  */
 export async function until<T>(
   attempt: () => Promise<T | undefined>,
@@ -10,6 +13,7 @@ export async function until<T>(
 ): Promise<T | undefined> {
   const end = Date.now() + deadlineMs;
   for (;;) {
+    cancelled.throwIfAborted();
     const value = await attempt();
     if (value !== undefined || Date.now() >= end) return value;
     await sleep(everyMs);

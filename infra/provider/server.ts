@@ -10,6 +10,7 @@ import pluginProto from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import proto from "@pulumi/pulumi/proto/provider_pb.js";
 import { messageOf, UserError } from "../../toolchain/errors.ts";
+import { cancel } from "./cancellation.ts";
 import { changedProperties, type Properties, type Reporter, type ResourceType } from "./resource.ts";
 
 type Loader = () => Promise<ResourceType>;
@@ -78,7 +79,10 @@ export function serve(
   const server = new grpc.Server(MESSAGE_LIMIT);
   server.addService(providerGrpc.ResourceProviderService, {
     attach: done,
-    cancel: done,
+    cancel: (call: unknown, callback: grpc.sendUnaryData<emptyProto.Empty>) => {
+      cancel();
+      done(call, callback);
+    },
     configure: (_call: unknown, callback: grpc.sendUnaryData<proto.ConfigureResponse>) => {
       // Without acceptSecrets the engine opens secrets for us and marks the same properties of the outputs again.
       const response = new proto.ConfigureResponse();
@@ -184,6 +188,8 @@ export function serve(
 
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error) throw error;
+    // Its end of this pipe closes with the engine, also with one that is killed and ends no plugin.
+    process.stdin.on("end", () => process.exit()).resume();
     process.stdout.write(`${port}\n`); // the engine reads the port from the first line
     // The engine ends the process by a signal, so what was compiled would never be kept for the next start.
     setTimeout(flushCompileCache, COMPILE_CACHE_DELAY_MS).unref();

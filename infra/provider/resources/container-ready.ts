@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { messageOf, StateError } from "../../../toolchain/errors.ts";
-import { engine, exec, hasFailed, inspect, lastLines } from "../engine.ts";
+import { ACTION_MS, engine, exec, hasFailed, inspect, lastLines, within } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
 import { changedProperties, type Properties, type Reporter, type ResourceType } from "../resource.ts";
 import { until } from "../retry.ts";
@@ -22,8 +22,9 @@ async function start(docker: Docker, name: string): Promise<void> {
   if (!info) throw cannot("it is gone.");
   const container = docker.getContainer(info.Id);
   try {
-    if (info.State.Paused) await container.unpause();
-    else if (!info.State.Running && !info.State.Restarting) await container.start();
+    if (info.State.Paused) await within(`resume container ${name}`, ACTION_MS, (options) => container.unpause(options));
+    else if (!info.State.Running && !info.State.Restarting)
+      await within(`start container ${name}`, ACTION_MS, (options) => container.start(options));
   } catch (error) {
     if ((error as { statusCode?: number }).statusCode === 304) return; // somebody else was faster
     throw cannot(messageOf(error));
@@ -45,7 +46,10 @@ export async function startAndWait(
   const name: string = inputs["container"];
   await start(docker, name);
   // The docker provider has no setting for it; it survives restarts of the container.
-  const limitProcesses = () => docker.getContainer(name).update({ PidsLimit: inputs["pidsLimit"] });
+  const limitProcesses = () =>
+    within(`limit container ${name}`, ACTION_MS, (options) =>
+      docker.getContainer(name).update({ PidsLimit: inputs["pidsLimit"], ...options }),
+    );
   // One that is just ending can't be changed. What ended it is in its log, which is shown below.
   const isLimited = await limitProcesses().then(
     () => true,

@@ -1,9 +1,12 @@
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
+import { StateError } from "../../../toolchain/errors.ts";
 import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
 import { readMigrations } from "../../migrations/files.ts";
 import { describePhases } from "../../migrations/phases.ts";
 import { POOLED_ROLES, ROLES } from "../../names.ts";
+import { cancelled } from "../cancellation.ts";
 import { withConnection, type Connection } from "../connection.ts";
 import { engine } from "../engine.ts";
 import { reconnect } from "../pgbouncer-console.ts";
@@ -83,7 +86,10 @@ async function migrate(news: Properties, report: Reporter): Promise<void> {
   const folder: string = path.resolve(news["folder"]);
   const wanted = new Set<string>(news["migrations"]);
   const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
-  await withConnection(news["connection"] as Connection, async (client) => {
+  const connection = news["connection"] as Connection;
+  await withConnection(connection, (client) => stoppable(connection, client, () => migrateBy(client)));
+
+  async function migrateBy(client: Client): Promise<void> {
     // Any role can take itself out of them (DROP OWNED BY itself), and would get no right to what is made from then on.
     await client.query(defaultPrivileges(ROLES.owner));
     await applyMigrations({
@@ -92,11 +98,42 @@ async function migrate(news: Properties, report: Reporter): Promise<void> {
       migrations,
       direction: "up",
       report: (line: string) => report.status(line),
+      signal: cancelled,
     });
     await makePartitions(client, report);
     // Default privileges let the application write to every table of the owner's; this one is not the application's.
     await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
-  });
+  }
+}
+
+const CANCEL_EVERY_MS = 200;
+
+/** Runs work whose statements end when the user stops Pulumi: the server goes on with them whatever becomes of its client. */
+async function stoppable(connection: Connection, client: Client, work: () => Promise<void>): Promise<void> {
+  const ended = new AbortController();
+  const stop = async () => {
+    const pid = (client as { processID?: number | null }).processID;
+    // Again and again: between two statements there is nothing to cancel.
+    while (!ended.signal.aborted) {
+      await withConnection(connection, (other) => other.query("select pg_catalog.pg_cancel_backend($1)", [pid])).catch(
+        () => client.end(), // then the server notices that its client is gone
+      );
+      await sleep(CANCEL_EVERY_MS);
+    }
+  };
+  const onCancel = () => void stop();
+  cancelled.addEventListener("abort", onCancel);
+  try {
+    await work();
+  } catch (error) {
+    if (!cancelled.aborted) throw error;
+    throw new StateError("Cancelled; no migration of this run stays, and the next `up` goes on from here.", [], {
+      cause: error,
+    });
+  } finally {
+    ended.abort();
+    cancelled.removeEventListener("abort", onCancel);
+  }
 }
 
 /**

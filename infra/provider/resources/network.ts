@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { StateError } from "../../../toolchain/errors.ts";
-import { engine, isNotFound } from "../engine.ts";
+import { ACTION_MS, engine, isNotFound, within } from "../engine.ts";
 import { STATE_LABEL } from "../../names.ts";
 import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
 
@@ -13,7 +13,7 @@ interface Inputs {
 
 async function inspect(docker: Docker, network: string): Promise<Docker.NetworkInspectInfo | undefined> {
   try {
-    return (await docker.getNetwork(network).inspect()) as Docker.NetworkInspectInfo;
+    return await within(`tell about network ${network}`, ACTION_MS, () => docker.getNetwork(network).inspect());
   } catch (error) {
     if (isNotFound(error)) return undefined;
     throw error;
@@ -65,13 +65,16 @@ export const network: ResourceType = {
         },
       ]);
     }
-    const { id } = await docker.createNetwork({
+    const settings: Docker.NetworkCreateOptions = {
       Name: inputs.name,
       CheckDuplicate: true,
       Driver: "bridge",
       IPAM: { Driver: "default", Config: [{ Subnet: inputs.subnet, Gateway: inputs.gateway }] },
       Labels: { ...inputs.labels },
-    });
+    };
+    const { id } = await within(`make network ${inputs.name}`, ACTION_MS, (options) =>
+      docker.createNetwork({ ...settings, ...options }),
+    );
     return { id };
   },
   async read(id, state) {
@@ -83,7 +86,7 @@ export const network: ResourceType = {
   },
   async delete(id) {
     try {
-      await engine().getNetwork(id).remove();
+      await within(`remove network ${id}`, ACTION_MS, (options) => engine().getNetwork(id).remove(options));
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }

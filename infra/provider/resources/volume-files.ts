@@ -8,6 +8,7 @@ import { PGBOUNCER_PORT } from "../../render/pgbouncer-listeners.ts";
 import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
 
 import {
+  ACTION_MS,
   archive,
   CURRENT_VERSION,
   engine,
@@ -19,6 +20,7 @@ import {
   localSql,
   readArchive,
   readIdentity,
+  within,
   type FileSpec,
 } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
@@ -80,12 +82,14 @@ async function withHelper<T>(
   const name = `${inputs.volume}-files`;
   // A helper that a killed run left keeps the volume in use. It is the stack's, so that `down` finds it too.
   const [{ Labels }, image] = await Promise.all([
-    docker.getVolume(inputs.volume).inspect(),
+    within(`tell about volume ${inputs.volume}`, ACTION_MS, (options) =>
+      docker.getVolume(inputs.volume).inspect(options),
+    ),
     imageOf(docker, inputs),
     removeHelper(docker, name),
   ]);
   const stack = (Labels as Record<string, string> | null)?.[STACK_LABEL];
-  const helper = await docker.createContainer({
+  const settings: Docker.ContainerCreateOptions = {
     name,
     Image: image,
     Entrypoint: command,
@@ -98,9 +102,12 @@ async function withHelper<T>(
       CapDrop: ["ALL"],
       SecurityOpt: ["no-new-privileges"],
     },
-  });
+  };
+  const helper = await within(`make container ${name}`, ACTION_MS, (options) =>
+    docker.createContainer({ ...settings, ...options }),
+  );
   try {
-    return await work(helper, docker);
+    return await within(`write the files of volume ${inputs.volume}`, ACTION_MS, () => work(helper, docker));
   } finally {
     await removeHelper(docker, name);
   }
@@ -108,7 +115,8 @@ async function withHelper<T>(
 
 async function removeHelper(docker: Docker, name: string): Promise<void> {
   try {
-    await docker.getContainer(name).remove({ force: true, v: true }); // v: volumes the image declares and nobody named
+    // Also when the user stops Pulumi.
+    await docker.getContainer(name).remove({ force: true, v: true, abortSignal: AbortSignal.timeout(ACTION_MS) }); // v: volumes the image declares and nobody named
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }
@@ -380,6 +388,15 @@ async function offersOn(port: number, inputs: Inputs, deadlineMs: number): Promi
   return seen === true;
 }
 
+/** Waits as long as the container may take to end, and the engine to start it. */
+async function restartContainer(docker: Docker, name: string): Promise<void> {
+  const config = (await inspect(docker, name))?.Config as { StopTimeout?: number } | undefined;
+  const stopSec = config?.StopTimeout ?? 10;
+  await within(`restart container ${name}`, stopSec * 1_000 + ACTION_MS, (options) =>
+    docker.getContainer(name).restart(options),
+  );
+}
+
 async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Promise<void> {
   const docker = engine();
   const info = await inspect(docker, news.container);
@@ -405,7 +422,7 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
         ? `restarting ${news.container}, which did not stay up`
         : `restarting ${news.container}: a setting changed that it reads only at start`,
     );
-    await docker.getContainer(news.container).restart();
+    await restartContainer(docker, news.container);
   }
   if (await offersItsCertificate(news, restart ? 60_000 : 15_000)) {
     const isNew = olds.files[CLIENT_CERTIFICATE]?.content !== news.files[CLIENT_CERTIFICATE]?.content;
@@ -418,7 +435,7 @@ async function applyToServer(olds: Inputs, news: Inputs, report: Reporter): Prom
     );
   const log = await lastLines(docker, news.container);
   await replace({ ...news, files: olds.files });
-  await docker.getContainer(news.container).restart();
+  await restartContainer(docker, news.container);
   throw new StateError(
     `${news.container} does not start with its new settings; the old ones are back in place. Its last lines:\n${log}`,
   );
