@@ -59,12 +59,6 @@ function refuseUnknown(args: readonly string[], definition: ArgsDef, command: st
   }
 }
 
-// `aiwdb … | head`: whoever read the output has seen enough.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(0);
-});
-
 const argv = process.argv.slice(2);
 try {
   await run(argv);
