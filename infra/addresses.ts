@@ -24,6 +24,11 @@ export function isDerived(setting: unknown): boolean {
 const PORT_PAIRS = 2_700;
 /** The /28 networks in 10.208.0.0/12, which engines do not hand out by themselves. */
 const SUBNETS = 65_536;
+/** Further ranges, for machines where a VPN has all of 10.0.0.0/8: first address, and how many /28 networks. */
+const FURTHER_RANGES = [
+  ["172.24.0.0", 32_768],
+  ["192.168.128.0", 2_048],
+] as const;
 
 /**
  * Ports and subnet from the stack's name: an even port and the next one for the pooler, and a /28 network. The same on
@@ -33,12 +38,18 @@ const SUBNETS = 65_536;
  */
 export function derivedAddresses(stack: string, attempt = 0): Addresses {
   const postgresPort = 20_000 + ((hash(stack) + attempt) % PORT_PAIRS) * 2;
-  const block = (hash(`subnet ${stack}`) + attempt) % SUBNETS;
-  return {
-    postgresPort,
-    pgbouncerPort: postgresPort + 1,
-    networkSubnet: `10.${208 + (block >> 12)}.${(block >> 4) & 255}.${(block & 15) * 16}/28`,
-  };
+  return { postgresPort, pgbouncerPort: postgresPort + 1, networkSubnet: derivedSubnet(stack, attempt) };
+}
+
+/** Every third attempt is in the first range, so that few attempts come by all of them. */
+function derivedSubnet(stack: string, attempt: number): string {
+  const number = hash(`subnet ${stack}`);
+  const further = FURTHER_RANGES[(attempt % 3) - 1];
+  if (further !== undefined) {
+    const [first, count] = further;
+    return `${addressIn(`${first}/0`, ((number + attempt) % count) * 16)}/28`;
+  }
+  return `${addressIn("10.208.0.0/12", ((number + attempt) % SUBNETS) * 16)}/28`;
 }
 
 function toNumber(address: string): number {

@@ -256,7 +256,7 @@ export const settings = {
     .regex(/^(\d{1,3}\.){3}\d{1,3}\/(2[0-8])$/, "must be an IPv4 network of /20 to /28, such as 10.213.7.0/28")
     .optional()
     .describe(
-      "Subnet of the stack's network. Default: one derived from the stack's name in 10.208.0.0/12; `up` takes the next one if that is taken.",
+      "Subnet of the stack's network. Default: one derived from the stack's name in 10.208.0.0/12; a first `up` takes the next one, also from 172.24.0.0/13 and 192.168.128.0/17, if that is taken or a route of this machine, such as a VPN's, leads there.",
     ),
 
   certCaValidityDays: decimal(1, 36_500)

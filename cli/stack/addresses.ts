@@ -1,10 +1,17 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type Docker from "dockerode";
-import { ADDRESS_SETTINGS, derivedAddresses, isDerived, type Addresses } from "../../infra/addresses.ts";
+import {
+  ADDRESS_SETTINGS,
+  derivedAddresses,
+  isDerived,
+  subnetsOverlap,
+  type Addresses,
+} from "../../infra/addresses.ts";
 import { parseConfig, type StackConfig } from "../../infra/config.ts";
 import { addressFile } from "../../infra/local-files.ts";
 import { privateFolder } from "../../toolchain/paths.ts";
+import { hostRoutes } from "../../toolchain/routes.ts";
 import { addressProblems } from "./engine-objects.ts";
 import { readSettingsFile } from "./settings-file.ts";
 
@@ -13,8 +20,8 @@ const MAX_ATTEMPTS = 100;
 
 /**
  * Settles the ports and the subnet of a stack that is about to be made. Two names may derive the same ones, and another
- * program may have them; then the next free ones are taken and remembered on this machine. What the settings file gives is
- * left alone.
+ * program may have them, or the subnet is one that this machine reaches elsewhere, as by a VPN; then the next free ones are taken
+ * and remembered on this machine. What the settings file gives is left alone.
  */
 export async function settleAddresses(
   docker: Docker,
@@ -25,14 +32,22 @@ export async function settleAddresses(
   const { settings } = readSettingsFile(stack);
   let chosen: Partial<Addresses> = {};
   let config = parseConfig(stack, settings);
+  const routes = hostRoutes();
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const taken = new Set((await addressProblems(docker, config)).map(({ subject }) => subject));
+    const route = routes.find(({ subnet }) => subnetsOverlap(subnet, config.networkSubnet));
+    if (route && isDerived(settings["networkSubnet"])) taken.add("networkSubnet");
     const next = derivedAddresses(stack, attempt);
     const moved = movedAddresses(taken, settings, config.pgbouncerBindCertificates);
     if (moved.length === 0) break;
     chosen = { ...chosen, ...Object.fromEntries(moved.map((key) => [key, next[key]])) };
     config = parseConfig(stack, { ...settings, ...chosen });
   }
+  const given = routes.find(({ subnet }) => subnetsOverlap(subnet, config.networkSubnet));
+  if (given)
+    report(
+      `networkSubnet ${config.networkSubnet} lies in ${given.subnet}, which this machine reaches by ${given.device}: those addresses will not be reached any more`,
+    );
   if (Object.keys(chosen).length > 0) {
     report(
       `the addresses derived from the stack's name are taken; using ${Object.entries(chosen)
