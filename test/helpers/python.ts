@@ -58,3 +58,11 @@ export async function runSqlalchemyProgram(databaseUrl: string): Promise<Sqlalch
   });
   return JSON.parse(stdout) as SqlalchemySummary;
 }
+
+/** Prepares `select * from public.users` by psycopg; the names of the columns that it shows. */
+export async function preparedColumns(databaseUrl: string): Promise<string[]> {
+  const { stdout } = await run(await python(), [join(FOLDER, "prepared_statement.py")], {
+    env: { ...process.env, DATABASE_URL: databaseUrl, PYTHONDONTWRITEBYTECODE: "1" },
+  });
+  return JSON.parse(stdout) as string[];
+}

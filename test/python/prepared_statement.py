@@ -1,0 +1,10 @@
+"""A client of the pooler that prepares a statement, as drivers do by themselves; prints the columns of its result as JSON."""
+
+import json
+import os
+
+import psycopg
+
+with psycopg.connect(os.environ["DATABASE_URL"], prepare_threshold=0) as connection:
+    cursor = connection.execute("select * from public.users limit 1")
+    print(json.dumps([column.name for column in cursor.description]))
