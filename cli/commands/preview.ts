@@ -6,7 +6,13 @@ import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { readStateFile } from "../stack/backend.ts";
 import { describeDamage, findDamage } from "../stack/engine-damage.ts";
-import { describeForgotten, findForgotten, readHistory } from "../stack/history.ts";
+import {
+  describeForgotten,
+  describeLostDatabase,
+  findForgotten,
+  findLostDatabase,
+  readHistory,
+} from "../stack/history.ts";
 import { requireStack } from "../stack/known-stacks.ts";
 import { capture, display, type Session } from "../stack/pulumi-run.ts";
 import {
@@ -45,8 +51,14 @@ export default defineCommand({
       const docker = engineClient(toolchain.engine);
       const known = await readState(session);
       const damage = await findDamage(docker, stack, known);
-      const forgotten = findForgotten(known, await readHistory(docker, stack, config.databaseName));
-      const repairs = [...describeDamage(damage), ...(forgotten ? [describeForgotten(forgotten)] : [])];
+      const history = await readHistory(docker, stack, config.databaseName);
+      const forgotten = findForgotten(known, history);
+      const lostDatabase = findLostDatabase(known, history);
+      const repairs = [
+        ...describeDamage(damage),
+        ...(lostDatabase ? [describeLostDatabase(lostDatabase)] : []),
+        ...(forgotten ? [describeForgotten(forgotten)] : []),
+      ];
       for (const line of repairs) output.warn(line);
       const settings = ["--config-file", effectiveSettings(session)];
       const preview = ["preview", ...session.stackArguments, ...settings, ...flags];

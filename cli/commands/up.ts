@@ -21,8 +21,24 @@ import { backUp } from "../stack/backup.ts";
 import { describeDamage, findDamage, resourcesOf, TYPES } from "../stack/engine-damage.ts";
 import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
 import { refuseFrozen } from "../stack/freeze.ts";
-import { agreeToLostData, forgetPending, hasPending, heal, refresh } from "../stack/heal.ts";
-import { describeForgotten, findForgotten, type History, readHistory, recordedMigrations } from "../stack/history.ts";
+import {
+  agreeToLostData,
+  agreeToLostDatabase,
+  forgetDatabase,
+  forgetPending,
+  hasPending,
+  heal,
+  refresh,
+} from "../stack/heal.ts";
+import {
+  describeForgotten,
+  describeLostDatabase,
+  findForgotten,
+  findLostDatabase,
+  type History,
+  readHistory,
+  recordedMigrations,
+} from "../stack/history.ts";
 import { describeOwner, notOurs, type Ownership, readOwnership } from "../stack/ownership.ts";
 import { requireStack } from "../stack/known-stacks.ts";
 import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
@@ -73,7 +89,7 @@ export default defineCommand({
     "empty-database": {
       type: "boolean",
       default: false,
-      description: "The data volume is gone: go on with an empty database in its place",
+      description: "The data volume, or the database in it, is gone: go on with an empty database in its place",
     },
     "rotate-certificates": {
       type: "boolean",
@@ -159,7 +175,13 @@ async function bringUp(
   const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
   if (!first) {
-    const history = await readHistory(docker, engineNames(stack).postgres, config.databaseName);
+    const history = await readHistory(docker, stack, config.databaseName);
+    const lostDatabase = findLostDatabase(state, history);
+    if (lostDatabase) {
+      output.progress(describeLostDatabase(lostDatabase));
+      await agreeToLostDatabase(stack, lostDatabase, args["empty-database"]);
+      await forgetDatabase(session, lostDatabase);
+    }
     const forgotten = findForgotten(state, history);
     if (forgotten) {
       output.progress(describeForgotten(forgotten));
@@ -235,7 +257,7 @@ async function backUpBeforeTakingOver(
 ): Promise<void> {
   if (isDisposable(stack)) return;
   await withServerOnVolume(docker, stack, output.progress, async (container) => {
-    const history = await readHistory(docker, container, databaseName);
+    const history = await readHistory(docker, stack, databaseName, container);
     if (typeof history === "string") return; // no database: a first run that was cut off
     const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
     if (wanted.every(({ name }) => history.includes(name))) return;

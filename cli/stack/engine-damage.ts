@@ -52,6 +52,7 @@ export const TYPES = {
   superuser: "aiwdb:index:SuperuserPassword",
   migrations: "aiwdb:index:Migrations",
   identity: "aiwdb:index:StateIdentity",
+  database: "postgresql:index/database:Database",
 } as const;
 
 /** States in which the engine's `start` brings a container back. */

@@ -7,6 +7,7 @@ import { confirm } from "../confirm.ts";
 import type { KnownState, StateResource } from "./backend.ts";
 import { describeDamage, resourcesOf, TYPES, type Damage, type LostData } from "./engine-damage.ts";
 import { removeContainer } from "./engine-objects.ts";
+import type { LostDatabase } from "./history.ts";
 import { capture, type Session } from "./pulumi-run.ts";
 import { effectiveSettings, explain, readState } from "./session.ts";
 
@@ -30,6 +31,30 @@ export async function agreeToLostData(stack: string, lost: LostData | undefined,
         `\`npm run up -- --stack ${stack} --empty-database\`; then restore a backup by pg_restore.`,
     },
   ]);
+}
+
+/**
+ * Asks before an empty database takes the place of one that somebody dropped.
+ *
+ * @param agreed the user said so on the command line
+ * @throws StateError unless the user agrees; no data has been touched then
+ */
+export async function agreeToLostDatabase(stack: string, { name }: LostDatabase, agreed: boolean): Promise<void> {
+  if (agreed || (await confirm(`Database ${name} is not on its server. Go on with an EMPTY one in its place?`))) return;
+  throw new StateError(`The database of stack "${stack}" is gone; nothing has been changed:`, [
+    {
+      subject: name,
+      problem: "is not on the server any more: it was dropped, or the data volume was exchanged",
+      remedy:
+        "To restore a backup, make the database by `createdb` and use pg_restore. To begin with an empty one: " +
+        `\`npm run up -- --stack ${stack} --empty-database\`.`,
+    },
+  ]);
+}
+
+/** Takes a database that is gone out of the state, with all that was in it; the next run of Pulumi makes it. */
+export async function forgetDatabase(session: Session, { urn, name }: LostDatabase): Promise<void> {
+  await forget(session, urn, `what was in database ${name} could not be taken out of the state`);
 }
 
 /**
@@ -89,10 +114,15 @@ const isGateOf =
  * server's container. What of it is still on the engine is then an orphan, and Pulumi makes all of it again.
  */
 async function forgetData(session: Session, { urn, volume }: LostData): Promise<void> {
-  await run(
+  await forget(session, urn, `what lived in volume ${volume} could not be taken out of the state`);
+}
+
+/** Takes a resource out of the state with all that depends on it, whatever is protected. */
+function forget(session: Session, urn: string, failed: string): Promise<void> {
+  return run(
     session,
     ["state", "delete", urn, "--target-dependents", "--force", "--yes", ...session.stackArguments],
-    `what lived in volume ${volume} could not be taken out of the state`,
+    failed,
   );
 }
 

@@ -1,4 +1,5 @@
 import type Docker from "dockerode";
+import { engineNames } from "../../infra/names.ts";
 import { askServer } from "./ask-server.ts";
 import type { KnownState } from "./backend.ts";
 import { resourcesOf, TYPES } from "./engine-damage.ts";
@@ -10,10 +11,15 @@ export type History = readonly string[] | "no database" | "not running";
  * Names of the migrations that are applied in a stack's database, in their order. The state may say otherwise: a database is restored,
  * rolled back and changed by hand behind its back.
  *
- * @param postgres name of the server's container
+ * @param postgres container of the server. @default the stack's own
  * @throws ToolError when the server runs and does not answer
  */
-export async function readHistory(docker: Docker, postgres: string, database: string): Promise<History> {
+export async function readHistory(
+  docker: Docker,
+  stack: string,
+  database: string,
+  postgres: string = engineNames(stack).postgres,
+): Promise<History> {
   const present = await askServer(docker, postgres, `select count(*) from pg_database where datname = '${database}'`);
   if (present === undefined) return "not running";
   if (present === "0") return "no database";
@@ -47,6 +53,24 @@ export function findForgotten(state: KnownState, history: History): ForgottenMig
 export function recordedMigrations(state: KnownState): readonly string[] {
   const recorded = resourcesOf(state).find(({ type }) => type === TYPES.migrations);
   return (recorded?.outputs?.["migrations"] ?? []) as readonly string[];
+}
+
+/** The database, where the state has it and the server does not. */
+export interface LostDatabase {
+  readonly urn: string;
+  readonly name: string;
+}
+
+/** Somebody dropped it, or the server runs on a cluster that was made anew. */
+export function findLostDatabase(state: KnownState, history: History): LostDatabase | undefined {
+  if (history !== "no database") return undefined;
+  const recorded = resourcesOf(state).find(({ type }) => type === TYPES.database);
+  return recorded === undefined ? undefined : { urn: recorded.urn, name: recorded.id ?? "" };
+}
+
+/** What `up` does about it. */
+export function describeLostDatabase({ name }: LostDatabase): string {
+  return `database ${name} is gone from the server, and with it the data`;
 }
 
 /** What `up` does about them. */

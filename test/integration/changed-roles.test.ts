@@ -63,11 +63,9 @@ describe("a role that changed itself", () => {
     await as("app_user", "alter role app_user set statement_timeout = 30000");
     await as("app_user", "alter role app_user set lock_timeout = '1s'");
     await as("ai_workflow_owner", "alter role ai_workflow_owner set statement_timeout = '1ms'");
-    await as("postgres", "alter database ai_workflow_db set statement_timeout = '1ms'");
     own.settings({ passwordVersion: 2 });
     mustSucceed(await own.up());
     outputs = await own.readOutputs();
-    await as("postgres", "set statement_timeout = 0; alter database ai_workflow_db reset statement_timeout");
     expect(await as("app_user", "select current_user::text as role")).toEqual([{ role: "app_user" }]);
     expect(await settingsOf("app_user")).toEqual([
       `application_name=it's "quoted"; drop table users; --`,
