@@ -181,6 +181,8 @@ async function bringUp(
       output.progress(describeLostDatabase(lostDatabase));
       await agreeToLostDatabase(stack, lostDatabase, args["empty-database"]);
       await forgetDatabase(session, lostDatabase);
+      state = await readState(session);
+      await removeOrphans(docker, stack, state, output.progress); // what depended on it and runs on the engine
     }
     const forgotten = findForgotten(state, history);
     if (forgotten) {

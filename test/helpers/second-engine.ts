@@ -74,7 +74,10 @@ export async function createSecondEngine(): Promise<SecondEngine> {
       await ended;
       engine = undefined;
       // A killed engine leaves containerd, which the next one would wait for in vain, and its containers, which that one ends.
-      if (signal === "SIGKILL") spawnSync("pkill", ["-KILL", "-f", `containerd --config ${at("exec")}`]);
+      if (signal === "SIGKILL") {
+        spawnSync("pkill", ["-KILL", "-f", `containerd --config ${at("exec")}`]);
+        rmSync(at("exec/containerd/containerd.pid"), { force: true });
+      }
       rmSync(at("pid"), { force: true });
     },
     async remove() {
