@@ -48,15 +48,10 @@ export async function createSecondEngine(): Promise<SecondEngine> {
     async start() {
       const log = openSync(at("log"), "a");
       const [program = "", ...args] = [...enter, findDockerd() ?? "dockerd"];
-      engine = spawn(
-        program,
-        [
-          ...args,
-          ...["--config-file", at("daemon.json"), "--data-root", at("data"), "--exec-root", at("exec")],
-          ...["--pidfile", at("pid"), "--host", `unix://${socket}`, "--bridge", "none"],
-        ],
-        { stdio: ["ignore", log, log] },
-      );
+      const places = { "config-file": at("daemon.json"), "data-root": at("data"), "exec-root": at("exec") };
+      const settings = { ...places, pidfile: at("pid"), host: `unix://${socket}`, bridge: "none" };
+      const options = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
+      engine = spawn(program, [...args, ...options], { stdio: ["ignore", log, log] });
       const answered = await until(
         () =>
           docker.ping().then(
