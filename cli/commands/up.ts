@@ -257,7 +257,8 @@ async function backUpBeforeTakingOver(
   { stack, databaseName, rolloutPhase }: StackConfig,
   output: Output,
 ): Promise<void> {
-  if (isDisposable(stack)) return;
+  const { volumes } = await listObjects(docker, stack);
+  if (isDisposable(stack) || !volumes.includes(engineNames(stack).dataVolume)) return;
   await withServerOnVolume(docker, stack, output.progress, async (container) => {
     const history = await readHistory(docker, stack, databaseName, container);
     if (typeof history === "string") return; // no database: a first run that was cut off
@@ -283,10 +284,9 @@ async function agreeToTakeOver(
   const { stack } = args;
   const { dataVolume } = engineNames(stack);
   if (ownership.kind === "another" || ownership.kind === "unknown") {
-    const remedy = isFirst
-      ? "If it is yours and its state is lost: `aiwdb up --reset-passwords --yes` keeps the data, and locks out whoever has the old passwords."
-      : "If your state is of another engine, set DOCKER_HOST to that one.";
-    if (!isFirst) throw await notOurs(docker, stack, ownership, remedy);
+    const remedy =
+      (isFirst ? "" : "If your state is of another engine, set DOCKER_HOST to that one. ") +
+      "If it is yours and its state is lost: `aiwdb up --reset-passwords --yes` keeps the data, and locks out whoever has the old passwords.";
     const agreed =
       (args["reset-passwords"] && args.yes) ||
       (await confirm(

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { ToolError } from "../../toolchain/errors.ts";
 import type { HeldLock } from "../../toolchain/lock.ts";
+import { isAlive } from "../../toolchain/process-identity.ts";
 import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
 import { backendUrl } from "./backend.ts";
 import { recordedRuns, recordPulumi } from "./pulumi-lock.ts";
@@ -106,7 +107,8 @@ function run(
  * there for an hour.
  */
 export function endLeftPlugins(stack: string): void {
-  endPlugins(new Set(recordedRuns(stack).flatMap(({ run: id }) => (id === undefined ? [] : [id]))));
+  const dead = recordedRuns(stack).filter((each) => isAlive(each) === false);
+  endPlugins(new Set(dead.flatMap(({ run: id }) => (id === undefined ? [] : [id]))));
 }
 
 function endPlugins(ids: ReadonlySet<string>): void {
