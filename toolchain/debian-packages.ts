@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { messageOf } from "./errors.ts";
 import { withLock } from "./lock.ts";
 import { folders } from "./paths.ts";
 import { run } from "./run.ts";
@@ -21,13 +23,27 @@ export function canInstallPackages(): boolean {
 /** Seconds that apt waits for another program that installs packages, such as a machine's own upgrade after its start. */
 const LOCK_WAIT_SEC = 300;
 
+/** The option counts for the lock on packages; apt gives up at once where somebody else holds the one on their lists. */
+async function whenListsAreFree(work: () => Promise<unknown>): Promise<void> {
+  const deadline = Date.now() + LOCK_WAIT_SEC * 1_000;
+  for (;;) {
+    try {
+      await work();
+      return;
+    } catch (error) {
+      if (!messageOf(error).includes("/lists/lock") || Date.now() > deadline) throw error;
+      await wait(2_000);
+    }
+  }
+}
+
 /** Installs Debian packages. */
 export async function installPackages(...packages: readonly string[]): Promise<void> {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const waiting = ["-o", `DPkg::Lock::Timeout=${LOCK_WAIT_SEC}`];
   // Images are built side by side, and apt refuses to run twice.
   await withLock(join(folders().cache, ".locks/apt"), async () => {
-    await run("apt-get", [...waiting, "update"], { env });
+    await whenListsAreFree(() => run("apt-get", [...waiting, "update"], { env }));
     await run("apt-get", [...waiting, "install", "--yes", "--no-install-recommends", ...packages], { env });
   });
 }
