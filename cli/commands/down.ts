@@ -116,6 +116,8 @@ async function tearDown(
         );
     }
     session.lock?.assertHeld();
+    // The state as it was: what another user has made since has another identity.
+    await refuseOthers(docker, stack, state, args["take-over"], output);
     await removeOrphans(docker, stack, { kind: "none" }, output.progress);
     for (const volume of (await listObjects(docker, stack)).volumes) {
       output.progress(`removing volume ${volume}`);
@@ -142,7 +144,13 @@ async function refuseOthers(
   if (takeOver || ownership.kind === "free" || ownership.kind === "mine") return;
   if (await confirm(`The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Remove them all?`))
     return;
-  throw await notOurs(docker, stack, ownership, `If its state is lost: \`aiwdb down --stack ${stack} --take-over\`.`);
+  throw await notOurs(
+    docker,
+    stack,
+    state,
+    ownership,
+    `If its state is lost: \`aiwdb down --stack ${stack} --take-over\`.`,
+  );
 }
 
 /**

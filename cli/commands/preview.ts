@@ -13,6 +13,7 @@ import {
   findLostDatabase,
   readHistory,
 } from "../stack/history.ts";
+import { describeOwner, readOwnership } from "../stack/ownership.ts";
 import { requireStack } from "../stack/known-stacks.ts";
 import { capture, display, type Session } from "../stack/pulumi-run.ts";
 import {
@@ -50,6 +51,11 @@ export default defineCommand({
       await ensureStack(session);
       const docker = engineClient(toolchain.engine);
       const known = await readState(session);
+      const ownership = await readOwnership(docker, stack, known, output.progress);
+      if (ownership.kind === "another" || ownership.kind === "unknown")
+        output.warn(
+          `\`up\` will be refused: the objects of stack "${stack}" on this engine ${describeOwner(ownership)}`,
+        );
       const damage = await findDamage(docker, stack, known);
       const history = await readHistory(docker, stack, config.databaseName);
       const forgotten = findForgotten(known, history);

@@ -145,7 +145,7 @@ async function bringUp(
   const first = isNew(state);
   if (first && args["rotate-authority"]) throw nothingToRotate(stack);
   const ownership = await readOwnership(docker, stack, state, output.progress);
-  const resetPasswords = await agreeToTakeOver(docker, args, first, ownership);
+  const resetPasswords = await agreeToTakeOver(docker, args, state, ownership);
   const config = first ? await settleAddresses(docker, stack, output.progress) : readStackConfig(stack);
   const { postgresCpus, pgbouncerCpus } = config;
   const problems: Problem[] = (
@@ -162,6 +162,10 @@ async function bringUp(
   endLeftPlugins(stack);
   clearDeadLocks(stack, output.warn); // set-up may have taken minutes, and a plain `pulumi` does not know our lock
   lock.assertHeld();
+  // Somebody may have answered a question for minutes, in which another user made the stack.
+  const since = await readOwnership(docker, stack, state, output.progress);
+  if (!resetPasswords && (since.kind === "another" || since.kind === "unknown"))
+    throw await notOurs(docker, stack, state, since, "It was made while this command ran.");
   if (hasPending(state)) await forgetPending(session, output.progress);
   await heal(session, docker, state, damage, output.progress);
   state = await readState(session);
@@ -171,6 +175,8 @@ async function bringUp(
 
   const environment: Record<string, string> = {};
   if (resetPasswords) environment["AIWDB_RESET_PASSWORDS"] = "1";
+  if (ownership.kind === "mine" && ownership.identity !== undefined)
+    environment["AIWDB_STATE_IDENTITY"] = ownership.identity;
   if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
   const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
@@ -278,10 +284,11 @@ async function backUpBeforeTakingOver(
 async function agreeToTakeOver(
   docker: Docker,
   args: UpArguments,
-  isFirst: boolean,
+  state: KnownState,
   ownership: Ownership,
 ): Promise<boolean> {
   const { stack } = args;
+  const isFirst = isNew(state);
   const { dataVolume } = engineNames(stack);
   if (ownership.kind === "another" || ownership.kind === "unknown") {
     const remedy =
@@ -292,12 +299,10 @@ async function agreeToTakeOver(
       (await confirm(
         `The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Take it over, keep the data, give every role a new password and lock out whoever has the old ones?`,
       ));
-    if (!agreed) throw await notOurs(docker, stack, ownership, remedy);
+    if (!agreed) throw await notOurs(docker, stack, state, ownership, remedy);
     return true;
   }
-  if (args["reset-passwords"] || !isFirst) return args["reset-passwords"];
-  const { volumes } = await listObjects(docker, stack);
-  if (!volumes.includes(dataVolume)) return false;
+  if (args["reset-passwords"] || ownership.kind !== "data") return args["reset-passwords"];
   if (
     await confirm(
       `Volume ${dataVolume} has data and its state is lost. Keep the data and give every role a new password?`,

@@ -1,6 +1,8 @@
 import { engineNames, ROLES } from "../../infra/names.ts";
 import { engineClient, engineFromEnv } from "../../toolchain/engine-client.ts";
+import { inspect } from "../../infra/provider/engine.ts";
 import { askServer } from "./ask-server.ts";
+import { resourcesOf } from "./engine-damage.ts";
 import { type Session } from "./pulumi-run.ts";
 import { readState } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
@@ -18,14 +20,12 @@ export async function findAdoptable(session: Session): Promise<string[]> {
   const roles = Object.values(ROLES).filter((role) => role !== ROLES.superuser);
   const sql = `select rolname from pg_roles where rolname in (${roles.map((role) => `'${role}'`).join(", ")})
     union all select datname from pg_database where datname = '${databaseName}'`;
+  // Never what is in another's server.
+  const server = await inspect(docker, postgres);
+  const resources = resourcesOf(await readState(session));
+  if (server === undefined || !resources.some(({ id }) => id === server.Id)) return [];
   const answer = (await askServer(docker, postgres, sql)) ?? "";
   const present = answer.split("\n").filter((line) => line !== "");
-  const recorded = await recordedIds(session);
+  const recorded = new Set(resources.filter(({ type }) => type.startsWith("postgresql:")).map(({ id }) => id));
   return present.filter((name) => !recorded.has(name));
-}
-
-async function recordedIds(session: Session): Promise<Set<string>> {
-  const state = await readState(session);
-  const resources = state.kind === "none" ? [] : state.resources;
-  return new Set(resources.filter(({ type }) => type.startsWith("postgresql:")).flatMap(({ id }) => (id ? [id] : [])));
 }

@@ -8,7 +8,7 @@ export const FROZEN = "takes no changes: default_transaction_read_only is on";
 
 /** Rows `subject`, `problem` for each place where somebody froze writing; for use in a larger query. */
 export const freezeSql = (database: string): string => `
-  select coalesce('role ' || rolname, 'database ' || datname, 'PostgreSQL') as subject,
+  select coalesce('role ' || rolname, 'database ' || datname, 'role all') as subject,
     '${FROZEN}' || case when rolname is not null and datname is not null then ' in ' || datname else '' end as problem
   from pg_db_role_setting cross join unnest(setconfig) as pair
   left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase

@@ -5,22 +5,27 @@ import { PGBOUNCER_CONFIG_DIR } from "../../infra/render/pgbouncer-ini.ts";
 import { POSTGRES_CONFIG_DIR } from "../../infra/render/postgresql-conf.ts";
 import { type Problem, StateError } from "../../toolchain/errors.ts";
 import { ensureImage } from "../../toolchain/images.ts";
-import type { KnownState } from "./backend.ts";
+import { isNew, type KnownState } from "./backend.ts";
 import { resourcesOf, TYPES } from "./engine-damage.ts";
 import { type EngineObjects, listObjects } from "./engine-objects.ts";
 
 /**
  * Whose the objects of a stack's name on the engine are: nobody's ("free"), this state's ("mine"), another state's, which says
- * who made it, or nobody can tell ("unknown").
+ * who made it, or nobody can tell ("unknown"). "data": there is only a volume with data, and this state knows nothing of it.
  */
 export type Ownership =
-  | { readonly kind: "free" | "mine" | "unknown" }
+  | { readonly kind: "free" | "data" | "unknown" }
+  | {
+      readonly kind: "mine";
+      /** What the stack on the engine says, where the state has no identity yet: the state's is to be the same. */
+      readonly identity?: string;
+    }
   | { readonly kind: "another"; readonly madeBy: string };
 
 /**
- * Finds out whose stack is on the engine. The state that has the random id of a container or network of it is the stack's; of
- * others, the identity decides that every state writes into its volumes of configuration and on its network. Releases before
- * that wrote none.
+ * Finds out whose stack is on the engine. The identity decides that every state writes into its volumes of configuration and on
+ * its network. Releases before wrote none; there, and for a state of such a release, the random ids of containers and networks do
+ * that the state has.
  */
 export async function readOwnership(
   docker: Docker,
@@ -31,16 +36,26 @@ export async function readOwnership(
   const objects = await listObjects(docker, stack);
   const servers = objects.containers.filter(({ isHelper }) => !isHelper);
   const known = new Set(resourcesOf(state).flatMap(({ id }) => (id === undefined ? [] : [id])));
-  if ([...servers, ...objects.networks].some(({ id }) => known.has(id))) return { kind: "mine" };
+  const isNamed = [...servers, ...objects.networks].some(({ id }) => known.has(id));
+  const own = resourcesOf(state).find(({ type }) => type === TYPES.identity)?.id;
   const found = await findIdentity(docker, stack, objects, report);
   if (found !== undefined) {
     const [id, ...madeBy] = found.trim().split(" ");
-    const own = resourcesOf(state).find(({ type }) => type === TYPES.identity)?.id;
-    return id === own ? { kind: "mine" } : { kind: "another", madeBy: madeBy.join(" ") };
+    if (id === own) return { kind: "mine" };
+    return own === undefined && isNamed
+      ? { kind: "mine", identity: found.trim() }
+      : { kind: "another", madeBy: madeBy.join(" ") };
   }
-  // Volumes have names for ids, which every state knows; what is in them is asked about before it is used or removed.
-  return { kind: servers.length + objects.networks.length === 0 ? "free" : "unknown" };
+  if (isNamed) return { kind: "mine" };
+  if (servers.length + objects.networks.length > 0) return { kind: "unknown" };
+  // Volumes have names for ids, which every state of the stack's name knows.
+  const hasData = objects.volumes.includes(engineNames(stack).dataVolume);
+  return { kind: hasData && isNew(state) && !hasBegunVolumes(state) ? "data" : "free" };
 }
+
+/** Whether a first run was killed while it made volumes: they are there, empty, and not in its state. */
+const hasBegunVolumes = (state: KnownState): boolean =>
+  state.kind === "recorded" && Boolean(state.pending?.some((urn) => urn.includes(`${TYPES.volume}::`)));
 
 /** What the stack's objects say of themselves: id and maker; undefined where none says anything. */
 async function findIdentity(
@@ -93,14 +108,17 @@ async function withVolume<T>(
 export async function notOurs(
   docker: Docker,
   stack: string,
+  state: KnownState,
   ownership: Ownership,
   remedy: string,
 ): Promise<StateError> {
   const { containers, networks, volumes } = await listObjects(docker, stack);
+  const forget = `To forget your own state of it, and nothing else: \`aiwdb pulumi --stack ${stack} -- stack rm --force --yes\`.`;
   const problem: Problem = {
     subject: [...[...containers, ...networks].map(({ name }) => name), ...volumes].join(", "),
     problem: describeOwner(ownership),
-    remedy: `Leave it to its owner, and choose another name by --stack. ${remedy}`,
+    remedy:
+      `Leave it to its owner, and choose another name by --stack. ${remedy} ${state.kind === "none" ? "" : forget}`.trim(),
   };
   return new StateError(`Stack "${stack}" on this engine is not the one of your state; nothing has been changed:`, [
     problem,
@@ -109,7 +127,8 @@ export async function notOurs(
 
 /** Whose it is, as a sentence goes on after its names. */
 export function describeOwner(ownership: Ownership): string {
-  return ownership.kind === "another"
-    ? `belong to a state that is not here, made by ${ownership.madeBy}`
+  if (ownership.kind === "another") return `belong to a state that is not here, made by ${ownership.madeBy}`;
+  return ownership.kind === "data"
+    ? "hold data, and your state knows nothing of them"
     : "are of a release that did not write down whose they are, and your state does not know them";
 }

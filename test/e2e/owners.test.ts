@@ -1,6 +1,8 @@
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { StateResource } from "../../cli/stack/backend.ts";
+import { TYPES } from "../../cli/stack/engine-damage.ts";
 import { listObjects } from "../../cli/stack/engine-objects.ts";
 import { engineNames } from "../../infra/names.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
@@ -68,6 +70,38 @@ describe("two users with a stack of one name on one engine", () => {
     mustSucceed(await one.aiwdb(["status", "--stack", stack]));
     expect(await sql(one, stack, "select mark from kept")).toBe("a row");
     rmSync(other.stateFile(stack));
+  });
+
+  test("while only the data is left of it, which says nothing of its owner, the second removes nothing either", async () => {
+    const { postgres, pgbouncer, network, postgresConfigVolume, pgbouncerConfigVolume, dataVolume } =
+      engineNames(stack);
+    for (const name of [postgres, pgbouncer]) await docker.getContainer(name).remove({ force: true, v: true });
+    await docker.getNetwork(network).remove();
+    for (const name of [postgresConfigVolume, pgbouncerConfigVolume]) await docker.getVolume(name).remove();
+    for (const command of ["down", "up"]) {
+      const refused = await other.aiwdb([command, "--stack", stack]);
+      expect(refused.exitCode, refused.all).toBe(1);
+      expect(refused.stderr).toContain(dataVolume);
+    }
+    expect((await objectsOf(stack)).volumes).toEqual([dataVolume]);
+    mustSucceed(await one.aiwdb(["up", "--stack", stack]));
+    expect(await sql(one, stack, "select mark from kept")).toBe("a row");
+  });
+
+  test("a state of an older backup, from before it had an identity, goes on with the one of its stack", async () => {
+    const file = one.stateFile(stack);
+    const state = JSON.parse(readFileSync(file, "utf8")) as { checkpoint: { latest: { resources: StateResource[] } } };
+    const { latest } = state.checkpoint;
+    const identity = latest.resources.find(({ type }) => type === TYPES.identity);
+    latest.resources = latest.resources
+      .filter(({ type }) => type !== TYPES.identity)
+      .map((resource) =>
+        JSON.parse(JSON.stringify(resource).replaceAll(`"${identity?.urn}",`, "").replaceAll(`"${identity?.urn}"`, "")),
+      );
+    writeFileSync(file, JSON.stringify(state));
+    mustSucceed(await one.aiwdb(["up", "--stack", stack]));
+    expect(readFileSync(file, "utf8")).toContain(`"${identity?.id}"`);
+    mustSucceed(await one.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
   });
 
   test("the second takes it over by saying so, and then the first is refused", async () => {

@@ -80,6 +80,9 @@ function wrongPasswords({ secrets, superuserPassword }: Inputs, found: Found): s
     .map(([role]) => role);
 }
 
+/** Without what a terminal would obey instead of showing it: a role gives itself any text. */
+const inert = (text: string): string => text.replaceAll(/\p{Cc}|\p{Bidi_Control}/gu, "\uFFFD");
+
 const where = ({ role, database }: RoleSetting): string => `role ${role}${database === null ? "" : ` in ${database}`}`;
 
 async function apply(inputs: Inputs, report: Reporter): Promise<void> {
@@ -102,7 +105,7 @@ async function apply(inputs: Inputs, report: Reporter): Promise<void> {
     abortSignal: AbortSignal.timeout(30_000),
   });
   for (const setting of reset)
-    report.info(`${where(setting)}: took ${setting.name} = ${setting.value} back: ${reasonToReset(setting)}`);
+    report.info(`${where(setting)}: took ${setting.name} = ${inert(setting.value)} back: ${reasonToReset(setting)}`);
   for (const role of wrong) report.info(`role ${role}: its password is the declared one again`);
 }
 
@@ -132,11 +135,13 @@ export const loginRoles: ResourceType = {
     }
     const kept = found.settings.filter((setting) => reasonToReset(setting) === undefined);
     for (const setting of kept)
-      report.info(`${where(setting)} has a setting of its own, which stays: ${setting.name} = ${setting.value}`);
+      report.info(`${where(setting)} has a setting of its own, which stays: ${setting.name} = ${inert(setting.value)}`);
     const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
     for (const setting of reset)
-      report.warn(`${where(setting)} has ${setting.name} = ${setting.value}: ${reasonToReset(setting)}`);
-    const wrong = wrongPasswords(news as unknown as Inputs, found);
+      report.warn(`${where(setting)} has ${setting.name} = ${inert(setting.value)}: ${reasonToReset(setting)}`);
+    // One that still has what was declared before is only to be given the new one.
+    const before = new Set(wrongPasswords(olds as unknown as Inputs, found));
+    const wrong = wrongPasswords(news as unknown as Inputs, found).filter((role) => before.has(role));
     for (const role of wrong) report.warn(`role ${role} has another password than the declared one`);
     return { changed: reset.length + wrong.length > 0 ? [...changed, "secrets"] : changed };
   },

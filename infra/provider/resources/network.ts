@@ -61,7 +61,7 @@ export const network: ResourceType = {
         {
           subject: inputs.name,
           problem: others ? "belongs to another state's stack of this name" : "has other settings or labels",
-          remedy: "Remove it, or rename the stack.",
+          remedy: others ? "Choose another stack name." : "Remove it, or rename the stack.",
         },
       ]);
     }

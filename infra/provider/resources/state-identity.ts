@@ -11,6 +11,9 @@ function madeBy(): string {
   }
 }
 
+/** Set by `aiwdb up` for a state of an older backup, whose stack has an identity already: "<id> <user>@<host>". */
+const GIVEN = process.env["AIWDB_STATE_IDENTITY"];
+
 /**
  * Says which state a stack on an engine belongs to: names alone do not, since every user has a `dev`. The network has the id as
  * a label, the volumes of configuration as a file.
@@ -18,6 +21,9 @@ function madeBy(): string {
  * No inputs; the id is random, output `madeBy` is "user@host".
  */
 export const stateIdentity: ResourceType = {
-  create: async () => ({ id: randomUUID(), outputs: { madeBy: madeBy() } }),
+  async create() {
+    const [id = randomUUID(), ...rest] = GIVEN?.split(" ") ?? [];
+    return { id, outputs: { madeBy: rest.length > 0 ? rest.join(" ") : madeBy() } };
+  },
   update: async () => {},
 };
