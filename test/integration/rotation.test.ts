@@ -174,7 +174,7 @@ test("a run killed while it replaces a server's files leaves it one that starts,
       .trim()
       .split("\n")
       .map((name) => name.replace(/^(\.version-).*/, "$1…")),
-  ).toEqual([".current", ".version-…", "pg_hba.conf", "postgresql.conf", "tls"].sort());
+  ).toEqual([".current", ".version-…", "identity", "pg_hba.conf", "postgresql.conf", "tls"].sort());
 });
 
 test("a certificate that is due is renewed by the next `up`, and the one after it changes nothing", async () => {
