@@ -97,7 +97,7 @@ test("of two first runs at once exactly one goes on, and the other names it", as
   expect(results.map(({ exitCode }) => exitCode).sort(), results.map(({ all }) => all).join("\n")).toEqual([0, 1]);
   const refused = results.find(({ exitCode }) => exitCode === 1);
   const holder = runs[results.findIndex(({ exitCode }) => exitCode === 0)];
-  expect(refused?.stderr).toContain(`held by process ${holder?.pid} since `);
+  expect(refused?.stderr).toContain(`held by process ${holder?.pid} on `);
   expect(refused?.stdout).toBe("");
   await expectHealthy(stack);
 });
