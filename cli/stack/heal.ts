@@ -131,11 +131,13 @@ function forget(session: Session, urn: string, failed: string): Promise<void> {
  *
  * @param targets URNs, or patterns of them
  * @param failed what could not be done then
+ * @param flags further ones for `pulumi refresh`
  */
 export async function refresh(
   session: Session,
   targets: readonly string[],
   failed = "what is gone could not be taken out of the state",
+  flags: readonly string[] = [],
 ): Promise<void> {
   await run(
     session,
@@ -147,6 +149,7 @@ export async function refresh(
       "--yes",
       "--skip-preview",
       "--non-interactive",
+      ...flags,
       ...targets.flatMap((target) => ["--target", target]),
     ],
     failed,
@@ -163,22 +166,9 @@ export const hasPending = (state: KnownState): boolean => state.kind === "record
 export async function forgetPending(session: Session, report: (line: string) => void): Promise<void> {
   report("the last run was cut off; what it was at is looked for on the engine and in the database");
   const stackResource = `urn:pulumi:${session.stack}::${PROJECT}::pulumi:pulumi:Stack::${PROJECT}-${session.stack}`;
-  await run(
-    session,
-    [
-      "refresh",
-      ...session.stackArguments,
-      "--config-file",
-      effectiveSettings(session),
-      "--yes",
-      "--skip-preview",
-      "--non-interactive",
-      "--clear-pending-creates",
-      "--target",
-      stackResource,
-    ],
-    "what a killed run was at could not be taken out of the state",
-  );
+  await refresh(session, [stackResource], "what a killed run was at could not be taken out of the state", [
+    "--clear-pending-creates",
+  ]);
 }
 
 async function run(session: Session, args: readonly string[], failed: string): Promise<void> {
