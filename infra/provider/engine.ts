@@ -208,21 +208,23 @@ export function archive(
 /** Link to the one folder whose files are in force, in a volume that keeps its files in versions. */
 export const CURRENT_VERSION = ".current";
 
-/** Text files of a folder inside a container, by path below it; in a volume with versions, those of the current one. */
-export async function readArchive(docker: Docker, container: string, folder: string): Promise<Record<string, string>> {
-  const stream = await within(`read ${folder} of container ${container}`, ACTION_MS, (options) =>
-    docker.getContainer(container).getArchive({ path: folder, ...options }),
+interface ArchiveEntry {
+  readonly header: tar.Headers;
+  readonly text: string;
+}
+
+/** What is at a path inside a container, running or not, by the entries of the tar archive that the engine makes of it. */
+async function readEntries(container: Docker.Container, path: string): Promise<readonly ArchiveEntry[]> {
+  const stream = await within(`read ${path} of container ${container.id}`, ACTION_MS, (options) =>
+    container.getArchive({ path, ...options }),
   );
-  const files: Record<string, string> = {};
-  let current: string | undefined;
+  const entries: ArchiveEntry[] = [];
   const extract = tar.extract();
   extract.on("entry", (header, entry, next) => {
     const chunks: Buffer[] = [];
     entry.on("data", (chunk: Buffer) => chunks.push(chunk));
     entry.on("end", () => {
-      const name = header.name.split("/").slice(1).join("/");
-      if (header.type === "file") files[name] = Buffer.concat(chunks).toString("utf8");
-      if (header.type === "symlink" && name === CURRENT_VERSION) current = `${header.linkname ?? ""}/`;
+      entries.push({ header, text: Buffer.concat(chunks).toString("utf8") });
       next();
     });
   });
@@ -232,6 +234,18 @@ export async function readArchive(docker: Docker, container: string, folder: str
     stream.on("error", reject);
     stream.pipe(extract);
   });
+  return entries;
+}
+
+/** Text files of a folder inside a container, by path below it; in a volume with versions, those of the current one. */
+export async function readArchive(docker: Docker, container: string, folder: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = {};
+  let current: string | undefined;
+  for (const { header, text } of await readEntries(docker.getContainer(container), folder)) {
+    const name = header.name.split("/").slice(1).join("/");
+    if (header.type === "file") files[name] = text;
+    if (header.type === "symlink" && name === CURRENT_VERSION) current = `${header.linkname ?? ""}/`;
+  }
   if (current === undefined) return files;
   const prefix = current;
   return Object.fromEntries(
@@ -249,26 +263,8 @@ export async function readArchive(docker: Docker, container: string, folder: str
  */
 export async function readIdentity(container: Docker.Container, folder: string): Promise<string | undefined> {
   try {
-    const stream = await within(`read ${folder} of container ${container.id}`, ACTION_MS, (options) =>
-      container.getArchive({ path: `${folder}/${CURRENT_VERSION}/${IDENTITY_FILE}`, ...options }),
-    );
-    const extract = tar.extract();
-    let text: string | undefined;
-    extract.on("entry", (_header, entry, next) => {
-      const chunks: Buffer[] = [];
-      entry.on("data", (chunk: Buffer) => chunks.push(chunk));
-      entry.on("end", () => {
-        text = Buffer.concat(chunks).toString("utf8");
-        next();
-      });
-    });
-    await new Promise<void>((resolve, reject) => {
-      extract.on("finish", resolve);
-      extract.on("error", reject);
-      stream.on("error", reject);
-      stream.pipe(extract);
-    });
-    return text;
+    const [file] = await readEntries(container, `${folder}/${CURRENT_VERSION}/${IDENTITY_FILE}`);
+    return file?.text;
   } catch (error) {
     if (isNotFound(error)) return undefined;
     throw error;
