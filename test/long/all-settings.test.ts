@@ -38,11 +38,11 @@ const POSTGRES_VALUES: Readonly<Record<string, string>> = {
   statement_timeout: "3600000",
   tcp_user_timeout: "60000",
   timezone: "Europe/Berlin",
-  wal_compression: "pglz",
+  wal_compression: "off",
   wal_level: "logical",
 };
 const PGBOUNCER_VALUES: Readonly<Record<string, string>> = {
-  autodb_idle_timeout: "3600",
+  autodb_idle_timeout: "1800",
   client_idle_timeout: "3600",
   idle_transaction_timeout: "3600",
   ignore_startup_parameters: "extra_float_digits,options,search_path,statement_timeout",
@@ -50,8 +50,8 @@ const PGBOUNCER_VALUES: Readonly<Record<string, string>> = {
   max_user_client_connections: "200",
   max_user_connections: "100",
   pkt_buf: "8192",
-  server_check_query: "select 1",
-  tcp_keepcnt: "5",
+  server_check_query: "select 2",
+  tcp_keepcnt: "7",
   tcp_keepidle: "60",
   tcp_keepintvl: "10",
   tcp_socket_buffer: "65536",
@@ -159,6 +159,10 @@ describe("each setting alone, at the provider", () => {
     postgres: { folder: "/etc/postgresql", file: "postgresql.conf", ask: postgresSettings },
     pgbouncer: { folder: "/etc/pgbouncer", file: "pgbouncer.ini", ask: pgbouncerSettings },
   } as const;
+  beforeAll(async () => {
+    own.settings(); // what a failed test before left
+    mustSucceed(await own.up());
+  });
 
   test.each(["postgres", "pgbouncer"] as const)("of %s is set and taken out again", async (service) => {
     const { folder, file, ask } = SERVERS[service];
