@@ -11,7 +11,7 @@ import { PgBouncer } from "./pgbouncer.ts";
 import { PostgresServer } from "./postgres-server.ts";
 import { keepTracesReadable } from "./readable-errors.ts";
 import { roleListener } from "./render/pgbouncer-listeners.ts";
-import { Password, StateIdentity } from "./resources.ts";
+import { DataOwner, Password, StateIdentity } from "./resources.ts";
 
 keepTracesReadable();
 
@@ -54,8 +54,8 @@ export class DatabaseStack extends pulumi.ComponentResource {
       { config, clientDirectory: args.clientDirectory },
       child,
     );
-    const identity = new StateIdentity(`${name}-identity`, child);
-    const { networkName } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
+    const identity = new StateIdentity(`${name}-identity`, { stack: config.stack }, child);
+    const { network } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
 
     const passwordOf = (role: keyof RolePasswords): pulumi.Input<string> =>
       args.passwords?.[role] ??
@@ -68,10 +68,10 @@ export class DatabaseStack extends pulumi.ComponentResource {
       [ROLES.pooler]: passwordOf(ROLES.pooler),
     };
 
-    const server = new PostgresServer(`${name}-postgres`, { config, certificates, identity, networkName }, child);
+    const server = new PostgresServer(`${name}-postgres`, { config, certificates, identity, network }, child);
     const pooler = new PgBouncer(
       `${name}-pgbouncer`,
-      { config, certificates, identity, networkName, poolerPassword: passwords[ROLES.pooler] },
+      { config, certificates, identity, network, poolerPassword: passwords[ROLES.pooler] },
       child,
     );
     const database = new Database(
@@ -80,21 +80,27 @@ export class DatabaseStack extends pulumi.ComponentResource {
       child,
     );
 
-    if (hasMaintenance(config)) {
-      new Maintenance(
-        `${name}-maintenance`,
-        {
-          config,
-          certificates,
-          identity,
-          networkName,
-          image: server.image,
-          ownerPassword: passwords[ROLES.owner],
-          databaseName: database.databaseName,
-        },
-        child,
-      );
-    }
+    const maintenance = hasMaintenance(config)
+      ? new Maintenance(
+          `${name}-maintenance`,
+          {
+            config,
+            certificates,
+            identity,
+            network,
+            image: server.image,
+            ownerPassword: passwords[ROLES.owner],
+            databaseName: database.databaseName,
+          },
+          child,
+        )
+      : undefined;
+    new DataOwner(
+      `${name}-data-owner`,
+      { stack: config.stack, container: server.container, identity: identity.text },
+      // Last, and so the first that goes.
+      { ...child, dependsOn: [server, pooler, database, ...(maintenance ? [maintenance] : [])] },
+    );
     const names = engineNames(config.stack);
 
     this.connections = pulumi

@@ -7,7 +7,7 @@ import { engineNames, IDENTITY_FILE, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses } from "./render/pg-hba.ts";
 import { renderPgpass } from "./render/pgpass.ts";
 import { POSTGRES_CONFIG_DIR } from "./render/postgresql-conf.ts";
-import { ContainerReady, type StateIdentity, VolumeFiles } from "./resources.ts";
+import { ContainerReady, type Network, type StateIdentity, VolumeFiles } from "./resources.ts";
 
 const SECONDS_PER_MINUTE = 60;
 
@@ -15,7 +15,7 @@ export interface MaintenanceArgs {
   readonly config: StackConfig;
   readonly certificates: StackCertificates;
   readonly identity: StateIdentity;
-  readonly networkName: pulumi.Input<string>;
+  readonly network: Network;
   /** PostgreSQL's image; psql is in it. */
   readonly image: pulumi.Input<string>;
   readonly ownerPassword: pulumi.Input<string>;
@@ -38,7 +38,7 @@ export class Maintenance extends pulumi.ComponentResource {
     const volume = new docker.Volume(
       `${name}-config`,
       { name: names.maintenanceConfigVolume, labels: [{ label: STACK_LABEL, value: config.stack }] },
-      { parent: this },
+      { parent: this, dependsOn: args.network },
     );
     const files = new VolumeFiles(
       `${name}-files`,
@@ -107,7 +107,7 @@ export class Maintenance extends pulumi.ComponentResource {
           startPeriod: goDuration(120),
         },
         networksAdvanced: [
-          { name: args.networkName, ipv4Address: addresses(config).maintenance, aliases: ["maintenance"] },
+          { name: args.network.name, ipv4Address: addresses(config).maintenance, aliases: ["maintenance"] },
         ],
         volumes: [{ volumeName: volume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true }],
       },

@@ -6,13 +6,15 @@
 /** Label on every container, network and volume; its value is the stack. */
 export const STACK_LABEL = "ai-workflow-database.stack";
 
-/** Label on the network of a stack that expires: hours from the network's creation. */
 /** Label of a network with the id of the state that it belongs to; networks of older releases have none. */
 export const STATE_LABEL = "ai-workflow-database.state";
 /** Label of a container that only writes a volume's files: the volume's name. */
 export const HELPER_LABEL = "ai-workflow-database.helper";
 /** File in the volumes of configuration: id of the state that the stack belongs to, a space, and who made it. */
 export const IDENTITY_FILE = "identity";
+/** The same in the data volume, beside the cluster: whose passwords the roles in it have. */
+export const DATA_IDENTITY_FILE = ".identity";
+/** Label on the network of a stack that expires: hours from the network's creation. */
 export const EXPIRY_LABEL = "ai-workflow-database.expires-after-hours";
 
 /** Databases on a server for tests that are not the stack's own: what tests get, and what it is copied from. */

@@ -6,8 +6,8 @@ import { Network, type StateIdentity } from "./resources.ts";
 
 /** The stack's own bridge network, with fixed addresses, so that pg_hba.conf can name the pooler. */
 export class DatabaseNetwork extends pulumi.ComponentResource {
-  /** Name on the engine. */
-  readonly networkName: pulumi.Output<string>;
+  /** Of two states whose first runs meet on an engine, only one has it: volumes, whose makers share them, come after it. */
+  readonly network: Network;
 
   constructor(
     name: string,
@@ -16,7 +16,7 @@ export class DatabaseNetwork extends pulumi.ComponentResource {
   ) {
     super("aiwdb:index:DatabaseNetwork", name, {}, opts);
     const { config } = args;
-    const network = new Network(
+    this.network = new Network(
       `${name}-network`,
       {
         name: engineNames(config.stack).network,
@@ -30,7 +30,6 @@ export class DatabaseNetwork extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    this.networkName = network.name;
-    this.registerOutputs({ networkName: this.networkName });
+    this.registerOutputs({ networkName: this.network.name });
   }
 }

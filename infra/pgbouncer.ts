@@ -14,13 +14,13 @@ import {
   renderUserlist,
 } from "./render/pgbouncer-ini.ts";
 import { listeners, roleListener, type Listener } from "./render/pgbouncer-listeners.ts";
-import { ContainerReady, Image, type StateIdentity, VolumeFiles } from "./resources.ts";
+import { ContainerReady, Image, type Network, type StateIdentity, VolumeFiles } from "./resources.ts";
 
 export interface PgBouncerArgs {
   readonly config: StackConfig;
   readonly certificates: StackCertificates;
   readonly identity: StateIdentity;
-  readonly networkName: pulumi.Input<string>;
+  readonly network: Network;
   /** Password of the pooler's own login at the server. */
   readonly poolerPassword: pulumi.Input<string>;
 }
@@ -48,7 +48,7 @@ export class PgBouncer extends pulumi.ComponentResource {
     const configVolume = new docker.Volume(
       `${name}-config`,
       { name: names.pgbouncerConfigVolume, labels: [{ label: STACK_LABEL, value: config.stack }] },
-      { parent: this },
+      { parent: this, dependsOn: args.network },
     );
     const files = new VolumeFiles(
       `${name}-files`,
@@ -98,7 +98,7 @@ export class PgBouncer extends pulumi.ComponentResource {
         image: image.tag,
         healthcheck: healthcheck(config),
         networksAdvanced: [
-          { name: args.networkName, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] },
+          { name: args.network.name, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] },
         ],
         ports: poolers.map(({ port, offset }) => ({
           internal: port,

@@ -6,10 +6,11 @@ import type { StackConfig } from "./config.ts";
 import { hardened, healthcheck, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
 import { engineNames, IDENTITY_FILE, ROLES, STACK_LABEL } from "./names.ts";
 import { addresses, renderPgHba } from "./render/pg-hba.ts";
-import { POSTGRES_CONFIG_DIR, postgresRestartKey, renderPostgresqlConf } from "./render/postgresql-conf.ts";
+import { DATA_DIR, POSTGRES_CONFIG_DIR, postgresRestartKey, renderPostgresqlConf } from "./render/postgresql-conf.ts";
 import {
   ContainerReady,
   Image,
+  type Network,
   Password,
   type StateIdentity,
   SuperuserPassword,
@@ -23,7 +24,7 @@ export interface PostgresServerArgs {
   readonly config: StackConfig;
   readonly certificates: StackCertificates;
   readonly identity: StateIdentity;
-  readonly networkName: pulumi.Input<string>;
+  readonly network: Network;
 }
 
 /** PostgreSQL 16: its volumes, configuration, container, readiness gate and bootstrap superuser. */
@@ -51,12 +52,12 @@ export class PostgresServer extends pulumi.ComponentResource {
     this.dataVolume = new docker.Volume(
       `${name}-data`,
       { name: names.dataVolume, labels, ...(config.profile === "ci" ? inMemory(config.postgresMemoryMiB) : {}) },
-      { parent: this, protect: config.protect, retainOnDelete: config.protect },
+      { parent: this, dependsOn: args.network, protect: config.protect, retainOnDelete: config.protect },
     );
     const configVolume = new docker.Volume(
       `${name}-config`,
       { name: names.postgresConfigVolume, labels },
-      { parent: this },
+      { parent: this, dependsOn: args.network },
     );
     const files = new VolumeFiles(
       `${name}-files`,
@@ -99,10 +100,10 @@ export class PostgresServer extends pulumi.ComponentResource {
         ...(config.profile === "ci" ? { restart: "no" } : {}),
         stopSignal: "SIGINT", // fast shutdown; SIGTERM would wait for every client
         shmSize: Math.max(64, Math.floor(config.postgresMemoryMiB / 4)), // parallel queries share memory there
-        networksAdvanced: [{ name: args.networkName, ipv4Address: addresses(config).postgres, aliases: ["postgres"] }],
+        networksAdvanced: [{ name: args.network.name, ipv4Address: addresses(config).postgres, aliases: ["postgres"] }],
         ports: [{ internal: 5432, external: config.postgresPort, ip: LOOPBACK }],
         volumes: [
-          { volumeName: this.dataVolume.name, containerPath: "/var/lib/postgresql/data" },
+          { volumeName: this.dataVolume.name, containerPath: DATA_DIR },
           { volumeName: configVolume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true },
         ],
       },

@@ -16,8 +16,8 @@ export class StateIdentity extends OwnResource {
   /** What the file in the volumes of configuration says. */
   readonly text: pulumi.Output<string>;
 
-  constructor(name: string, opts?: pulumi.CustomResourceOptions) {
-    super("StateIdentity", name, {}, ["madeBy"], opts);
+  constructor(name: string, args: { stack: string }, opts?: pulumi.CustomResourceOptions) {
+    super("StateIdentity", name, args, ["madeBy"], opts);
     this.text = pulumi.interpolate`${this.id} ${this.madeBy}\n`;
   }
 }
@@ -170,6 +170,17 @@ export class SuperuserPassword extends OwnResource {
       ["readyHost", "readyPort"],
       opts,
     );
+  }
+}
+
+/** The mark in the data volume that says whose it is; the first thing that `destroy` looks at. */
+export class DataOwner extends OwnResource {
+  constructor(
+    name: string,
+    args: { stack: string; container: pulumi.Input<string>; identity: pulumi.Input<string> },
+    opts?: pulumi.CustomResourceOptions,
+  ) {
+    super("DataOwner", name, args, [], opts);
   }
 }
 

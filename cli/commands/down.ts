@@ -1,6 +1,7 @@
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
 import type { StackConfig } from "../../infra/config.ts";
+import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
 import { findEngine, type Engine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
@@ -91,20 +92,22 @@ async function tearDown(
   const { stack } = session;
   const state = await readState(session);
   const objects = await listObjects(docker, stack);
-  await refuseOthers(docker, stack, state, args["take-over"], output);
+  await refuseOthers(docker, stack, state, args["take-over"]);
+  clearDeadLocks(stack, output.warn);
   if (!isNew(state) || !isNothing(objects)) {
     refuseLoss(stack, config.protect, args["delete-data"], objects.volumes);
     output.progress(
       `removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`,
     );
-    clearDeadLocks(stack, output.warn);
     // First: one that a cut-off run left would hold on to a volume or network that is to be destroyed.
     session.lock?.assertHeld();
     await removeOrphans(docker, stack, state, output.progress);
     if (state.kind === "recorded") {
       const settings = ["--config-file", effectiveSettings(session)];
+      // Who is refused has been refused above, or has said so.
+      const env = { ...session.env, [TAKE_OVER_VARIABLE]: "1" };
       const { exitCode, stderr } = await display(
-        session,
+        { ...session, env },
         ["destroy", ...session.stackArguments, ...settings, "--yes"],
         args.json,
         ADVICE,
@@ -117,7 +120,7 @@ async function tearDown(
     }
     session.lock?.assertHeld();
     // The state as it was: what another user has made since has another identity.
-    await refuseOthers(docker, stack, state, args["take-over"], output);
+    await refuseOthers(docker, stack, state, args["take-over"]);
     await removeOrphans(docker, stack, { kind: "none" }, output.progress);
     for (const volume of (await listObjects(docker, stack)).volumes) {
       output.progress(`removing volume ${volume}`);
@@ -133,14 +136,8 @@ async function tearDown(
  *
  * @throws StateError naming whose it is, unless the user says that its state is lost
  */
-async function refuseOthers(
-  docker: Docker,
-  stack: string,
-  state: KnownState,
-  takeOver: boolean,
-  output: Output,
-): Promise<void> {
-  const ownership = await readOwnership(docker, stack, state, output.progress);
+async function refuseOthers(docker: Docker, stack: string, state: KnownState, takeOver: boolean): Promise<void> {
+  const ownership = await readOwnership(docker, stack, state);
   if (takeOver || ownership.kind === "free" || ownership.kind === "mine") return;
   if (await confirm(`The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Remove them all?`))
     return;

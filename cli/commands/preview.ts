@@ -51,16 +51,17 @@ export default defineCommand({
       await ensureStack(session);
       const docker = engineClient(toolchain.engine);
       const known = await readState(session);
-      const ownership = await readOwnership(docker, stack, known, output.progress);
-      if (ownership.kind === "another" || ownership.kind === "unknown")
-        output.warn(
-          `\`up\` will be refused: the objects of stack "${stack}" on this engine ${describeOwner(ownership)}`,
-        );
+      const ownership = await readOwnership(docker, stack, known);
+      const refusal =
+        ownership.kind === "free" || ownership.kind === "mine"
+          ? []
+          : [`\`up\` will be refused: the objects of stack "${stack}" on this engine ${describeOwner(ownership)}`];
       const damage = await findDamage(docker, stack, known);
       const history = await readHistory(docker, stack, config.databaseName);
       const forgotten = findForgotten(known, history);
       const lostDatabase = findLostDatabase(known, history);
       const repairs = [
+        ...refusal,
         ...describeDamage(damage),
         ...(lostDatabase ? [describeLostDatabase(lostDatabase)] : []),
         ...(forgotten ? [describeForgotten(forgotten)] : []),

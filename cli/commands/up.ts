@@ -4,6 +4,7 @@ import { configError, type StackConfig } from "../../infra/config.ts";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { upToPhase, type Phase } from "../../infra/migrations/phases.ts";
 import { engineNames } from "../../infra/names.ts";
+import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
 import { findEngine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { Declined, messageOf, StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
@@ -144,7 +145,7 @@ async function bringUp(
   let state = await readState(session);
   const first = isNew(state);
   if (first && args["rotate-authority"]) throw nothingToRotate(stack);
-  const ownership = await readOwnership(docker, stack, state, output.progress);
+  const ownership = await readOwnership(docker, stack, state);
   const resetPasswords = await agreeToTakeOver(docker, args, state, ownership);
   const config = first ? await settleAddresses(docker, stack, output.progress) : readStackConfig(stack);
   const { postgresCpus, pgbouncerCpus } = config;
@@ -155,15 +156,16 @@ async function bringUp(
 
   const damage = await findDamage(docker, stack, state);
   await agreeToLostData(stack, damage.lostData, args["empty-database"]);
-  if (!first) await refuseFrozen(docker, stack, config.databaseName);
-  if (first && resetPasswords && args.backup) await backUpBeforeTakingOver(docker, config, output);
+  const takesOver = resetPasswords && ownership.kind !== "mine";
+  if (takesOver) await lookBeforeTakingOver(docker, config, args.backup, output);
+  else if (!first) await refuseFrozen(docker, stack, config.databaseName);
 
   await ensureStack(session);
   endLeftPlugins(stack);
   clearDeadLocks(stack, output.warn); // set-up may have taken minutes, and a plain `pulumi` does not know our lock
   lock.assertHeld();
   // Somebody may have answered a question for minutes, in which another user made the stack.
-  const since = await readOwnership(docker, stack, state, output.progress);
+  const since = await readOwnership(docker, stack, state);
   if (!resetPasswords && (since.kind === "another" || since.kind === "unknown"))
     throw await notOurs(docker, stack, state, since, "It was made while this command ran.");
   if (hasPending(state)) await forgetPending(session, output.progress);
@@ -171,10 +173,16 @@ async function bringUp(
   state = await readState(session);
   if (!first) await refuseFrozen(docker, stack, config.databaseName); // of a server that was only just started
   lock.assertHeld();
-  await removeOrphans(docker, stack, state, output.progress);
+  await removeOrphans(
+    docker,
+    stack,
+    state,
+    output.progress,
+    takesOver ? "of the state that is taken over from" : undefined,
+  );
 
   const environment: Record<string, string> = {};
-  if (resetPasswords) environment["AIWDB_RESET_PASSWORDS"] = "1";
+  if (resetPasswords) environment[TAKE_OVER_VARIABLE] = "1";
   if (ownership.kind === "mine" && ownership.identity !== undefined)
     environment["AIWDB_STATE_IDENTITY"] = ownership.identity;
   if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
@@ -195,7 +203,7 @@ async function bringUp(
       output.progress(describeForgotten(forgotten));
       await refresh(session, [forgotten.urn]);
     }
-    if (args.backup) await backUpBeforeMigrating(docker, config, state, history, output);
+    if (args.backup && !takesOver) await backUpBeforeMigrating(docker, config, state, history, output);
   }
 
   // A new stack's preview would list everything; one line says as much.
@@ -245,27 +253,35 @@ async function backUpBeforeMigrating(
 ): Promise<void> {
   const hasMigrated = resourcesOf(state).some(({ type }) => type === TYPES.migrations);
   if (isDisposable(stack) || !hasMigrated || history === "no database") return;
-  // One that does not run yet may begin to by the settings that come with this run; the backup says so.
   const applied = history === "not running" ? recordedMigrations(state) : history;
   const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
   const pending = wanted.filter(({ name }) => !applied.includes(name));
   if (pending.length === 0) return;
   output.progress(`${pending.length} pending: ${pending.map(({ name }) => name).join(", ")}`);
-  await backUp(docker, stack, databaseName, output.progress);
+  // The stack's own may be gone, or begin to run by the settings that come with this run.
+  await withServerOnVolume(docker, stack, output.progress, (container) =>
+    backUp(docker, stack, databaseName, output.progress, container),
+  );
 }
 
 /**
- * The state that is lost cannot say what is applied; the database can, of which the old server, or one that is started for
- * this, is asked while everything is still as it was.
+ * Looks into the data while everything is still as it was: a frozen database is left alone, and one that is not disposable is
+ * backed up where migrations are pending. The state that is lost cannot say which; the database can, of which the old server, or
+ * one that is started for this, is asked.
+ *
+ * @throws StateError for one that is frozen
  */
-async function backUpBeforeTakingOver(
+async function lookBeforeTakingOver(
   docker: Docker,
   { stack, databaseName, rolloutPhase }: StackConfig,
+  backup: boolean,
   output: Output,
 ): Promise<void> {
   const { volumes } = await listObjects(docker, stack);
-  if (isDisposable(stack) || !volumes.includes(engineNames(stack).dataVolume)) return;
+  if (!volumes.includes(engineNames(stack).dataVolume)) return;
   await withServerOnVolume(docker, stack, output.progress, async (container) => {
+    await refuseFrozen(docker, stack, databaseName, container);
+    if (!backup || isDisposable(stack)) return;
     const history = await readHistory(docker, stack, databaseName, container);
     if (typeof history === "string") return; // no database: a first run that was cut off
     const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
@@ -293,7 +309,7 @@ async function agreeToTakeOver(
   if (ownership.kind === "another" || ownership.kind === "unknown") {
     const remedy =
       (isFirst ? "" : "If your state is of another engine, set DOCKER_HOST to that one. ") +
-      "If it is yours and its state is lost: `aiwdb up --reset-passwords --yes` keeps the data, and locks out whoever has the old passwords.";
+      `If it is yours and its state is lost: \`aiwdb up --stack ${stack} --reset-passwords --yes\` keeps the data, and locks out whoever has the old passwords.`;
     const agreed =
       (args["reset-passwords"] && args.yes) ||
       (await confirm(
@@ -316,7 +332,7 @@ async function agreeToTakeOver(
         subject: dataVolume,
         problem: "nobody knows its passwords any more; going on silently would lock every client out",
         remedy:
-          "Run `npm run up -- --reset-passwords` to keep the data and give every role a new password and certificate, " +
+          `Run \`npm run up -- --stack ${stack} --reset-passwords\` to keep the data and give every role a new password and certificate, ` +
           "or restore the state, or remove the volume if the data is not needed.",
       },
     ],

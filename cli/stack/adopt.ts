@@ -2,7 +2,7 @@ import { engineNames, ROLES } from "../../infra/names.ts";
 import { engineClient, engineFromEnv } from "../../toolchain/engine-client.ts";
 import { inspect } from "../../infra/provider/engine.ts";
 import { askServer } from "./ask-server.ts";
-import { resourcesOf } from "./engine-damage.ts";
+import { resourcesOf, TYPES } from "./engine-damage.ts";
 import { type Session } from "./pulumi-run.ts";
 import { readState } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
@@ -24,6 +24,8 @@ export async function findAdoptable(session: Session): Promise<string[]> {
   const server = await inspect(docker, postgres);
   const resources = resourcesOf(await readState(session));
   if (server === undefined || !resources.some(({ id }) => id === server.Id)) return [];
+  // Without the superuser's password nothing can log in to adopt them.
+  if (!resources.some(({ type }) => type === TYPES.superuser)) return [];
   const answer = (await askServer(docker, postgres, sql)) ?? "";
   const present = answer.split("\n").filter((line) => line !== "");
   const recorded = new Set(resources.filter(({ type }) => type.startsWith("postgresql:")).map(({ id }) => id));

@@ -75,21 +75,24 @@ function known(state: KnownState): Set<string> {
  * Removes containers and networks that carry the stack's label and that its state does not know: a run that was killed
  * between creating one and recording it leaves them, and their names would be taken for ever. They hold no data; volumes
  * are left alone, the next run takes them over.
+ *
+ * @param reason what the user is told of each
  */
 export async function removeOrphans(
   docker: Docker,
   stack: string,
   state: KnownState,
   report: (line: string) => void,
+  reason = "which a run that was cut off left behind",
 ): Promise<void> {
   const objects = await listObjects(docker, stack);
   const ids = known(state);
   for (const { id, name } of objects.containers.filter((container) => !ids.has(container.id))) {
-    report(`removing container ${name}, which a run that was cut off left behind`);
+    report(`removing container ${name}, ${reason}`);
     await removeContainer(docker, id);
   }
   for (const { id, name } of objects.networks.filter((network) => !ids.has(network.id))) {
-    report(`removing network ${name}, which a run that was cut off left behind`);
+    report(`removing network ${name}, ${reason}`);
     await docker.getNetwork(id).remove();
   }
 }

@@ -22,15 +22,29 @@ const NOT_OURS: ReadonlySet<string> = new Set(
   [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map((role) => `role ${role}`),
 );
 
+/** How it is taken back: no frozen session may do so without saying that its transaction writes. */
+function thaw(subject: string, problem: string): string {
+  if (subject === "PostgreSQL")
+    return "Take default_transaction_read_only out of postgresql.auto.conf (`alter system reset default_transaction_read_only; select pg_reload_conf()`).";
+  const place = problem.slice(FROZEN.length).replace(/^ in /, " in database ");
+  return `When changes are allowed again: \`begin read write; alter ${subject}${place} reset default_transaction_read_only; commit\`.`;
+}
+
 /**
  * Refuses to change what somebody froze on purpose. Asks nothing of a server that does not run.
  *
+ * @param postgres container of the server. @default the stack's own
  * @throws StateError naming where it is frozen, and how to take that back
  */
-export async function refuseFrozen(docker: Docker, stack: string, database: string): Promise<void> {
+export async function refuseFrozen(
+  docker: Docker,
+  stack: string,
+  database: string,
+  postgres: string = engineNames(stack).postgres,
+): Promise<void> {
   const answer = await askServer(
     docker,
-    engineNames(stack).postgres,
+    postgres,
     `select coalesce(json_agg(found), '[]') from (${freezeSql(database)}) as found`,
   );
   if (answer === undefined) return;
@@ -38,13 +52,6 @@ export async function refuseFrozen(docker: Docker, stack: string, database: stri
   if (found.length === 0) return;
   throw new StateError(
     `Stack "${stack}" is frozen; nothing has been changed:`,
-    found.map(({ subject, problem }) => ({
-      subject,
-      problem,
-      remedy:
-        subject === "PostgreSQL"
-          ? "Take default_transaction_read_only out of postgresql.auto.conf (`alter system reset default_transaction_read_only; select pg_reload_conf()`)."
-          : `When changes are allowed again: \`alter ${subject} reset default_transaction_read_only\`${problem.endsWith(FROZEN) ? "" : ", in that database"}.`,
-    })),
+    found.map(({ subject, problem }) => ({ subject, problem, remedy: thaw(subject, problem) })),
   );
 }

@@ -1,30 +1,34 @@
 import type Docker from "dockerode";
 import { engineNames, HELPER_LABEL, STACK_LABEL } from "../../infra/names.ts";
 import { hasFailed, inspect, lastLines } from "../../infra/provider/engine.ts";
+import { DATA_DIR } from "../../infra/render/postgresql-conf.ts";
 import { ToolError } from "../../toolchain/errors.ts";
 import { ensureImage } from "../../toolchain/images.ts";
 import { askServer } from "./ask-server.ts";
 
-const DATA = "/var/lib/postgresql/data";
+/** There is no cluster on the volume. */
+const NOTHING = 78;
 
 /** PostgreSQL on the files that are there, for nobody but its own container: no network, and a socket in it. */
 const START = [
   "set -eu",
+  `[ -f ${DATA_DIR}/pgdata/PG_VERSION ] || exit ${NOTHING}`,
   "umask 077",
-  `exec 9>${DATA}/.lock`, // as the image's own entrypoint: two servers on one volume would destroy it
+  `exec 9>${DATA_DIR}/.lock`, // as the image's own entrypoint: two servers on one volume would destroy it
   "flock --nonblock 9",
   "echo 'local all postgres peer' >/tmp/pg_hba.conf",
   [
-    `exec postgres -D ${DATA}/pgdata -c hba_file=/tmp/pg_hba.conf -c listen_addresses=`,
+    `exec postgres -D ${DATA_DIR}/pgdata -c hba_file=/tmp/pg_hba.conf -c listen_addresses=`,
     "-c unix_socket_directories=/run/postgresql -c autovacuum=off -c max_wal_senders=0",
   ].join(" "),
 ].join("\n");
 
 /**
- * Runs work with a server on a stack's data volume whose state is lost: the stack's own where it runs, else one that is started
- * for this and removed after it. Changes nothing but what a server's start does, such as recovery after a crash.
+ * Runs work with a server on a stack's data volume: the stack's own where it runs, else one that is started for this and removed
+ * after it. Changes nothing but what a server's start does, such as recovery after a crash.
  *
  * @param work gets the name of the server's container
+ * @returns undefined, and does no work, where the volume has no cluster: a first run was cut off, or the data was in memory
  * @throws ToolError when no server starts on the volume
  */
 export async function withServerOnVolume<T>(
@@ -32,7 +36,7 @@ export async function withServerOnVolume<T>(
   stack: string,
   report: (line: string) => void,
   work: (container: string) => Promise<T>,
-): Promise<T> {
+): Promise<T | undefined> {
   const { postgres, dataVolume } = engineNames(stack);
   const own = await inspect(docker, postgres);
   if (own?.State.Running && !own.State.Paused && !hasFailed(own)) return work(postgres);
@@ -57,7 +61,7 @@ export async function withServerOnVolume<T>(
     StopSignal: "SIGINT",
     Labels: { [STACK_LABEL]: stack, [HELPER_LABEL]: dataVolume },
     HostConfig: {
-      Binds: [`${dataVolume}:${DATA}`],
+      Binds: [`${dataVolume}:${DATA_DIR}`],
       NetworkMode: "none",
       CapDrop: ["ALL"],
       SecurityOpt: ["no-new-privileges"],
@@ -66,10 +70,12 @@ export async function withServerOnVolume<T>(
   });
   try {
     await container.start();
-    if ((await askServer(docker, name, "select 1")) === undefined)
+    if ((await askServer(docker, name, "select 1")) === undefined) {
+      if ((await inspect(docker, name))?.State.ExitCode === NOTHING) return undefined;
       throw new ToolError(
         `No server starts on volume ${dataVolume}; nothing has been changed:\n${await lastLines(docker, name)}`,
       );
+    }
     const result = await work(name);
     await container.stop();
     return result;

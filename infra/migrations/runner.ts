@@ -27,7 +27,20 @@ const LOCK_ID = 7_241_865_325_823_964n;
  * A migrator that is killed leaves its server process in the middle of a statement; it shall notice within seconds and let go of its
  * locks: https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
  */
-const SETTINGS = `set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local search_path = public; set local client_connection_check_interval = 2000; `;
+const SETTINGS = [
+  `lock_timeout = ${LOCK_TIMEOUT_MS}`,
+  "search_path = public",
+  "client_connection_check_interval = 2000",
+  // What the same file would mean something else by: a role, or the database's owner, may have set them for every session.
+  "standard_conforming_strings = on",
+  "transform_null_equals = off",
+  "check_function_bodies = on",
+  "xmloption = content",
+  "datestyle = iso, mdy",
+  "intervalstyle = postgres",
+]
+  .map((setting) => `set local ${setting}; `)
+  .join("");
 /** What a file set, even with SET LOCAL, would hold for all files after it, which must not depend on what ran before in the same run. */
 const FILE_PREFIX = `reset all; ${SETTINGS}`;
 const FILE_PREFIX_STATEMENTS = splitStatements(FILE_PREFIX).length;

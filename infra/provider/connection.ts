@@ -24,6 +24,8 @@ export const SESSION_OPTIONS = [
   "idle_session_timeout=0",
   "idle_in_transaction_session_timeout=10min",
   "default_transaction_isolation=read\\ committed",
+  "local_preload_libraries=",
+  "standard_conforming_strings=on",
 ]
   .map((setting) => `-c ${setting}`)
   .join(" ");

@@ -3,7 +3,6 @@ import { PassThrough } from "node:stream";
 import type Docker from "dockerode";
 import tar from "tar-stream";
 import { ToolError } from "../../toolchain/errors.ts";
-import { IDENTITY_FILE } from "../names.ts";
 import { cancelled } from "./cancellation.ts";
 
 const require = createRequire(import.meta.url);
@@ -255,15 +254,10 @@ export async function readArchive(docker: Docker, container: string, folder: str
   );
 }
 
-/**
- * What the identity file of a volume of configuration says, by a container that has the volume, running or not.
- *
- * @param folder where the volume is mounted
- * @returns undefined where there is none, as in volumes of older releases
- */
-export async function readIdentity(container: Docker.Container, folder: string): Promise<string | undefined> {
+/** Text of a file inside a container, running or not; undefined where there is none. */
+export async function readFile(container: Docker.Container, path: string): Promise<string | undefined> {
   try {
-    const [file] = await readEntries(container, `${folder}/${CURRENT_VERSION}/${IDENTITY_FILE}`);
+    const [file] = await readEntries(container, path);
     return file?.text;
   } catch (error) {
     if (isNotFound(error)) return undefined;

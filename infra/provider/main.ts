@@ -5,6 +5,7 @@ serve(process.argv[2], "0.1.0", {
   AuthorityRotation: async () => (await import("./resources/authority-rotation.ts")).authorityRotation,
   ClientFiles: async () => (await import("./resources/client-files.ts")).clientFiles,
   ContainerReady: async () => (await import("./resources/container-ready.ts")).containerReady,
+  DataOwner: async () => (await import("./resources/data-owner.ts")).dataOwner,
   DatabaseBaseline: async () => (await import("./resources/database-baseline.ts")).databaseBaseline,
   Image: async () => (await import("./resources/image.ts")).image,
   LoginRoles: async () => (await import("./resources/login-roles.ts")).loginRoles,

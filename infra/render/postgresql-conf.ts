@@ -4,6 +4,9 @@ import { GENERATED, mergeSettings, TLS_CIPHERS, type Settings } from "./settings
 /** Where the configuration volume is mounted in the PostgreSQL container. */
 export const POSTGRES_CONFIG_DIR = "/etc/postgresql";
 
+/** Where the data volume is mounted; the cluster is a folder in it. */
+export const DATA_DIR = "/var/lib/postgresql/data";
+
 /** What the package promises; overrides of these are refused. */
 export const POSTGRES_MANDATORY: Settings = {
   listen_addresses: { value: "*", why: "clients reach the server through the container's network", restart: true },

@@ -26,6 +26,12 @@ async function sql(checkout: Checkout, stack: string, statement: string): Promis
   return mustSucceed(await checkout.aiwdb(psql)).stdout.trim();
 }
 
+function plainPulumi(checkout: Checkout, stack: string, command: "up" | "destroy") {
+  return checkout.shell(
+    `eval "$(bin/aiwdb env --pulumi --stack ${stack})" && pulumi ${command} -s ${stack} --yes --skip-preview`,
+  );
+}
+
 describe("two users with a stack of one name on one engine", () => {
   const stack = `ci-owners-${process.pid}`;
   let one: Checkout;
@@ -39,7 +45,7 @@ describe("two users with a stack of one name on one engine", () => {
     await sql(one, stack, "create table kept as select 'a row'::text as mark");
   });
   afterAll(async () => {
-    mustSucceed(await other.aiwdb(["down", "--stack", stack, "--take-over"]));
+    mustSucceed(await one.aiwdb(["down", "--stack", stack, "--take-over"]));
     for (const checkout of [one, other]) checkout.remove();
   });
 
@@ -60,19 +66,17 @@ describe("two users with a stack of one name on one engine", () => {
 
   test("plain Pulumi of the second changes nothing of the first's", async () => {
     const before = await objectsOf(stack);
-    const script = `eval "$(bin/aiwdb env --pulumi --stack ${stack})" && pulumi up -s ${stack} --yes --skip-preview`;
     mustSucceed(await other.aiwdb(["pulumi", "--stack", stack, "--", "stack"])); // makes an empty state
-    const refused = await other.shell(script);
+    const refused = await plainPulumi(other, stack, "up");
     expect(refused.exitCode).not.toBe(0);
     expect(refused.all).toContain("belongs to another state");
     expect(await objectsOf(stack)).toEqual(before);
     mustSucceed(await one.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
     mustSucceed(await one.aiwdb(["status", "--stack", stack]));
     expect(await sql(one, stack, "select mark from kept")).toBe("a row");
-    rmSync(other.stateFile(stack));
   });
 
-  test("while only the data is left of it, which says nothing of its owner, the second removes nothing either", async () => {
+  test("while only the data is left of it, the second removes nothing either", async () => {
     const { postgres, pgbouncer, network, postgresConfigVolume, pgbouncerConfigVolume, dataVolume } =
       engineNames(stack);
     for (const name of [postgres, pgbouncer]) await docker.getContainer(name).remove({ force: true, v: true });
@@ -81,9 +85,11 @@ describe("two users with a stack of one name on one engine", () => {
     for (const command of ["down", "up"]) {
       const refused = await other.aiwdb([command, "--stack", stack]);
       expect(refused.exitCode, refused.all).toBe(1);
-      expect(refused.stderr).toContain(dataVolume);
+      expect(refused.stderr).toMatch(/belong to a state that is not here, made by \S+@\S+/);
     }
+    await plainPulumi(other, stack, "destroy"); // of what its refused `up` has made
     expect((await objectsOf(stack)).volumes).toEqual([dataVolume]);
+    rmSync(other.stateFile(stack));
     mustSucceed(await one.aiwdb(["up", "--stack", stack]));
     expect(await sql(one, stack, "select mark from kept")).toBe("a row");
   });
@@ -112,8 +118,31 @@ describe("two users with a stack of one name on one engine", () => {
       expect(refused.exitCode, refused.all).toBe(1);
       expect(refused.stderr).toContain("is not the one of your state");
     }
+    for (const command of ["up", "destroy"] as const) {
+      const refused = await plainPulumi(one, stack, command);
+      expect(refused.exitCode, refused.all).not.toBe(0);
+      expect(refused.all).toContain("belongs to another state");
+    }
     expect(await objectsOf(stack)).toEqual(before);
     mustSucceed(await other.aiwdb(["status", "--stack", stack]));
     mustSucceed(await other.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+  });
+
+  test("the first takes it back, whose state has other certificates than the volumes", async () => {
+    mustSucceed(await one.aiwdb(["up", "--stack", stack, "--reset-passwords", "--yes"]));
+    expect(await sql(one, stack, "select mark from kept")).toBe("a row");
+    mustSucceed(await one.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+  });
+
+  test("while only the data is left of it, one that had it before removes nothing", async () => {
+    const { postgres, pgbouncer, network, postgresConfigVolume, pgbouncerConfigVolume, dataVolume } =
+      engineNames(stack);
+    for (const name of [postgres, pgbouncer]) await docker.getContainer(name).remove({ force: true, v: true });
+    await docker.getNetwork(network).remove();
+    for (const name of [postgresConfigVolume, pgbouncerConfigVolume]) await docker.getVolume(name).remove();
+    expect((await other.aiwdb(["down", "--stack", stack])).exitCode).toBe(1);
+    expect((await other.aiwdb(["up", "--stack", stack])).exitCode).toBe(1);
+    expect((await plainPulumi(other, stack, "destroy")).exitCode).not.toBe(0);
+    expect((await objectsOf(stack)).volumes).toEqual([dataVolume]);
   });
 });

@@ -87,6 +87,7 @@ test("registers exactly these resources below these parents; a changed name or p
       "ai-workflow-database-dev > database: aiwdb:index:DatabaseStack",
       "database > database-certificates: aiwdb:index:StackCertificates",
       "database > database-identity: aiwdb:index:StateIdentity",
+      "database > database-data-owner: aiwdb:index:DataOwner",
       "database > database-network: aiwdb:index:DatabaseNetwork",
       "database > database-postgres: aiwdb:index:PostgresServer",
       "database > database-pgbouncer: aiwdb:index:PgBouncer",

@@ -31,6 +31,7 @@ interface Found {
 const GUARANTEES: Readonly<Record<string, string>> = {
   role: "its sessions would act, and make objects, as another role",
   password_encryption: "its next password would not be kept as SCRAM-SHA-256",
+  local_preload_libraries: "its sessions would load a library, or fail at their start where there is none",
   [ENVIRONMENT_SETTING]: "says whether test tools may write here",
 };
 

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { hostname, userInfo } from "node:os";
-import type { ResourceType } from "../resource.ts";
+import { engine } from "../engine.ts";
+import { changedProperties, type ResourceType } from "../resource.ts";
+import { idOf, makerOf, refuseAnothers } from "../stack-identity.ts";
 
 /** For people: several of them may use one engine. */
 function madeBy(): string {
@@ -16,14 +18,21 @@ const GIVEN = process.env["AIWDB_STATE_IDENTITY"];
 
 /**
  * Says which state a stack on an engine belongs to: names alone do not, since every user has a `dev`. The network has the id as
- * a label, the volumes of configuration as a file.
+ * a label, the volumes of configuration and the data have it as a file. Everything on the engine depends on it, so that nothing
+ * of another state's stack is touched: `create` and `diff` refuse.
  *
- * No inputs; the id is random, output `madeBy` is "user@host".
+ * Input `stack`; the id is random; outputs `stateId`, which is the id, and `madeBy`, "user@host".
  */
 export const stateIdentity: ResourceType = {
-  async create() {
-    const [id = randomUUID(), ...rest] = GIVEN?.split(" ") ?? [];
-    return { id, outputs: { madeBy: rest.length > 0 ? rest.join(" ") : madeBy() } };
+  async diff(olds, news) {
+    await refuseAnothers(engine(), news["stack"], olds["stateId"]);
+    return { changed: changedProperties(olds, news) };
   },
-  update: async () => {},
+  async create({ stack }) {
+    const given = GIVEN === undefined ? undefined : idOf(GIVEN);
+    await refuseAnothers(engine(), stack, given);
+    const id = given ?? randomUUID();
+    return { id, outputs: { stateId: id, madeBy: GIVEN === undefined ? madeBy() : makerOf(GIVEN) } };
+  },
+  update: async (_id, { stateId, madeBy: before }) => ({ stateId, madeBy: before }),
 };

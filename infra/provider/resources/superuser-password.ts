@@ -5,9 +5,7 @@ import { engine, localSql } from "../engine.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
 import { until } from "../retry.ts";
 import { scramSecret } from "../scram.ts";
-
-/** Set by `aiwdb up --reset-passwords`: the user was asked. */
-export const RESET_VARIABLE = "AIWDB_RESET_PASSWORDS";
+import { TAKE_OVER_VARIABLE } from "../stack-identity.ts";
 
 const INVALID_PASSWORD = "28P01";
 
@@ -86,7 +84,7 @@ async function establish(inputs: Properties): Promise<Properties> {
   } else if (!(await accepted(connection))) {
     // The volume outlived the state that knew its passwords. Locking everybody out silently, or taking the database
     // over without asking, would both be wrong.
-    if (process.env[RESET_VARIABLE] !== "1") {
+    if (process.env[TAKE_OVER_VARIABLE] !== "1") {
       throw new StateError(
         `The data volume ${volume} belongs to a stack whose state is lost: its passwords are not the ones of this state.`,
         [

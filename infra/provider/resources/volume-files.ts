@@ -19,22 +19,15 @@ import {
   lastLines,
   localSql,
   readArchive,
-  readIdentity,
+  readFile,
   within,
   type FileSpec,
 } from "../engine.ts";
 import { offeredCertificate } from "../handshake.ts";
 import { pgbouncerConsole, reconnect } from "../pgbouncer-console.ts";
-import {
-  changedProperties,
-  UNKNOWN,
-  type Failure,
-  type Properties,
-  type Reporter,
-  type ResourceType,
-} from "../resource.ts";
+import { changedProperties, UNKNOWN, type Failure, type Reporter, type ResourceType } from "../resource.ts";
 import { until } from "../retry.ts";
-import { RESET_VARIABLE } from "./superuser-password.ts";
+import { makerOf, TAKE_OVER_VARIABLE } from "../stack-identity.ts";
 
 type Files = Record<string, FileSpec>;
 
@@ -136,16 +129,16 @@ const topLevel = (files: Files) => [...new Set(Object.keys(files).map((name) => 
  *
  * @throws StateError unless the user said that the other state is lost
  */
-async function refuseAnothers(helper: Docker.Container, inputs: Inputs): Promise<void> {
+async function refuseAnothersVolume(helper: Docker.Container, inputs: Inputs): Promise<void> {
   const mine = inputs.files[IDENTITY_FILE]?.content;
-  if (mine === undefined || process.env[RESET_VARIABLE] === "1") return;
-  const found = await readIdentity(helper, MOUNT[inputs.service]);
+  if (mine === undefined || process.env[TAKE_OVER_VARIABLE] === "1") return;
+  const found = await readFile(helper, `${MOUNT[inputs.service]}/${CURRENT_VERSION}/${IDENTITY_FILE}`);
   if (found === undefined || found === mine) return;
   throw new StateError(`Volume ${inputs.volume} belongs to another state; nothing in it has been changed.`, [
     {
       subject: inputs.volume,
-      problem: `was made by ${found.trim().split(" ").slice(1).join(" ")} for a stack of the same name`,
-      remedy: "Choose another stack name, or run `aiwdb up --reset-passwords` if that state is lost.",
+      problem: `was made by ${makerOf(found)} for a stack of the same name`,
+      remedy: "Choose another stack name; if that state is lost, run `aiwdb up` with --reset-passwords --yes.",
     },
   ]);
 }
@@ -155,7 +148,7 @@ async function fill(inputs: Inputs): Promise<void> {
   const version = newVersion();
   const links = Object.fromEntries(topLevel(inputs.files).map((name) => [name, `${CURRENT_VERSION}/${name}`]));
   await withHelper(inputs, ["true"], async (helper) => {
-    await refuseAnothers(helper, inputs);
+    await refuseAnothersVolume(helper, inputs);
     await helper.putArchive(
       archive(inputs.files, inputs.uid, `${version}/`, { ...links, [CURRENT_VERSION]: version }),
       { path: MOUNT[inputs.service] },
@@ -221,7 +214,7 @@ async function replace(inputs: Inputs): Promise<void> {
     switchScript(version, topLevel(inputs.files)),
   ].join("\n");
   await withHelper(inputs, ["sh", "-c", script], async (helper, docker) => {
-    await refuseAnothers(helper, inputs);
+    await refuseAnothersVolume(helper, inputs);
     await helper.putArchive(archive(inputs.files, inputs.uid, `${version}/`), { path: MOUNT[inputs.service] });
     await helper.start();
     const { StatusCode } = await helper.wait();
@@ -462,6 +455,30 @@ export function pairProblems(files: Files, inForce: Files = {}): Failure[] {
     });
 }
 
+/** What is in the volume; undefined if there is none. */
+async function readFiles(inputs: Inputs): Promise<Record<string, string> | undefined> {
+  const docker = engine();
+  const folder = MOUNT[inputs.service];
+  try {
+    const info = await inspect(docker, inputs.container);
+    if (info?.Mounts.some(({ Name, Destination }) => Name === inputs.volume && Destination === folder))
+      return await readArchive(docker, info.Id, folder);
+    return await withHelper(inputs, ["true"], (helper) => readArchive(docker, helper.id, folder));
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Names of files that are not in the volume as the state has them. A volume that is gone has been noticed elsewhere. */
+async function otherFiles(inputs: Inputs): Promise<string[]> {
+  const found = await readFiles(inputs);
+  if (found === undefined) return [];
+  return Object.entries(inputs.files)
+    .filter(([name, { content }]) => found[name] !== content)
+    .map(([name]) => name);
+}
+
 /**
  * Files in a volume that a server reads: configuration and certificates. A container's own `uploads` would force its
  * replacement and do not work on a read-only root.
@@ -469,11 +486,18 @@ export function pairProblems(files: Files, inForce: Files = {}): Failure[] {
  * Inputs: `volume`; `image`, whose user `uid` owns the files and whose server tries them, an unchanged file with another image too; `files` (secret; path to content and mode); `service` and
  * `container`, which is told to reload if it runs; `restartKey`: when it changes, the container is restarted instead;
  * `host`, `port` and `furtherPorts`, where the certificate in use is compared by a handshake.
+ *
+ * Pulumi compares with its state only, so `diff` looks into the volume: a state that was restored, or whose stack another one
+ * took over meanwhile, has other certificates than the servers.
  */
 export const volumeFiles: ResourceType = {
-  diff(olds: Properties, news: Properties) {
+  async diff(olds, news, report) {
     const changed = changedProperties(olds, news, ["host", "port", "furtherPorts"]);
-    return { changed, replaces: changed.filter((name) => name === "volume") };
+    const replaces = changed.filter((name) => name === "volume");
+    const others = replaces.length > 0 ? [] : await otherFiles(olds as Inputs);
+    if (others.length > 0)
+      report.warn(`volume ${olds["volume"]} has other files than the state says: ${others.join(", ")}`);
+    return { changed: others.length > 0 ? [...new Set([...changed, "files"])] : changed, replaces };
   },
   async create(inputs, report) {
     const wanted = inputs as Inputs;
@@ -489,19 +513,12 @@ export const volumeFiles: ResourceType = {
     return { id: wanted.volume };
   },
   async read(_id, state) {
-    const inputs = state as Inputs;
-    try {
-      const found = await withHelper(inputs, ["true"], (helper, docker) =>
-        readArchive(docker, helper.id, MOUNT[inputs.service]),
-      );
-      const files = Object.fromEntries(
-        Object.entries(inputs.files).map(([name, spec]) => [name, { ...spec, content: found[name] ?? "" }]),
-      );
-      return { ...state, files };
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+    const found = await readFiles(state as Inputs);
+    if (found === undefined) return undefined;
+    const files = Object.fromEntries(
+      Object.entries((state as Inputs).files).map(([name, spec]) => [name, { ...spec, content: found[name] ?? "" }]),
+    );
+    return { ...state, files };
   },
   async update(_id, olds, news, report) {
     refuse(pairProblems((news as Inputs).files, (olds as Inputs).files));

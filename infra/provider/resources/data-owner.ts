@@ -1,0 +1,46 @@
+import { StateError } from "../../../toolchain/errors.ts";
+import { DATA_IDENTITY_FILE } from "../../names.ts";
+import { DATA_DIR } from "../../render/postgresql-conf.ts";
+import { engine, exec } from "../engine.ts";
+import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+import { idOf, readDataIdentity, refuseAnothers } from "../stack-identity.ts";
+
+/** Written beside the old one and put in its place by a rename: a kill leaves the old or the new one. */
+const WRITE = [
+  "set -eu",
+  `cd ${DATA_DIR}`,
+  "umask 077",
+  `cat >${DATA_IDENTITY_FILE}.new`,
+  `sync ${DATA_IDENTITY_FILE}.new`,
+  `mv -f ${DATA_IDENTITY_FILE}.new ${DATA_IDENTITY_FILE}`,
+].join("\n");
+
+async function write({ container, identity }: Properties): Promise<void> {
+  const { exitCode, stderr } = await exec(engine(), container, ["sh", "-c", WRITE], identity);
+  if (exitCode !== 0) throw new StateError(`The owner could not be written into the data of ${container}: ${stderr}`);
+}
+
+/**
+ * The state's identity in the data volume, beside the cluster, written once the superuser's password is the state's. It tells
+ * whose the data is where nothing else of the stack is left on the engine.
+ *
+ * Everything on the engine is removed after this, so that `delete` keeps `pulumi destroy` off another state's stack: volumes go
+ * by their names, which every state of the stack's name knows.
+ *
+ * Inputs `stack`, `container`, known once the superuser can log in, and `identity`, "<id> <user>@<host>".
+ */
+export const dataOwner: ResourceType = {
+  async diff(olds, news) {
+    const changed = changedProperties(olds, news);
+    const isWritten = (await readDataIdentity(engine(), news["stack"])) === news["identity"];
+    return { changed: isWritten ? changed : [...new Set([...changed, "identity"])] };
+  },
+  async create(inputs) {
+    await write(inputs);
+    return { id: inputs["container"] };
+  },
+  async update(_id, _olds, news) {
+    await write(news);
+  },
+  delete: (_id, { stack, identity }) => refuseAnothers(engine(), stack, idOf(identity)),
+};
