@@ -37,6 +37,7 @@ describe("a role that changed itself", () => {
     await as("app_user", "alter role app_user set application_name = 'it''s \"quoted\"; drop table users; --'");
     await as("ai_workflow_owner", "alter role ai_workflow_owner set statement_timeout = '1ms'");
     await as("app_user", "alter role app_user set role = 'app_readonly'").catch(() => {});
+    await as("ai_workflow_owner", "alter role ai_workflow_owner set local_preload_libraries = 'nix'");
     await as("postgres", "alter role app_user password 'changed by itself'");
     expect(await refusal(as("app_user", "select 1"))).toMatch(/28P01/);
 
@@ -90,17 +91,19 @@ describe("a freeze", () => {
     ["role ai_workflow_owner", "role ai_workflow_owner"],
     ["system", "PostgreSQL"],
   ])("of %s is respected: up is refused before anything, and goes on when it is taken back", async (what, named) => {
-    const thaw = `set default_transaction_read_only = off; alter ${what} reset default_transaction_read_only`;
     await as("postgres", `alter ${what} set default_transaction_read_only = on`);
     if (what === "system") await as("postgres", "select pg_reload_conf()");
     own.settings({ passwordVersion: 2, rolloutPhase: 2, pgbouncerMaxClientConn: 251 });
     const started = await own.started();
+    let remedy = `begin read write; alter ${what} reset default_transaction_read_only; commit`;
     try {
       const refused = await own.up();
       expect(refused.exitCode).toBe(1);
       expect(refused.stderr).toContain(`Stack "${NAME}" is frozen; nothing has been changed:`);
       expect(refused.stderr).toContain(`- ${named}: takes no changes`);
       expect(refused.all).not.toContain("Updating");
+      remedy = /changes are allowed again: `(.*)`/.exec(refused.stderr)?.[1] ?? remedy;
+      expect(refused.stderr).toContain("reset default_transaction_read_only");
       expect(await own.started()).toEqual(started);
       mustSucceed(await preview());
       const migrate = await own.checkout.aiwdb(["rollback", "--stack", NAME, "--steps", "1", "--accept-data-loss"]);
@@ -110,7 +113,7 @@ describe("a freeze", () => {
       if (what === "system") {
         await as("postgres", "alter system reset default_transaction_read_only");
         await as("postgres", "select pg_reload_conf()");
-      } else await as("postgres", `begin read write; ${thaw.slice(thaw.indexOf(";") + 2)}; commit`);
+      } else await as("postgres", remedy);
       own.settings({ passwordVersion: 2 });
     }
     if (what === "system") mustSucceed(await own.up());

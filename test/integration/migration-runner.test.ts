@@ -120,6 +120,26 @@ async function heldAdvisoryLocks(): Promise<number> {
 }
 
 describe("applying", () => {
+  test("a file means the same whatever the database, or its role, has set for every session", async () => {
+    await admin.query(`alter database ${database} set standard_conforming_strings = off`);
+    await admin.query(`alter database ${database} set transform_null_equals = on`);
+    client = await open();
+    for (const name of ["0001_create_first", "0002_create_second"]) {
+      const table = name.slice("0001_create_".length);
+      write(
+        name,
+        `create table ${table} (word text check (word ~ '^\\d+$'), number int check ((number = null) is null));`,
+      );
+    }
+    await applyMigrations({ client, folder, migrations: readMigrations(folder), direction: "up", report: () => {} });
+    await client.query("set standard_conforming_strings = on"); // shows what is stored as it was written
+    const { rows } = await client.query<{ found: string }>(
+      "select pg_get_constraintdef(oid) as found from pg_constraint where contype = 'c' and conrelid in ('first'::regclass, 'second'::regclass) order by conrelid::regclass::text, conname",
+    );
+    const [number, word] = ["CHECK (((number = NULL::integer) IS NULL))", "CHECK ((word ~ '^\\d+$'::text))"];
+    expect(rows.map(({ found }) => found)).toEqual([number, word, number, word]);
+  });
+
   test("applies what is pending in order, records a checksum each, and does nothing the second time", async () => {
     writeThree();
     expect(await up()).toEqual({ applied: ["0001_create_users", "0002_create_mails", "0003_add_name"] });

@@ -1,8 +1,9 @@
-import { readdirSync, rmSync } from "node:fs";
+import { copyFileSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { engineNames } from "../../infra/names.ts";
+import { localSql } from "../../infra/provider/engine.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 
@@ -57,5 +58,53 @@ describe("a stack that is not disposable, whose state is lost, with migrations p
     expect(backups()).toHaveLength(before + 1);
     expect(await asOwner("select mark from kept")).toBe("a row");
     mustSucceed(await aiwdb("status"));
+  });
+
+  test("is left alone while it is frozen, and says how that is taken back", async () => {
+    const file = checkout.stateFile(stack);
+    copyFileSync(file, `${file}.kept`);
+    rmSync(file);
+    const { postgres } = engineNames(stack);
+    await localSql(docker, postgres, "alter database ai_workflow_db set default_transaction_read_only = on");
+    const before = await docker.getContainer(postgres).inspect();
+    const refused = await aiwdb("up", "--reset-passwords", "--yes");
+    expect(refused.exitCode, refused.all).toBe(1);
+    expect(refused.stderr).toContain("is frozen; nothing has been changed:");
+    expect((await docker.getContainer(postgres).inspect()).Id).toBe(before.Id);
+    const remedy = /changes are allowed again: `(.*)`/.exec(refused.stderr)?.[1] ?? "";
+    await localSql(docker, postgres, remedy, { database: "ai_workflow_db" });
+    copyFileSync(`${file}.kept`, file);
+    mustSucceed(await aiwdb("up"));
+  });
+
+  test("with its state, and without its server's container, is backed up before a migration too", async () => {
+    const before = backups().length;
+    await docker.getContainer(engineNames(stack).postgres).remove({ force: true, v: true });
+    checkout.settings(stack, { ...SMALL, rolloutPhase: 4 });
+    mustSucceed(await aiwdb("up", "--yes"));
+    expect(backups()).toHaveLength(before + 1);
+    expect(await asOwner("select mark from kept")).toBe("a row");
+  });
+
+  test("whose state is older than its certificate authority gets the files of its state", async () => {
+    const file = checkout.stateFile(stack);
+    copyFileSync(file, `${file}.older`);
+    for (const _phase of ["trust", "use", "drop"]) mustSucceed(await aiwdb("up", "--yes", "--rotate-authority"));
+    copyFileSync(`${file}.older`, file);
+    const seen = await aiwdb("preview", "--expect-no-changes");
+    expect(seen.exitCode).toBe(1);
+    expect(seen.all).toContain("has other files than the state says: tls/ca.crt");
+    mustSucceed(await aiwdb("up", "--yes"));
+    mustSucceed(await aiwdb("preview", "--expect-no-changes"));
+    expect(await asOwner("select mark from kept")).toBe("a row");
+  });
+
+  test("whose network is another one keeps its data volume", async () => {
+    const volume = () => docker.getVolume(engineNames(stack).dataVolume).inspect();
+    const before = (await volume()) as { CreatedAt?: string };
+    checkout.settings(stack, { ...SMALL, rolloutPhase: 4, networkSubnet: "10.213.77.0/28" });
+    mustSucceed(await aiwdb("up", "--yes"));
+    expect(((await volume()) as { CreatedAt?: string }).CreatedAt).toBe(before.CreatedAt);
+    expect(await asOwner("select mark from kept")).toBe("a row");
   });
 });
