@@ -1,11 +1,9 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
 import { type Problem, StateError, UsageError } from "../../toolchain/errors.ts";
-import { ROLES } from "../../infra/names.ts";
-import { withConnection } from "../../infra/provider/connection.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
-import { requestedConnection } from "../stack/connect.ts";
+import { asOwner } from "../stack/connect.ts";
 import { readPolicies, type RetentionPolicy, WAITING, waitingText } from "../stack/retention.ts";
 
 export const examples = [
@@ -67,8 +65,7 @@ export default defineCommand({
     const output = createOutput({ json: args.json });
     const monthsAhead = integer("--months-ahead", args["months-ahead"], 0, 120);
     const batchSize = integer("--batch-size", args["batch-size"], 1, 100_000);
-    const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
-    await withConnection(connection, async (client) => {
+    await asOwner(args, output, async (client) => {
       await refuseEarlierPhase(client, args.stack);
       if (args.checks) return validateChecks(client, output);
       const report = await maintain(client, monthsAhead, batchSize, output).catch(explainLock);

@@ -1,11 +1,9 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
-import { ROLES } from "../../infra/names.ts";
-import { withConnection } from "../../infra/provider/connection.ts";
 import { StateError, UsageError } from "../../toolchain/errors.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
-import { requestedConnection } from "../stack/connect.ts";
+import { asOwner } from "../stack/connect.ts";
 
 export const examples = [
   "aiwdb privacy export --user 42 > user-42.json",
@@ -27,9 +25,8 @@ const LOCK_NOT_AVAILABLE = "55P03";
 const TOO_LARGE = "54000";
 
 /** Does something as the owner; what the functions refuse becomes an error for people. */
-async function asOwner<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
-  const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
-  return withConnection(connection, async (client) => {
+function explained<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
+  return asOwner(args, output, async (client) => {
     try {
       await client.query(`set lock_timeout = '${LOCK_TIMEOUT}'`);
       return await use(client);
@@ -70,7 +67,7 @@ async function asOwner<T>(args: { stack: string }, output: Output, use: (client:
 
 /** Calls one of the functions in schema privacy. */
 function call(args: { stack: string }, output: Output, sql: string, values: readonly unknown[]): Promise<unknown> {
-  return asOwner(args, output, async (client) => (await client.query(sql, [...values])).rows[0]?.result);
+  return explained(args, output, async (client) => (await client.query(sql, [...values])).rows[0]?.result);
 }
 
 function userId(text: string): number {
@@ -220,7 +217,7 @@ const fulfil = defineCommand({
       ]);
     }
     if (args.user !== undefined) userId(args.user);
-    const { result, erased } = await asOwner(args, output, async (client) => {
+    const { result, erased } = await explained(args, output, async (client) => {
       await client.query("begin");
       try {
         const fulfilled = await fulfilRequest(client, args);

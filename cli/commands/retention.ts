@@ -1,11 +1,9 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
-import { ROLES } from "../../infra/names.ts";
-import { withConnection } from "../../infra/provider/connection.ts";
 import { StateError, UsageError } from "../../toolchain/errors.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../output.ts";
-import { requestedConnection } from "../stack/connect.ts";
+import { asOwner } from "../stack/connect.ts";
 import { explainFailure, readPolicies, type RetentionPolicy, WAITING } from "../stack/retention.ts";
 
 export const examples = [
@@ -24,11 +22,8 @@ function policyId(text: string): string {
   throw new UsageError("Which policy?", [{ subject: "--policy", problem: `${JSON.stringify(text)} is no UUID` }]);
 }
 
-async function asOwner<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
-  const connection = await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output);
-  return withConnection(connection, (client) =>
-    use(client).catch((error: unknown) => explainFailure(error, args.stack)),
-  );
+function explained<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
+  return asOwner(args, output, (client) => use(client).catch((error: unknown) => explainFailure(error, args.stack)));
 }
 
 async function readPolicy(client: Client, id: string, stack: string): Promise<RetentionPolicy> {
@@ -51,7 +46,7 @@ const list = defineCommand({
   },
   async run({ args }) {
     const output = createOutput({ json: args.json });
-    const { policies, total } = await asOwner(args, output, (client) =>
+    const { policies, total } = await explained(args, output, (client) =>
       readPolicies(client, args.all ? {} : { states: WAITING }),
     );
     output.json({ policies, total });
@@ -79,7 +74,7 @@ const approve = defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const id = policyId(args.policy);
-    const approved = await asOwner(args, output, async (client) => {
+    const approved = await explained(args, output, async (client) => {
       const found = await readPolicy(client, id, args.stack);
       if (!args.yes || args.digest === undefined) refuse(`let maintenance ${found.action}`, found, args);
       await client.query("select maintenance.approve_retention($1, $2)", [id, args.digest]);
@@ -96,7 +91,7 @@ const withdraw = defineCommand({
   async run({ args }) {
     const output = createOutput({ json: args.json });
     const id = policyId(args.policy);
-    await asOwner(args, output, async (client) => {
+    await explained(args, output, async (client) => {
       const found = await readPolicy(client, id, args.stack);
       if (!args.yes) {
         throw new UsageError(`This would no longer ${found.action}; nothing has been changed.`, [

@@ -100,7 +100,7 @@ export function readStateFile(stack: string, url: string = backendUrl()): Folder
           problem: "is cut off or is no JSON",
           remedy: backup
             ? `Put the last good one back, then run the command again: cp '${backup}' '${file}'`
-            : "There is no readable backup beside it. Restore the file from yours, or move it away and run `npm run up -- --reset-passwords`, which keeps the data.",
+            : `There is no readable backup beside it. Restore the file from yours, or move it away and run \`npm run up -- --stack ${stack} --reset-passwords\`, which keeps the data.`,
         },
       ],
       { cause },

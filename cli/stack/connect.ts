@@ -1,8 +1,8 @@
 import type { ArgsDef } from "citty";
-import { CLIENT_ROLES, type ClientRole } from "../../infra/names.ts";
-import { POOLED_ROLES } from "../../infra/names.ts";
-import type { Connection } from "../../infra/provider/connection.ts";
-import { UsageError } from "../../toolchain/errors.ts";
+import type { Client } from "pg";
+import { CLIENT_ROLES, type ClientRole, POOLED_ROLES, ROLES } from "../../infra/names.ts";
+import { connect, type Connection } from "../../infra/provider/connection.ts";
+import { messageOf, StateError, UsageError } from "../../toolchain/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import type { Output } from "../output.ts";
@@ -67,4 +67,32 @@ export async function requestedConnection(
   requireStack(args.stack);
   const toolchain = await setUp({ report: output.progress, images: false });
   return connectionFor(await readOutputs(openSession(args.stack, toolchain)), role, mode);
+}
+
+/**
+ * Runs work as the owner of a stack's database, past the pooler.
+ *
+ * @throws StateError when the server lets nobody in: it does not run, its passwords or certificates are another state's
+ */
+export async function asOwner<T>(
+  args: { readonly stack: string },
+  output: Output,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  const { stack } = args;
+  const connection = await requestedConnection({ stack, role: ROLES.owner, mode: "direct" }, output);
+  const client = await connect(connection).catch((cause: unknown) => {
+    const subject = `${connection.user} at ${connection.host}:${connection.port}`;
+    const remedy = `\`aiwdb status --stack ${stack}\` says more; \`aiwdb up --stack ${stack}\` puts right what it can.`;
+    throw new StateError(
+      `The database of stack "${stack}" can't be reached:`,
+      [{ subject, problem: messageOf(cause), remedy }],
+      { cause },
+    );
+  });
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
 }

@@ -55,7 +55,7 @@ export function passphraseEnv(stack: string, state: FolderState["kind"]): Record
       problem: "is not there, and the state has secrets that only it opens",
       remedy:
         "Put the file back, or set PULUMI_CONFIG_PASSPHRASE[_FILE] to the one the stack was made with. If it is gone for good, " +
-        "move the state away and run `npm run up -- --reset-passwords`, which keeps the data.",
+        `move the state away and run \`npm run up -- --stack ${stack} --reset-passwords\`, which keeps the data.`,
     },
   ]);
 }

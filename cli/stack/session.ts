@@ -135,11 +135,12 @@ export async function forgetStack(session: Session): Promise<void> {
       explain(session, stderr) ?? new ToolError(`The state of stack "${stack}" could not be removed: ${stderr.trim()}`)
     );
   rmSync(path.join(settingsFolder, `Pulumi.${stack}.yaml`), { force: true });
-  // One that also opens secrets in the settings file is needed again.
-  if (!isDisposable(stack) || readSettingsFile(stack).hasSecretsProvider) return;
-  rmSync(passphraseFile(stack), { force: true });
   forgetPulumiRuns(stack);
-  forgetHistory(stack); // its secrets can't be opened any more
+  // One that also opens secrets in the settings file is needed again.
+  if (isDisposable(stack) && !readSettingsFile(stack).hasSecretsProvider) {
+    rmSync(passphraseFile(stack), { force: true });
+    forgetHistory(stack); // its secrets can't be opened any more
+  }
   removeIfEmpty(stackFolder(stack));
 }
 

@@ -1,11 +1,9 @@
 import { fileURLToPath } from "node:url";
 import type { ArgsDef } from "citty";
 import { Client } from "pg";
-import { ROLES } from "../../../infra/names.ts";
-import { withConnection } from "../../../infra/provider/connection.ts";
 import { StateError, messageOf } from "../../../toolchain/errors.ts";
 import type { Output } from "../../output.ts";
-import { requestedConnection } from "../../stack/connect.ts";
+import { asOwner } from "../../stack/connect.ts";
 
 const PACKAGE_FOLDER = fileURLToPath(new URL("../../../migrations", import.meta.url));
 
@@ -41,12 +39,7 @@ export async function withDatabase<T>(
   use: (client: Client) => Promise<T>,
 ): Promise<T> {
   const url = args["database-url"];
-  if (url === undefined) {
-    return withConnection(
-      await requestedConnection({ stack: args.stack, role: ROLES.owner, mode: "direct" }, output),
-      use,
-    );
-  }
+  if (url === undefined) return asOwner(args, output, use);
   const client = new Client({ connectionString: url, application_name: "aiwdb", connectionTimeoutMillis: 10_000 });
   try {
     await client.connect();

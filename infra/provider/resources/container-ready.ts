@@ -16,7 +16,7 @@ async function start(docker: Docker, name: string): Promise<void> {
       {
         subject: name,
         problem: "is as it was",
-        remedy: "Run `aiwdb up`: it makes again what the state takes for there.",
+        remedy: "Run `aiwdb up` for this stack: it makes again what the state takes for there.",
       },
     ]);
   if (!info) throw cannot("it is gone.");

@@ -56,7 +56,7 @@ function refused(olds: Properties, news: Properties): Failure[] {
       property: "migrations",
       reason:
         `the database already has ${missing.join(", ")}, which this stack does not want: rolloutPhase was lowered or files were removed. ` +
-        "Nothing is undone by `up`; roll back first with `aiwdb rollback --to <migration>`, or raise rolloutPhase again.",
+        "Nothing is undone by `up`; roll back first with `aiwdb rollback --stack <stack> --to <migration>`, or raise rolloutPhase again.",
     });
   }
   return failures;

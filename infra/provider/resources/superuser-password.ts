@@ -92,7 +92,7 @@ async function establish(inputs: Properties): Promise<Properties> {
             subject: volume,
             problem: "its data is untouched, and nobody can log in with the new passwords",
             remedy:
-              "Run `npm run up -- --reset-passwords` to keep the data and give every role a new password through the container's local socket, " +
+              "Run `aiwdb up` for this stack with --reset-passwords to keep the data and give every role a new password through the container's local socket, " +
               "or restore the state, or remove the volume if the data is not needed.",
           },
         ],

@@ -138,7 +138,8 @@ async function refuseAnothersVolume(helper: Docker.Container, inputs: Inputs): P
     {
       subject: inputs.volume,
       problem: `was made by ${makerOf(found)} for a stack of the same name`,
-      remedy: "Choose another stack name; if that state is lost, run `aiwdb up` with --reset-passwords --yes.",
+      remedy:
+        "Choose another stack name; if that state is lost, run `aiwdb up` for this one with --reset-passwords --yes.",
     },
   ]);
 }
