@@ -565,6 +565,14 @@ test("takes the address of the database provider from the readiness gate, never 
   expect(named(dev, "database-database-provider").dependsOn).toContain("database-postgres-superuser");
 });
 
+test("makes no volume before the network, which only one of two states has, and removes nothing before the data's owner is known", () => {
+  for (const volume of ["postgres-data", "postgres-config", "pgbouncer-config", "maintenance-config"])
+    expect(named(dev, `database-${volume}`).dependsOn).toContain("database-network-network");
+  const { dependsOn } = named(dev, "database-data-owner");
+  const last = ["postgres-superuser", "pgbouncer-ready", "maintenance-ready", "database-migrations"];
+  expect(dependsOn).toEqual(expect.arrayContaining(last.map((name) => `database-${name}`)));
+});
+
 test("gives migrations their names and checksums, up to the wanted phase", async () => {
   const all = named(dev, "database-database-migrations").inputs;
   const some = named(await stackOf({ rolloutPhase: 1 }), "database-database-migrations").inputs;
