@@ -11,9 +11,8 @@ import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-dat
 
 // The commands as they are, but for the stack: they get the owner's connection to a test database.
 let owner: Client;
-vi.mock("../../cli/stack/connect.ts", () => ({ requestedConnection: () => ({}) }));
-vi.mock("../../infra/provider/connection.ts", () => ({
-  withConnection: (_connection: unknown, use: (client: Client) => unknown) => use(owner),
+vi.mock("../../cli/stack/connect.ts", () => ({
+  asOwner: (_args: unknown, _output: unknown, work: (client: Client) => unknown) => work(owner),
 }));
 
 let database: SchemaDatabase;
