@@ -125,7 +125,7 @@ async function refuseEarlierPhase(client: Client, stack: string): Promise<void> 
         : {
             subject: "rolloutPhase",
             problem: "its functions come with phase 4",
-            remedy: "Set rolloutPhase to 4 and run `up`.",
+            remedy: `Set rolloutPhase to 4 and run \`aiwdb up --stack ${stack}\`.`,
           },
     ],
   );

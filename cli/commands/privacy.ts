@@ -52,7 +52,8 @@ function explained<T>(args: { stack: string }, output: Output, use: (client: Cli
             subject: "size",
             problem: `${message}; that is 256 MiB for the rows of a table as JSON`,
             remedy:
-              "Export it table by table with `aiwdb psql --role ai_workflow_owner`; `select table_name, filter from privacy.user_data` says which rows are the user's.",
+              `Export it table by table with \`aiwdb psql --stack ${args.stack} --role ai_workflow_owner\`; ` +
+              "`select table_name, filter from privacy.user_data` says which rows are the user's.",
           },
         ]);
       }

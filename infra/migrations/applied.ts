@@ -128,7 +128,7 @@ function orderProblems(migrations: readonly Migration[], applied: readonly Appli
               subject: name,
               problem: "is applied, but is not among the migrations asked for.",
               remedy:
-                "To take it back use `aiwdb rollback`; to keep it, use the version of the files (or the phase) that has it.",
+                "To take it back use `aiwdb rollback` for this database (`--stack` or `--database-url`); to keep it, use the version of the files (or the phase) that has it.",
             }
           : { subject: name, problem: "is applied, but its file is missing.", remedy: "Restore the file." },
     );

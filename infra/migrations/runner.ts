@@ -159,7 +159,7 @@ async function begin(client: Client): Promise<TableState & { readonly frozen: bo
       {
         subject: `${client.host}:${client.port}`,
         problem: "hands out server connections of its own, so that locks and settings would reach other clients.",
-        remedy: "Use PostgreSQL's direct address (`aiwdb url --mode direct`).",
+        remedy: "Use PostgreSQL's direct address (`aiwdb url --stack <stack> --role ai_workflow_owner --mode direct`).",
       },
     ]);
   }

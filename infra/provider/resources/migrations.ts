@@ -154,7 +154,7 @@ async function makePartitions(client: Client, report: Reporter): Promise<void> {
       [log],
     );
     for (const { problem } of rows) {
-      report.warn(`no partition for this month in ${log}: ${problem}; \`aiwdb maintain\` makes it`);
+      report.warn(`no partition for this month in ${log}: ${problem}; \`aiwdb maintain\` for this stack makes it`);
     }
   }
 }
