@@ -64,7 +64,8 @@ function formatProblem({ subject, problem, remedy }: Problem): string {
   return `- ${subject}: ${problem}${remedy ? `\n  ${remedy}` : ""}`;
 }
 
-/** The message of anything thrown. */
+/** The message of anything thrown. Node leaves it empty where a host has several addresses and none of them answers. */
 export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
   return error instanceof Error ? error.message : String(error);
 }

@@ -4,14 +4,15 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, st
 import { hostname } from "node:os";
 import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { passphraseFile } from "../../infra/local-files.ts";
+import { passphraseFile, stackFolder } from "../../infra/local-files.ts";
 import { parseConfig } from "../../infra/config.ts";
 import { backendUrl, isNew, readStateFile, repairAttributes, stateFile } from "../../cli/stack/backend.ts";
-import { clearDeadLocks } from "../../cli/stack/pulumi-lock.ts";
+import { clearDeadLocks, recordPulumi } from "../../cli/stack/pulumi-lock.ts";
 import { isDisposable, makePassphrase, passphraseEnv } from "../../cli/stack/passphrase.ts";
 import {
   effectiveSettings,
   ensureStack,
+  forgetStack,
   openSession,
   openTemporarySession,
   readState,
@@ -621,4 +622,28 @@ test("a preview of a stack that does not exist has a state of its own, which goe
   expect(effectiveSettings(session).startsWith(folder)).toBe(true);
   session.remove();
   expect(existsSync(folder)).toBe(false);
+});
+
+describe("a stack that was removed", () => {
+  const remove = (stack: string) =>
+    forgetStack(openSession(stack, { pulumi: { bin: "true" }, env: process.env } as never));
+
+  test("leaves no record of its runs and no empty folder, where its passphrase was given", async () => {
+    vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "given");
+    mkdirSync(stackFolder("qa"), { recursive: true });
+    recordPulumi("qa", process.pid, "run");
+    await remove("qa");
+    expect(existsSync(stackFolder("qa"))).toBe(false);
+    expect(readdirSync(path.join(home, ".local/state/ai-workflow-database/locks"))).toEqual([]);
+  });
+
+  test("keeps a passphrase that the user has put there, and the earlier states that it opens", async () => {
+    mkdirSync(stackFolder("qa"), { recursive: true });
+    writeFileSync(passphraseFile("qa"), "of the user");
+    const backups = path.join(backend, ".pulumi/backups/ai-workflow-database/qa");
+    mkdirSync(backups, { recursive: true });
+    await remove("qa");
+    expect(readFileSync(passphraseFile("qa"), "utf8")).toBe("of the user");
+    expect(existsSync(backups)).toBe(true);
+  });
 });

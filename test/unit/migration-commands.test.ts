@@ -149,3 +149,12 @@ test("aiwdb migrate plan does not show the password of a database that it can't 
   await expect(running).rejects.toThrow(StateError);
   await expect(running).rejects.toThrow(/127\.0\.0\.1:1: (?!.*s3cret)/);
 });
+
+test.each(["postgresql://owner:s3cret@[bad/db", "postgresql://owner:s3cret@127.0.0.1:1/db?sslrootcert=/no/such/file"])(
+  "aiwdb migrate plan refuses %s as wrong usage, without its password",
+  async (url) => {
+    const running = run(plan, "--database-url", url);
+    await expect(running).rejects.toThrow(UsageError);
+    await expect(running).rejects.toThrow(/^The database's URL can't be used:\n- --database-url: (?!.*s3cret)/);
+  },
+);

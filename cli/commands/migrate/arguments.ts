@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { ArgsDef } from "citty";
 import { Client } from "pg";
-import { StateError, messageOf } from "../../../toolchain/errors.ts";
+import { StateError, UsageError, messageOf } from "../../../toolchain/errors.ts";
 import type { Output } from "../../output.ts";
 import { asOwner } from "../../stack/connect.ts";
 
@@ -32,6 +32,7 @@ export function migrationsFolder(args: { folder?: string | undefined }): string 
  * unless a URL says otherwise.
  *
  * @throws {StateError} if the stack is not up, or the database can't be reached.
+ * @throws {UsageError} if the URL can't be used.
  */
 export async function withDatabase<T>(
   args: { stack: string; "database-url"?: string | undefined },
@@ -40,7 +41,7 @@ export async function withDatabase<T>(
 ): Promise<T> {
   const url = args["database-url"];
   if (url === undefined) return asOwner(args, output, use);
-  const client = new Client({ connectionString: url, application_name: "aiwdb", connectionTimeoutMillis: 10_000 });
+  const client = clientOf(url);
   try {
     await client.connect();
   } catch (cause) {
@@ -55,5 +56,17 @@ export async function withDatabase<T>(
     return await use(client);
   } finally {
     await client.end();
+  }
+}
+
+/** Reads the URL and the certificates that it names. */
+function clientOf(url: string): Client {
+  try {
+    return new Client({ connectionString: url, application_name: "aiwdb", connectionTimeoutMillis: 10_000 });
+  } catch (error) {
+    // Without its cause, which has the URL: it may hold a password.
+    throw new UsageError("The database's URL can't be used:", [
+      { subject: "--database-url", problem: messageOf(error) },
+    ]);
   }
 }
