@@ -15,6 +15,11 @@ export function clientCertificateFolder(stack: string): string {
   return path.join(stackFolder(stack), "certs");
 }
 
+/** Dumps that were made before changes; `down` leaves them. */
+export function backupFolder(stack: string): string {
+  return path.join(stackFolder(stack), "backups");
+}
+
 /** Passphrase that encrypts the secrets in the stack's state; generated for dev only. */
 export function passphraseFile(stack: string): string {
   return path.join(stackFolder(stack), "passphrase");

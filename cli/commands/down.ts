@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
 import type { StackConfig } from "../../infra/config.ts";
+import { backupFolder } from "../../infra/local-files.ts";
 import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
 import { findEngine, type Engine } from "../../toolchain/docker-engine.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
@@ -18,7 +20,7 @@ import { isDisposable } from "../stack/passphrase.ts";
 import { clearDeadLocks } from "../stack/pulumi-lock.ts";
 import { requireStack } from "../stack/known-stacks.ts";
 import { display, type Session } from "../stack/pulumi-run.ts";
-import { effectiveSettings, explain, forgetStack, openSession, readState } from "../stack/session.ts";
+import { effectiveSettings, explain, forgetFiles, forgetStack, openSession, readState } from "../stack/session.ts";
 import { readStackConfig } from "../stack/settings-file.ts";
 import { withStackLock } from "../stack/stack-lock.ts";
 
@@ -59,7 +61,7 @@ export default defineCommand({
     const config = readStackConfig(stack);
     const inFolder = readStateFile(stack);
     if (args.engine && inFolder.kind === "none" && !(await findEngine())) {
-      await stopEngine(output);
+      output.json({ stack, removed: false, engineStopped: await stopEngine(output) });
       return;
     }
     const toolchain = await setUp({ report: output.progress, images: false });
@@ -68,10 +70,14 @@ export default defineCommand({
     if (!isDisposable(stack) && isNothing(await listObjects(docker, stack))) requireStack(stack);
     const session = openSession(stack, toolchain);
     if (args.engine) await refuseOthersEngine(toolchain.engine, stack);
-    await withStackLock(stack, output.progress, (lock) => tearDown({ ...session, lock }, docker, config, args, output));
-    output.text(`stack ${stack}: removed`);
-    if (args.engine) await stopEngine(output);
-    output.json({ stack, removed: true, engineStopped: args.engine });
+    const removed = await withStackLock(stack, output.progress, (lock) =>
+      tearDown({ ...session, lock }, docker, config, args, output),
+    );
+    output.text(removed ? `stack ${stack}: removed` : `stack ${stack}: there was nothing to remove`);
+    const backups = backupFolder(stack);
+    if (existsSync(backups)) output.text(`its backups stay, with its data: ${backups}`);
+    const engineStopped = args.engine && (await stopEngine(output));
+    output.json({ stack, removed, engineStopped });
   },
 });
 
@@ -81,14 +87,18 @@ const isNothing = ({ containers, networks, volumes }: EngineObjects): boolean =>
 /** Pulumi's advice after `destroy` to do what `down` does next. */
 const ADVICE = /^.*The resources in the stack have been deleted[\s\S]*?pulumi stack rm.*$\n?/m;
 
-/** Removes everything of the stack, while nobody else changes it. */
+/**
+ * Removes everything of the stack, while nobody else changes it.
+ *
+ * @returns whether there was anything
+ */
 async function tearDown(
   session: Session,
   docker: Docker,
   config: StackConfig,
   args: { readonly "delete-data": boolean; readonly "take-over": boolean; readonly json: boolean },
   output: Output,
-): Promise<void> {
+): Promise<boolean> {
   const { stack } = session;
   const state = await readState(session);
   const objects = await listObjects(docker, stack);
@@ -129,6 +139,8 @@ async function tearDown(
   }
   forgetAddresses(stack);
   if (state.kind === "recorded") await forgetStack(session);
+  else if (!isNothing(objects)) forgetFiles(session); // of a state that is lost
+  return state.kind === "recorded" || !isNothing(objects);
 }
 
 /**
@@ -170,13 +182,14 @@ async function refuseOthersEngine(engine: Engine, stack: string): Promise<void> 
   ]);
 }
 
-async function stopEngine(output: { text(line: string): void }): Promise<void> {
+async function stopEngine(output: { text(line: string): void }): Promise<boolean> {
   const stopped = await stopPrivateEngine();
   output.text(
     stopped === undefined
       ? "engine: none was started by this package; yours is left alone"
       : `engine: stopped (${stopped})`,
   );
+  return stopped !== undefined;
 }
 
 function refuseLoss(stack: string, isProtected: boolean, deleteData: boolean, volumes: readonly string[]): void {

@@ -6,6 +6,7 @@ import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../output.ts";
 import { readStateFile } from "../stack/backend.ts";
 import { describeDamage, findDamage } from "../stack/engine-damage.ts";
+import { findFrozen } from "../stack/freeze.ts";
 import {
   describeForgotten,
   describeLostDatabase,
@@ -56,12 +57,14 @@ export default defineCommand({
         ownership.kind === "free" || ownership.kind === "mine"
           ? []
           : [`\`up\` will be refused: the objects of stack "${stack}" on this engine ${describeOwner(ownership)}`];
+      const frozen = await findFrozen(docker, stack, config.databaseName);
       const damage = await findDamage(docker, stack, known);
       const history = await readHistory(docker, stack, config.databaseName);
       const forgotten = findForgotten(known, history);
       const lostDatabase = findLostDatabase(known, history);
       const repairs = [
         ...refusal,
+        ...frozen.map(({ subject, problem }) => `\`up\` will be refused: ${subject} ${problem}`),
         ...describeDamage(damage),
         ...(lostDatabase ? [describeLostDatabase(lostDatabase)] : []),
         ...(forgotten ? [describeForgotten(forgotten)] : []),

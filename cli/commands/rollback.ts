@@ -2,6 +2,7 @@ import { defineCommand } from "citty";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { parsePhase } from "../../infra/migrations/phases.ts";
 import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
+import { refuseFrozenDatabase } from "../../infra/migrations/runner.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { UsageError } from "../../toolchain/errors.ts";
 import type { HeldLock } from "../../toolchain/lock.ts";
@@ -46,6 +47,7 @@ export default defineCommand({
     const migrations = readMigrations(folder);
     const takeBack = () =>
       withDatabase(args, output, async (client) => {
+        await refuseFrozenDatabase(client);
         const plan = await planRollback(client, migrations, target);
         const losses = new Map(plan.losses.map(({ name, loss }) => [name, loss]));
         for (const { name } of plan.migrations) {

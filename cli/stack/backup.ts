@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import type Docker from "dockerode";
 import { engineNames } from "../../infra/names.ts";
 import { inspect } from "../../infra/provider/engine.ts";
-import { stackFolder } from "../../infra/local-files.ts";
+import { backupFolder } from "../../infra/local-files.ts";
 import { privateFolder } from "../../toolchain/paths.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
 
@@ -35,7 +35,7 @@ export async function backUp(
         remedy: "See its log by `docker logs`; start it, or leave the backup out by --no-backup.",
       },
     ]);
-  const folder = privateFolder(stackFolder(stack), "backups");
+  const folder = privateFolder(backupFolder(stack));
   const file = path.join(folder, `${database}-${new Date().toISOString().replaceAll(":", "")}.dump`);
   const partial = `${file}.partial`;
   report(`backing up ${database}`);

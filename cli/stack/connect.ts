@@ -1,5 +1,6 @@
 import type { ArgsDef } from "citty";
 import type { Client } from "pg";
+import { frozenDatabase } from "../../infra/migrations/runner.ts";
 import { CLIENT_ROLES, type ClientRole, POOLED_ROLES, ROLES } from "../../infra/names.ts";
 import { connect, type Connection } from "../../infra/provider/connection.ts";
 import { messageOf, StateError, UsageError } from "../../toolchain/errors.ts";
@@ -9,6 +10,9 @@ import type { Output } from "../output.ts";
 import { requireStack } from "./known-stacks.ts";
 import { openSession, readOutputs } from "./session.ts";
 import { connectionFor, MODES, type Mode } from "./status.ts";
+
+/** A statement that writes, in a database that somebody froze: https://www.postgresql.org/docs/16/errcodes-appendix.html */
+const READ_ONLY = "25006";
 
 /** Arguments of commands that connect as somebody. */
 export const connectionArguments = {
@@ -72,7 +76,8 @@ export async function requestedConnection(
 /**
  * Runs work as the owner of a stack's database, past the pooler.
  *
- * @throws StateError when the server lets nobody in: it does not run, its passwords or certificates are another state's
+ * @throws StateError when the server lets nobody in: it does not run, its passwords or certificates are another state's; and when
+ *   the database is frozen
  */
 export async function asOwner<T>(
   args: { readonly stack: string },
@@ -92,6 +97,8 @@ export async function asOwner<T>(
   });
   try {
     return await work(client);
+  } catch (error) {
+    throw (error as { code?: string }).code === READ_ONLY ? frozenDatabase(client) : error;
   } finally {
     await client.end();
   }

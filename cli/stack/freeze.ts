@@ -30,25 +30,30 @@ function thaw(subject: string, problem: string): string {
   return `When changes are allowed again: \`begin read write; alter ${subject}${place} reset default_transaction_read_only; commit\`.`;
 }
 
-/**
- * Refuses to change what somebody froze on purpose. Asks nothing of a server that does not run.
- *
- * @param postgres container of the server. @default the stack's own
- * @throws StateError naming where it is frozen, and how to take that back
- */
-export async function refuseFrozen(
+/** Where somebody froze what we would write. Asks nothing of a server that does not run. */
+export async function findFrozen(
   docker: Docker,
   stack: string,
   database: string,
   postgres: string = engineNames(stack).postgres,
-): Promise<void> {
+): Promise<Problem[]> {
   const answer = await askServer(
     docker,
     postgres,
     `select coalesce(json_agg(found), '[]') from (${freezeSql(database)}) as found`,
   );
-  if (answer === undefined) return;
-  const found = (JSON.parse(answer) as Problem[]).filter(({ subject }) => !NOT_OURS.has(subject));
+  if (answer === undefined) return [];
+  return (JSON.parse(answer) as Problem[]).filter(({ subject }) => !NOT_OURS.has(subject));
+}
+
+/**
+ * Refuses to change what somebody froze on purpose.
+ *
+ * @param postgres container of the server. @default the stack's own
+ * @throws StateError naming where it is frozen, and how to take that back
+ */
+export async function refuseFrozen(docker: Docker, stack: string, database: string, postgres?: string): Promise<void> {
+  const found = await findFrozen(docker, stack, database, postgres);
   if (found.length === 0) return;
   throw new StateError(
     `Stack "${stack}" is frozen; nothing has been changed:`,

@@ -43,7 +43,10 @@ export function requireStack(stack: string, { orNew = false }: { readonly orNew?
     {
       subject: "--stack",
       problem: "names a stack without a state and without a settings file",
-      remedy: `For a new stack write Pulumi.${stack}.yaml, which may be empty; names that begin with ci- or pr- need none.`,
+      remedy:
+        ephemeralKind(stack) === undefined
+          ? `For a new stack write Pulumi.${stack}.yaml, which may be empty; names that begin with ci- or pr- need none.`
+          : `\`aiwdb up --stack ${stack}\` makes it.`,
     },
   ]);
 }

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { passphraseFile, stackFolder } from "../../infra/local-files.ts";
+import { clientCertificateFolder, passphraseFile, stackFolder } from "../../infra/local-files.ts";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
 import { SESSION_OPTIONS } from "../../infra/provider/connection.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
@@ -116,12 +116,9 @@ function removeIfEmpty(folder: string): void {
   if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
 }
 
-/**
- * Removes the state of a stack without resources, and what was kept beside it: our copy of its settings, and the passphrase that was made
- * for it. The settings file in the checkout stays.
- */
+/** Removes the state of a stack without resources, and what was kept beside it. */
 export async function forgetStack(session: Session): Promise<void> {
-  const { stack, settingsFolder } = session;
+  const { stack } = session;
   const { exitCode, stderr } = await capture(session, [
     "stack",
     "rm",
@@ -134,7 +131,16 @@ export async function forgetStack(session: Session): Promise<void> {
     throw (
       explain(session, stderr) ?? new ToolError(`The state of stack "${stack}" could not be removed: ${stderr.trim()}`)
     );
+  forgetFiles(session);
+}
+
+/**
+ * Removes what this machine keeps of a stack that is gone: the certificates of its clients, our copy of its settings, and the
+ * passphrase that was made for it. The settings file in the checkout and backups stay.
+ */
+export function forgetFiles({ stack, settingsFolder }: Session): void {
   rmSync(path.join(settingsFolder, `Pulumi.${stack}.yaml`), { force: true });
+  rmSync(clientCertificateFolder(stack), { recursive: true, force: true });
   forgetPulumiRuns(stack);
   // One that also opens secrets in the settings file is needed again.
   if (isDisposable(stack) && !readSettingsFile(stack).hasSecretsProvider) {

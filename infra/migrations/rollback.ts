@@ -45,7 +45,7 @@ export async function planRollback(
   }
   const losses = toUndo.flatMap(({ name, downHeader }) => {
     const loss = downHeader[HEADER_KEYS.dataLoss];
-    return loss === undefined ? [] : [{ name, loss }];
+    return loss === undefined || /^none\b/i.test(loss) ? [] : [{ name, loss }];
   });
   return { migrations: toUndo, losses };
 }

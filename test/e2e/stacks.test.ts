@@ -70,7 +70,8 @@ test("preview of a new stack makes nothing; down leaves nothing of it, and its l
   expect(down.all).not.toContain("pulumi stack rm");
   expect(filesOf(STACK)).toEqual([]);
   // Again, as a job does that does not know how far it came.
-  mustSucceed(await checkout.aiwdb(["down", "--stack", STACK]));
+  const again = mustSucceed(await checkout.aiwdb(["down", "--stack", STACK]));
+  expect(again.all).toContain(`stack ${STACK}: there was nothing to remove`);
   expect(filesOf(STACK)).toEqual([]);
 });
 

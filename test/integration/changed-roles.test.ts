@@ -105,8 +105,8 @@ describe("a freeze", () => {
       remedy = /changes are allowed again: `(.*)`/.exec(refused.stderr)?.[1] ?? remedy;
       expect(refused.stderr).toContain("reset default_transaction_read_only");
       expect(await own.started()).toEqual(started);
-      mustSucceed(await preview());
-      const migrate = await own.checkout.aiwdb(["rollback", "--stack", NAME, "--steps", "1", "--accept-data-loss"]);
+      expect(mustSucceed(await preview()).all).toContain(`\`up\` will be refused: ${named} takes no changes`);
+      const migrate = await own.checkout.aiwdb(["rollback", "--stack", NAME, "--steps", "1"]);
       expect(migrate.exitCode).toBe(1);
       expect(migrate.stderr).toContain("The database is frozen; nothing was changed:");
     } finally {

@@ -494,6 +494,17 @@ describe("taking back", () => {
     ]);
   });
 
+  test("asks nothing where what is lost is none", async () => {
+    write(
+      "0001_create_marks",
+      "create table public.marks (id int);",
+      "-- Data loss: none; no row is ever written.\ndrop table public.marks;",
+    );
+    await up();
+    const migrations = readMigrations(folder);
+    expect((await planRollback(client, migrations, { steps: 1 })).losses).toEqual([]);
+  });
+
   test("loses data only if that is accepted", async () => {
     writeThree();
     write(
