@@ -87,7 +87,7 @@ test("tells a holder that another process took its lock, and takes nothing from 
     (mine) => {
       held = mine;
       mine.assertHeld();
-      leave(elsewhere(), new Date());
+      leave(elsewhere(), new Date(Date.now() + 1_000)); // never the millisecond in which this one took it
       return new Promise(() => {});
     },
     { updateMs: 1_000 },
