@@ -26,6 +26,13 @@ async function sql(checkout: Checkout, stack: string, statement: string): Promis
   return mustSucceed(await checkout.aiwdb(psql)).stdout.trim();
 }
 
+async function removeAllButData(stack: string): Promise<void> {
+  const { postgres, pgbouncer, network, postgresConfigVolume, pgbouncerConfigVolume } = engineNames(stack);
+  for (const name of [postgres, pgbouncer]) await docker.getContainer(name).remove({ force: true, v: true });
+  await docker.getNetwork(network).remove();
+  for (const name of [postgresConfigVolume, pgbouncerConfigVolume]) await docker.getVolume(name).remove();
+}
+
 function plainPulumi(checkout: Checkout, stack: string, command: "up" | "destroy") {
   return checkout.shell(
     `eval "$(bin/aiwdb env --pulumi --stack ${stack})" && pulumi ${command} -s ${stack} --yes --skip-preview`,
@@ -77,11 +84,8 @@ describe("two users with a stack of one name on one engine", () => {
   });
 
   test("while only the data is left of it, the second removes nothing either", async () => {
-    const { postgres, pgbouncer, network, postgresConfigVolume, pgbouncerConfigVolume, dataVolume } =
-      engineNames(stack);
-    for (const name of [postgres, pgbouncer]) await docker.getContainer(name).remove({ force: true, v: true });
-    await docker.getNetwork(network).remove();
-    for (const name of [postgresConfigVolume, pgbouncerConfigVolume]) await docker.getVolume(name).remove();
+    const { dataVolume } = engineNames(stack);
+    await removeAllButData(stack);
     for (const command of ["down", "up"]) {
       const refused = await other.aiwdb([command, "--stack", stack]);
       expect(refused.exitCode, refused.all).toBe(1);
@@ -135,11 +139,8 @@ describe("two users with a stack of one name on one engine", () => {
   });
 
   test("while only the data is left of it, one that had it before removes nothing", async () => {
-    const { postgres, pgbouncer, network, postgresConfigVolume, pgbouncerConfigVolume, dataVolume } =
-      engineNames(stack);
-    for (const name of [postgres, pgbouncer]) await docker.getContainer(name).remove({ force: true, v: true });
-    await docker.getNetwork(network).remove();
-    for (const name of [postgresConfigVolume, pgbouncerConfigVolume]) await docker.getVolume(name).remove();
+    const { dataVolume } = engineNames(stack);
+    await removeAllButData(stack);
     expect((await other.aiwdb(["down", "--stack", stack])).exitCode).toBe(1);
     expect((await other.aiwdb(["up", "--stack", stack])).exitCode).toBe(1);
     expect((await plainPulumi(other, stack, "destroy")).exitCode).not.toBe(0);
