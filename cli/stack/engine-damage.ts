@@ -1,8 +1,10 @@
 import type Docker from "dockerode";
 import { engineNames } from "../../infra/names.ts";
+import { inspect } from "../../infra/provider/engine.ts";
 import { hasPassword } from "../../infra/provider/resources/superuser-password.ts";
 import { askWithin } from "../../toolchain/engine-client.ts";
 import type { KnownState, StateResource } from "./backend.ts";
+import { healthNow } from "./container-health.ts";
 
 /**
  * What the engine has of a stack, against what its state says. Pulumi compares settings with its state and asks the engine
@@ -13,6 +15,11 @@ export interface Damage {
   readonly stopped: readonly DamagedContainer[];
   /** Containers that are there and can't serve any more; they are made again. They hold no data. */
   readonly unusable: readonly DamagedContainer[];
+  /**
+   * The maintenance container, while it runs and its health check fails. It serves nobody and holds no data, so that it can always be
+   * started again. A server whose check fails may be recovering; it is left alone.
+   */
+  readonly unhealthy: readonly DamagedContainer[];
   /** What is not on the engine any more, with the resources of the state that stand for it. */
   readonly gone: readonly GoneObject[];
   /** The data, where its volume is gone, or lived in memory and its container ended. */
@@ -72,8 +79,9 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
     resources.filter((resource): resource is StateResource & { id: string } => {
       return resource.type === TYPES[type] && resource.id !== undefined;
     });
-  const [containers, networks, { Volumes }, images] = await Promise.all([
+  const [containers, unhealthyOnes, networks, { Volumes }, images] = await Promise.all([
     askWithin((options) => docker.listContainers({ all: true, ...options })),
+    askWithin((options) => docker.listContainers({ filters: { health: ["unhealthy"] }, ...options })),
     askWithin((options) => docker.listNetworks(options)),
     askWithin((options) => docker.listVolumes(options)),
     askWithin((options) => docker.listImages(options)),
@@ -83,9 +91,10 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
   const [network] = recorded("network");
   const hasNetwork = networks.some(({ Id }) => Id === network?.id);
 
-  const { dataVolume, postgres, pgbouncer } = engineNames(stack);
+  const { dataVolume, postgres, pgbouncer, maintenance } = engineNames(stack);
   const stopped: DamagedContainer[] = [];
   const unusable: DamagedContainer[] = [];
+  const unhealthy: DamagedContainer[] = [];
   const gone: GoneObject[] = [];
   for (const { urn, id, outputs } of recorded("container")) {
     const name = String(outputs?.["name"] ?? id);
@@ -108,6 +117,8 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
     if (problem !== undefined) unusable.push({ urn, id, name, problem });
     else if (STARTABLE.has(found.State)) stopped.push({ urn, id, name, problem: "is stopped" });
     else if (found.State === "paused") stopped.push({ urn, id, name, problem: "is paused" });
+    else if (name === maintenance && unhealthyOnes.some(({ Id }) => Id === id) && (await isUnhealthy(id)))
+      unhealthy.push({ urn, id, name, problem: "is unhealthy" });
   }
   if (network && !hasNetwork) gone.push({ kind: "network", name: engineNames(stack).network, urns: [network.urn] });
   for (const { urn, id } of recorded("image")) if (!tags.has(id)) gone.push({ kind: "image", name: id, urns: [urn] });
@@ -121,7 +132,12 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
   const lostData = await findLostData();
   // Without its data the server's container is made again, whatever its state.
   const startable = lostData ? stopped.filter(({ name }) => name !== postgres) : stopped;
-  return { stopped: startable.toSorted((a, b) => order(a) - order(b)), unusable, gone, lostData };
+  return { stopped: startable.toSorted((a, b) => order(a) - order(b)), unusable, unhealthy, gone, lostData };
+
+  async function isUnhealthy(id: string): Promise<boolean> {
+    const info = await inspect(docker, id);
+    return info !== undefined && (await healthNow(docker, info)) === "unhealthy";
+  }
 
   async function findLostData(): Promise<LostData | undefined> {
     const data = recorded("volume").find(({ id }) => id === dataVolume);
@@ -140,7 +156,7 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
 }
 
 /** One line for each thing that is not as the state says, with what `up` does about it. */
-export function describeDamage({ stopped, unusable, gone, lostData }: Damage): string[] {
+export function describeDamage({ stopped, unusable, unhealthy, gone, lostData }: Damage): string[] {
   return [
     ...(lostData
       ? [
@@ -152,5 +168,6 @@ export function describeDamage({ stopped, unusable, gone, lostData }: Damage): s
     ...gone.map(({ kind, name }) => `${kind} ${name} is gone: it is made again`),
     ...unusable.map(({ name, problem }) => `container ${name} ${problem}: it is made again`),
     ...stopped.map(({ name, problem }) => `container ${name} ${problem}: it is started`),
+    ...unhealthy.map(({ name, problem }) => `container ${name} ${problem}: it is started again`),
   ];
 }

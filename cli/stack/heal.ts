@@ -1,5 +1,6 @@
 import type Docker from "dockerode";
 import { PROJECT } from "../../infra/config.ts";
+import { ACTION_MS, within } from "../../infra/provider/engine.ts";
 import type { Properties } from "../../infra/provider/resource.ts";
 import { startAndWait } from "../../infra/provider/resources/container-ready.ts";
 import { StateError, ToolError } from "../../toolchain/errors.ts";
@@ -59,7 +60,7 @@ export async function forgetDatabase(session: Session, { urn, name }: LostDataba
 
 /**
  * Brings what is on the engine and what the state says together again, so that a `pulumi up` after it makes what is gone:
- * the state forgets it. What is only stopped is started.
+ * the state forgets it. What is only stopped is started, and maintenance that fails begins anew.
  *
  * Every step can be cut off and run again. No volume is removed.
  *
@@ -73,7 +74,7 @@ export async function heal(
   report: (line: string) => void,
 ): Promise<void> {
   for (const line of describeDamage(damage)) report(line);
-  const { lostData, unusable, gone, stopped } = damage;
+  const { lostData, unusable, unhealthy, gone, stopped } = damage;
   if (lostData) await forgetData(session, lostData);
   const before = resourcesOf(state);
   const known = new Set(resourcesOf(lostData ? await readState(session) : state).map(({ urn }) => urn));
@@ -86,6 +87,8 @@ export async function heal(
     const gate = before.find(isGateOf(name));
     if (gate?.inputs) await tryToStart(gate.inputs, name, docker, report);
   }
+  for (const { id, name } of unhealthy)
+    await within(`start container ${name} again`, ACTION_MS, (options) => docker.getContainer(id).restart(options));
 }
 
 /** One that does not come up may do so with the settings that Pulumi is about to give it; if not, Pulumi says so. */

@@ -18,6 +18,7 @@ import type { Settings } from "../../infra/render/settings.ts";
 import { engineClient } from "../../toolchain/engine-client.ts";
 import { messageOf, type Problem, StateError, UnknownError } from "../../toolchain/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
+import { healthNow } from "./container-health.ts";
 import { freezeSql, FROZEN } from "./freeze.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
 import { countWaiting } from "./retention.ts";
@@ -144,6 +145,7 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
     }
   };
   const known = <T>(found: readonly T[] | Unknown): readonly T[] => (found === "unknown" ? [] : found);
+  const poolsFirst = look("pools", () => poolStatus(docker, outputs));
   const [
     containers,
     reached,
@@ -157,8 +159,9 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
     certificates,
   ] = await Promise.all([
     Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name, look))),
-    Promise.all(tried(connections).map(([mode, role]) => tryConnection(outputs, mode, role))),
-    look("pools", () => poolStatus(docker, outputs)),
+    // After the look at the pools, which would count these as clients.
+    poolsFirst.then(() => Promise.all(tried(connections).map(([mode, role]) => tryConnection(outputs, mode, role)))),
+    poolsFirst,
     look("settings of PostgreSQL", () => postgresDrift(outputs)),
     look("settings of PgBouncer", () => pgbouncerDrift(docker, outputs)),
     look("roles and freeze", () => obstaclesInPostgres(docker, connections)),
@@ -218,23 +221,7 @@ async function containerStatus(docker: Docker, name: string, look: Look): Promis
   const status = { name, state: info?.State.Status ?? "missing", health: info?.State.Health?.Status ?? "none" };
   if (!info || status.state !== "running" || status.health === "none") return status;
   // The engine's answer may be as old as its interval, and older engines have none before the first one is over.
-  return { ...status, health: await look(`health of ${name}`, () => healthNow(docker, info)) };
-}
-
-const NS_PER_MS = 1_000_000;
-/** As many as the engine makes before it says unhealthy. */
-const ATTEMPTS = 3;
-
-async function healthNow(docker: Docker, info: Docker.ContainerInspectInfo): Promise<string> {
-  const { Test = [], StartPeriod = 0 } = info.Config.Healthcheck ?? {};
-  const [kind, ...words] = Test;
-  const command = kind === "CMD-SHELL" ? ["sh", "-c", ...words] : words;
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const { exitCode } = await exec(docker, info.Id, command, undefined, inTime());
-    if (exitCode === 0) return "healthy";
-  }
-  const upMs = Date.now() - Date.parse(info.State.StartedAt);
-  return upMs < StartPeriod / NS_PER_MS ? "starting" : "unhealthy";
+  return { ...status, health: await look(`health of ${name}`, () => healthNow(docker, info, inTime)) };
 }
 
 /** The maintenance container is healthy after its first run, which nobody waits for. */

@@ -1,5 +1,6 @@
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { engineNames } from "../../infra/names.ts";
 import { imageTag } from "../../toolchain/image-tag.ts";
 import { createCheckout, type Checkout, type CommandResult } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
@@ -23,6 +24,19 @@ describe.runIf(canHaveSecondEngine())("an engine that was restarted", () => {
         { DOCKER_HOST: engine.host, PULUMI_CONFIG_PASSPHRASE: "of the tests", SQL: statement },
       ),
     ).stdout.trim();
+
+  /** It may have been up before the server, so that its first run failed. */
+  const maintenanceSucceeds = () =>
+    vi.waitFor(
+      async () => {
+        const container = engine.docker.getContainer(engineNames(stack).maintenance);
+        const { State } = await container.inspect();
+        const since = Math.floor(Date.parse(State.StartedAt) / 1_000);
+        const log = await container.logs({ stdout: true, stderr: true, follow: false, since });
+        expect(log.toString("utf8")).toContain("maintenance: done");
+      },
+      { timeout: 5 * 60_000, interval: 1_000 },
+    );
 
   beforeAll(async () => {
     checkout = await createCheckout();
@@ -52,6 +66,7 @@ describe.runIf(canHaveSecondEngine())("an engine that was restarted", () => {
     mustSucceed(await aiwdb("status"));
     expect(await sql("select mark from kept")).toBe("a row");
     mustSucceed(await aiwdb("preview", "--expect-no-changes"));
+    await maintenanceSucceeds();
   });
 
   test("while its containers were not to come back by themselves", async () => {
@@ -63,5 +78,6 @@ describe.runIf(canHaveSecondEngine())("an engine that was restarted", () => {
     expect(stderr).toContain("is stopped: it is started");
     mustSucceed(await aiwdb("status"));
     expect(await sql("select mark from kept")).toBe("a row");
+    await maintenanceSucceeds();
   });
 });

@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { findImage } from "../../toolchain/image-build.ts";
 import { imageTag } from "../../toolchain/image-tag.ts";
 import { createDamagedStack, type DamagedStack } from "../helpers/damaged-stack.ts";
+import { mustSucceed } from "../helpers/real-stack.ts";
 
 let damaged: DamagedStack;
 
@@ -21,6 +22,26 @@ test.each(CONTAINERS)("a stopped %s is started", async (name) => {
 test.each(CONTAINERS)("a paused %s is resumed", async (name) => {
   await damaged.docker.getContainer(damaged.names[name]).pause();
   expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names[name]} is paused: it is started`);
+});
+
+test("maintenance that is unhealthy is started again", async () => {
+  const { docker, names, checkout, stack } = damaged;
+  checkout.settings(stack, { healthCheckIntervalSec: 1 });
+  mustSucceed(await damaged.up());
+  const maintenance = docker.getContainer(names.maintenance);
+  const isNow = (health: string) =>
+    vi.waitFor(async () => expect((await maintenance.inspect()).State.Health?.Status).toBe(health), {
+      timeout: 2 * 60_000,
+      interval: 250,
+    });
+  await isNow("healthy");
+  const forget = await maintenance.exec({ Cmd: ["rm", "/tmp/last-success"] });
+  await forget.start({});
+  await isNow("unhealthy");
+  const { stderr } = await damaged.preview();
+  expect(stderr).toContain(`${names.maintenance} is unhealthy: it is started again`);
+  expect((await damaged.expectHealed()).stderr).toContain(`${names.maintenance} is unhealthy: it is started again`);
+  await isNow("healthy");
 });
 
 test.each(CONTAINERS)("a killed %s that does not come back is started", async (name) => {
