@@ -130,9 +130,15 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
   }
   const order = (each: DamagedContainer) => [postgres, pgbouncer].indexOf(each.name) >>> 0;
   const lostData = await findLostData();
-  // Without its data the server's container is made again, whatever its state.
+  // Without its data the server's container is made again, and maintenance with it, whatever their states.
   const startable = lostData ? stopped.filter(({ name }) => name !== postgres) : stopped;
-  return { stopped: startable.toSorted((a, b) => order(a) - order(b)), unusable, unhealthy, gone, lostData };
+  return {
+    stopped: startable.toSorted((a, b) => order(a) - order(b)),
+    unusable,
+    unhealthy: lostData ? [] : unhealthy,
+    gone,
+    lostData,
+  };
 
   async function isUnhealthy(id: string): Promise<boolean> {
     const info = await inspect(docker, id);

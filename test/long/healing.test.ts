@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { exec } from "../../infra/provider/engine.ts";
 import { findImage } from "../../toolchain/image-build.ts";
 import { imageTag } from "../../toolchain/image-tag.ts";
 import { createDamagedStack, type DamagedStack } from "../helpers/damaged-stack.ts";
@@ -22,26 +23,6 @@ test.each(CONTAINERS)("a stopped %s is started", async (name) => {
 test.each(CONTAINERS)("a paused %s is resumed", async (name) => {
   await damaged.docker.getContainer(damaged.names[name]).pause();
   expect((await damaged.expectHealed()).stderr).toContain(`${damaged.names[name]} is paused: it is started`);
-});
-
-test("maintenance that is unhealthy is started again", async () => {
-  const { docker, names, checkout, stack } = damaged;
-  checkout.settings(stack, { healthCheckIntervalSec: 1 });
-  mustSucceed(await damaged.up());
-  const maintenance = docker.getContainer(names.maintenance);
-  const isNow = (health: string) =>
-    vi.waitFor(async () => expect((await maintenance.inspect()).State.Health?.Status).toBe(health), {
-      timeout: 2 * 60_000,
-      interval: 250,
-    });
-  await isNow("healthy");
-  const forget = await maintenance.exec({ Cmd: ["rm", "/tmp/last-success"] });
-  await forget.start({});
-  await isNow("unhealthy");
-  const { stderr } = await damaged.preview();
-  expect(stderr).toContain(`${names.maintenance} is unhealthy: it is started again`);
-  expect((await damaged.expectHealed()).stderr).toContain(`${names.maintenance} is unhealthy: it is started again`);
-  await isNow("healthy");
 });
 
 test.each(CONTAINERS)("a killed %s that does not come back is started", async (name) => {
@@ -104,4 +85,44 @@ test("a pruned image is no lost volume: files are read by the container's own, a
   expect(refreshed.all).not.toMatch(/deleted/);
   await damaged.expectHealed();
   for (const tag of tags) expect(await findImage(damaged.docker, tag)).toMatchObject({ tag });
+});
+
+describe("maintenance that is unhealthy", () => {
+  const becomes = (health: string) =>
+    vi.waitFor(
+      async () => {
+        const { State } = await damaged.docker.getContainer(damaged.names.maintenance).inspect();
+        expect(State.Health?.Status).toBe(health);
+      },
+      { timeout: 3 * 60_000, interval: 250 },
+    );
+  const makeUnhealthy = async () => {
+    await becomes("healthy");
+    const { exitCode } = await exec(damaged.docker, damaged.names.maintenance, ["rm", "/tmp/last-success"]);
+    expect(exitCode).toBe(0);
+    await becomes("unhealthy");
+  };
+  const said = () => `${damaged.names.maintenance} is unhealthy: it is started again`;
+
+  beforeAll(async () => {
+    damaged.checkout.settings(damaged.stack, { healthCheckIntervalSec: 1 });
+    mustSucceed(await damaged.up());
+  });
+
+  test("is started again", async () => {
+    await makeUnhealthy();
+    expect((await damaged.preview()).stderr).toContain(said());
+    expect((await damaged.expectHealed()).stderr).toContain(said());
+    await becomes("healthy");
+  });
+
+  test("is made again where the data is gone", async () => {
+    await makeUnhealthy();
+    const { postgres, dataVolume } = damaged.names;
+    await damaged.removeContainer(postgres);
+    await damaged.docker.getVolume(dataVolume).remove();
+    expect(mustSucceed(await damaged.up("--empty-database")).stderr).not.toContain(said());
+    expect(await damaged.sql("select to_regclass('kept') is null")).toBe("t");
+    await becomes("healthy");
+  });
 });
