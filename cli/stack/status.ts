@@ -281,7 +281,7 @@ async function obstaclesInPostgres(docker: Docker, { containers, database }: Con
        from unnest('{${roles.join(",")}}'::text[]) as wanted (name) left join pg_roles on rolname = wanted.name
        where rolname is null or not rolcanlogin or rolconnlimit = 0 or rolvaliduntil <= now()
        union all
-       ${freezeSql(database)}
+       select subject, problem from (${freezeSql(database)}) as frozen
      ) as found`,
     { abortSignal: inTime() },
   );

@@ -1,36 +1,24 @@
-import pg from "pg";
+import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { StackStatus } from "../../cli/stack/status.ts";
 import { readMigrations } from "../../infra/migrations/files.ts";
 import { PHASE_NAMES, PHASES } from "../../infra/migrations/phases.ts";
-import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { fillTables, readTables, type Filled } from "../helpers/fill-tables.ts";
 import { known } from "../helpers/known.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 import { MIGRATIONS_FOLDER } from "../helpers/schema-database.ts";
+import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
 
-const STACK = `pr-rollout-${process.pid}`;
-let checkout: Checkout;
+let stacks: TemporaryStacks;
 
 beforeAll(async () => {
-  checkout = await createCheckout();
+  stacks = await temporaryStacks();
 });
 
 afterAll(async () => {
-  mustSucceed(await checkout.aiwdb(["down", "--stack", STACK]));
-  checkout.remove();
+  await stacks.sweep();
+  stacks.checkout.remove();
 });
-
-async function asOwner<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const { stdout } = mustSucceed(await checkout.aiwdb(["url", "--stack", STACK, "--role", "ai_workflow_owner"]));
-  const client = new pg.Client({ connectionString: stdout.trim() });
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
-}
 
 /** Rows of each of the tables that were filled. */
 async function countRows(client: pg.Client, filled: Filled): Promise<Filled> {
@@ -41,12 +29,14 @@ async function countRows(client: pg.Client, filled: Filled): Promise<Filled> {
 }
 
 test("goes from phase 1 to 4 one at a time on a stack with rows in every table, and loses none", async () => {
+  const { checkout } = stacks;
+  // Without the maintenance container: the retention policies that come with phase 4 would remove old rows, as they should.
+  const stack = stacks.add("rollout");
   let filled: Filled = new Map();
   const tablesByPhase: number[] = [];
   for (const phase of [1, 2, 3, 4]) {
-    // Without the maintenance container: the retention policies that come with phase 4 would remove old rows, as they should.
-    checkout.settings(STACK, { rolloutPhase: phase, maintenanceIntervalMin: 0 });
-    const preview = mustSucceed(await checkout.aiwdb(["preview", "--stack", STACK])).all;
+    checkout.settings(stack, { rolloutPhase: phase, maintenanceIntervalMin: 0 });
+    const preview = mustSucceed(await checkout.aiwdb(["preview", "--stack", stack])).all;
     for (const each of PHASES) {
       const left = readMigrations(MIGRATIONS_FOLDER).filter((migration) => migration.phase === each);
       const names = left.map(({ name }) => name).join(", ");
@@ -60,10 +50,10 @@ test("goes from phase 1 to 4 one at a time on a stack with rows in every table, 
         }`,
       );
     }
-    mustSucceed(await checkout.aiwdb(["up", "--stack", STACK]));
+    mustSucceed(await stacks.up(stack));
 
     const status = JSON.parse(
-      mustSucceed(await checkout.aiwdb(["status", "--stack", STACK, "--json"])).stdout,
+      mustSucceed(await checkout.aiwdb(["status", "--stack", stack, "--json"])).stdout,
     ) as StackStatus;
     expect(known(status.migrations).pending).toEqual([]);
     expect(
@@ -71,7 +61,7 @@ test("goes from phase 1 to 4 one at a time on a stack with rows in every table, 
         applied === total ? "complete" : applied === 0 ? "none" : "partly",
       ),
     ).toEqual([1, 2, 3, 4].map((each) => (each <= phase ? "complete" : "none")));
-    await asOwner(async (client) => {
+    await stacks.asOwner(stack, async (client) => {
       for (const [table, rows] of await countRows(client, filled))
         expect(rows, `${table} after phase ${phase}`).toBeGreaterThanOrEqual(filled.get(table) ?? 0);
       tablesByPhase.push((await readTables(client)).length);
