@@ -2,8 +2,8 @@ import { hash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { semanticChecksum } from "../infra/migrations/checksum.ts";
-import { readMigrations } from "../infra/migrations/files.ts";
+import { semanticChecksum } from "../migrate/chain/checksum.ts";
+import { readMigrations } from "../migrate/chain/files.ts";
 import { inTurns, timed, type Benchmark } from "./measure.ts";
 
 const FILES = 1_000;

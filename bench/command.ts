@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 
 export interface RunOptions {
   readonly cwd?: string;

@@ -8,8 +8,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { askEngine } from "../toolchain/engine-client.ts";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { askEngine } from "../toolchain/engine/client.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 import { describeMachine } from "./machine.ts";
 
 const STACK = "pr-fresh";

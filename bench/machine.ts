@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { availableParallelism, loadavg, release, totalmem, type } from "node:os";
-import { engineClient } from "../toolchain/engine-client.ts";
+import { engineClient } from "../toolchain/engine/client.ts";
 
 /** The machine in words that say nothing about whose it is. */
 export async function describeMachine(): Promise<string> {

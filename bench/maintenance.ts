@@ -6,7 +6,7 @@ import { cpus, totalmem } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { Client } from "pg";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 import { fillVolume } from "../test/helpers/fill-volume.ts";
 
 const STACK = "pr-bench-maintenance";

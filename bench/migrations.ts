@@ -2,15 +2,16 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
-import { connectionFor } from "../cli/stack/status.ts";
-import { libpqUrl } from "../cli/stack/libpq.ts";
-import { effectiveSettings, openSession, readOutputs } from "../cli/stack/session.ts";
-import { formatNumber, readMigrations } from "../infra/migrations/files.ts";
-import { applyMigrations } from "../infra/migrations/runner.ts";
-import { engineNames, ROLES } from "../infra/names.ts";
-import { connect, type Connection } from "../infra/provider/connection.ts";
-import { engine, exec } from "../infra/provider/engine.ts";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { connectionFor } from "../stack/status.ts";
+import { libpqUrl } from "../database/libpq.ts";
+import { effectiveSettings, openSession, readOutputs } from "../stack/session.ts";
+import { formatNumber, readMigrations } from "../migrate/chain/files.ts";
+import { applyMigrations } from "../migrate/run/runner.ts";
+import { engineNames } from "../infra/settings/names.ts";
+import { ROLES } from "../database/access/roles.ts";
+import { connect, type Connection } from "../database/connection.ts";
+import { engine, exec } from "../toolchain/engine/containers.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 import { aiwdb, run } from "./command.ts";
 import { inTurns, median, timed, type Benchmark, type Row } from "./measure.ts";
 import { comparePython } from "./python.ts";
@@ -36,10 +37,14 @@ function writeSmall(folder: string, count: number): void {
 function copyOfCheckout(folder: string, count: number): string {
   const root = join(folder, `checkout-${count}`);
   for (const part of [
+    "base",
     "bin",
     "certs",
     "cli",
+    "database",
     "infra",
+    "migrate",
+    "stack",
     "toolchain",
     "package.json",
     "package-lock.json",

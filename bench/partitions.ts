@@ -2,11 +2,11 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
-import { connectionFor } from "../cli/stack/status.ts";
-import { openSession, readOutputs } from "../cli/stack/session.ts";
-import { ROLES } from "../infra/names.ts";
-import { connect } from "../infra/provider/connection.ts";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { connectionFor } from "../stack/status.ts";
+import { openSession, readOutputs } from "../stack/session.ts";
+import { ROLES } from "../database/access/roles.ts";
+import { connect } from "../database/connection.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 import { aiwdb } from "./command.ts";
 import { timed, type Benchmark, type Row } from "./measure.ts";
 

@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
-import type { StackOutputs } from "../cli/stack/session.ts";
-import { connectionFor } from "../cli/stack/status.ts";
-import { engineNames, POOLED_ROLES, type ClientRole } from "../infra/names.ts";
-import { archive, exec } from "../infra/provider/engine.ts";
-import { roleListener } from "../infra/render/pgbouncer-listeners.ts";
-import { imageTag } from "../toolchain/image-tag.ts";
+import type { StackOutputs } from "../stack/session.ts";
+import { connectionFor } from "../stack/status.ts";
+import { engineNames } from "../infra/settings/names.ts";
+import { POOLED_ROLES, type ClientRole } from "../database/access/roles.ts";
+import { archive, exec } from "../toolchain/engine/containers.ts";
+import { roleListener } from "../infra/settings/listeners.ts";
+import { imageTag } from "../toolchain/images/tag.ts";
 import { median } from "./measure.ts";
 
 const FOLDER = "/etc/postgresql"; // writable for the image's account

@@ -1,11 +1,12 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { openSession, readOutputs } from "../cli/stack/session.ts";
-import { derivedAddresses } from "../infra/addresses.ts";
-import { PROJECT } from "../infra/config.ts";
-import { engineNames, ROLES } from "../infra/names.ts";
-import { engine } from "../infra/provider/engine.ts";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { openSession, readOutputs } from "../stack/session.ts";
+import { derivedAddresses } from "../infra/settings/addresses.ts";
+import { PROJECT } from "../infra/settings/names.ts";
+import { engineNames } from "../infra/settings/names.ts";
+import { ROLES } from "../database/access/roles.ts";
+import { engine } from "../toolchain/engine/containers.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 import { aiwdb } from "./command.ts";
 import { inTurns, type Benchmark, type Findings, type Row } from "./measure.ts";
 import { pgbenchOn, spent, startClient, type Cost } from "./pgbench.ts";

@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { effectiveSettings, openSession } from "../cli/stack/session.ts";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { effectiveSettings, openSession } from "../stack/session.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 import { aiwdb, run } from "./command.ts";
 import { inTurns, timed, type Benchmark } from "./measure.ts";
 

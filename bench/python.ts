@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { folders } from "../toolchain/paths.ts";
+import { folders } from "../base/paths.ts";
 import { run } from "./command.ts";
 
 const FOLDER = join(import.meta.dirname, "python");

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type Docker from "dockerode";
-import { openSession, readOutputs } from "../cli/stack/session.ts";
-import { readMigrations } from "../infra/migrations/files.ts";
-import { engineNames, ROLES } from "../infra/names.ts";
-import { archive, engine, exec, readArchive, type FileSpec } from "../infra/provider/engine.ts";
-import { scramSecret } from "../infra/provider/scram.ts";
-import { PACKAGE_ROOT } from "../toolchain/versions.ts";
+import { openSession, readOutputs } from "../stack/session.ts";
+import { readMigrations } from "../migrate/chain/files.ts";
+import { engineNames } from "../infra/settings/names.ts";
+import { ROLES } from "../database/access/roles.ts";
+import { archive, engine, exec, readArchive, type FileSpec } from "../toolchain/engine/containers.ts";
+import { scramSecret } from "../database/scram.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 import { aiwdb } from "./command.ts";
 import { inTurns, timed, type Benchmark } from "./measure.ts";
 

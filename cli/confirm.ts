@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
-import { Declined } from "../toolchain/errors.ts";
+import { Declined } from "../base/errors.ts";
 
 /**
  * Asks a yes-or-no question on the terminal.

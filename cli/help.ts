@@ -1,5 +1,5 @@
 import { defineCommand, renderUsage } from "citty";
-import type { CommandModule } from "./commands.ts";
+import type { CommandModule } from "./find-command.ts";
 
 /** A command's help without colours: usage, options, examples. */
 export async function renderHelp(

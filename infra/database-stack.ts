@@ -1,16 +1,18 @@
 import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { clientPaths, StackCertificates } from "./certificates.ts";
-import { configError, hasMaintenance, parseConfig, SECRET_SETTINGS } from "./config.ts";
-import { Database, type RolePasswords } from "./database.ts";
-import { Maintenance } from "./maintenance.ts";
-import { readMigrations } from "./migrations/files.ts";
-import { CLIENT_ROLES, engineNames, POOLED_ROLES, ROLES, sessionDatabase } from "./names.ts";
-import { DatabaseNetwork } from "./network.ts";
-import { PgBouncer } from "./pgbouncer.ts";
-import { PostgresServer } from "./postgres-server.ts";
+import { clientPaths, StackCertificates } from "./components/certificates.ts";
+import { hasMaintenance, SECRET_SETTINGS } from "./settings/table.ts";
+import { configError, parseConfig } from "./settings/check.ts";
+import { Database, type RolePasswords } from "./components/database.ts";
+import { Maintenance } from "./components/maintenance.ts";
+import { readMigrations } from "../migrate/chain/files.ts";
+import { engineNames, sessionDatabase } from "./settings/names.ts";
+import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../database/access/roles.ts";
+import { DatabaseNetwork } from "./components/network.ts";
+import { PgBouncer } from "./components/pgbouncer.ts";
+import { PostgresServer } from "./components/postgres.ts";
 import { keepTracesReadable } from "./readable-errors.ts";
-import { roleListener } from "./render/pgbouncer-listeners.ts";
+import { roleListener } from "./settings/listeners.ts";
 import { DataOwner, Password, StateIdentity } from "./resources.ts";
 
 keepTracesReadable();

@@ -1,18 +1,11 @@
 import "./quiet-sdk.ts";
 import * as pulumi from "@pulumi/pulumi";
-import { clientCertificateFolder, otherDatabaseNames, withChosenAddresses } from "./local-files.ts";
-import {
-  checkConfig,
-  configError,
-  disagreements,
-  plainPasswords,
-  PROJECT,
-  SECRET_SETTINGS,
-  STANDARD_DATABASE_NAME,
-  withoutPasswords,
-} from "./config.ts";
+import { clientCertificateFolder, otherDatabaseNames, withChosenAddresses } from "./settings/local-files.ts";
+import { SECRET_SETTINGS } from "./settings/table.ts";
+import { checkConfig, configError, disagreements, plainPasswords, withoutPasswords } from "./settings/check.ts";
+import { PROJECT, STANDARD_DATABASE_NAME } from "./settings/names.ts";
 import { DatabaseStack } from "./database-stack.ts";
-import { ROLES } from "./names.ts";
+import { ROLES } from "../database/access/roles.ts";
 
 const stack = pulumi.getStack();
 const secrets = new pulumi.Config(PROJECT);

@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
-import { OwnResource } from "./provider/custom-resource.ts";
-import type { Environment } from "./names.ts";
-import type { Connection } from "./provider/connection.ts";
-import type { FileSpec } from "./provider/engine.ts";
-import type { Pooler } from "./render/pgbouncer-listeners.ts";
+import { OwnResource } from "./custom-resource.ts";
+import type { Environment } from "../database/environment.ts";
+import type { Connection } from "../database/connection.ts";
+import type { FileSpec } from "../toolchain/engine/containers.ts";
+import type { Pooler } from "./settings/listeners.ts";
 import type { Place } from "./provider/resources/authority-rotation.ts";
 
 /** A connection whose parts may still be on their way. */

@@ -4,11 +4,11 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
-import { CLIENT_ROLES } from "../infra/names.ts";
-import { messageOf, type Problem, UserError } from "../toolchain/errors.ts";
-import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./holders.ts";
-import { isPrintable, LABEL_MAX, lengthOf } from "./labels.ts";
-import { replaceFile, serverFiles } from "./server.ts";
+import { CLIENT_ROLES } from "../database/access/roles.ts";
+import { messageOf, type Problem, UserError } from "../base/errors.ts";
+import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/holders.ts";
+import { isPrintable, LABEL_MAX, lengthOf } from "./databases/labels.ts";
+import { replaceFile, serverFiles } from "./server/server.ts";
 
 /** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */
 export const HTTP_TTL_SEC = 600;

@@ -1,10 +1,10 @@
-import { listDatabases, closeHolders } from "./holders.ts";
-import { leakReport } from "./leaks.ts";
-import { DEFAULT_SERVER, ENGINE_VARIABLE, nameOption, SERVER_VARIABLE } from "./server.ts";
-import type { TemplateSource } from "./template.ts";
-import { newRun, RUN_VARIABLE } from "./test-database.ts";
-import { createOutput } from "../cli/output.ts";
-import { parseEngine, startServer, stopServer } from "../cli/commands/testdb/server-process.ts";
+import { listDatabases, closeHolders } from "./databases/holders.ts";
+import { leakReport } from "./databases/leaks.ts";
+import { DEFAULT_SERVER, ENGINE_VARIABLE, nameOption, SERVER_VARIABLE } from "./server/server.ts";
+import type { TemplateSource } from "./pool/template.ts";
+import { newRun, RUN_VARIABLE } from "./databases/test-database.ts";
+import { createOutput } from "../base/output.ts";
+import { parseEngine, startServer, stopServer } from "./server/process.ts";
 
 /**
  * vitest's `globalSetup` for a suite with migrations or a seed of its own, from a file of the suite's:

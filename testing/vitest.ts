@@ -1,5 +1,5 @@
 import { test as base } from "vitest";
-import { testDatabase, type TestDatabase, type TestDatabaseOptions } from "./test-database.ts";
+import { testDatabase, type TestDatabase, type TestDatabaseOptions } from "./databases/test-database.ts";
 
 /** What a test gets besides vitest's own context. */
 export interface TestDatabaseFixture {

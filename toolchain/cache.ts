@@ -3,8 +3,8 @@ import { createReadStream } from "node:fs";
 import { lstat, mkdir, readdir, readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { type HeldLock, type LockOptions, withLock } from "./lock.ts";
-import { folders, privateFolder } from "./paths.ts";
+import { type HeldLock, type LockOptions, withLock } from "../base/lock.ts";
+import { folders, privateFolder } from "../base/paths.ts";
 
 /** Lies inside the entry, so that one rename publishes both. */
 const CHECKSUMS = ".checksums.json";

@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { messageOf } from "./errors.ts";
-import { withLock } from "./lock.ts";
-import { folders } from "./paths.ts";
-import { run } from "./run.ts";
+import { messageOf } from "../base/errors.ts";
+import { withLock } from "../base/lock.ts";
+import { folders } from "../base/paths.ts";
+import { run } from "../base/run.ts";
 
 function isDebian(): boolean {
   try {

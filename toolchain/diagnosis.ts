@@ -1,12 +1,12 @@
-import { findEngine, startObstacle, type Engine } from "./docker-engine.ts";
-import { engineClient } from "./engine-client.ts";
-import { messageOf, ToolError, type Problem } from "./errors.ts";
-import { findImage } from "./image-build.ts";
-import { IMAGE_KINDS, imageTag } from "./image-tag.ts";
+import { findEngine, startObstacle, type Engine } from "./engine/find.ts";
+import { engineClient } from "./engine/client.ts";
+import { messageOf, ToolError, type Problem } from "../base/errors.ts";
+import { findImage } from "./images/build.ts";
+import { IMAGE_KINDS, imageTag } from "./images/tag.ts";
 import { checkMachine } from "./machine.ts";
-import { folders } from "./paths.ts";
+import { folders } from "../base/paths.ts";
 import { findPlugins } from "./plugins.ts";
-import { findPulumiCli } from "./pulumi-cli.ts";
+import { findPulumiCli } from "./pulumi.ts";
 import { readRecord } from "./record.ts";
 import type { ToolchainRecord } from "./set-up.ts";
 

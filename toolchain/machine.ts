@@ -1,10 +1,10 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import type Docker from "dockerode";
-import { askWithin } from "./engine-client.ts";
-import type { Problem } from "./errors.ts";
-import { folders } from "./paths.ts";
-import { atLeast, versions } from "./versions.ts";
+import { askWithin } from "./engine/client.ts";
+import type { Problem } from "../base/errors.ts";
+import { folders } from "../base/paths.ts";
+import { atLeast, versions } from "../base/versions.ts";
 
 const GIB = 1024 ** 3;
 /** Images, write-ahead log and a first database fit; less fails half-way with a message nobody understands. */

@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { messageOf } from "./errors.ts";
-import { buildGoProgram, findBuilt, type GoProgram } from "./go-build.ts";
-import { folders } from "./paths.ts";
-import { step, type Report, type Way } from "./progress.ts";
-import type { PulumiCli } from "./pulumi-cli.ts";
+import { messageOf } from "../base/errors.ts";
+import { buildGoProgram, findBuilt, type GoProgram } from "./go/build.ts";
+import { folders } from "../base/paths.ts";
+import { step, type Report, type Way } from "../base/progress.ts";
+import type { PulumiCli } from "./pulumi.ts";
 import { reachable } from "./reachable.ts";
-import { run } from "./run.ts";
-import { dependencyVersion } from "./versions.ts";
+import { run } from "../base/run.ts";
+import { dependencyVersion } from "../base/versions.ts";
 
 /** The provider plugins that the program's resources need, at the versions of their npm packages. */
 export interface Plugins {

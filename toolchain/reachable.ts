@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { request as secureRequest } from "node:https";
 import { join } from "node:path";
-import { folders, privateFolder } from "./paths.ts";
+import { folders, privateFolder } from "../base/paths.ts";
 
 /** All hosts set-up may want to download from, besides the package registries. They are probed together. */
 const HOSTS = {

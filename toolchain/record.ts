@@ -1,6 +1,6 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { folders, privateFolder } from "./paths.ts";
+import { folders, privateFolder } from "../base/paths.ts";
 
 /** What set-up remembers between commands, one small file each in the state folder. */
 export type RecordName = "engine" | "toolchain" | "pulumi-on-path";

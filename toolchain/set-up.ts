@@ -1,14 +1,14 @@
 import { delimiter } from "node:path";
-import { ensureEngine, type Engine } from "./docker-engine.ts";
-import { engineClient, engineEnv } from "./engine-client.ts";
-import { ToolError, type Problem } from "./errors.ts";
-import type { Image } from "./image-build.ts";
-import type { ImageKind } from "./image-tag.ts";
-import { ensureImages } from "./images.ts";
+import { ensureEngine, type Engine } from "./engine/find.ts";
+import { engineClient, engineEnv } from "./engine/client.ts";
+import { ToolError, type Problem } from "../base/errors.ts";
+import type { Image } from "./images/build.ts";
+import type { ImageKind } from "./images/tag.ts";
+import { ensureImages } from "./images/ensure.ts";
 import { ensurePlugins, type Plugins } from "./plugins.ts";
-import type { Report } from "./progress.ts";
+import type { Report } from "../base/progress.ts";
 import { directLoopback } from "./proxy.ts";
-import { ensurePulumiCli, type PulumiCli } from "./pulumi-cli.ts";
+import { ensurePulumiCli, type PulumiCli } from "./pulumi.ts";
 import { readRecord, writeRecord } from "./record.ts";
 
 /** Everything the programs need, ready to use. */

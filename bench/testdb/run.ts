@@ -5,15 +5,15 @@ import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
-import { createClone, dropClone } from "../../testing/clones.ts";
-import { readLocalRecord } from "../../testing/local-server.ts";
-import { imageTag } from "../../toolchain/image-tag.ts";
+import { createClone, dropClone } from "../../testing/pool/clones.ts";
+import { readLocalRecord } from "../../testing/server/local.ts";
+import { imageTag } from "../../toolchain/images/tag.ts";
 import type { Row } from "../measure.ts";
-import { closeHolders, listDatabases } from "../../testing/holders.ts";
-import { openRegistry } from "../../testing/registry.ts";
-import { adminConfig, readServer, SERVER_VARIABLE } from "../../testing/server.ts";
-import { ensureTemplate, readSource } from "../../testing/template.ts";
-import { closeTestDatabases, testDatabase } from "../../testing/test-database.ts";
+import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
+import { openRegistry } from "../../testing/pool/registry.ts";
+import { adminConfig, readServer, SERVER_VARIABLE } from "../../testing/server/server.ts";
+import { ensureTemplate, readSource } from "../../testing/pool/template.ts";
+import { closeTestDatabases, testDatabase } from "../../testing/databases/test-database.ts";
 
 /**
  * Test databases against bare statements, `docker run` and pgtestdb, in one run. `npm run bench -- testdb`, or by itself with

@@ -1,13 +1,13 @@
 import { defineCommand } from "citty";
 import { diagnose, type Part } from "../../toolchain/diagnosis.ts";
-import type { Engine } from "../../toolchain/docker-engine.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { ToolError, UserError, type Problem } from "../../toolchain/errors.ts";
+import type { Engine } from "../../toolchain/engine/find.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { ToolError, UserError, type Problem } from "../../base/errors.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../output.ts";
-import { obstacles } from "../stack/engine-objects.ts";
-import { requireStack } from "../stack/known-stacks.ts";
-import { checkStackConfig } from "../stack/settings-file.ts";
+import { createOutput } from "../../base/output.ts";
+import { obstacles } from "../../stack/engine-objects.ts";
+import { requireStack } from "../../stack/known-stacks.ts";
+import { checkStackConfig } from "../../stack/settings-file.ts";
 
 /** What is in the way of the stack: its settings, and names and ports that something else holds. */
 async function stackProblems(stack: string, engine: Engine | undefined): Promise<readonly Problem[]> {

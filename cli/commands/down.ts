@@ -1,28 +1,28 @@
 import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
-import type { StackConfig } from "../../infra/config.ts";
-import { backupFolder } from "../../infra/local-files.ts";
+import type { StackConfig } from "../../infra/settings/table.ts";
+import { backupFolder } from "../../infra/settings/local-files.ts";
 import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
-import { findEngine, type Engine } from "../../toolchain/docker-engine.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { StateError, ToolError } from "../../toolchain/errors.ts";
-import { stopPrivateEngine } from "../../toolchain/private-engine.ts";
+import { findEngine, type Engine } from "../../toolchain/engine/find.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { StateError, ToolError } from "../../base/errors.ts";
+import { stopPrivateEngine } from "../../toolchain/engine/private.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { confirm } from "../confirm.ts";
-import { createOutput, type Output } from "../output.ts";
-import { forgetAddresses } from "../stack/addresses.ts";
-import { isNew, type KnownState, readStateFile } from "../stack/backend.ts";
-import { containersByStack, type EngineObjects, listObjects, removeOrphans } from "../stack/engine-objects.ts";
-import { describeOwner, notOurs, readOwnership } from "../stack/ownership.ts";
-import { isDisposable } from "../stack/passphrase.ts";
-import { clearDeadLocks } from "../stack/pulumi-lock.ts";
-import { requireStack } from "../stack/known-stacks.ts";
-import { display, type Session } from "../stack/pulumi-run.ts";
-import { effectiveSettings, explain, forgetFiles, forgetStack, openSession, readState } from "../stack/session.ts";
-import { readStackConfig } from "../stack/settings-file.ts";
-import { withStackLock } from "../stack/stack-lock.ts";
+import { createOutput, type Output } from "../../base/output.ts";
+import { forgetAddresses } from "../../stack/addresses.ts";
+import { isNew, type KnownState, readStateFile } from "../../stack/backend.ts";
+import { containersByStack, type EngineObjects, listObjects, removeOrphans } from "../../stack/engine-objects.ts";
+import { describeOwner, notOurs, readOwnership } from "../../stack/ownership.ts";
+import { isDisposable } from "../../stack/passphrase.ts";
+import { clearDeadLocks } from "../../stack/pulumi-lock.ts";
+import { requireStack } from "../../stack/known-stacks.ts";
+import { display, type Session } from "../../stack/pulumi-run.ts";
+import { effectiveSettings, explain, forgetFiles, forgetStack, openSession, readState } from "../../stack/session.ts";
+import { readStackConfig } from "../../stack/settings-file.ts";
+import { withStackLock } from "../../stack/lock.ts";
 
 export const examples = [
   "aiwdb down                          # dev, with its data",

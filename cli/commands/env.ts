@@ -1,11 +1,11 @@
 import { defineCommand } from "citty";
-import { UsageError } from "../../toolchain/errors.ts";
+import { UsageError } from "../../base/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
-import { createOutput, type Output } from "../output.ts";
-import { connectionArguments, requestedConnection } from "../stack/connect.ts";
-import { requireStack } from "../stack/known-stacks.ts";
-import { libpqEnvironment } from "../stack/libpq.ts";
-import { effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
+import { createOutput, type Output } from "../../base/output.ts";
+import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
+import { requireStack } from "../../stack/known-stacks.ts";
+import { libpqEnvironment } from "../../database/libpq.ts";
+import { effectiveSettings, ensureStack, openSession } from "../../stack/session.ts";
 
 export const examples = [
   'eval "$(aiwdb env)" && psql',

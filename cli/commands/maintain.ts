@@ -1,10 +1,10 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
-import { type Problem, StateError, UsageError } from "../../toolchain/errors.ts";
+import { type Problem, StateError, UsageError } from "../../base/errors.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput, type Output } from "../output.ts";
-import { asOwner } from "../stack/connect.ts";
-import { readPolicies, type RetentionPolicy, WAITING, waitingText } from "../stack/retention.ts";
+import { createOutput, type Output } from "../../base/output.ts";
+import { asOwner } from "../../stack/connect.ts";
+import { readPolicies, type RetentionPolicy, WAITING, waitingText } from "../../database/retention.ts";
 
 export const examples = [
   "aiwdb maintain",

@@ -1,22 +1,22 @@
 import { defineCommand } from "citty";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { ToolError } from "../../toolchain/errors.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { ToolError } from "../../base/errors.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../output.ts";
-import { readStateFile } from "../stack/backend.ts";
-import { describeDamage, findDamage } from "../stack/engine-damage.ts";
-import { findFrozen } from "../stack/freeze.ts";
+import { createOutput } from "../../base/output.ts";
+import { readStateFile } from "../../stack/backend.ts";
+import { describeDamage, findDamage } from "../../stack/engine-damage.ts";
+import { findFrozen } from "../../stack/freeze.ts";
 import {
   describeForgotten,
   describeLostDatabase,
   findForgotten,
   findLostDatabase,
   readHistory,
-} from "../stack/history.ts";
-import { describeOwner, readOwnership } from "../stack/ownership.ts";
-import { requireStack } from "../stack/known-stacks.ts";
-import { capture, display, type Session } from "../stack/pulumi-run.ts";
+} from "../../stack/history.ts";
+import { describeOwner, readOwnership } from "../../stack/ownership.ts";
+import { requireStack } from "../../stack/known-stacks.ts";
+import { capture, display, type Session } from "../../stack/pulumi-run.ts";
 import {
   effectiveSettings,
   ensureStack,
@@ -24,8 +24,8 @@ import {
   openSession,
   openTemporarySession,
   readState,
-} from "../stack/session.ts";
-import { checkAgreement, readStackConfig } from "../stack/settings-file.ts";
+} from "../../stack/session.ts";
+import { checkAgreement, readStackConfig } from "../../stack/settings-file.ts";
 
 export const examples = ["aiwdb preview", "aiwdb preview --stack prod", "aiwdb preview --expect-no-changes   # in CI"];
 

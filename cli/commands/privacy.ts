@@ -1,9 +1,9 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
-import { StateError, UsageError } from "../../toolchain/errors.ts";
+import { StateError, UsageError } from "../../base/errors.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput, type Output } from "../output.ts";
-import { asOwner } from "../stack/connect.ts";
+import { createOutput, type Output } from "../../base/output.ts";
+import { asOwner } from "../../stack/connect.ts";
 
 export const examples = [
   "aiwdb privacy export --user 42 > user-42.json",

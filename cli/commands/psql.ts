@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { defineCommand } from "citty";
-import { ToolError } from "../../toolchain/errors.ts";
-import { createOutput } from "../output.ts";
-import { connectionArguments, requestedConnection } from "../stack/connect.ts";
-import { libpqEnvironment } from "../stack/libpq.ts";
+import { ToolError } from "../../base/errors.ts";
+import { createOutput } from "../../base/output.ts";
+import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
+import { libpqEnvironment } from "../../database/libpq.ts";
 
 export const examples = ["aiwdb psql", "aiwdb psql --role app_readonly -- -c 'select count(*) from users'"];
 

@@ -1,10 +1,10 @@
 import { defineCommand } from "citty";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../output.ts";
-import { requireStack } from "../stack/known-stacks.ts";
-import { display } from "../stack/pulumi-run.ts";
-import { effectiveSettings, ensureStack, openSession } from "../stack/session.ts";
+import { createOutput } from "../../base/output.ts";
+import { requireStack } from "../../stack/known-stacks.ts";
+import { display } from "../../stack/pulumi-run.ts";
+import { effectiveSettings, ensureStack, openSession } from "../../stack/session.ts";
 
 export const examples = [
   "aiwdb pulumi -- stack export",

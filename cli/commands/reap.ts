@@ -3,16 +3,16 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { spawn } from "node:child_process";
 import { defineCommand } from "citty";
-import { ephemeralKind } from "../../infra/config.ts";
-import { EXPIRY_LABEL, STACK_LABEL } from "../../infra/names.ts";
-import { localServers, readLocalRecord } from "../../testing/local-server.ts";
-import { serverFiles } from "../../testing/server.ts";
-import { findEngine } from "../../toolchain/docker-engine.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { messageOf, type Problem, ToolError, UnknownError } from "../../toolchain/errors.ts";
-import { PACKAGE_ROOT } from "../../toolchain/versions.ts";
-import { createOutput } from "../output.ts";
-import { stateFile } from "../stack/backend.ts";
+import { ephemeralKind } from "../../infra/settings/profile.ts";
+import { EXPIRY_LABEL, STACK_LABEL } from "../../infra/settings/names.ts";
+import { localServers, readLocalRecord } from "../../testing/server/local.ts";
+import { serverFiles } from "../../testing/server/server.ts";
+import { findEngine } from "../../toolchain/engine/find.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { messageOf, type Problem, ToolError, UnknownError } from "../../base/errors.ts";
+import { PACKAGE_ROOT } from "../../base/versions.ts";
+import { createOutput } from "../../base/output.ts";
+import { stateFile } from "../../stack/backend.ts";
 
 export const examples = [
   "aiwdb reap --dry-run",

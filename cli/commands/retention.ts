@@ -1,10 +1,10 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
-import { StateError, UsageError } from "../../toolchain/errors.ts";
+import { StateError, UsageError } from "../../base/errors.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput, type Output } from "../output.ts";
-import { asOwner } from "../stack/connect.ts";
-import { explainFailure, readPolicies, type RetentionPolicy, WAITING } from "../stack/retention.ts";
+import { createOutput, type Output } from "../../base/output.ts";
+import { asOwner } from "../../stack/connect.ts";
+import { explainFailure, readPolicies, type RetentionPolicy, WAITING } from "../../database/retention.ts";
 
 export const examples = [
   "aiwdb retention list",

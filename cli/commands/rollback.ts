@@ -1,21 +1,23 @@
 import { defineCommand } from "citty";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { parsePhase } from "../../infra/migrations/phases.ts";
-import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
-import { refuseFrozenDatabase } from "../../infra/migrations/runner.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { UsageError } from "../../toolchain/errors.ts";
-import type { HeldLock } from "../../toolchain/lock.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { parsePhase } from "../../migrate/chain/phases.ts";
+import { planRollback, rollBack, type RollbackTarget } from "../../migrate/run/rollback.ts";
+import { refuseFrozenDatabase } from "../../migrate/run/runner.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { UsageError } from "../../base/errors.ts";
+import type { HeldLock } from "../../base/lock.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput, type Output } from "../output.ts";
-import { backUp } from "../stack/backup.ts";
-import { TYPES } from "../stack/engine-damage.ts";
-import { refresh } from "../stack/heal.ts";
-import { renewConnections } from "../stack/pooler.ts";
-import { openSession } from "../stack/session.ts";
-import { readStackConfig } from "../stack/settings-file.ts";
-import { withStackLock } from "../stack/stack-lock.ts";
+import { createOutput, type Output } from "../../base/output.ts";
+import { backupFolder } from "../../infra/settings/local-files.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { backUp } from "../../database/backup/dump.ts";
+import { TYPES } from "../../stack/engine-damage.ts";
+import { refresh } from "../../stack/heal.ts";
+import { renewConnections } from "../../stack/pooler.ts";
+import { openSession } from "../../stack/session.ts";
+import { readStackConfig } from "../../stack/settings-file.ts";
+import { withStackLock } from "../../stack/lock.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./migrate/arguments.ts";
 
 /** Shown below the help. */
@@ -86,7 +88,9 @@ export default defineCommand({
 
 async function backUpStack(stack: string, output: Output): Promise<void> {
   const { engine } = await setUp({ report: output.progress, images: false });
-  await backUp(engineClient(engine), stack, readStackConfig(stack).databaseName, output.progress);
+  const { databaseName: database } = readStackConfig(stack);
+  const source = { container: engineNames(stack).postgres, database, folder: backupFolder(stack) };
+  await backUp(engineClient(engine), source, output.progress);
 }
 
 function readTarget(args: {

@@ -1,11 +1,11 @@
 import { defineCommand } from "citty";
-import { findEngine } from "../../toolchain/docker-engine.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { messageOf, UnknownError } from "../../toolchain/errors.ts";
-import { createOutput } from "../output.ts";
-import { backendUrl } from "../stack/backend.ts";
-import { containersByStack, type ContainerCount } from "../stack/engine-objects.ts";
-import { knownStacks } from "../stack/known-stacks.ts";
+import { findEngine } from "../../toolchain/engine/find.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { messageOf, UnknownError } from "../../base/errors.ts";
+import { createOutput } from "../../base/output.ts";
+import { backendUrl } from "../../stack/backend.ts";
+import { containersByStack, type ContainerCount } from "../../stack/engine-objects.ts";
+import { knownStacks } from "../../stack/known-stacks.ts";
 
 export const examples = ["aiwdb stacks", "aiwdb stacks --json"];
 

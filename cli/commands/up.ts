@@ -1,36 +1,31 @@
 import { defineCommand } from "citty";
 import type Docker from "dockerode";
-import { configError, type StackConfig } from "../../infra/config.ts";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { upToPhase, type Phase } from "../../infra/migrations/phases.ts";
-import { engineNames } from "../../infra/names.ts";
+import { type StackConfig } from "../../infra/settings/table.ts";
+import { configError } from "../../infra/settings/check.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
+import { engineNames } from "../../infra/settings/names.ts";
 import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
-import { findEngine } from "../../toolchain/docker-engine.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { Declined, messageOf, StateError, ToolError, type Problem } from "../../toolchain/errors.ts";
-import type { HeldLock } from "../../toolchain/lock.ts";
+import { findEngine } from "../../toolchain/engine/find.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { Declined, messageOf, StateError, ToolError, type Problem } from "../../base/errors.ts";
+import type { HeldLock } from "../../base/lock.ts";
 import { checkMachine } from "../../toolchain/machine.ts";
 import { setUp, type Toolchain } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { confirm } from "../confirm.ts";
-import { createOutput, type Output } from "../output.ts";
-import { settleAddresses } from "../stack/addresses.ts";
-import { findAdoptable } from "../stack/adopt.ts";
-import { isNew, readStateFile, type KnownState } from "../stack/backend.ts";
-import { rotateAuthority } from "../stack/authority.ts";
-import { backUp } from "../stack/backup.ts";
-import { describeDamage, findDamage, resourcesOf, TYPES } from "../stack/engine-damage.ts";
-import { listObjects, obstacles, removeOrphans } from "../stack/engine-objects.ts";
-import { refuseFrozen } from "../stack/freeze.ts";
-import {
-  agreeToLostData,
-  agreeToLostDatabase,
-  forgetDatabase,
-  forgetPending,
-  hasPending,
-  heal,
-  refresh,
-} from "../stack/heal.ts";
+import { createOutput, type Output } from "../../base/output.ts";
+import { settleAddresses } from "../../stack/addresses.ts";
+import { findAdoptable } from "../../stack/adopt.ts";
+import { isNew, readStateFile, type KnownState } from "../../stack/backend.ts";
+import { rotateAuthority } from "../../stack/authority.ts";
+import { backupFolder } from "../../infra/settings/local-files.ts";
+import { backUp } from "../../database/backup/dump.ts";
+import { describeDamage, findDamage, resourcesOf, TYPES } from "../../stack/engine-damage.ts";
+import { listObjects, obstacles, removeOrphans } from "../../stack/engine-objects.ts";
+import { refuseFrozen } from "../../stack/freeze.ts";
+import { forgetDatabase, forgetPending, hasPending, heal, refresh } from "../../stack/heal.ts";
+import { agreeToLostData, agreeToLostDatabase } from "../agree.ts";
 import {
   describeForgotten,
   describeLostDatabase,
@@ -39,20 +34,20 @@ import {
   type History,
   readHistory,
   recordedMigrations,
-} from "../stack/history.ts";
-import { describeOwner, notOurs, type Ownership, readOwnership } from "../stack/ownership.ts";
-import { requireStack } from "../stack/known-stacks.ts";
-import { MIGRATIONS_FOLDER } from "../stack/migrations-folder.ts";
-import { isDisposable } from "../stack/passphrase.ts";
-import { renewConnections } from "../stack/pooler.ts";
-import { clearDeadLocks } from "../stack/pulumi-lock.ts";
-import { withServerOnVolume } from "../stack/server-on-volume.ts";
-import { display, endLeftPlugins, type Session } from "../stack/pulumi-run.ts";
-import { effectiveSettings, ensureStack, explain, openSession, readState } from "../stack/session.ts";
-import { checkStackConfig, readStackConfig } from "../stack/settings-file.ts";
-import { withStackLock } from "../stack/stack-lock.ts";
-import { statusText } from "../stack/status-text.ts";
-import { readStatus, refuseUnlessHealthy } from "../stack/status.ts";
+} from "../../stack/history.ts";
+import { describeOwner, notOurs, type Ownership, readOwnership } from "../../stack/ownership.ts";
+import { requireStack } from "../../stack/known-stacks.ts";
+import { MIGRATIONS_FOLDER } from "../../stack/migrations-folder.ts";
+import { isDisposable } from "../../stack/passphrase.ts";
+import { renewConnections } from "../../stack/pooler.ts";
+import { clearDeadLocks } from "../../stack/pulumi-lock.ts";
+import { withServerOnVolume } from "../../stack/server-on-volume.ts";
+import { display, endLeftPlugins, type Session } from "../../stack/pulumi-run.ts";
+import { effectiveSettings, ensureStack, explain, openSession, readState } from "../../stack/session.ts";
+import { checkStackConfig, readStackConfig } from "../../stack/settings-file.ts";
+import { withStackLock } from "../../stack/lock.ts";
+import { statusText } from "../../stack/status-text.ts";
+import { readStatus, refuseUnlessHealthy } from "../../stack/status.ts";
 
 export const examples = [
   "aiwdb up",
@@ -260,7 +255,7 @@ async function backUpBeforeMigrating(
   output.progress(`${pending.length} pending: ${pending.map(({ name }) => name).join(", ")}`);
   // The stack's own may be gone, or begin to run by the settings that come with this run.
   await withServerOnVolume(docker, stack, output.progress, (container) =>
-    backUp(docker, stack, databaseName, output.progress, container),
+    backUp(docker, { container, database: databaseName, folder: backupFolder(stack) }, output.progress),
   );
 }
 
@@ -286,7 +281,7 @@ async function lookBeforeTakingOver(
     if (typeof history === "string") return; // no database: a first run that was cut off
     const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
     if (wanted.every(({ name }) => history.includes(name))) return;
-    await backUp(docker, stack, databaseName, output.progress, container);
+    await backUp(docker, { container, database: databaseName, folder: backupFolder(stack) }, output.progress);
   });
 }
 

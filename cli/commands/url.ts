@@ -1,7 +1,7 @@
 import { defineCommand } from "citty";
-import { createOutput } from "../output.ts";
-import { connectionArguments, requestedConnection } from "../stack/connect.ts";
-import { libpqUrl } from "../stack/libpq.ts";
+import { createOutput } from "../../base/output.ts";
+import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
+import { libpqUrl } from "../../database/libpq.ts";
 
 export const examples = [
   'psql "$(aiwdb url)"',

@@ -9,8 +9,8 @@ import engineProto from "@pulumi/pulumi/proto/engine_pb.js";
 import pluginProto from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import proto from "@pulumi/pulumi/proto/provider_pb.js";
-import { messageOf, UserError } from "../../toolchain/errors.ts";
-import { cancel } from "./cancellation.ts";
+import { messageOf, UserError } from "../../base/errors.ts";
+import { cancel } from "../../base/cancellation.ts";
 import { changedProperties, type Properties, type Reporter, type ResourceType } from "./resource.ts";
 
 type Loader = () => Promise<ResourceType>;

@@ -1,9 +1,23 @@
 import type Docker from "dockerode";
-import { StateError } from "../../toolchain/errors.ts";
-import { DATA_IDENTITY_FILE, engineNames, HELPER_LABEL, IDENTITY_FILE, STACK_LABEL, STATE_LABEL } from "../names.ts";
-import { PGBOUNCER_CONFIG_DIR } from "../render/pgbouncer-ini.ts";
-import { DATA_DIR, POSTGRES_CONFIG_DIR } from "../render/postgresql-conf.ts";
-import { ACTION_MS, CURRENT_VERSION, inspect, isNotFound, readFile, within } from "./engine.ts";
+import { StateError } from "../../base/errors.ts";
+import {
+  DATA_IDENTITY_FILE,
+  engineNames,
+  HELPER_LABEL,
+  IDENTITY_FILE,
+  STACK_LABEL,
+  STATE_LABEL,
+} from "../settings/names.ts";
+import { PGBOUNCER_CONFIG_DIR } from "../servers/pgbouncer/ini.ts";
+import { DATA_DIR, POSTGRES_CONFIG_DIR } from "../servers/postgres/conf.ts";
+import {
+  ACTION_MS,
+  CURRENT_VERSION,
+  inspect,
+  isNotFound,
+  readFile,
+  within,
+} from "../../toolchain/engine/containers.ts";
 
 /** Set by `aiwdb up --reset-passwords` and `aiwdb down --take-over`: the user said that the other state is lost. */
 export const TAKE_OVER_VARIABLE = "AIWDB_TAKE_OVER";
@@ -136,7 +150,7 @@ async function withVolume<T>(
   { volume, folder, kind }: Place,
   read: (container: Docker.Container) => Promise<T>,
 ): Promise<T> {
-  const { ensureImage } = await import("../../toolchain/images.ts"); // here, because it is seldom needed
+  const { ensureImage } = await import("../../toolchain/images/ensure.ts"); // here, because it is seldom needed
   const { tag } = await ensureImage(kind, { docker, report: () => {} });
   const settings: Docker.ContainerCreateOptions = {
     Image: tag,

@@ -2,10 +2,10 @@ import { readdirSync, readFileSync, realpathSync, renameSync, statSync, writeFil
 import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { StackStatus } from "../../cli/stack/status.ts";
-import { engineNames } from "../../infra/names.ts";
-import { exec } from "../../infra/provider/engine.ts";
-import { pgbouncerConsole } from "../../infra/provider/pgbouncer-console.ts";
+import type { StackStatus } from "../../stack/status.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
+import { pgbouncerConsole } from "../../infra/servers/pgbouncer/console.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { docker } from "../helpers/connect.ts";
 import { known } from "../helpers/known.ts";

@@ -5,14 +5,14 @@ import path from "node:path";
 import type Docker from "dockerode";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { derivedAddresses } from "../../infra/addresses.ts";
-import { engineNames } from "../../infra/names.ts";
-import { until } from "../../infra/provider/retry.ts";
+import { derivedAddresses } from "../../infra/settings/addresses.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { until } from "../../base/retry.ts";
 import { checkDisk } from "../../toolchain/machine.ts";
-import { findImage } from "../../toolchain/image-build.ts";
-import { imageTag } from "../../toolchain/image-tag.ts";
+import { findImage } from "../../toolchain/images/build.ts";
+import { imageTag } from "../../toolchain/images/tag.ts";
 import type { Checkout } from "../helpers/checkout.ts";
-import { listObjects } from "../../cli/stack/engine-objects.ts";
+import { listObjects } from "../../stack/engine-objects.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
 
@@ -66,7 +66,7 @@ test("an up that is killed while a helper holds a volume is taken down without a
 
 test("an up that is killed while an image is built leaves none half-built, and the next one builds it", async () => {
   const stack = newStack("image");
-  const dockerfile = path.join(checkout.root, "infra/images/pgbouncer/Dockerfile");
+  const dockerfile = path.join(checkout.root, "infra/servers/pgbouncer/image/Dockerfile");
   const original = readFileSync(dockerfile);
   appendFileSync(dockerfile, `RUN sleep 5 # ${process.pid} ${Date.now()}\n`);
   let tag: string | undefined;

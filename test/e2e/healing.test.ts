@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { exec } from "../../infra/provider/engine.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
 import { createDamagedStack, type DamagedStack } from "../helpers/damaged-stack.ts";
 
 let damaged: DamagedStack;

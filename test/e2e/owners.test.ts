@@ -1,10 +1,10 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { StateResource } from "../../cli/stack/backend.ts";
-import { TYPES } from "../../cli/stack/engine-damage.ts";
-import { listObjects } from "../../cli/stack/engine-objects.ts";
-import { engineNames } from "../../infra/names.ts";
+import type { StateResource } from "../../stack/backend.ts";
+import { TYPES } from "../../stack/engine-damage.ts";
+import { listObjects } from "../../stack/engine-objects.ts";
+import { engineNames } from "../../infra/settings/names.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 

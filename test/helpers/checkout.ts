@@ -25,12 +25,15 @@ const TYPED = `printf '%s\\n' "$0" | "$@"`;
 
 /** What a checkout has besides node_modules; tests and documents aside. */
 const PARTS = [
+  "base",
   "bin",
   "certs",
   "cli",
+  "database",
   "infra",
+  "migrate",
   "migrations",
-  "schema",
+  "stack",
   "testing",
   "toolchain",
   "package.json",

@@ -2,11 +2,12 @@ import { readFileSync, realpathSync } from "node:fs";
 import Docker from "dockerode";
 import pg from "pg";
 import { inject } from "vitest";
-import { engineNames, type ClientRole } from "../../infra/names.ts";
-import { exec, type ExecResult } from "../../infra/provider/engine.ts";
-import { until } from "../../infra/provider/retry.ts";
-import type { StackOutputs } from "../../cli/stack/session.ts";
-import { connectionFor, type Mode } from "../../cli/stack/status.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { type ClientRole } from "../../database/access/roles.ts";
+import { exec, type ExecResult } from "../../toolchain/engine/containers.ts";
+import { until } from "../../base/retry.ts";
+import type { StackOutputs } from "../../stack/session.ts";
+import { connectionFor, type Mode } from "../../stack/status.ts";
 import type { KeyPair } from "../../certs/verify.ts";
 
 type Tls = Exclude<pg.ClientConfig["ssl"], boolean | undefined>;

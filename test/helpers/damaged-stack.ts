@@ -1,6 +1,6 @@
 import Docker from "dockerode";
 import { expect } from "vitest";
-import { engineNames } from "../../infra/names.ts";
+import { engineNames } from "../../infra/settings/names.ts";
 import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
 import { mustSucceed } from "./real-stack.ts";
 

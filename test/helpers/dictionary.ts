@@ -48,7 +48,7 @@ export interface DictionaryColumn {
 }
 
 export function readDictionary(): Dictionary {
-  return JSON.parse(readFileSync(new URL("../../schema/dictionary.json", import.meta.url), "utf8")) as Dictionary;
+  return JSON.parse(readFileSync(new URL("../../contract/dictionary.json", import.meta.url), "utf8")) as Dictionary;
 }
 
 /** Where a table of the dictionary is: `audit.enterprise_audit_events`. */

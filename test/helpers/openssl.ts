@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { offeredCertificate } from "../../infra/provider/handshake.ts";
+import { offeredCertificate } from "../../database/handshake.ts";
 
 const run = promisify(execFile);
 

@@ -1,6 +1,6 @@
 import path from "node:path";
 import { tmpdir } from "node:os";
-import type { StackOutputs } from "../../cli/stack/session.ts";
+import type { StackOutputs } from "../../stack/session.ts";
 import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
 import { query, startedAt } from "./connect.ts";
 import { mustSucceed, readOutputs, SETTINGS } from "./real-stack.ts";

@@ -1,5 +1,5 @@
 import { afterEach, inject } from "vitest";
-import { connectionFor } from "../../cli/stack/status.ts";
+import { connectionFor } from "../../stack/status.ts";
 
 const { outputs, name } = inject("stack");
 

@@ -2,8 +2,8 @@ import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
-import type { StackOutputs } from "../../cli/stack/session.ts";
-import { processStart } from "../../toolchain/process-identity.ts";
+import type { StackOutputs } from "../../stack/session.ts";
+import { processStart } from "../../base/process-identity.ts";
 import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
 
 /** What the integration tests get: `inject("stack")`. */

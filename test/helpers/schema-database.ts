@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Client } from "pg";
-import { readApplied } from "../../infra/migrations/applied.ts";
-import { type Migration, readMigrations } from "../../infra/migrations/files.ts";
-import { applyMigrations } from "../../infra/migrations/runner.ts";
-import { type ClientRole, ROLES } from "../../infra/names.ts";
-import { testDatabase } from "../../testing/test-database.ts";
+import { readApplied } from "../../migrate/run/applied.ts";
+import { type Migration, readMigrations } from "../../migrate/chain/files.ts";
+import { applyMigrations } from "../../migrate/run/runner.ts";
+import { type ClientRole, ROLES } from "../../database/access/roles.ts";
+import { testDatabase } from "../../testing/databases/test-database.ts";
 
 /** The package's own migrations. */
 export const MIGRATIONS_FOLDER = fileURLToPath(new URL("../../migrations", import.meta.url));

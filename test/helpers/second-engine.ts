@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs
 import { tmpdir } from "node:os";
 import path from "node:path";
 import Docker from "dockerode";
-import { findDockerd } from "../../toolchain/private-engine.ts";
-import { until } from "../../infra/provider/retry.ts";
+import { findDockerd } from "../../toolchain/engine/private.ts";
+import { until } from "../../base/retry.ts";
 
 /** A Docker Engine of a test's own, in a network namespace of its own: it may be stopped and killed, and nobody else's is. */
 export interface SecondEngine {

@@ -1,9 +1,9 @@
 import Docker from "dockerode";
 import pg from "pg";
 import { expect } from "vitest";
-import { listObjects } from "../../cli/stack/engine-objects.ts";
-import { engineNames } from "../../infra/names.ts";
-import { until } from "../../infra/provider/retry.ts";
+import { listObjects } from "../../stack/engine-objects.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { until } from "../../base/retry.ts";
 import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
 import { mustSucceed } from "./real-stack.ts";
 

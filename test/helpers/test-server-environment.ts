@@ -1,7 +1,7 @@
 import { inject } from "vitest";
-import { libpqUrl } from "../../cli/stack/libpq.ts";
-import { ROLES } from "../../infra/names.ts";
-import { connectionTo, readServer, SERVER_VARIABLE } from "../../testing/server.ts";
+import { libpqUrl } from "../../database/libpq.ts";
+import { ROLES } from "../../database/access/roles.ts";
+import { connectionTo, readServer, SERVER_VARIABLE } from "../../testing/server/server.ts";
 
 const name = inject("testServer");
 process.env[SERVER_VARIABLE] = name;

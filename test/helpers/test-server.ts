@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
-import { startServer, stopServer } from "../../cli/commands/testdb/server-process.ts";
-import { createOutput } from "../../cli/output.ts";
-import { stackFolder } from "../../infra/local-files.ts";
-import { processStart } from "../../toolchain/process-identity.ts";
+import { startServer, stopServer } from "../../testing/server/process.ts";
+import { createOutput } from "../../base/output.ts";
+import { stackFolder } from "../../infra/settings/local-files.ts";
+import { processStart } from "../../base/process-identity.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {

@@ -1,8 +1,9 @@
 import net from "node:net";
 import type { Client } from "pg";
 import { describe, expect, inject, test } from "vitest";
-import { lookupDatabase, POOLED_ROLES, ROLES, type PooledRole } from "../../infra/names.ts";
-import { connectionFor } from "../../cli/stack/status.ts";
+import { lookupDatabase } from "../../infra/settings/names.ts";
+import { POOLED_ROLES, ROLES, type PooledRole } from "../../database/access/roles.ts";
+import { connectionFor } from "../../stack/status.ts";
 import { asSuperuser, containerName, eventually, log, open, query, refusal, startedAt } from "../helpers/connect.ts";
 import { fingerprint } from "../helpers/fingerprint.ts";
 

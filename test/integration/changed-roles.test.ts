@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import type { StackOutputs } from "../../cli/stack/session.ts";
+import type { StackOutputs } from "../../stack/session.ts";
 import type { CommandResult } from "../helpers/checkout.ts";
 import { query, refusal } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
-import { until } from "../../infra/provider/retry.ts";
+import { until } from "../../base/retry.ts";
 import { containerName, docker, open, query, shell } from "../helpers/connect.ts";
 
 // The container of the stack under test, as `up` left it: nothing here calls maintenance.

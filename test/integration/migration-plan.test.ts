@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { LOCK_MODES, locksOf } from "../../infra/migrations/locks.ts";
-import { isSyntaxProblem, loadParser, type SqlParser } from "../../infra/migrations/parse.ts";
-import { planMigrations } from "../../infra/migrations/plan.ts";
-import { applyMigrations } from "../../infra/migrations/runner.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { LOCK_MODES, locksOf } from "../../migrate/plan/locks.ts";
+import { isSyntaxProblem, loadParser, type SqlParser } from "../../migrate/chain/parse.ts";
+import { planMigrations } from "../../migrate/plan/plan.ts";
+import { applyMigrations } from "../../migrate/run/runner.ts";
 import { readCatalogue } from "../helpers/catalogue.ts";
 
 const SCHEMA = `

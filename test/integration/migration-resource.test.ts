@@ -1,13 +1,13 @@
 import type { Client } from "pg";
 import { afterEach, expect, it, vi } from "vitest";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { type Phase, upToPhase } from "../../infra/migrations/phases.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { migrations } from "../../infra/provider/resources/migrations.ts";
 import { createSchemaDatabase, MIGRATIONS_FOLDER, type SchemaDatabase } from "../helpers/schema-database.ts";
 
 // The resource as it is, but for the stack: it gets the owner's connection to a test database.
 let owner: Client;
-vi.mock("../../infra/provider/connection.ts", () => ({
+vi.mock("../../database/connection.ts", () => ({
   withConnection: (_connection: unknown, use: (client: Client) => unknown) => use(owner),
 }));
 

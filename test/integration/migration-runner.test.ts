@@ -7,11 +7,11 @@ import { join } from "node:path";
 import { Client } from "pg";
 import { runner as nodePgMigrate } from "node-pg-migrate";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { readApplied } from "../../infra/migrations/applied.ts";
-import { planRollback, rollBack, type RollbackTarget } from "../../infra/migrations/rollback.ts";
-import { applyMigrations, MigrationRunningError } from "../../infra/migrations/runner.ts";
-import { StateError } from "../../toolchain/errors.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { readApplied } from "../../migrate/run/applied.ts";
+import { planRollback, rollBack, type RollbackTarget } from "../../migrate/run/rollback.ts";
+import { applyMigrations, MigrationRunningError } from "../../migrate/run/runner.ts";
+import { StateError } from "../../base/errors.ts";
 
 let folder: string;
 let database: string;

@@ -4,7 +4,7 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ClientRole } from "../../infra/names.ts";
+import type { ClientRole } from "../../database/access/roles.ts";
 import { clientConfig, eventually, open, query, refusal, shell } from "../helpers/connect.ts";
 
 // What one client may do to the others that come through the pooler as the same role.

@@ -6,8 +6,8 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
-import { connectionFor } from "../../cli/stack/status.ts";
-import { OVERRIDES } from "../../infra/overrides.ts";
+import { connectionFor } from "../../stack/status.ts";
+import { OVERRIDES } from "../../infra/settings/overrides.ts";
 import { SETTINGS } from "../helpers/real-stack.ts";
 import {
   asSuperuser,

@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "vitest";
-import { engine } from "../../infra/provider/engine.ts";
+import { engine } from "../../toolchain/engine/containers.ts";
 import { network } from "../../infra/provider/resources/network.ts";
 import { recorder } from "../helpers/provider.ts";
 

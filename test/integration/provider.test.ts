@@ -1,10 +1,10 @@
 import type Docker from "dockerode";
 import { beforeAll, describe, expect, inject, test } from "vitest";
-import { engineNames } from "../../infra/names.ts";
+import { engineNames } from "../../infra/settings/names.ts";
 import { checkPair } from "../helpers/openssl.ts";
 import { containerName, docker, query, shell } from "../helpers/connect.ts";
-import { connectionFor } from "../../cli/stack/status.ts";
-import { CLIENT_ROLES } from "../../infra/names.ts";
+import { connectionFor } from "../../stack/status.ts";
+import { CLIENT_ROLES } from "../../database/access/roles.ts";
 
 const SERVICES = [
   ["postgres", "999:999", 512, 1, 64 + 80 * 2],

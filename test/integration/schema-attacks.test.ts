@@ -1,7 +1,7 @@
 import type { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { createOutput } from "../../cli/output.ts";
-import { ROLES } from "../../infra/names.ts";
+import { createOutput } from "../../base/output.ts";
+import { ROLES } from "../../database/access/roles.ts";
 import { defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
 import { fillTables } from "../helpers/fill-tables.ts";
 import { fingerprint } from "../helpers/fingerprint.ts";

@@ -4,14 +4,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import maintain from "../../cli/commands/maintain.ts";
 import privacy from "../../cli/commands/privacy.ts";
 import retention from "../../cli/commands/retention.ts";
-import { StateError, UsageError } from "../../toolchain/errors.ts";
+import { StateError, UsageError } from "../../base/errors.ts";
 import { approveAll } from "../helpers/approve.ts";
 import { fillTables } from "../helpers/fill-tables.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
 // The commands as they are, but for the stack: they get the owner's connection to a test database.
 let owner: Client;
-vi.mock("../../cli/stack/connect.ts", () => ({
+vi.mock("../../stack/connect.ts", () => ({
   asOwner: (_args: unknown, _output: unknown, work: (client: Client) => unknown) => work(owner),
 }));
 

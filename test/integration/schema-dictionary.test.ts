@@ -20,7 +20,7 @@ interface Decision {
 
 const dictionary = readDictionary();
 const decisions = JSON.parse(
-  readFileSync(new URL("../../schema/decisions.json", import.meta.url), "utf8"),
+  readFileSync(new URL("../../contract/decisions.json", import.meta.url), "utf8"),
 ) as Decision[];
 
 let database: SchemaDatabase;
@@ -261,7 +261,7 @@ describe("the live catalogue", () => {
       );
     expect(
       differences.filter((difference) => !isDecided(difference)),
-      "differences without a decision in schema/decisions.json",
+      "differences without a decision in contract/decisions.json",
     ).toEqual([]);
 
     const stale = decisions.flatMap(({ kind, objects }) =>
@@ -271,7 +271,7 @@ describe("the live catalogue", () => {
         )
         .map((object) => ({ kind, object })),
     );
-    expect(stale, "decisions of schema/decisions.json that nothing needs any more").toEqual([]);
+    expect(stale, "decisions of contract/decisions.json that nothing needs any more").toEqual([]);
   });
 
   it("has an index that repeats no other, and one under every foreign key", async () => {

@@ -1,14 +1,14 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { dumpSchema, normaliseDump } from "../../cli/docs/schema-dump.ts";
-import { readSchema, type SchemaModel } from "../../cli/docs/schema-model.ts";
-import { DUMP_FILE } from "../../cli/docs/schema-stack.ts";
-import { renderSchemaFiles } from "../../cli/docs/schema.ts";
-import { connectionFor } from "../../cli/stack/status.ts";
-import { ROLES } from "../../infra/names.ts";
-import { connect } from "../../infra/provider/connection.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
+import { dumpSchema, normaliseDump } from "../../dev/docs/schema-dump.ts";
+import { readSchema, type SchemaModel } from "../../dev/docs/schema-model.ts";
+import { DUMP_FILE } from "../../dev/docs/schema-stack.ts";
+import { renderSchemaFiles } from "../../dev/docs/schema.ts";
+import { connectionFor } from "../../stack/status.ts";
+import { ROLES } from "../../database/access/roles.ts";
+import { connect } from "../../database/connection.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 
 const ROOT = path.join(import.meta.dirname, "../..");

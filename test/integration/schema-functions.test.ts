@@ -1,6 +1,6 @@
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { TAKEN_FROM_PUBLIC } from "../../infra/provider/resources/public-functions.ts";
+import { TAKEN_FROM_PUBLIC } from "../../database/access/public-functions.ts";
 import { CALLABLE_BY_PUBLIC } from "../helpers/callable-by-public.ts";
 import { fillTables } from "../helpers/fill-tables.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";

@@ -1,6 +1,6 @@
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { PROTECT_TABLE_SQL } from "../../infra/migrations/applied.ts";
+import { PROTECT_TABLE_SQL } from "../../migrate/run/applied.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
 let database: SchemaDatabase;

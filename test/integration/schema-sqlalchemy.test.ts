@@ -1,6 +1,6 @@
 import { expect, inject, it } from "vitest";
-import { libpqUrl } from "../../cli/stack/libpq.ts";
-import { connectionFor } from "../../cli/stack/status.ts";
+import { libpqUrl } from "../../database/libpq.ts";
+import { connectionFor } from "../../stack/status.ts";
 import { runSqlalchemyProgram } from "../helpers/python.ts";
 
 it(

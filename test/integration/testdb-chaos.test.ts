@@ -4,17 +4,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { stackFolder } from "../../infra/local-files.ts";
-import { closeHolders, listDatabases } from "../../testing/holders.ts";
-import { SWEEP_EVERY_MS } from "../../testing/keeper.ts";
-import { readLocalRecord } from "../../testing/local-server.ts";
-import { openRegistry } from "../../testing/registry.ts";
-import { readServer, SERVER_VARIABLE } from "../../testing/server.ts";
-import { closeTestDatabases } from "../../testing/test-database.ts";
+import { stackFolder } from "../../infra/settings/local-files.ts";
+import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
+import { SWEEP_EVERY_MS } from "../../testing/server/keeper.ts";
+import { readLocalRecord } from "../../testing/server/local.ts";
+import { openRegistry } from "../../testing/pool/registry.ts";
+import { readServer, SERVER_VARIABLE } from "../../testing/server/server.ts";
+import { closeTestDatabases } from "../../testing/databases/test-database.ts";
 import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
 
 const NAME = `ci-tc${process.pid}`;
-const LIBRARY = path.join(import.meta.dirname, "../../testing/test-database.ts");
+const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
 const MIGRATIONS = path.join(import.meta.dirname, "../../migrations");
 const ROUNDS = 50;
 

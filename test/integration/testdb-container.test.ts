@@ -1,14 +1,14 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import pg from "pg";
-import { stateFile } from "../../cli/stack/backend.ts";
+import { stateFile } from "../../stack/backend.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { engineNames } from "../../infra/names.ts";
-import { exec } from "../../infra/provider/engine.ts";
-import { closeHolders, listDatabases } from "../../testing/holders.ts";
-import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
-import { closeTestDatabases, testDatabase } from "../../testing/test-database.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { findEngine } from "../../toolchain/docker-engine.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
+import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
+import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server/server.ts";
+import { closeTestDatabases, testDatabase } from "../../testing/databases/test-database.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { findEngine } from "../../toolchain/engine/find.ts";
 import { toolEnvironment } from "../helpers/checkout.ts";
 import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
 

@@ -5,18 +5,18 @@ import { request } from "node:http";
 import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { stateFile } from "../../cli/stack/backend.ts";
-import { clientCertificateFolder, stackFolder } from "../../infra/local-files.ts";
-import { isLocalServerRunning, readLocalRecord, renewCertificates } from "../../testing/local-server.ts";
-import { openRegistry } from "../../testing/registry.ts";
-import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, writeServer } from "../../testing/server.ts";
-import type { Problem } from "../../toolchain/errors.ts";
-import { closeTestDatabases, testDatabase } from "../../testing/test-database.ts";
+import { stateFile } from "../../stack/backend.ts";
+import { clientCertificateFolder, stackFolder } from "../../infra/settings/local-files.ts";
+import { isLocalServerRunning, readLocalRecord, renewCertificates } from "../../testing/server/local.ts";
+import { openRegistry } from "../../testing/pool/registry.ts";
+import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, writeServer } from "../../testing/server/server.ts";
+import type { Problem } from "../../base/errors.ts";
+import { closeTestDatabases, testDatabase } from "../../testing/databases/test-database.ts";
 import { aiwdb, MAIN, mustSucceed, ownHome, until, type Result } from "./testdb-support.ts";
 
 const NAME = `ci-ts${process.pid}`;
 const OTHER = `ci-tx${process.pid}`;
-const LIBRARY = path.join(import.meta.dirname, "../../testing/test-database.ts");
+const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
 /** No engine at all: what is done here needs none, and nobody else's stacks may be seen. */
 const NO_ENGINE = { DOCKER_HOST: "unix:///nonexistent/docker.sock" };
 

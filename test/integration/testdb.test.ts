@@ -22,23 +22,23 @@ import {
   listDatabases,
   renewByName,
   type ListedDatabase,
-} from "../../testing/holders.ts";
-import { SWEEP_EVERY_MS } from "../../testing/keeper.ts";
-import { openRegistry, REGISTRY_DATABASE, type Registry } from "../../testing/registry.ts";
-import { takeFingerprint } from "../../testing/reset.ts";
-import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server.ts";
-import { sweep } from "../../testing/sweep.ts";
+} from "../../testing/databases/holders.ts";
+import { SWEEP_EVERY_MS } from "../../testing/server/keeper.ts";
+import { openRegistry, REGISTRY_DATABASE, type Registry } from "../../testing/pool/registry.ts";
+import { takeFingerprint } from "../../testing/databases/reset.ts";
+import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server/server.ts";
+import { sweep } from "../../testing/pool/sweep.ts";
 import {
   closeTestDatabases,
   testDatabase,
   type TestDatabase,
   type TestDatabaseOptions,
-} from "../../testing/test-database.ts";
+} from "../../testing/databases/test-database.ts";
 import { readCatalogue } from "../helpers/catalogue.ts";
 import { aiwdb, driverExamples, MAIN, mustSucceed, node, ownHome, program, pytest, until } from "./testdb-support.ts";
 
 const NAME = `ci-td${process.pid}`;
-const LIBRARY = path.join(import.meta.dirname, "../../testing/test-database.ts");
+const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
 const MIGRATIONS = path.join(import.meta.dirname, "../../migrations");
 
 let home: { remove(): void };

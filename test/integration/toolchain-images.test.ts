@@ -6,11 +6,11 @@ import { promisify } from "node:util";
 import type Docker from "dockerode";
 import { pack } from "tar-stream";
 import { afterEach, beforeAll, expect, test } from "vitest";
-import { ensureEngine } from "../../toolchain/docker-engine.ts";
-import { engineClient } from "../../toolchain/engine-client.ts";
-import { buildImage, findImage } from "../../toolchain/image-build.ts";
-import { imageTag, type ImageKind } from "../../toolchain/image-tag.ts";
-import { ensureImages } from "../../toolchain/images.ts";
+import { ensureEngine } from "../../toolchain/engine/find.ts";
+import { engineClient } from "../../toolchain/engine/client.ts";
+import { buildImage, findImage } from "../../toolchain/images/build.ts";
+import { imageTag, type ImageKind } from "../../toolchain/images/tag.ts";
+import { ensureImages } from "../../toolchain/images/ensure.ts";
 
 const OWNER = { postgres: 999, pgbouncer: 998 };
 const report = () => undefined;
@@ -276,8 +276,8 @@ test("a build that is cut off or fails leaves no image under its tag", async () 
 
     writeFileSync(join(folder, "Dockerfile"), `ARG BASE\nFROM \${BASE}\nRUN sleep 60\n`);
     const script = `
-      import { engineClient } from "${import.meta.dirname}/../../toolchain/engine-client.ts";
-      import { buildImage } from "${import.meta.dirname}/../../toolchain/image-build.ts";
+      import { engineClient } from "${import.meta.dirname}/../../toolchain/engine/client.ts";
+      import { buildImage } from "${import.meta.dirname}/../../toolchain/images/build.ts";
       await buildImage(engineClient(process.argv[1]), process.argv[2], process.argv[3], process.argv[4], "packages");`;
     const host = (await ensureEngine(report)).host;
     const building = promisify(execFile)(process.execPath, [

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { OVERRIDES } from "../../infra/overrides.ts";
-import { exec, readArchive, type FileSpec } from "../../infra/provider/engine.ts";
+import { OVERRIDES } from "../../infra/settings/overrides.ts";
+import { exec, readArchive, type FileSpec } from "../../toolchain/engine/containers.ts";
 import { volumeFiles } from "../../infra/provider/resources/volume-files.ts";
-import type { StackOutputs } from "../../cli/stack/session.ts";
+import type { StackOutputs } from "../../stack/session.ts";
 import { containerName, docker, query } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";
 import { recorder } from "../helpers/provider.ts";

@@ -1,7 +1,7 @@
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { engineNames } from "../../infra/names.ts";
-import { imageTag } from "../../toolchain/image-tag.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { imageTag } from "../../toolchain/images/tag.ts";
 import { createCheckout, type Checkout, type CommandResult } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 import { canHaveSecondEngine, createSecondEngine, type SecondEngine } from "../helpers/second-engine.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { exec } from "../../infra/provider/engine.ts";
-import { findImage } from "../../toolchain/image-build.ts";
-import { imageTag } from "../../toolchain/image-tag.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
+import { findImage } from "../../toolchain/images/build.ts";
+import { imageTag } from "../../toolchain/images/tag.ts";
 import { createDamagedStack, type DamagedStack } from "../helpers/damaged-stack.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 

@@ -2,8 +2,8 @@ import { copyFileSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { engineNames } from "../../infra/names.ts";
-import { localSql } from "../../infra/provider/engine.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { localSql } from "../../toolchain/engine/containers.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 

@@ -1,8 +1,8 @@
 import { rmSync } from "node:fs";
 import Docker from "dockerode";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { listObjects } from "../../cli/stack/engine-objects.ts";
-import { engineNames } from "../../infra/names.ts";
+import { listObjects } from "../../stack/engine-objects.ts";
+import { engineNames } from "../../infra/settings/names.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { startObjectStore, type ObjectStore } from "../helpers/object-store.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";

@@ -1,8 +1,8 @@
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { StackStatus } from "../../cli/stack/status.ts";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { PHASE_NAMES, PHASES } from "../../infra/migrations/phases.ts";
+import type { StackStatus } from "../../stack/status.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { PHASE_NAMES, PHASES } from "../../migrate/chain/phases.ts";
 import { fillTables, readTables, type Filled } from "../helpers/fill-tables.ts";
 import { known } from "../helpers/known.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { StackOutputs } from "../../cli/stack/session.ts";
+import type { StackOutputs } from "../../stack/session.ts";
 import type { Checkout } from "../helpers/checkout.ts";
 import { containerName, docker, eventually, open, query } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";

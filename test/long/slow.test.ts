@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import Docker from "dockerode";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { engineNames } from "../../infra/names.ts";
-import { exec } from "../../infra/provider/engine.ts";
-import { until } from "../../infra/provider/retry.ts";
-import { ENGINE_ANSWER_MS } from "../../toolchain/engine-client.ts";
+import { engineNames } from "../../infra/settings/names.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
+import { until } from "../../base/retry.ts";
+import { ENGINE_ANSWER_MS } from "../../toolchain/engine/client.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 

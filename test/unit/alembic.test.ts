@@ -7,8 +7,8 @@ import {
   alembicSummary,
   readAlembicFolder,
   type AlembicReport,
-} from "../../infra/migrations/alembic.ts";
-import { readAssignments, UNREADABLE } from "../../infra/migrations/python-literals.ts";
+} from "../../migrate/alembic/alembic.ts";
+import { readAssignments, UNREADABLE } from "../../migrate/alembic/python-literals.ts";
 
 interface Chain {
   readonly files: readonly {

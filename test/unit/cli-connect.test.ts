@@ -4,18 +4,18 @@ import path from "node:path";
 import type { AddressInfo } from "node:net";
 import net from "node:net";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { ROLES } from "../../infra/names.ts";
-import { asOwner } from "../../cli/stack/connect.ts";
-import { createOutput } from "../../cli/output.ts";
-import { messageOf, StateError } from "../../toolchain/errors.ts";
+import { ROLES } from "../../database/access/roles.ts";
+import { asOwner } from "../../stack/connect.ts";
+import { createOutput } from "../../base/output.ts";
+import { messageOf, StateError } from "../../base/errors.ts";
 
 let port = 0;
 const folder = mkdtempSync(path.join(tmpdir(), "aiwdb-connect-"));
 const certificate = path.join(folder, "certificate.pem");
 
 vi.mock(import("../../toolchain/set-up.ts"), () => ({ setUp: async () => ({}) as never }));
-vi.mock(import("../../cli/stack/known-stacks.ts"), () => ({ requireStack: () => {}, knownStacks: () => [] }));
-vi.mock(import("../../cli/stack/session.ts"), async (original) => ({
+vi.mock(import("../../stack/known-stacks.ts"), () => ({ requireStack: () => {}, knownStacks: () => [] }));
+vi.mock(import("../../stack/session.ts"), async (original) => ({
   ...(await original()),
   openSession: () => ({}) as never,
   readOutputs: async () =>

@@ -4,11 +4,11 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, st
 import { hostname } from "node:os";
 import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { passphraseFile, stackFolder } from "../../infra/local-files.ts";
-import { parseConfig } from "../../infra/config.ts";
-import { backendUrl, isNew, readStateFile, repairAttributes, stateFile } from "../../cli/stack/backend.ts";
-import { clearDeadLocks, recordPulumi } from "../../cli/stack/pulumi-lock.ts";
-import { isDisposable, makePassphrase, passphraseEnv } from "../../cli/stack/passphrase.ts";
+import { passphraseFile, stackFolder } from "../../infra/settings/local-files.ts";
+import { parseConfig } from "../../infra/settings/check.ts";
+import { backendUrl, isNew, readStateFile, repairAttributes, stateFile } from "../../stack/backend.ts";
+import { clearDeadLocks, recordPulumi } from "../../stack/pulumi-lock.ts";
+import { isDisposable, makePassphrase, passphraseEnv } from "../../stack/passphrase.ts";
 import {
   effectiveSettings,
   ensureStack,
@@ -16,13 +16,13 @@ import {
   openSession,
   openTemporarySession,
   readState,
-} from "../../cli/stack/session.ts";
-import { checkAgreement, checkStackConfig, readSettingsFile, readStackConfig } from "../../cli/stack/settings-file.ts";
-import { withStackLock } from "../../cli/stack/stack-lock.ts";
+} from "../../stack/session.ts";
+import { checkAgreement, checkStackConfig, readSettingsFile, readStackConfig } from "../../stack/settings-file.ts";
+import { withStackLock } from "../../stack/lock.ts";
 
 /** A checkout and a home of its own for every test. */
 const root = vi.hoisted(() => `${process.env["TMPDIR"] ?? "/tmp"}/aiwdb-cli-stack-${process.pid}`);
-vi.mock(import("../../toolchain/versions.ts"), async (original) => ({
+vi.mock(import("../../base/versions.ts"), async (original) => ({
   ...(await original()),
   PACKAGE_ROOT: path.join(root, "checkout"),
 }));
@@ -259,7 +259,7 @@ describe("the passphrase", () => {
   });
 
   test("is the same for two first runs at once", async () => {
-    const script = `import { makePassphrase } from "${path.join(import.meta.dirname, "../../cli/stack/passphrase.ts")}"; makePassphrase("dev");`;
+    const script = `import { makePassphrase } from "${path.join(import.meta.dirname, "../../stack/passphrase.ts")}"; makePassphrase("dev");`;
     const run = () => spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
     const runs = [run(), run(), run()].map((child) => once(child, "exit"));
     const seen = new Set<string>();
@@ -458,7 +458,7 @@ describe("the lock on a stack", () => {
   });
 
   test("of a run that was killed stops nobody", async () => {
-    const lock = path.join(import.meta.dirname, "../../cli/stack/stack-lock.ts");
+    const lock = path.join(import.meta.dirname, "../../stack/lock.ts");
     const script = `import { withStackLock } from "${lock}"; await withStackLock("dev", () => {}, async () => { console.log("held"); setInterval(() => {}, 1000); await new Promise(() => {}); });`;
     const holder = spawn(process.execPath, ["--input-type=module", "-e", script]);
     await once(holder.stdout, "data");

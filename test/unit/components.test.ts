@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
-import { parseConfig } from "../../infra/config.ts";
+import { parseConfig } from "../../infra/settings/check.ts";
 import { DatabaseStack } from "../../infra/database-stack.ts";
 import { register, type Registered } from "../helpers/pulumi-mocks.ts";
 

@@ -2,19 +2,13 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { movedAddresses } from "../../cli/stack/addresses.ts";
-import { addressIn, derivedAddresses } from "../../infra/addresses.ts";
-import {
-  checkStacksAgree,
-  parseConfig,
-  plainPasswords,
-  PROJECT,
-  SECRET_SETTINGS,
-  settings,
-  type StackConfig,
-} from "../../infra/config.ts";
-import { OVERRIDES } from "../../infra/overrides.ts";
-import { ConfigError, type Problem } from "../../toolchain/errors.ts";
+import { movedAddresses } from "../../stack/addresses.ts";
+import { addressIn, derivedAddresses } from "../../infra/settings/addresses.ts";
+import { SECRET_SETTINGS, settings, type StackConfig } from "../../infra/settings/table.ts";
+import { checkStacksAgree, parseConfig, plainPasswords } from "../../infra/settings/check.ts";
+import { PROJECT } from "../../infra/settings/names.ts";
+import { OVERRIDES } from "../../infra/settings/overrides.ts";
+import { ConfigError, type Problem } from "../../base/errors.ts";
 
 type Key = keyof typeof settings;
 
@@ -598,9 +592,9 @@ describe("overrides", () => {
     );
   });
 
-  test("takes every name that is on the list, and none that is mandatory is on it", () => {
-    for (const [subject, { mandatory, own, overridable }] of Object.entries(OVERRIDES)) {
-      expect([...overridable].filter((name) => name in mandatory || name in own)).toEqual([]);
+  test("takes every name that is on the list, and none that is reserved is on it", () => {
+    for (const [subject, { reserved, own, overridable }] of Object.entries(OVERRIDES)) {
+      expect([...overridable].filter((name) => name in reserved || name in own)).toEqual([]);
       const all = Object.fromEntries(
         [...overridable].map((name) => [name, name === "scram_iterations" ? "4096" : "a"]),
       );

@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { compareWithBase } from "../../infra/migrations/base.ts";
-import { checkError, checkMigrations } from "../../infra/migrations/check.ts";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { findEnumHazards, findHazards, type ParsedMigrationFile } from "../../infra/migrations/hazards.ts";
-import { isSyntaxProblem, loadParser, type SqlParser } from "../../infra/migrations/parse.ts";
-import { lineAt, splitStatements } from "../../infra/migrations/statements.ts";
+import { compareWithBase } from "../../migrate/check/base.ts";
+import { checkError, checkMigrations } from "../../migrate/check/check.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { findEnumHazards, findHazards, type ParsedMigrationFile } from "../../migrate/check/hazards.ts";
+import { isSyntaxProblem, loadParser, type SqlParser } from "../../migrate/chain/parse.ts";
+import { lineAt, splitStatements } from "../../migrate/chain/statements.ts";
 
 const HEADER = "-- Phase: 1\n-- Why: test.\n-- Lock: none.\n";
 const chain = fileURLToPath(new URL("../../migrations", import.meta.url));

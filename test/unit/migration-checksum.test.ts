@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { loadModule, parseSync } from "libpg-query";
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import { semanticChecksum } from "../../infra/migrations/checksum.ts";
-import { sqlTokens } from "../../infra/migrations/lexer.ts";
+import { semanticChecksum } from "../../migrate/chain/checksum.ts";
+import { sqlTokens } from "../../migrate/chain/lexer.ts";
 
 beforeAll(async () => {
   await loadModule();

@@ -7,8 +7,8 @@ import check from "../../cli/commands/migrate/check.ts";
 import create from "../../cli/commands/migrate/new.ts";
 import plan from "../../cli/commands/migrate/plan.ts";
 import rollback from "../../cli/commands/rollback.ts";
-import { checkMigrations } from "../../infra/migrations/check.ts";
-import { StateError, UsageError } from "../../toolchain/errors.ts";
+import { checkMigrations } from "../../migrate/check/check.ts";
+import { StateError, UsageError } from "../../base/errors.ts";
 import { MIGRATIONS_FOLDER } from "../helpers/schema-database.ts";
 
 let folder: string;

@@ -2,15 +2,15 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { semanticChecksum } from "../../infra/migrations/checksum.ts";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { parseHeader } from "../../infra/migrations/header.ts";
-import { parsePhase, upToPhase } from "../../infra/migrations/phases.ts";
-import { StateError } from "../../toolchain/errors.ts";
+import { semanticChecksum } from "../../migrate/chain/checksum.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { parseHeader } from "../../migrate/chain/header.ts";
+import { parsePhase, upToPhase } from "../../migrate/chain/phases.ts";
+import { StateError } from "../../base/errors.ts";
 
 // As they are, with their calls counted.
 vi.mock("node:fs", { spy: true });
-vi.mock("../../infra/migrations/checksum.ts", { spy: true });
+vi.mock("../../migrate/chain/checksum.ts", { spy: true });
 
 let folder: string;
 

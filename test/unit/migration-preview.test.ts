@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readMigrations } from "../../infra/migrations/files.ts";
-import { upToPhase, type Phase } from "../../infra/migrations/phases.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
+import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
 import { migrations } from "../../infra/provider/resources/migrations.ts";
 
 let folder: string;

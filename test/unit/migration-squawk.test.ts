@@ -1,8 +1,8 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { Finding } from "../../infra/migrations/hazards.ts";
-import { runSquawk } from "../../infra/migrations/squawk.ts";
+import type { Finding } from "../../migrate/check/hazards.ts";
+import { runSquawk } from "../../migrate/check/squawk.ts";
 
 const folder = fileURLToPath(new URL("fixtures/squawk", import.meta.url));
 const migrations = fileURLToPath(new URL("../../migrations", import.meta.url));

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { STACK_NAME } from "../../infra/config.ts";
-import { CLIENT_ROLES, engineNames, POOLED_ROLES, ROLES, sessionDatabase } from "../../infra/names.ts";
+import { STACK_NAME } from "../../infra/settings/names.ts";
+import { engineNames, sessionDatabase } from "../../infra/settings/names.ts";
+import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 
 test("engine objects carry the stack", () => {
   expect(engineNames("ci-7")).toEqual({

@@ -3,10 +3,10 @@ import fc from "fast-check";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { shellLines } from "../../cli/commands/env.ts";
-import { libpqEnvironment, libpqUrl } from "../../cli/stack/libpq.ts";
-import { parseConfig } from "../../infra/config.ts";
-import type { Connection } from "../../infra/provider/connection.ts";
-import { renderPgpass } from "../../infra/render/pgpass.ts";
+import { libpqEnvironment, libpqUrl } from "../../database/libpq.ts";
+import { parseConfig } from "../../infra/settings/check.ts";
+import type { Connection } from "../../database/connection.ts";
+import { renderPgpass } from "../../infra/servers/maintenance/pgpass.ts";
 import { PRINTABLE, printablePassword } from "../helpers/passwords.ts";
 
 const connection = (password: string): Connection => ({

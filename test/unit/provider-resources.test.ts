@@ -25,7 +25,7 @@ import { isDue, renewal } from "../../infra/provider/resources/renewal.ts";
 import { scramSecretResource } from "../../infra/provider/resources/scram-secret.ts";
 import { superuserPassword } from "../../infra/provider/resources/superuser-password.ts";
 import { pairProblems, volumeFiles } from "../../infra/provider/resources/volume-files.ts";
-import { scramSecret } from "../../infra/provider/scram.ts";
+import { scramSecret } from "../../database/scram.ts";
 import { recorder } from "../helpers/provider.ts";
 import { createCa } from "../helpers/throw-away-ca.ts";
 

@@ -1,26 +1,22 @@
+import { PGBOUNCER_RESERVED, POSTGRES_RESERVED } from "../../infra/settings/reserved.ts";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseConfig, type StackConfig } from "../../infra/config.ts";
-import { ConfigError } from "../../toolchain/errors.ts";
-import { addresses, renderPgHba } from "../../infra/render/pg-hba.ts";
+import { type StackConfig } from "../../infra/settings/table.ts";
+import { parseConfig } from "../../infra/settings/check.ts";
+import { ConfigError } from "../../base/errors.ts";
+import { addresses, renderPgHba } from "../../infra/servers/postgres/hba.ts";
 import {
-  PGBOUNCER_MANDATORY,
   pgbouncerDefaults,
   pgbouncerRestartKey,
   renderPgbouncerHba,
   renderPgbouncerIni,
   renderUserlist,
-} from "../../infra/render/pgbouncer-ini.ts";
-import {
-  POSTGRES_MANDATORY,
-  postgresDefaults,
-  postgresRestartKey,
-  renderPostgresqlConf,
-} from "../../infra/render/postgresql-conf.ts";
-import { refusedOverrides } from "../../infra/overrides.ts";
-import { listeners } from "../../infra/render/pgbouncer-listeners.ts";
-import { mergeSettings } from "../../infra/render/settings.ts";
+} from "../../infra/servers/pgbouncer/ini.ts";
+import { postgresDefaults, postgresRestartKey, renderPostgresqlConf } from "../../infra/servers/postgres/conf.ts";
+import { refusedOverrides } from "../../infra/settings/overrides.ts";
+import { listeners } from "../../infra/settings/listeners.ts";
+import { mergeSettings } from "../../infra/servers/settings.ts";
 
 /** Small, everything by default. */
 const dev = parseConfig("dev", { postgresPort: 25_432, pgbouncerPort: 26_432 });
@@ -158,15 +154,16 @@ describe("every rendered file", () => {
 });
 
 test("gives every setting a reason", () => {
-  for (const settings of [POSTGRES_MANDATORY, postgresDefaults(dev), PGBOUNCER_MANDATORY, pgbouncerDefaults(dev)]) {
+  for (const settings of [postgresDefaults(dev), pgbouncerDefaults(dev)])
     for (const [name, { why }] of Object.entries(settings)) expect(why, name).toMatch(/[a-z]{3}/);
-  }
+  for (const reasons of [POSTGRES_RESERVED, PGBOUNCER_RESERVED])
+    for (const [name, why] of Object.entries(reasons)) expect(why, name).toMatch(/[a-z]{3}/);
 });
 
 describe("overrides", () => {
   test("win over defaults and lose against what is mandatory", () => {
-    const mandatory = { ssl: { value: "on", why: "encrypted" } };
-    const defaults = { jit: { value: "off", why: "cost" }, ssl: { value: "off", why: "never seen" } };
+    const mandatory = { ssl: { value: "on" } };
+    const defaults = { jit: { value: "off" }, ssl: { value: "off" } };
     expect(mergeSettings(mandatory, defaults, { jit: "on", ssl: "off", work_mem: "8MB" })).toEqual([
       ["jit", "on"],
       ["ssl", "on"],
@@ -174,13 +171,13 @@ describe("overrides", () => {
     ]);
   });
 
-  test.each(Object.entries(POSTGRES_MANDATORY))("of PostgreSQL's %s are refused with its reason", (name, { why }) => {
+  test.each(Object.entries(POSTGRES_RESERVED))("of PostgreSQL's %s are refused with its reason", (name, why) => {
     expect(refusedOverrides("postgresSettings", { [name]: "x", work_mem: "8MB" })).toEqual([
       { subject: `postgresSettings.${name}`, problem: `cannot be overridden: ${why}`, remedy: "Remove it." },
     ]);
   });
 
-  test.each(Object.entries(PGBOUNCER_MANDATORY))("of PgBouncer's %s are refused with its reason", (name, { why }) => {
+  test.each(Object.entries(PGBOUNCER_RESERVED))("of PgBouncer's %s are refused with its reason", (name, why) => {
     expect(refusedOverrides("pgbouncerSettings", { [name]: "x" })).toEqual([
       { subject: `pgbouncerSettings.${name}`, problem: `cannot be overridden: ${why}`, remedy: "Remove it." },
     ]);

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { readMigrations } from "../../infra/migrations/files.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
 import { readDictionary, realName } from "../helpers/dictionary.ts";
 import { MIGRATIONS_FOLDER } from "../helpers/schema-database.ts";
 
@@ -77,7 +77,7 @@ describe("the migrations", () => {
 
 describe("the decisions", () => {
   it("each give a reason that is a sentence", () => {
-    const decisions = JSON.parse(readFileSync(new URL("../../schema/decisions.json", import.meta.url), "utf8")) as {
+    const decisions = JSON.parse(readFileSync(new URL("../../contract/decisions.json", import.meta.url), "utf8")) as {
       reason: string;
     }[];
     expect(decisions.filter(({ reason }) => !/^[A-Za-z].{10,}\.$/s.test(reason))).toEqual([]);

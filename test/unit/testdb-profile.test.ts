@@ -1,11 +1,11 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { expired, type Expiry } from "../../cli/commands/reap.ts";
-import { parseConfig } from "../../infra/config.ts";
-import { renderPgHba } from "../../infra/render/pg-hba.ts";
-import { renderPgbouncerHba, renderPgbouncerIni } from "../../infra/render/pgbouncer-ini.ts";
-import { renderPostgresqlConf } from "../../infra/render/postgresql-conf.ts";
-import { leakReport } from "../../testing/leaks.ts";
-import { connectionTo, refuseLongSocketPath, serverFiles, type TestServer } from "../../testing/server.ts";
+import { parseConfig } from "../../infra/settings/check.ts";
+import { renderPgHba } from "../../infra/servers/postgres/hba.ts";
+import { renderPgbouncerHba, renderPgbouncerIni } from "../../infra/servers/pgbouncer/ini.ts";
+import { renderPostgresqlConf } from "../../infra/servers/postgres/conf.ts";
+import { leakReport } from "../../testing/databases/leaks.ts";
+import { connectionTo, refuseLongSocketPath, serverFiles, type TestServer } from "../../testing/server/server.ts";
 
 describe("the profile ci", () => {
   test("belongs to stacks named ci-…, and to others that may be thrown away if asked", () => {

@@ -125,7 +125,7 @@ test("a builder that lost its lock leaves the entry alone", async () => {
 
 test("makes a whole entry after a build that was killed together with its compiler", async () => {
   const cache = join(import.meta.dirname, "../../toolchain/cache.ts");
-  const run = join(import.meta.dirname, "../../toolchain/run.ts");
+  const run = join(import.meta.dirname, "../../base/run.ts");
   // Writes half of the program, says so, and would go on.
   const compiler = `printf prog >"$1/bin/tool"; echo half >"$2"; exec sleep 60`;
   const script = `

@@ -5,7 +5,7 @@ import { createServer as createTcpServer, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { ensureEngine, findEngine, startObstacle, type Starter } from "../../toolchain/docker-engine.ts";
+import { ensureEngine, findEngine, startObstacle, type Starter } from "../../toolchain/engine/find.ts";
 import {
   askEngine,
   askWithin,
@@ -13,10 +13,10 @@ import {
   engineClient,
   engineEnv,
   isLocalEngine,
-} from "../../toolchain/engine-client.ts";
+} from "../../toolchain/engine/client.ts";
 import { checkMachine } from "../../toolchain/machine.ts";
-import { isOurs } from "../../toolchain/private-engine.ts";
-import { processStart } from "../../toolchain/process-identity.ts";
+import { isOurs } from "../../toolchain/engine/private.ts";
+import { processStart } from "../../base/process-identity.ts";
 
 let folder: string;
 const servers: { close(): unknown }[] = [];

@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { PACKAGE_ROOT, versions } from "../../toolchain/versions.ts";
+import { PACKAGE_ROOT, versions } from "../../base/versions.ts";
 
 let folder: string;
 const pinned = versions.node.version;
@@ -71,10 +71,9 @@ function launchInBackground(): ChildProcessByStdio<null, null, Readable> {
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "aiwdb-launcher-"));
-  for (const part of ["bin", "toolchain", "cli", "node_modules/.bin"])
-    mkdirSync(join(root(), part), { recursive: true });
+  for (const part of ["base", "bin", "cli", "node_modules/.bin"]) mkdirSync(join(root(), part), { recursive: true });
   copyFileSync(join(PACKAGE_ROOT, "bin/aiwdb"), join(root(), "bin/aiwdb"));
-  copyFileSync(join(PACKAGE_ROOT, "toolchain/versions.json"), join(root(), "toolchain/versions.json"));
+  copyFileSync(join(PACKAGE_ROOT, "base/versions.json"), join(root(), "base/versions.json"));
   writeFileSync(join(root(), "package-lock.json"), "{}");
   mkdirSync(join(folder, "system"));
   const needed = [

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type HeldLock, type LockOptions, withLock } from "../../toolchain/lock.ts";
-import { thisProcess } from "../../toolchain/process-identity.ts";
+import { type HeldLock, type LockOptions, withLock } from "../../base/lock.ts";
+import { thisProcess } from "../../base/process-identity.ts";
 
 let root: string;
 let lock: string;
@@ -105,7 +105,7 @@ const canUnshare = spawnSync("unshare", ["--pid", "--fork", "--mount-proc", "tru
 
 /** A process that takes the lock, says so, and keeps it until it is killed; in a PID namespace of its own. */
 function holdInNamespace(): ReturnType<typeof spawn> {
-  const module = join(import.meta.dirname, "../../toolchain/lock.ts");
+  const module = join(import.meta.dirname, "../../base/lock.ts");
   const script = `import { withLock } from ${JSON.stringify(module)};
     await withLock(${JSON.stringify(lock)}, async () => {
       console.log(process.pid);

@@ -2,15 +2,15 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { findEngine } from "../../toolchain/docker-engine.ts";
-import { processStart } from "../../toolchain/process-identity.ts";
+import { findEngine } from "../../toolchain/engine/find.ts";
+import { processStart } from "../../base/process-identity.ts";
 import {
   isOurs,
   recordedEngine,
   startPrivateEngine,
   stopPrivateEngine,
   type EngineRecord,
-} from "../../toolchain/private-engine.ts";
+} from "../../toolchain/engine/private.ts";
 
 let folder: string;
 const VARIABLES = ["XDG_STATE_HOME", "XDG_DATA_HOME"] as const;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { derivedAddresses, subnetsOverlap } from "../../infra/addresses.ts";
+import { derivedAddresses, subnetsOverlap } from "../../infra/settings/addresses.ts";
 import { hostRoutes, parseRoutes } from "../../toolchain/routes.ts";
 
 const TABLE = `Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT

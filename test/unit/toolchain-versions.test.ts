@@ -2,9 +2,9 @@ import { cpSync, mkdtempSync, appendFileSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { imageTag } from "../../toolchain/image-tag.ts";
-import { folders } from "../../toolchain/paths.ts";
-import { atLeast, dependencyVersion, PACKAGE_ROOT, versions } from "../../toolchain/versions.ts";
+import { imageTag } from "../../toolchain/images/tag.ts";
+import { folders } from "../../base/paths.ts";
+import { atLeast, dependencyVersion, PACKAGE_ROOT, versions } from "../../base/versions.ts";
 
 test.each([
   ["v3.259.0", "3.248.0"],
@@ -60,12 +60,12 @@ test("follows XDG variables, but not relative ones", () => {
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "aiwdb-images-"));
-  cpSync(join(PACKAGE_ROOT, "infra/images"), join(folder, "images"), { recursive: true });
+  cpSync(join(PACKAGE_ROOT, "infra/servers"), join(folder, "servers"), { recursive: true });
   cpSync(join(PACKAGE_ROOT, "toolchain/postgres-base"), join(folder, "postgres-base"), { recursive: true });
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const sources = () => ({ images: join(folder, "images"), postgresBase: join(folder, "postgres-base") });
+const sources = () => ({ servers: join(folder, "servers"), postgresBase: join(folder, "postgres-base") });
 
 test("gives an image the same tag wherever its files lie", () => {
   expect(imageTag("postgres", sources())).toBe(imageTag("postgres"));
@@ -74,9 +74,10 @@ test("gives an image the same tag wherever its files lie", () => {
 });
 
 test.each([
-  "images/postgres/Dockerfile",
-  "images/postgres/entrypoint.sh",
-  "images/postgres/healthcheck.sh",
+  "servers/postgres/image/Dockerfile",
+  "servers/postgres/image/entrypoint.sh",
+  "servers/postgres/image/healthcheck.sh",
+  "servers/maintenance/image/maintenance.sh",
   "postgres-base/Dockerfile",
 ])("changes PostgreSQL's tag, and only that, with %s", (file) => {
   appendFileSync(join(folder, file), "# changed\n");
@@ -87,7 +88,7 @@ test.each([
 test.each(["Dockerfile", "entrypoint.sh", "healthcheck.sh"])(
   "changes PgBouncer's tag, and only that, with %s",
   (file) => {
-    appendFileSync(join(folder, "images/pgbouncer", file), "# changed\n");
+    appendFileSync(join(folder, "servers/pgbouncer/image", file), "# changed\n");
     expect(imageTag("pgbouncer", sources())).not.toBe(imageTag("pgbouncer"));
     expect(imageTag("postgres", sources())).toBe(imageTag("postgres"));
   },

@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
 import type { ArgsDef } from "citty";
 import { Client } from "pg";
-import { StateError, UsageError, messageOf } from "../../../toolchain/errors.ts";
-import type { Output } from "../../output.ts";
-import { asOwner } from "../../stack/connect.ts";
+import { StateError, UsageError, messageOf } from "../../../base/errors.ts";
+import type { Output } from "../../../base/output.ts";
+import { asOwner } from "../../../stack/connect.ts";
 
 const PACKAGE_FOLDER = fileURLToPath(new URL("../../../migrations", import.meta.url));
 

@@ -4,10 +4,10 @@ import {
   alembicSummary,
   readAlembicFolder,
   type AlembicReport,
-} from "../../../infra/migrations/alembic.ts";
-import { checkError, checkMigrations } from "../../../infra/migrations/check.ts";
-import { StateError } from "../../../toolchain/errors.ts";
-import { createOutput } from "../../output.ts";
+} from "../../../migrate/alembic/alembic.ts";
+import { checkError, checkMigrations } from "../../../migrate/check/check.ts";
+import { StateError } from "../../../base/errors.ts";
+import { createOutput } from "../../../base/output.ts";
 import { migrationArguments, migrationsFolder } from "./arguments.ts";
 
 export default defineCommand({

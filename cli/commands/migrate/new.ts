@@ -1,9 +1,9 @@
 import { relative } from "node:path";
 import { defineCommand } from "citty";
-import { writeNewMigration } from "../../../infra/migrations/new.ts";
-import { parsePhase, PHASE_NAMES, PHASES } from "../../../infra/migrations/phases.ts";
-import { UsageError } from "../../../toolchain/errors.ts";
-import { createOutput } from "../../output.ts";
+import { writeNewMigration } from "../../../migrate/chain/new.ts";
+import { parsePhase, PHASE_NAMES, PHASES } from "../../../migrate/chain/phases.ts";
+import { UsageError } from "../../../base/errors.ts";
+import { createOutput } from "../../../base/output.ts";
 import { migrationArguments, migrationsFolder } from "./arguments.ts";
 
 const PHASE_LIST = PHASES.map((phase) => `${phase} ${PHASE_NAMES[phase]}`).join(", ");

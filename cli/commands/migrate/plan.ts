@@ -1,15 +1,15 @@
 import { defineCommand } from "citty";
-import { readMigrations } from "../../../infra/migrations/files.ts";
+import { readMigrations } from "../../../migrate/chain/files.ts";
 import {
   planMigrations,
   type HeldLock,
   type MigrationPlan,
   type PlannedStatement,
-} from "../../../infra/migrations/plan.ts";
-import { PHASE_NAMES, upToPhase, type Phase } from "../../../infra/migrations/phases.ts";
+} from "../../../migrate/plan/plan.ts";
+import { PHASE_NAMES, upToPhase, type Phase } from "../../../migrate/chain/phases.ts";
 import { stackArguments } from "../../arguments.ts";
-import { createOutput } from "../../output.ts";
-import { readStackConfig } from "../../stack/settings-file.ts";
+import { createOutput } from "../../../base/output.ts";
+import { readStackConfig } from "../../../stack/settings-file.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./arguments.ts";
 
 export default defineCommand({

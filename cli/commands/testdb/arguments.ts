@@ -1,7 +1,7 @@
 import type { ArgsDef } from "citty";
-import { parsePhase, type Phase } from "../../../infra/migrations/phases.ts";
-import { DEFAULT_SERVER, ENGINE_VARIABLE, SERVER_VARIABLE, type TestMode } from "../../../testing/server.ts";
-import { UsageError } from "../../../toolchain/errors.ts";
+import { parsePhase, type Phase } from "../../../migrate/chain/phases.ts";
+import { DEFAULT_SERVER, ENGINE_VARIABLE, SERVER_VARIABLE, type TestMode } from "../../../testing/server/server.ts";
+import { UsageError } from "../../../base/errors.ts";
 
 /** Arguments every command on a server for tests has. */
 export const serverArguments = {

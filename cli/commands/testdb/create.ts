@@ -1,8 +1,8 @@
 import { defineCommand } from "citty";
-import { closeHolders, createHeld } from "../../../testing/holders.ts";
-import { RUN_VARIABLE } from "../../../testing/test-database.ts";
-import { createOutput } from "../../output.ts";
-import { parseRole } from "../../stack/connect.ts";
+import { closeHolders, createHeld } from "../../../testing/databases/holders.ts";
+import { RUN_VARIABLE } from "../../../testing/databases/test-database.ts";
+import { createOutput } from "../../../base/output.ts";
+import { parseRole } from "../../connection-arguments.ts";
 import {
   databaseArguments,
   ownerArgument,

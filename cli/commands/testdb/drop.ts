@@ -1,7 +1,7 @@
 import { defineCommand } from "citty";
-import { closeHolders, dropByName, listDatabases } from "../../../testing/holders.ts";
-import { StateError, UsageError } from "../../../toolchain/errors.ts";
-import { createOutput } from "../../output.ts";
+import { closeHolders, dropByName, listDatabases } from "../../../testing/databases/holders.ts";
+import { StateError, UsageError } from "../../../base/errors.ts";
+import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
 
 export default defineCommand({

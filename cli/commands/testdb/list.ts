@@ -1,6 +1,6 @@
 import { defineCommand } from "citty";
-import { closeHolders, listDatabases } from "../../../testing/holders.ts";
-import { createOutput } from "../../output.ts";
+import { closeHolders, listDatabases } from "../../../testing/databases/holders.ts";
+import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
 
 export default defineCommand({

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { defineCommand } from "citty";
-import { addressOf, closeHolders } from "../../../testing/holders.ts";
-import { ToolError } from "../../../toolchain/errors.ts";
-import { parseRole } from "../../stack/connect.ts";
+import { addressOf, closeHolders } from "../../../testing/databases/holders.ts";
+import { ToolError } from "../../../base/errors.ts";
+import { parseRole } from "../../connection-arguments.ts";
 import { databaseArguments, parseTestMode, serverArguments } from "./arguments.ts";
 
 const { role, mode } = databaseArguments;

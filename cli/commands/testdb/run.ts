@@ -1,13 +1,13 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { defineCommand } from "citty";
-import { closeHolders, listDatabases } from "../../../testing/holders.ts";
-import { SERVER_VARIABLE } from "../../../testing/server.ts";
-import { closeTestDatabases, newRun, RUN_VARIABLE, testDatabase } from "../../../testing/test-database.ts";
-import { leakReport } from "../../../testing/leaks.ts";
-import { ToolError, UsageError } from "../../../toolchain/errors.ts";
-import { createOutput } from "../../output.ts";
-import { parseRole } from "../../stack/connect.ts";
+import { closeHolders, listDatabases } from "../../../testing/databases/holders.ts";
+import { SERVER_VARIABLE } from "../../../testing/server/server.ts";
+import { closeTestDatabases, newRun, RUN_VARIABLE, testDatabase } from "../../../testing/databases/test-database.ts";
+import { leakReport } from "../../../testing/databases/leaks.ts";
+import { ToolError, UsageError } from "../../../base/errors.ts";
+import { createOutput } from "../../../base/output.ts";
+import { parseRole } from "../../connection-arguments.ts";
 import {
   databaseArguments,
   engineArgument,
@@ -16,7 +16,7 @@ import {
   phaseOf,
   serverArguments,
 } from "./arguments.ts";
-import { parseEngine, startServer } from "./server-process.ts";
+import { parseEngine, startServer } from "../../../testing/server/process.ts";
 
 export default defineCommand({
   meta: {

@@ -2,13 +2,13 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { defineCommand } from "citty";
-import { serve } from "../../../testing/daemon.ts";
-import { closeHolders } from "../../../testing/holders.ts";
-import { serverFiles } from "../../../testing/server.ts";
-import { UsageError } from "../../../toolchain/errors.ts";
-import { createOutput } from "../../output.ts";
+import { serve } from "../../../testing/server/daemon.ts";
+import { closeHolders } from "../../../testing/databases/holders.ts";
+import { serverFiles } from "../../../testing/server/server.ts";
+import { UsageError } from "../../../base/errors.ts";
+import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
-import { recordKeeper, startKeeper } from "./server-process.ts";
+import { recordKeeper, startKeeper } from "../../../testing/server/process.ts";
 
 export default defineCommand({
   meta: {

@@ -14,7 +14,7 @@ import {
   symlink,
 } from "node:fs/promises";
 import path from "node:path";
-import { StateError } from "../../../toolchain/errors.ts";
+import { StateError } from "../../../base/errors.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
 
 type Files = Readonly<Record<string, string>>;

@@ -1,9 +1,17 @@
 import type Docker from "dockerode";
-import { messageOf, StateError } from "../../../toolchain/errors.ts";
-import { ACTION_MS, engine, exec, hasFailed, inspect, lastLines, within } from "../engine.ts";
-import { offeredCertificate } from "../handshake.ts";
+import { messageOf, StateError } from "../../../base/errors.ts";
+import {
+  ACTION_MS,
+  engine,
+  exec,
+  hasFailed,
+  inspect,
+  lastLines,
+  within,
+} from "../../../toolchain/engine/containers.ts";
+import { offeredCertificate } from "../../../database/handshake.ts";
 import { changedProperties, type Properties, type Reporter, type ResourceType } from "../resource.ts";
-import { until } from "../retry.ts";
+import { until } from "../../../base/retry.ts";
 
 /** The images' own script, which runs a query; also what the engine runs. */
 const HEALTH_CHECK = ["healthcheck"];

@@ -1,7 +1,7 @@
-import { StateError } from "../../../toolchain/errors.ts";
-import { DATA_IDENTITY_FILE } from "../../names.ts";
-import { DATA_DIR } from "../../render/postgresql-conf.ts";
-import { engine, exec } from "../engine.ts";
+import { StateError } from "../../../base/errors.ts";
+import { DATA_IDENTITY_FILE } from "../../settings/names.ts";
+import { DATA_DIR } from "../../servers/postgres/conf.ts";
+import { engine, exec } from "../../../toolchain/engine/containers.ts";
 import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
 import { idOf, readDataIdentity, refuseAnothers } from "../stack-identity.ts";
 

@@ -1,8 +1,9 @@
-import { PROTECT_TABLE_SQL } from "../../migrations/applied.ts";
-import { ENVIRONMENT_SETTING, ROLES } from "../../names.ts";
-import { withConnection, type Connection } from "../connection.ts";
+import { PROTECT_TABLE_SQL } from "../../../migrate/run/applied.ts";
+import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
+import { ROLES } from "../../../database/access/roles.ts";
+import { withConnection, type Connection } from "../../../database/connection.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
-import { PUBLIC_FUNCTION_STATEMENTS } from "./public-functions.ts";
+import { PUBLIC_FUNCTION_STATEMENTS } from "../../../database/access/public-functions.ts";
 
 /** Raise it when the statements below change, so that existing stacks get them. */
 const VERSION = 3;

@@ -1,10 +1,10 @@
-import { findImage } from "../../../toolchain/image-build.ts";
-import type { ImageKind } from "../../../toolchain/image-tag.ts";
-import { engine } from "../engine.ts";
+import { findImage } from "../../../toolchain/images/build.ts";
+import type { ImageKind } from "../../../toolchain/images/tag.ts";
+import { engine } from "../../../toolchain/engine/containers.ts";
 import { changedProperties, type Reporter, type ResourceType } from "../resource.ts";
 
 async function ensure(kind: ImageKind, report: Reporter): Promise<void> {
-  const { ensureImage } = await import("../../../toolchain/images.ts"); // here, because no preview builds
+  const { ensureImage } = await import("../../../toolchain/images/ensure.ts"); // here, because no preview builds
   await ensureImage(kind, { docker: engine(), report: (line) => report.status(line) });
 }
 

@@ -1,9 +1,10 @@
 import type Docker from "dockerode";
-import { messageOf } from "../../../toolchain/errors.ts";
-import { ENVIRONMENT_SETTING, ROLES } from "../../names.ts";
-import { engine, inspect, localSql } from "../engine.ts";
+import { messageOf } from "../../../base/errors.ts";
+import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
+import { ROLES } from "../../../database/access/roles.ts";
+import { engine, inspect, localSql } from "../../../toolchain/engine/containers.ts";
 import { changedProperties, UNKNOWN, type Properties, type Reporter, type ResourceType } from "../resource.ts";
-import { matchesScramSecret, scramSecret } from "../scram.ts";
+import { matchesScramSecret, scramSecret } from "../../../database/scram.ts";
 
 /** Inputs; see `loginRoles`. */
 interface Inputs {

@@ -1,16 +1,16 @@
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
-import { StateError } from "../../../toolchain/errors.ts";
-import { QUALIFIED_TABLE } from "../../migrations/applied.ts";
-import { readMigrations } from "../../migrations/files.ts";
-import { describePhases } from "../../migrations/phases.ts";
-import { POOLED_ROLES, ROLES } from "../../names.ts";
-import { cancelled } from "../cancellation.ts";
-import { withConnection, type Connection } from "../connection.ts";
-import { engine } from "../engine.ts";
-import { reconnect } from "../pgbouncer-console.ts";
-import type { Pooler } from "../../render/pgbouncer-listeners.ts";
+import { StateError } from "../../../base/errors.ts";
+import { QUALIFIED_TABLE } from "../../../migrate/run/applied.ts";
+import { readMigrations } from "../../../migrate/chain/files.ts";
+import { describePhases } from "../../../migrate/chain/phases.ts";
+import { POOLED_ROLES, ROLES } from "../../../database/access/roles.ts";
+import { cancelled } from "../../../base/cancellation.ts";
+import { withConnection, type Connection } from "../../../database/connection.ts";
+import { engine } from "../../../toolchain/engine/containers.ts";
+import { reconnect } from "../../servers/pgbouncer/console.ts";
+import type { Pooler } from "../../settings/listeners.ts";
 import { defaultPrivileges } from "./database-baseline.ts";
 import {
   changedProperties,
@@ -82,7 +82,7 @@ async function renewConnections(pooler: Pooler | undefined, report: Reporter): P
 
 async function migrate(news: Properties, report: Reporter): Promise<void> {
   // Only a run that applies something pays for loading the runner.
-  const { applyMigrations } = await import("../../migrations/runner.ts");
+  const { applyMigrations } = await import("../../../migrate/run/runner.ts");
   const folder: string = path.resolve(news["folder"]);
   const wanted = new Set<string>(news["migrations"]);
   const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
@@ -191,7 +191,7 @@ export const migrations: ResourceType = {
     return { id: inputs["connection"].database };
   },
   async read(_id, state) {
-    const { readApplied } = await import("../../migrations/applied.ts");
+    const { readApplied } = await import("../../../migrate/run/applied.ts");
     const rows = await withConnection(state["connection"] as Connection, (client) => readApplied(client));
     return {
       ...state,

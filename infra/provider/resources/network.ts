@@ -1,7 +1,7 @@
 import type Docker from "dockerode";
-import { StateError } from "../../../toolchain/errors.ts";
-import { ACTION_MS, engine, isNotFound, within } from "../engine.ts";
-import { STATE_LABEL } from "../../names.ts";
+import { StateError } from "../../../base/errors.ts";
+import { ACTION_MS, engine, isNotFound, within } from "../../../toolchain/engine/containers.ts";
+import { STATE_LABEL } from "../../settings/names.ts";
 import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
 
 interface Inputs {

@@ -1,5 +1,5 @@
 import { outlivesAuthority } from "../../../certs/verify.ts";
-import { StateError } from "../../../toolchain/errors.ts";
+import { StateError } from "../../../base/errors.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
 
 const MS_PER_DAY = 86_400_000;

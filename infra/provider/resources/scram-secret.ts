@@ -1,5 +1,5 @@
 import type { Properties, ResourceType } from "../resource.ts";
-import { scramSecret } from "../scram.ts";
+import { scramSecret } from "../../../database/scram.ts";
 
 const made = ({ password, iterations }: Properties): Properties => ({ secret: scramSecret(password, iterations) });
 

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname, userInfo } from "node:os";
-import { engine } from "../engine.ts";
+import { engine } from "../../../toolchain/engine/containers.ts";
 import { changedProperties, type ResourceType } from "../resource.ts";
 import { idOf, makerOf, refuseAnothers } from "../stack-identity.ts";
 

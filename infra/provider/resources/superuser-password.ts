@@ -1,10 +1,10 @@
 import type Docker from "dockerode";
-import { messageOf, StateError } from "../../../toolchain/errors.ts";
-import { withConnection, type Connection } from "../connection.ts";
-import { engine, localSql } from "../engine.ts";
+import { messageOf, StateError } from "../../../base/errors.ts";
+import { withConnection, type Connection } from "../../../database/connection.ts";
+import { engine, localSql } from "../../../toolchain/engine/containers.ts";
 import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
-import { until } from "../retry.ts";
-import { scramSecret } from "../scram.ts";
+import { until } from "../../../base/retry.ts";
+import { scramSecret } from "../../../database/scram.ts";
 import { TAKE_OVER_VARIABLE } from "../stack-identity.ts";
 
 const INVALID_PASSWORD = "28P01";

@@ -1,11 +1,11 @@
 import type Docker from "dockerode";
 import { certificateProblems, serialOf } from "../../../certs/verify.ts";
-import { StateError } from "../../../toolchain/errors.ts";
-import { findImage } from "../../../toolchain/image-build.ts";
-import { HELPER_LABEL, IDENTITY_FILE, STACK_LABEL } from "../../names.ts";
-import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_SOCKET_DIR } from "../../render/pgbouncer-ini.ts";
-import { PGBOUNCER_PORT } from "../../render/pgbouncer-listeners.ts";
-import { POSTGRES_CONFIG_DIR } from "../../render/postgresql-conf.ts";
+import { StateError } from "../../../base/errors.ts";
+import { findImage } from "../../../toolchain/images/build.ts";
+import { HELPER_LABEL, IDENTITY_FILE, STACK_LABEL } from "../../settings/names.ts";
+import { PGBOUNCER_CONFIG_DIR, PGBOUNCER_SOCKET_DIR } from "../../servers/pgbouncer/ini.ts";
+import { PGBOUNCER_PORT } from "../../settings/listeners.ts";
+import { POSTGRES_CONFIG_DIR } from "../../servers/postgres/conf.ts";
 
 import {
   ACTION_MS,
@@ -22,11 +22,11 @@ import {
   readFile,
   within,
   type FileSpec,
-} from "../engine.ts";
-import { offeredCertificate } from "../handshake.ts";
-import { pgbouncerConsole, reconnect } from "../pgbouncer-console.ts";
+} from "../../../toolchain/engine/containers.ts";
+import { offeredCertificate } from "../../../database/handshake.ts";
+import { pgbouncerConsole, reconnect } from "../../servers/pgbouncer/console.ts";
 import { changedProperties, UNKNOWN, type Failure, type Reporter, type ResourceType } from "../resource.ts";
-import { until } from "../retry.ts";
+import { until } from "../../../base/retry.ts";
 import { makerOf, TAKE_OVER_VARIABLE } from "../stack-identity.ts";
 
 type Files = Record<string, FileSpec>;
@@ -61,7 +61,7 @@ async function imageOf(docker: Docker, { image, container, service }: Inputs): P
   if (await findImage(docker, image)) return image;
   const info = await inspect(docker, container);
   if (info) return info.Image;
-  const { ensureImage } = await import("../../../toolchain/images.ts"); // here, because it is seldom needed
+  const { ensureImage } = await import("../../../toolchain/images/ensure.ts"); // here, because it is seldom needed
   return (await ensureImage(service === "pgbouncer" ? "pgbouncer" : "postgres", { docker, report: () => {} })).tag;
 }
 

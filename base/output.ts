@@ -1,0 +1,66 @@
+import { styleText } from "node:util";
+import { UserError } from "./errors.ts";
+
+/**
+ * The only place that prints. Progress and errors go to stderr, data to stdout, so that `--json` and pipes stay clean.
+ */
+export interface Output {
+  /** One progress line, for anything that takes longer than two seconds. */
+  progress(line: string): void;
+  /** A result for people; not printed with `--json`. */
+  text(line: string): void;
+  /** The same result for machines; printed only with `--json`, once, and not by a command that fails after it. */
+  json(value: unknown): void;
+  /** The same of JSON that the database has written: numbers of any size and any depth stay as they are. */
+  jsonText(text: string): void;
+  /** Something the user should know that does not stop the command. */
+  warn(line: string): void;
+  /** The error that ends the command. */
+  error(error: unknown): void;
+}
+
+/** Colours only where a person looks at them: a terminal, and NO_COLOR not set (https://no-color.org). */
+function paint(format: "dim" | "yellow" | "red", text: string): string {
+  return styleText(format, text, { stream: process.stderr, validateStream: true });
+}
+
+/** Without what a terminal would obey instead of showing it: lines hold values that the application wrote. */
+function inert(line: string): string {
+  return line.replaceAll(/[^\P{Cc}\n\t]|\p{Bidi_Control}/gu, "\uFFFD");
+}
+
+/** JSON that a terminal shows as it is: JSON itself escapes only what is below the space. */
+function inertJson(text: string): string {
+  return text.replaceAll(
+    /[\u007F-\u009F]|\p{Bidi_Control}/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** Output to this process' stdout and stderr. */
+export function createOutput(options: { json: boolean }): Output {
+  const toStderr = (line: string) => process.stderr.write(`${line}\n`);
+  const printJson = (text: string) => {
+    if (options.json) process.stdout.write(`${inertJson(text)}\n`);
+  };
+  return {
+    progress: (line) => toStderr(paint("dim", `· ${inert(line)}`)),
+    text: (line) => {
+      if (!options.json) process.stdout.write(`${inert(line)}\n`);
+    },
+    json: (value) => {
+      if (options.json) printJson(JSON.stringify(value, null, 2));
+    },
+    jsonText: printJson,
+    warn: (line) => toStderr(paint("yellow", `! ${inert(line)}`)),
+    error: (error) => {
+      const known = error instanceof UserError;
+      const message = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
+      toStderr(paint("red", inert(known ? message : `Unexpected failure (a bug, please report it):\n${message}`)));
+      if (options.json) {
+        const { problems, result } = known ? error : { problems: [], result: undefined };
+        printJson(JSON.stringify({ ...result, error: { message, problems } }, null, 2));
+      }
+    },
+  };
+}

@@ -1,0 +1,133 @@
+import { spawn } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { defineCommand } from "citty";
+import { ToolError } from "../base/errors.ts";
+import { setUp } from "../toolchain/set-up.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
+import house from "./house.json" with { type: "json" };
+import { runProgram } from "../cli/run.ts";
+import { stackArguments } from "../cli/arguments.ts";
+import { createOutput } from "../base/output.ts";
+import type { CommandModule } from "../cli/find-command.ts";
+
+/** Folders whose imports are checked: the rooms, and what stands on them. */
+const CRUISED = [...house.floors.flat().map(({ room }) => room), "bench", "examples", "test"];
+
+/** Runs a program of node_modules in the checkout with the terminal's own output. */
+function runNode(script: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, script), ...args], {
+      cwd: PACKAGE_ROOT,
+      env,
+      stdio: "inherit",
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? 1));
+  });
+}
+
+/** Everything behind the command's name, `--` aside. */
+function passedOn(rawArgs: readonly string[]): string[] {
+  return rawArgs.filter((arg) => arg !== "--");
+}
+
+const test = defineCommand({
+  meta: {
+    name: "test",
+    description:
+      "Set everything up and run the tests, those of the project `long` only when it is named; arguments behind -- go to vitest",
+  },
+  async run({ rawArgs }) {
+    const output = createOutput({ json: false });
+    const { env } = await setUp({ report: output.progress });
+    const given = passedOn(rawArgs);
+    const projects = given.some((arg) => arg.startsWith("--project")) ? [] : ["--project=!long"];
+    process.exitCode =
+      (await runNode("node_modules/vitest/vitest.mjs", ["run", ...projects, ...given], env)) === 0 ? 0 : 1;
+  },
+});
+
+const lint = defineCommand({
+  meta: { name: "lint", description: "Check types, style, unused code and migrations" },
+  async run() {
+    const steps: [string, string, string[]][] = [
+      ["types", "node_modules/typescript/bin/tsc", []],
+      ["lint", "node_modules/oxlint/bin/oxlint", []],
+      ["format", "node_modules/oxfmt/bin/oxfmt", ["--check"]],
+      ["imports", "node_modules/dependency-cruiser/bin/dependency-cruiser.mjs", CRUISED],
+      ["unused", "node_modules/knip/bin/knip.js", []],
+      ["migrations", "cli/main.ts", ["migrate", "check"]],
+    ];
+    const output = createOutput({ json: false });
+    const failed: string[] = [];
+    for (const [name, script, args] of steps) {
+      output.progress(name);
+      if ((await runNode(script, args, process.env)) !== 0) failed.push(name);
+    }
+    if (failed.length > 0) throw new ToolError(`Not clean: ${failed.join(", ")}.`);
+  },
+});
+
+const bench = defineCommand({
+  meta: { name: "bench", description: "Measure; arguments behind -- are names of benchmarks" },
+  async run({ rawArgs }) {
+    const output = createOutput({ json: false });
+    const { env } = await setUp({ report: output.progress });
+    process.exitCode = (await runNode("bench/run.ts", passedOn(rawArgs), env)) === 0 ? 0 : 1;
+  },
+});
+
+const build = defineCommand({
+  meta: { name: "build", description: "Compile the package for publishing into dist/" },
+  async run() {
+    const { cleanBuild, completeBuild } = await import("./build.ts");
+    cleanBuild(PACKAGE_ROOT);
+    if ((await runNode("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"], process.env)) !== 0)
+      throw new ToolError("The package does not compile.");
+    completeBuild(PACKAGE_ROOT);
+  },
+});
+
+const docs = defineCommand({
+  meta: { name: "docs", description: "Write the generated pages of docs/ anew; the schema's from a stack that is up" },
+  args: { stack: stackArguments.stack },
+  async run({ args }) {
+    const output = createOutput({ json: false });
+    const { renderConfiguration } = await import("./docs/configuration.ts");
+    const { renderCommands } = await import("./docs/commands.ts");
+    await writeFile(path.join(PACKAGE_ROOT, "docs", "configuration.md"), renderConfiguration());
+    await writeFile(path.join(PACKAGE_ROOT, "docs", "commands.md"), await renderCommands());
+    output.progress(`docs/schema.md and its diagrams, from stack ${args.stack}`);
+    const { writeSchemaDocs } = await import("./docs/schema-stack.ts");
+    await writeSchemaDocs(args.stack, await setUp({ report: output.progress, images: false }));
+  },
+});
+
+const dbDump = defineCommand({
+  meta: { name: "db-dump", description: "Write test/schema.sql anew, from a stack that is up" },
+  args: { stack: stackArguments.stack },
+  async run({ args }) {
+    const output = createOutput({ json: false });
+    const { writeSchemaDump } = await import("./docs/schema-stack.ts");
+    await writeSchemaDump(args.stack, await setUp({ report: output.progress, images: false }));
+  },
+});
+
+const program: CommandModule = {
+  default: defineCommand({
+    meta: { name: "dev", description: "Work on the package itself: test, lint, bench, build, docs, db-dump" },
+    subCommands: { test, lint, bench, build, docs, "db-dump": dbDump },
+  }),
+  examples: [
+    "npm test",
+    "npm test -- --project unit",
+    "npm run test:long",
+    "npm run lint",
+    "npm run bench -- preview",
+    "npm run docs -- --stack ci-mine",
+  ],
+};
+
+// `test` and `bench` hand on to vitest and to the benchmarks what they don't know themselves.
+await runProgram(program, ["dev"], process.argv.slice(2), ["test", "bench"]);

@@ -1,0 +1,190 @@
+import path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { CertificateAuthority, RoleAuthority, type Signer } from "../../certs/certificate-authority.ts";
+import { LeafCertificate } from "../../certs/leaf-certificate.ts";
+import type { StackConfig } from "../settings/table.ts";
+import { engineNames } from "../settings/names.ts";
+import { CLIENT_ROLES, POOLED_ROLES, ROLES, type ClientRole, type PooledRole } from "../../database/access/roles.ts";
+import { addresses } from "../servers/postgres/hba.ts";
+import type { Place } from "../provider/resources/authority-rotation.ts";
+import { AuthorityRotation, ClientFiles, Renewal } from "../resources.ts";
+
+/**
+ * Set by `aiwdb up --rotate-authority`: a new value is one phase further; "hold" is the run before, which only finishes what an
+ * earlier one left undone.
+ */
+const ROTATE_AUTHORITY = process.env["AIWDB_ROTATE_AUTHORITY"];
+
+export interface StackCertificatesArgs {
+  readonly config: StackConfig;
+  /** Folder on this machine that gets the client roles' certificates and keys. */
+  readonly clientDirectory: string;
+}
+
+/** The stack's authority, a certificate for each server and each role, and the roles' files on this machine. */
+export class StackCertificates extends pulumi.ComponentResource {
+  /** Certificates of the authorities that are trusted, PEM: one, or two while the authority is being replaced. */
+  readonly trustedPem: pulumi.Output<string>;
+  /** The same, and those that issue pooled roles' certificates only: whose clients PostgreSQL takes. */
+  readonly clientsTrustedPem: pulumi.Output<string>;
+  /** By pooled role, the authorities of its certificates alone; empty unless `pgbouncerBindCertificates`. */
+  readonly roleTrustedPem: ReadonlyMap<PooledRole, pulumi.Output<string>>;
+  readonly postgresServer: LeafCertificate;
+  readonly pgbouncerServer: LeafCertificate;
+  /** The pooler's own, for its connections to PostgreSQL. */
+  readonly pgbouncerClient: LeafCertificate;
+  readonly clients: ReadonlyMap<ClientRole, LeafCertificate>;
+  /** Folder of the client files once they are written. */
+  readonly clientDirectory: pulumi.Output<string>;
+
+  constructor(name: string, args: StackCertificatesArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:StackCertificates", name, {}, opts);
+    const { config } = args;
+    const names = engineNames(config.stack);
+    const fixed = addresses(config);
+
+    const step = ROTATE_AUTHORITY === "hold" ? undefined : ROTATE_AUTHORITY;
+    const rotation = new AuthorityRotation(
+      `${name}-authority`,
+      { step },
+      { parent: this, ignoreChanges: step === undefined ? ["step"] : [] },
+    );
+    const authorityAt = (place: string, commonName: string, generation: pulumi.Output<number>) =>
+      new CertificateAuthority(
+        `${name}-${place}`,
+        { commonName, validityDays: config.certCaValidityDays, generation, protect: config.protect },
+        { parent: this },
+      );
+    // Both are always there, because a program cannot know from its settings which one is in use: the state does.
+    const authorities: Record<Place, CertificateAuthority> = {
+      first: authorityAt("ca", `ai-workflow-database ${config.stack} CA`, rotation.firstGeneration),
+      second: authorityAt("second-ca", `ai-workflow-database ${config.stack} CA 2`, rotation.secondGeneration),
+    };
+    const ofSigner = (property: "certPem" | "privateKeyPem" | "validityEndTime") =>
+      pulumi
+        .all([rotation.signer, authorities.first[property], authorities.second[property]])
+        .apply(([signer, first, second]) => (signer === "first" ? first : second));
+    const signing = (by: Record<Place, Signer>): Signer => ({
+      certPem: pulumi
+        .all([rotation.signer, by.first.certPem, by.second.certPem])
+        .apply(([signer, first, second]) => (signer === "first" ? first : second)),
+      privateKeyPem: pulumi.secret(ofSigner("privateKeyPem")),
+    });
+    const trusted = (of: Record<Place, Signer>) =>
+      pulumi
+        .all([rotation.trusted, of.first.certPem, of.second.certPem])
+        .apply(([places, first, second]) => places.map((place) => (place === "first" ? first : second)).join(""));
+    const authority = signing(authorities);
+    this.trustedPem = trusted(authorities);
+
+    // The rotation's places are theirs too: a name that a place's key has is trusted and signs when the place does.
+    const roleAuthority = (role: PooledRole, place: Place): RoleAuthority =>
+      new RoleAuthority(
+        `${name}-${place}-ca-${role}`,
+        {
+          authority: authorities[place],
+          commonName: `${config.stack} CA${place === "second" ? " 2" : ""} ${role}`,
+          validityDays: config.certCaValidityDays,
+        },
+        { parent: this },
+      );
+    const ofRoles = new Map<ClientRole, Record<Place, Signer>>(
+      (config.pgbouncerBindCertificates ? POOLED_ROLES : []).map((role) => [
+        role,
+        { first: roleAuthority(role, "first"), second: roleAuthority(role, "second") },
+      ]),
+    );
+    this.roleTrustedPem = new Map([...ofRoles].map(([role, of]) => [role as PooledRole, trusted(of)]));
+    this.clientsTrustedPem = pulumi
+      .all([this.trustedPem, ...this.roleTrustedPem.values()])
+      .apply((parts) => parts.join(""));
+
+    const further = [...config.certServerHostNames, ...publishedAddress(config)];
+    const renewal = new Renewal(
+      `${name}-renewal`,
+      {
+        validityDays: config.certLeafValidityDays,
+        renewBeforeDays: config.certRenewBeforeDays,
+        force: process.env["AIWDB_ROTATE_CERTIFICATES"],
+        hosts: [fixed.postgres, fixed.pgbouncer, ...further],
+        authorityEnd: ofSigner("validityEndTime"),
+        hold: ROTATE_AUTHORITY !== undefined,
+      },
+      { parent: this, ignoreChanges: process.env["AIWDB_ROTATE_CERTIFICATES"] === undefined ? ["force"] : [] },
+    );
+    const leaf = (
+      part: string,
+      usage: "server" | "client",
+      commonName: string,
+      host?: { dns: string[]; address: string },
+      signer = authority,
+    ) =>
+      new LeafCertificate(
+        `${name}-${part}`,
+        {
+          authority: signer,
+          commonName,
+          usage,
+          ...(host
+            ? {
+                dnsNames: [...host.dns, "localhost", ...config.certServerHostNames],
+                ipAddresses: ["127.0.0.1", "::1", host.address, ...publishedAddress(config)],
+              }
+            : {}),
+          validityDays: config.certLeafValidityDays,
+          generation: renewal.generation,
+        },
+        { parent: this },
+      );
+
+    this.postgresServer = leaf("postgres-server", "server", names.postgres, {
+      dns: [names.postgres, "postgres"],
+      address: fixed.postgres,
+    });
+    this.pgbouncerServer = leaf("pgbouncer-server", "server", names.pgbouncer, {
+      dns: [names.pgbouncer, "pgbouncer"],
+      address: fixed.pgbouncer,
+    });
+    this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
+    this.clients = new Map(
+      CLIENT_ROLES.map((role) => {
+        const own = ofRoles.get(role);
+        return [role, leaf(`client-${role}`, "client", role, undefined, own && signing(own))];
+      }),
+    );
+
+    const files: Record<string, pulumi.Output<string>> = { "ca.crt": this.trustedPem };
+    for (const [role, certificate] of this.clients) {
+      files[`${role}.crt`] = certificate.certPem;
+      files[`${role}.key`] = certificate.privateKeyPem;
+    }
+    const clientFiles = new ClientFiles(
+      `${name}-client-files`,
+      { directory: args.clientDirectory, files },
+      { parent: this },
+    );
+    this.clientDirectory = clientFiles.directory;
+    this.registerOutputs({ clientDirectory: this.clientDirectory });
+  }
+
+  /** Paths of a role's files, known once they are written. */
+  pathsFor(role: ClientRole) {
+    const at = (part: keyof ReturnType<typeof clientPaths>) =>
+      this.clientDirectory.apply((directory) => clientPaths(directory, role)[part]);
+    return { sslRootCert: at("sslRootCert"), sslCert: at("sslCert"), sslKey: at("sslKey") };
+  }
+}
+
+/** Where a role's files are; the names libpq's connection parameters want. */
+export function clientPaths(directory: string, role: ClientRole) {
+  return {
+    sslRootCert: path.join(directory, "ca.crt"),
+    sslCert: path.join(directory, `${role}.crt`),
+    sslKey: path.join(directory, `${role}.key`),
+  };
+}
+
+/** A published address that clients may connect to by number. */
+function publishedAddress(config: StackConfig): string[] {
+  return ["0.0.0.0", "127.0.0.1"].includes(config.pgbouncerPublishAddress) ? [] : [config.pgbouncerPublishAddress];
+}

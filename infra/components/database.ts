@@ -1,0 +1,203 @@
+import * as postgresql from "@pulumi/postgresql";
+import * as pulumi from "@pulumi/pulumi";
+import type { StackCertificates } from "./certificates.ts";
+import { type StackConfig } from "../settings/table.ts";
+import { DIRECT_CONNECTIONS } from "../settings/check.ts";
+import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
+import type { Migration } from "../../migrate/chain/files.ts";
+import { type Environment } from "../../database/environment.ts";
+import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
+import type { PostgresServer } from "./postgres.ts";
+import { SCRAM_ITERATIONS } from "../../database/scram.ts";
+import { poolerOf } from "../settings/listeners.ts";
+import { DatabaseBaseline, LoginRoles, Migrations, ScramSecret, type ConnectionInput } from "../resources.ts";
+
+export interface RolePasswords {
+  readonly [ROLES.owner]: pulumi.Input<string>;
+  readonly [ROLES.app]: pulumi.Input<string>;
+  readonly [ROLES.readonly]: pulumi.Input<string>;
+  readonly [ROLES.monitor]: pulumi.Input<string>;
+  readonly [ROLES.pooler]: pulumi.Input<string>;
+}
+
+export interface DatabaseArgs {
+  readonly config: StackConfig;
+  readonly certificates: StackCertificates;
+  readonly server: PostgresServer;
+  readonly passwords: RolePasswords;
+  /** Folder of the migrations, and what is in it. */
+  readonly migrationsFolder: string;
+  readonly migrations: readonly Migration[];
+}
+
+/**
+ * Import ids of objects that exist in the cluster although the state does not know them: set by `aiwdb up` for a second
+ * run, after one that was killed half-way or a state that was lost.
+ */
+const ADOPT = new Set((process.env["AIWDB_ADOPT"] ?? "").split(",").filter((id) => id !== ""));
+
+/** Roles, the one database, its extension, rights and migrations. */
+export class Database extends pulumi.ComponentResource {
+  /** Name of the database, known once its migrations are applied. */
+  readonly databaseName: pulumi.Output<string>;
+  /** Applied migrations. */
+  readonly migrations: pulumi.Output<string[]>;
+
+  constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:Database", name, {}, opts);
+    const { config, server, passwords } = args;
+
+    const provider = new postgresql.Provider(
+      `${name}-provider`,
+      {
+        host: server.host,
+        port: server.port,
+        username: ROLES.superuser,
+        password: server.superuser.password,
+        sslmode: "verify-full",
+        sslrootcert: server.superuser.sslRootCert,
+        clientcert: { cert: server.superuser.sslCert, key: server.superuser.sslKey },
+        superuser: true,
+        // Without it the provider connects while it is only being configured, in previews too.
+        expectedVersion: "16.0.0",
+        connectTimeout: 15,
+        maxConnections: 4,
+      },
+      { parent: this },
+    );
+    // What lives inside the cluster goes with its volume: nothing is dropped role by role before that.
+    const inside: pulumi.CustomResourceOptions = { parent: this, provider, deletedWith: server.dataVolume };
+    const adopt = (id: string): Pick<pulumi.CustomResourceOptions, "import"> & { ignoreChanges?: string[] } =>
+      ADOPT.has(id) ? { import: id, ignoreChanges: ["password", "template"] } : {};
+
+    // The provider writes what it is given into its statement, and doubles backslashes in it: never the password itself.
+    const secrets = Object.fromEntries(
+      (Object.keys(passwords) as (keyof RolePasswords)[]).map((roleName) => [
+        roleName,
+        new ScramSecret(
+          `${name}-secret-${roleName}`,
+          { password: passwords[roleName], iterations: scramIterations(config) },
+          { parent: this },
+        ).secret,
+      ]),
+    );
+    const loginRoles = new LoginRoles(
+      `${name}-login-roles`,
+      { container: server.container, secrets, superuserPassword: server.superuser.password },
+      { parent: this, deletedWith: server.dataVolume },
+    );
+    const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) => {
+      const { ignoreChanges = [], ...adopted } = adopt(roleName);
+      return new postgresql.Role(
+        `${name}-role-${roleName}`,
+        { name: roleName, ...roleArgs },
+        {
+          ...inside,
+          ...adopted,
+          // Settings that somebody gave the role, as far as `LoginRoles` leaves them.
+          ignoreChanges: [...ignoreChanges, "statementTimeout", "idleInTransactionSessionTimeout", "searchPaths"],
+          dependsOn: loginRoles,
+          additionalSecretOutputs: ["password"],
+        },
+      );
+    };
+    const login = (roleName: keyof RolePasswords, roleArgs: Partial<postgresql.RoleArgs> = {}) =>
+      role(roleName, { login: true, password: secrets[roleName] as pulumi.Output<string>, ...roleArgs });
+    const owner = login(ROLES.owner);
+    // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too. Test
+    // suites connect directly, and often.
+    const connectionLimit = config.profile === "ci" ? -1 : config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
+    const app = login(ROLES.app, { connectionLimit });
+    const readonly = login(ROLES.readonly, { connectionLimit });
+    const monitor = login(ROLES.monitor, { connectionLimit, roles: ["pg_monitor"] });
+    const pooler = login(ROLES.pooler);
+    const lookupOwner = role(ROLES.lookupOwner, { login: false });
+
+    const database = new postgresql.Database(
+      `${name}-database`,
+      {
+        name: config.databaseName,
+        owner: owner.name,
+        template: "template0",
+        encoding: "UTF8",
+        lcCollate: "C.UTF-8",
+        lcCtype: "C.UTF-8",
+      },
+      { ...inside, ...adopt(config.databaseName), protect: config.protect },
+    );
+    const statements = new postgresql.Extension(
+      `${name}-pg-stat-statements`,
+      { name: "pg_stat_statements", database: database.name, schema: "public" },
+      inside,
+    );
+    const superuser: ConnectionInput = { ...server.superuser, database: database.name };
+    const baseline = new DatabaseBaseline(
+      `${name}-baseline`,
+      {
+        connection: superuser,
+        owner: lookupOwner.name,
+        caller: pooler.name,
+        roles: [...POOLED_ROLES],
+        environment: environmentOf(config),
+      },
+      { parent: this, dependsOn: [owner, app, readonly, monitor, statements], deletedWith: server.dataVolume },
+    );
+
+    // PUBLIC has lost its rights in the baseline, so every role that may connect is named.
+    const connect = (grantee: postgresql.Role, roleName: string, privileges: string[]) =>
+      new postgresql.Grant(
+        `${name}-connect-${roleName}`,
+        { database: database.name, role: grantee.name, objectType: "database", privileges },
+        { ...inside, dependsOn: baseline },
+      );
+    const grants: pulumi.Resource[] = [
+      connect(app, ROLES.app, config.appUserTemporary ? ["CONNECT", "TEMPORARY"] : ["CONNECT"]),
+      connect(readonly, ROLES.readonly, ["CONNECT"]),
+      connect(monitor, ROLES.monitor, ["CONNECT"]),
+      connect(pooler, ROLES.pooler, ["CONNECT"]),
+    ];
+    // Rights on what the migrations will make; the migrations only narrow them, table by table.
+    const byDefault = (grantee: postgresql.Role, roleName: string, objectType: string, privileges: string[]) =>
+      new postgresql.DefaultPrivileges(
+        `${name}-default-${roleName}-${objectType}`,
+        { database: database.name, owner: owner.name, role: grantee.name, schema: "public", objectType, privileges },
+        { ...inside, dependsOn: baseline },
+      );
+    grants.push(
+      byDefault(app, ROLES.app, "table", ["SELECT", "INSERT", "UPDATE", "DELETE"]),
+      byDefault(app, ROLES.app, "sequence", ["USAGE", "SELECT"]),
+      byDefault(readonly, ROLES.readonly, "table", ["SELECT"]),
+    );
+
+    const wanted = upToPhase(args.migrations, config.rolloutPhase as Phase);
+    const migrations = new Migrations(
+      `${name}-migrations`,
+      {
+        connection: {
+          ...superuser,
+          user: owner.name,
+          password: passwords[ROLES.owner],
+          ...args.certificates.pathsFor(ROLES.owner),
+        },
+        folder: args.migrationsFolder,
+        pooler: poolerOf(config),
+        migrations: wanted.map((migration) => migration.name),
+        checksums: Object.fromEntries(wanted.map((migration) => [migration.name, migration.checksum])),
+      },
+      { parent: this, dependsOn: [statements, ...grants], deletedWith: server.dataVolume },
+    );
+    this.migrations = migrations.migrations;
+    this.databaseName = pulumi.all([database.name, migrations.id]).apply(([databaseName]) => databaseName);
+    this.registerOutputs({ databaseName: this.databaseName });
+  }
+}
+
+/** The server's own setting, which it applies only to passwords that it is given in clear. */
+function scramIterations({ postgresSettings }: StackConfig): number {
+  return Number(postgresSettings["scram_iterations"] ?? SCRAM_ITERATIONS);
+}
+
+function environmentOf({ protect, profile }: StackConfig): Environment {
+  if (protect) return "production";
+  return profile === "ci" ? "test" : "development";
+}

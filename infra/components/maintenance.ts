@@ -1,0 +1,125 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { StackCertificates } from "./certificates.ts";
+import type { StackConfig } from "../settings/table.ts";
+import { goDuration, hardened, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
+import { engineNames, IDENTITY_FILE, STACK_LABEL } from "../settings/names.ts";
+import { ROLES } from "../../database/access/roles.ts";
+import { addresses } from "../servers/postgres/hba.ts";
+import { renderPgpass } from "../servers/maintenance/pgpass.ts";
+import { POSTGRES_CONFIG_DIR } from "../servers/postgres/conf.ts";
+import { ContainerReady, type Network, type StateIdentity, VolumeFiles } from "../resources.ts";
+
+const SECONDS_PER_MINUTE = 60;
+
+export interface MaintenanceArgs {
+  readonly config: StackConfig;
+  readonly certificates: StackCertificates;
+  readonly identity: StateIdentity;
+  readonly network: Network;
+  /** PostgreSQL's image; psql is in it. */
+  readonly image: pulumi.Input<string>;
+  readonly ownerPassword: pulumi.Input<string>;
+  /** Known once the migrations that make `maintenance.run()` are applied. */
+  readonly databaseName: pulumi.Input<string>;
+}
+
+/**
+ * A small container that calls `maintenance.run()` on a schedule, as the owner and over mTLS: partitions ahead, retention,
+ * refresh of the materialized views. No scheduler extension is needed in the server.
+ */
+export class Maintenance extends pulumi.ComponentResource {
+  constructor(name: string, args: MaintenanceArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("aiwdb:index:Maintenance", name, {}, opts);
+    const { config, certificates } = args;
+    const names = engineNames(config.stack);
+    const client = certificates.clients.get(ROLES.owner);
+    if (!client) throw new Error(`there is no certificate of ${ROLES.owner}`);
+
+    const volume = new docker.Volume(
+      `${name}-config`,
+      { name: names.maintenanceConfigVolume, labels: [{ label: STACK_LABEL, value: config.stack }] },
+      { parent: this, dependsOn: args.network },
+    );
+    const files = new VolumeFiles(
+      `${name}-files`,
+      {
+        volume: volume.name,
+        image: args.image,
+        uid: POSTGRES_UID,
+        files: {
+          [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
+          pgpass: {
+            content: pulumi.output(args.ownerPassword).apply((password) => renderPgpass(ROLES.owner, password)),
+            mode: PRIVATE_FILE,
+          },
+          "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
+          "tls/client.crt": { content: client.certPem, mode: PRIVATE_FILE },
+          "tls/client.key": { content: client.privateKeyPem, mode: PRIVATE_FILE },
+        },
+        service: "maintenance",
+        container: names.maintenance,
+        restartKey: "", // psql reads them at each run
+        host: names.postgres,
+        port: 5432,
+      },
+      { parent: this },
+    );
+    const intervalSec = config.maintenanceIntervalMin * SECONDS_PER_MINUTE;
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        ...hardened(config, {
+          memoryMiB: 64,
+          cpus: 0.5,
+          tmpfs: {
+            "/tmp": "rw,noexec,nosuid,nodev,size=1m,uid=999,gid=999,mode=0700",
+            // Declared by the image; unmounted, the engine would make a nameless volume for it.
+            "/var/lib/postgresql/data": "rw,noexec,nosuid,nodev,size=1m,uid=999,gid=999,mode=0700",
+          },
+        }),
+        name: names.maintenance,
+        hostname: names.maintenance,
+        image: args.image,
+        entrypoints: ["maintenance"],
+        command: [String(intervalSec)],
+        stopSignal: "SIGTERM",
+        envs: [
+          `PGHOST=${names.postgres}`,
+          pulumi.interpolate`PGDATABASE=${args.databaseName}`,
+          `PGUSER=${ROLES.owner}`,
+          "PGAPPNAME=aiwdb-maintenance",
+          "PGSSLMODE=verify-full",
+          `PGPASSFILE=${POSTGRES_CONFIG_DIR}/pgpass`,
+          `PGSSLROOTCERT=${POSTGRES_CONFIG_DIR}/tls/ca.crt`,
+          `PGSSLCERT=${POSTGRES_CONFIG_DIR}/tls/client.crt`,
+          `PGSSLKEY=${POSTGRES_CONFIG_DIR}/tls/client.key`,
+          "PGOPTIONS=-c client_min_messages=warning",
+        ],
+        healthcheck: {
+          // Two turns without a success, and a while for the run itself.
+          tests: [
+            "CMD-SHELL",
+            `test -n "$(find /tmp/last-success -mmin -${config.maintenanceIntervalMin * 2 + 10} 2>/dev/null)"`,
+          ],
+          interval: goDuration(config.healthCheckIntervalSec),
+          timeout: goDuration(5),
+          retries: 3,
+          startPeriod: goDuration(120),
+        },
+        networksAdvanced: [
+          { name: args.network.name, ipv4Address: addresses(config).maintenance, aliases: ["maintenance"] },
+        ],
+        volumes: [{ volumeName: volume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true }],
+      },
+      { parent: this, dependsOn: files, deleteBeforeReplace: true },
+    );
+    new ContainerReady(
+      `${name}-ready`,
+      // The script, psql and a pause; the health check's own two.
+      { container: container.name, containerId: container.id, pidsLimit: 32, timeoutSec: 60 },
+      { parent: this },
+    );
+    this.registerOutputs({});
+  }
+}

@@ -1,0 +1,182 @@
+import type { StackConfig } from "../../settings/table.ts";
+import { lookupDatabase, sessionDatabase } from "../../settings/names.ts";
+import { ROLES } from "../../../database/access/roles.ts";
+import {
+  connectionShare,
+  listeners,
+  LOOKUP_CONNECTIONS,
+  PGBOUNCER_PORT,
+  type Listener,
+} from "../../settings/listeners.ts";
+import type { PGBOUNCER_RESERVED } from "../../settings/reserved.ts";
+import { type Defaults, GENERATED, mergeSettings, type Setting, type Settings, TLS_CIPHERS } from "../settings.ts";
+
+/** Where the configuration volume is mounted in the PgBouncer container. */
+export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
+export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
+
+/**
+ * Server connections that a role's pool keeps once it has them. A pool without any refuses its clients after one failed
+ * login at the server, and each client may cause one: by asking for a replication connection, which no setting refuses.
+ */
+const KEPT_CONNECTIONS = 1;
+
+/**
+ * What the package promises. infra/settings/reserved.ts says why; overrides are refused.
+ *
+ * https://www.pgbouncer.org/config.html
+ */
+export const PGBOUNCER_MANDATORY: Readonly<Record<keyof typeof PGBOUNCER_RESERVED, Setting>> = {
+  listen_addr: { value: "*", restart: true },
+  listen_port: { value: PGBOUNCER_PORT, restart: true },
+  unix_socket_dir: { value: PGBOUNCER_SOCKET_DIR, restart: true },
+  auth_type: { value: "hba" },
+  auth_hba_file: { value: `${PGBOUNCER_CONFIG_DIR}/pgbouncer_hba.conf` },
+  auth_file: { value: `${PGBOUNCER_CONFIG_DIR}/userlist.txt` },
+  auth_user: { value: ROLES.pooler },
+  auth_query: { value: "select rolname, rolpassword from pgbouncer.lookup($1)" },
+  stats_users: { value: ROLES.monitor },
+  admin_users: { value: "" },
+  client_tls_sslmode: { value: "verify-full" },
+  client_tls_ca_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/ca.crt` },
+  client_tls_cert_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/server.crt` },
+  client_tls_key_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/server.key` },
+  client_tls_protocols: { value: "secure" },
+  client_tls_ciphers: { value: TLS_CIPHERS },
+  server_tls_sslmode: { value: "verify-full" },
+  server_tls_ca_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/ca.crt` },
+  server_tls_cert_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.crt` },
+  server_tls_key_file: { value: `${PGBOUNCER_CONFIG_DIR}/tls/client.key` },
+  server_tls_protocols: { value: "secure" },
+  verbose: { value: 0 },
+  server_tls_ciphers: { value: TLS_CIPHERS },
+};
+
+/** What one listener promises: its port, and whom it lets in. */
+export function listenerMandatory({ port, hbaFile, authorityFile }: Listener): Settings {
+  const { listen_port, auth_hba_file, client_tls_ca_file, ...common } = PGBOUNCER_MANDATORY;
+  return {
+    ...common,
+    listen_port: { ...listen_port, value: port },
+    auth_hba_file: { ...auth_hba_file, value: `${PGBOUNCER_CONFIG_DIR}/${hbaFile}` },
+    client_tls_ca_file: { ...client_tls_ca_file, value: `${PGBOUNCER_CONFIG_DIR}/${authorityFile}` },
+  };
+}
+
+/** Values that are no promise: from the stack's own settings, or such as tune the pooler, which `pgbouncerSettings` may override. */
+export function pgbouncerDefaults(config: StackConfig): Defaults {
+  return {
+    pool_mode: { value: "transaction", why: "many clients share few server connections" },
+    max_client_conn: { value: config.pgbouncerMaxClientConn, why: "pgbouncerMaxClientConn" },
+    default_pool_size: { value: config.pgbouncerDefaultPoolSize, why: "pgbouncerDefaultPoolSize" },
+    reserve_pool_size: { value: config.pgbouncerReservePoolSize, why: "pgbouncerReservePoolSize" },
+    reserve_pool_timeout: { value: config.pgbouncerReservePoolTimeoutSec, why: "pgbouncerReservePoolTimeoutSec" },
+    max_db_connections: { value: config.pgbouncerMaxDbConnections, why: "pgbouncerMaxDbConnections" },
+    max_prepared_statements: {
+      value: config.pgbouncerMaxPreparedStatements,
+      why: "prepared statements work in transaction mode",
+    },
+    server_check_delay: { value: config.pgbouncerServerCheckDelaySec, why: "pgbouncerServerCheckDelaySec" },
+    server_check_query: { value: "select 1", why: "a query, not only a socket" },
+    server_connect_timeout: { value: config.pgbouncerServerConnectTimeoutSec, why: "pgbouncerServerConnectTimeoutSec" },
+    server_login_retry: { value: config.pgbouncerServerLoginRetrySec, why: "pgbouncerServerLoginRetrySec" },
+    server_lifetime: { value: config.pgbouncerServerLifetimeSec, why: "pgbouncerServerLifetimeSec" },
+    server_idle_timeout: { value: config.pgbouncerServerIdleTimeoutSec, why: "pgbouncerServerIdleTimeoutSec" },
+    // 1 would end session-mode clients when certificates are renewed.
+    server_fast_close: { value: 0, why: "sessions end when their client leaves" },
+    query_timeout: { value: config.pgbouncerQueryTimeoutSec, why: "pgbouncerQueryTimeoutSec" },
+    query_wait_timeout: { value: config.pgbouncerQueryWaitTimeoutSec, why: "pgbouncerQueryWaitTimeoutSec" },
+    client_login_timeout: { value: config.pgbouncerClientLoginTimeoutSec, why: "pgbouncerClientLoginTimeoutSec" },
+    // Drivers send these at start-up; the pooler tracks or drops them instead of refusing the client.
+    ignore_startup_parameters: { value: "extra_float_digits,options,search_path", why: "drivers send them unasked" },
+    tcp_keepalive: { value: 1, why: "a peer that vanished is noticed" },
+    tcp_keepcnt: { value: 5, why: "the application's figure" },
+    tcp_keepidle: { value: 600, why: "the application's figure, seconds" },
+    tcp_keepintvl: { value: 30, why: "the application's figure, seconds" },
+    listen_backlog: { value: 4096, why: "the application's figure: connection storms queue", restart: true },
+    ...(config.profile === "ci"
+      ? { autodb_idle_timeout: { value: 30, why: "entries of dropped test databases are forgotten" } }
+      : {}),
+    stats_period: { value: 60, why: "the application's figure, seconds" },
+    log_connections: { value: 0, why: "one line for every short connection drowns the log" },
+    log_disconnections: { value: 0, why: "one line for every short connection drowns the log" },
+    log_pooler_errors: { value: 1, why: "what the pooler tells clients is in its log" },
+  };
+}
+
+/** The whole of a listener's pgbouncer.ini. The server is reached as `host`, the name in its certificate. */
+export function renderPgbouncerIni(
+  config: StackConfig,
+  host: string,
+  listener: Listener = listeners(config)[0],
+): string {
+  const { transaction, session } = connectionShare(config, listener);
+  const lookup = lookupDatabase(config.databaseName);
+  const entry = (name: string, mode: string, connections: number, kept = KEPT_CONNECTIONS) =>
+    `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${lookup} pool_mode=${mode}` +
+    ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} min_pool_size=${kept} max_db_connections=${connections}`;
+  const settings = mergeSettings(
+    { ...listenerMandatory(listener), auth_dbname: { value: lookup } }, // logins do not queue behind the pools
+    pgbouncerDefaults(config),
+    config.pgbouncerSettings,
+  );
+  return [
+    `; ${GENERATED}`,
+    "[databases]",
+    entry(config.databaseName, "transaction", transaction),
+    entry(sessionDatabase(config.databaseName), "session", session),
+    // Connections of its own: with the pools exhausted, nobody could log in any more, not even to look at the statistics.
+    // pgbouncer_hba.conf lets no client in here.
+    entry(lookup, "transaction", LOOKUP_CONNECTIONS),
+    // Test databases come and go without a reload; the lookup function of the stack's own database serves them all. A
+    // connection that was kept would stand in the way of dropping them.
+    ...(config.profile === "ci"
+      ? [entry("*", "transaction", transaction, 0).replace(` dbname=${config.databaseName}`, "")]
+      : []),
+    "",
+    "[pgbouncer]",
+    ...settings.map(([name, value]) => `${name} = ${value}`),
+    "",
+  ].join("\n");
+}
+
+/** The part of the settings that takes effect only by a restart. */
+export function pgbouncerRestartKey(config: StackConfig): string {
+  const defaults = pgbouncerDefaults(config);
+  const known: Settings = { ...defaults, ...PGBOUNCER_MANDATORY };
+  return listeners(config)
+    .flatMap((listener) => mergeSettings(listenerMandatory(listener), defaults, config.pgbouncerSettings))
+    .filter(([name]) => known[name]?.restart)
+    .map(([name, value]) => `${name}=${value}`)
+    .join("\n");
+}
+
+/** A listener's pgbouncer_hba.conf: its roles over TLS, statistics for the monitoring role, nobody else. */
+export function renderPgbouncerHba(config: StackConfig, { roles }: Listener = listeners(config)[0]): string {
+  const databases =
+    config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
+  return [
+    `# ${GENERATED}`,
+    "# Health check and reload: the process' own account over the local socket.",
+    `local pgbouncer ${ROLES.pooler} peer`,
+    `hostssl ${databases} ${roles.join(",")} all scram-sha-256`,
+    ...(roles.includes(ROLES.monitor)
+      ? [
+          "# Statistics (SHOW); stats_users may not run commands.",
+          `hostssl pgbouncer ${ROLES.monitor} all scram-sha-256`,
+        ]
+      : []),
+    "host all all all reject",
+    "",
+  ].join("\n");
+}
+
+/** userlist.txt: the pooler's own login. Every other secret is looked up in the server. */
+export function renderUserlist(poolerPassword: string): string {
+  return `${quoteUserlist(ROLES.pooler)} ${quoteUserlist(poolerPassword)}\n`;
+}
+
+/** Double quotes are doubled. https://www.pgbouncer.org/config.html#authentication-file-format */
+function quoteUserlist(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`;
+}

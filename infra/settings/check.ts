@@ -1,0 +1,307 @@
+import type { z } from "zod";
+import { ConfigError, type Problem } from "../../base/errors.ts";
+import { type Addresses, derivedAddresses, isNetworkAddress } from "./addresses.ts";
+import { connectionShare, listeners, LOOKUP_CONNECTIONS } from "./listeners.ts";
+import { PROJECT, STACK_NAME, STANDARD_DATABASE_NAME } from "./names.ts";
+import { refusedOverrides } from "./overrides.ts";
+import { CI_DEFAULTS, EPHEMERAL_LIFE_HOURS, ephemeralKind, profileOf } from "./profile.ts";
+import { schema, SECRET_SETTINGS, type SettingName, type Settings, settings, type StackConfig } from "./table.ts";
+
+/** Connections PostgreSQL keeps for superusers: its own default. */
+export const SUPERUSER_RESERVED_CONNECTIONS = 3;
+
+/** Connections kept free beside the pooler's: migrations, backups, psql, monitoring. */
+export const DIRECT_CONNECTIONS = 10;
+
+/**
+ * Checks a stack's raw settings (without the `ai-workflow-database:` prefix).
+ *
+ * @throws ConfigError listing every problem: unknown keys, wrong types and impossible sums
+ */
+export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>>): StackConfig {
+  const { config, problems } = checkConfig(stack, raw);
+  if (problems.length > 0) throw configError(stack, problems);
+  return config;
+}
+
+/** A stack's settings, with defaults in place of those that can't be used, and everything that is wrong with them. */
+export interface CheckedConfig {
+  readonly config: StackConfig;
+  readonly problems: readonly Problem[];
+}
+
+/** Checks a stack's raw settings like `parseConfig`, for who looks for further problems before giving up. */
+export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>>): CheckedConfig {
+  const problems: Problem[] = [];
+  if (!STACK_NAME.test(stack)) {
+    problems.push({
+      subject: `stack "${stack}"`,
+      problem:
+        "a stack's name becomes part of container names: 1 to 30 characters of a-z, 0-9 and -, beginning with a letter",
+      remedy: "Choose another name with --stack.",
+    });
+  }
+  const profile = profileOf(stack, raw["profile"]);
+  const all = profile === "ci" ? { ...CI_DEFAULTS, ...raw } : raw;
+  const parsed = schema.safeParse(all);
+  const issues = parsed.error?.issues ?? [];
+  problems.push(...issues.flatMap((issue) => toProblems(stack, issue)));
+  // The sums are done with what can be read, so that a typing error hides no other mistake.
+  const unusable = new Set(issues.flatMap(({ path }) => (path[0] === undefined ? [] : [String(path[0])])));
+  const usable = Object.fromEntries(
+    Object.entries(all).filter(([key]) => Object.hasOwn(settings, key) && !unusable.has(key)),
+  );
+  const config = parsed.data ?? schema.parse(usable);
+  problems.push(
+    // A sum over a setting that can't be read would be one over its default.
+    ...impossible(config, stack).filter((problem) => !problem.settings.some((setting) => unusable.has(setting))),
+    ...refusedOverrides("postgresSettings", config.postgresSettings),
+    ...refusedOverrides("pgbouncerSettings", config.pgbouncerSettings),
+  );
+  return {
+    config: {
+      ...config,
+      stack,
+      profile: profileOf(stack, config.profile) as StackConfig["profile"],
+      expiresAfterHours: config.expiresAfterHours ?? EPHEMERAL_LIFE_HOURS[ephemeralKind(stack) ?? ""] ?? 0,
+      ...addressesOf(config, stack),
+    },
+    problems,
+  };
+}
+
+/**
+ * Passwords that stand in a stack's file in clear.
+ *
+ * @param keys settings that are given and not encrypted
+ */
+export function plainPasswords(stack: string, keys: Iterable<string>): Problem[] {
+  const given = new Set(keys);
+  return SECRET_SETTINGS.filter((key) => given.has(key)).map((key) => ({
+    subject: key,
+    problem: `stands in Pulumi.${stack}.yaml as plain text, for everybody who can read the file or its history`,
+    remedy: `${setPassword(stack, key)} Do not use the old one again.`,
+  }));
+}
+
+/** What is typed at the prompt stands in no history of a shell. */
+const setPassword = (stack: string, key: string) =>
+  `Run \`${pulumiConfig(stack, `set --secret ${PROJECT}:${key}`)}\`: it asks for a new one and writes it encrypted.`;
+
+/** By the wrapper, as plain `pulumi` may be on nobody's path and know another stack. */
+const pulumiConfig = (stack: string, command: string) => `npx aiwdb pulumi --stack ${stack} -- config ${command}`;
+
+/** Settings without the passwords, which go their own way as secrets. */
+export function withoutPasswords(raw: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(raw).filter(([key]) => !(SECRET_SETTINGS as readonly string[]).includes(key)),
+  );
+}
+
+export function configError(stack: string, problems: readonly Problem[]): ConfigError {
+  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+  return new ConfigError(
+    `Configuration of stack "${stack}" is not usable (${count}); nothing has been changed:`,
+    problems,
+  );
+}
+
+function toProblems(stack: string, issue: z.core.$ZodIssue): Problem[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => ({
+      subject: key,
+      problem: `there is no such setting${nearest(key)}`,
+      remedy: `Remove it: \`${pulumiConfig(stack, `rm ${PROJECT}:${key}`)}\`, or see docs/configuration.md.`,
+    }));
+  }
+  const subject = issue.path.join(".") || "settings";
+  const message =
+    issue.code === "invalid_union"
+      ? unionMessage(issue)
+      : issue.code === "invalid_key"
+        ? (issue.issues[0]?.message ?? issue.message)
+        : issue.message;
+  return [{ subject, problem: message, remedy: setting(stack, issue.path) }];
+}
+
+/** How to set what a path leads to: a setting, a part of one, a password. */
+function setting(stack: string, path: readonly PropertyKey[]): string {
+  const [key, ...inner] = path.map(String);
+  if (key === undefined) return "Correct it.";
+  if ((SECRET_SETTINGS as readonly string[]).includes(key)) return setPassword(stack, key);
+  const parts = inner.map((part) => (/^\d+$/.test(part) ? `[${part}]` : `["${part}"]`)).join("");
+  const target = inner.length === 0 ? `${PROJECT}:${key}` : `--path '${PROJECT}:${key}${parts}'`;
+  return `Set it with \`${pulumiConfig(stack, `set ${target} <value>`)}\`.`;
+}
+
+/** The most telling message of a union's branches: the one about the value, not about its type. */
+function unionMessage(issue: Extract<z.core.$ZodIssue, { code: "invalid_union" }>): string {
+  const messages = issue.errors.flat().map((inner) => inner.message);
+  return messages.find((message) => message.startsWith("must")) ?? issue.message;
+}
+
+function nearest(key: string): string {
+  const simple = (text: string) => text.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+  const found = Object.keys(settings).find(
+    (known) => simple(known).includes(simple(key)) || simple(key).includes(simple(known)),
+  );
+  return found ? `; did you mean ${found}?` : "";
+}
+
+/** A problem of several settings together. */
+interface SumProblem extends Problem {
+  /** All settings it is about; the first is the subject. */
+  readonly settings: readonly SettingName[];
+}
+
+/** Settings that are each fine, but not together. */
+function impossible(config: Settings, stack: string): SumProblem[] {
+  const problems: SumProblem[] = [];
+  const refuse = (about: readonly [SettingName, ...SettingName[]], problem: string, remedy: string) => {
+    problems.push({ subject: about[0], problem, remedy, settings: about });
+  };
+
+  if (profileOf(stack, config.profile) === "ci" && config.protect) {
+    refuse(
+      ["profile", "protect"],
+      "ci keeps data in memory only, and protect asks to keep it",
+      "Remove one of the two.",
+    );
+  }
+  if (profileOf(stack, config.profile) === "ci" && stack !== "dev" && !ephemeralKind(stack)) {
+    refuse(
+      ["profile"],
+      `ci throws data away, and "${stack}" is no name of such a stack`,
+      "Name the stack ci-… or pr-…, or use the standard profile.",
+    );
+  }
+  if (config.expiresAfterHours && !ephemeralKind(stack)) {
+    refuse(
+      ["expiresAfterHours"],
+      `only stacks named ci-… or pr-… may expire, not "${stack}"`,
+      "Remove it, or rename the stack.",
+    );
+  }
+  const forPooler = config.postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
+  if (config.pgbouncerMaxDbConnections > forPooler) {
+    refuse(
+      ["pgbouncerMaxDbConnections", "postgresMaxConnections"],
+      `${config.pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${config.postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
+      "Lower it, or raise postgresMaxConnections.",
+    );
+  }
+  const poolers = listeners(config);
+  const lookup = LOOKUP_CONNECTIONS * poolers.length;
+  const { transaction, session } = connectionShare(config, poolers[0]);
+  const others = poolers.length > 1 ? " and the shares of app_readonly and app_monitor" : "";
+  if (transaction < 1) {
+    refuse(
+      ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
+      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
+      "Lower it, or raise pgbouncerMaxDbConnections.",
+    );
+  } else if (config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize > transaction) {
+    refuse(
+      [
+        "pgbouncerDefaultPoolSize",
+        "pgbouncerReservePoolSize",
+        "pgbouncerMaxDbConnections",
+        "pgbouncerSessionDbConnections",
+        "pgbouncerBindCertificates",
+      ],
+      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
+      "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
+    );
+  }
+  if (session < 1) {
+    refuse(
+      ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
+      `${config.pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
+      `Set at least ${poolers.length}.`,
+    );
+  }
+  // An idle backend has 2.4 MiB of its own (measured, with TLS); shared buffers are a quarter of the memory.
+  const needed = Math.ceil(config.postgresMemoryMiB / 4 + config.postgresMaxConnections * 2.5);
+  if (needed > config.postgresMemoryMiB) {
+    refuse(
+      ["postgresMemoryMiB", "postgresMaxConnections"],
+      `${config.postgresMemoryMiB} MiB are too little for ${config.postgresMaxConnections} connections (at least ${needed} MiB)`,
+      "Raise it, or lower postgresMaxConnections.",
+    );
+  }
+  // About 16 KiB a client connection with TLS, and the process itself.
+  const poolerNeeded = poolers.length * (16 + Math.ceil(config.pgbouncerMaxClientConn / 16));
+  if (poolerNeeded > config.pgbouncerMemoryMiB) {
+    refuse(
+      ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn", "pgbouncerBindCertificates"],
+      `${config.pgbouncerMemoryMiB} MiB are too little for ${config.pgbouncerMaxClientConn} client connections${poolers.length > 1 ? " to each of three listeners" : ""} (at least ${poolerNeeded} MiB)`,
+      "Raise it, or lower pgbouncerMaxClientConn.",
+    );
+  }
+  if (config.certRenewBeforeDays >= config.certLeafValidityDays) {
+    refuse(
+      ["certRenewBeforeDays", "certLeafValidityDays"],
+      `${config.certRenewBeforeDays} days are not less than certLeafValidityDays ${config.certLeafValidityDays}, so every run would renew`,
+      "Lower it, or raise certLeafValidityDays.",
+    );
+  }
+  if (config.certLeafValidityDays > config.certCaValidityDays) {
+    refuse(
+      ["certLeafValidityDays", "certCaValidityDays"],
+      `${config.certLeafValidityDays} days outlive the certificate authority (certCaValidityDays ${config.certCaValidityDays})`,
+      "Lower it, or raise certCaValidityDays.",
+    );
+  }
+  const { postgresPort, pgbouncerPort } = addressesOf(config, stack);
+  const ports = poolers.map(({ offset }) => pgbouncerPort + offset);
+  if (ports.includes(postgresPort)) {
+    refuse(["pgbouncerPort", "postgresPort"], `${postgresPort} is PostgreSQL's port too`, "Choose another one.");
+  }
+  if (Math.max(...ports) > 65_535) {
+    refuse(
+      ["pgbouncerPort", "pgbouncerBindCertificates"],
+      `${pgbouncerPort} leaves no port above it for the other listeners (pgbouncerBindCertificates)`,
+      "Choose a lower one.",
+    );
+  }
+  if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
+    refuse(
+      ["networkSubnet"],
+      `${config.networkSubnet} is not the first address of a private IPv4 network`,
+      "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.",
+    );
+  }
+  return problems;
+}
+
+type NamedStack = Pick<StackConfig, "stack" | "databaseName">;
+
+/** What must not differ between environments and does: each stack's file with its database name, or nothing. */
+export function disagreements(configs: readonly NamedStack[]): Problem[] {
+  if (new Set(configs.map((config) => config.databaseName)).size <= 1) return [];
+  return configs.map((config) => ({
+    subject: `Pulumi.${config.stack}.yaml, databaseName`,
+    problem: config.databaseName,
+    remedy: `Use one name in all of them (${STANDARD_DATABASE_NAME} is the default).`,
+  }));
+}
+
+/**
+ * Checks that stacks agree on what must not differ between environments.
+ *
+ * @throws ConfigError when two stacks have different database names
+ */
+export function checkStacksAgree(configs: readonly NamedStack[]): void {
+  const problems = disagreements(configs);
+  if (problems.length === 0) return;
+  throw new ConfigError("The stacks do not agree; the database has one name in every environment:", problems);
+}
+
+function addressesOf(config: Settings, stack: string): Addresses {
+  const derived = derivedAddresses(stack);
+  return {
+    postgresPort: config.postgresPort || derived.postgresPort,
+    pgbouncerPort: config.pgbouncerPort || derived.pgbouncerPort,
+    networkSubnet: config.networkSubnet ?? derived.networkSubnet,
+  };
+}

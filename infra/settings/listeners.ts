@@ -1,0 +1,78 @@
+import type { StackConfig } from "./table.ts";
+import { engineNames } from "./names.ts";
+import { POOLED_ROLES, ROLES, type PooledRole } from "../../database/access/roles.ts";
+
+/** A stack's pooler: its container, and the ports its processes listen on inside it. */
+export interface Pooler {
+  readonly container: string;
+  readonly ports: readonly number[];
+}
+
+/** Server connections each listener keeps for looking up secrets; a part of pgbouncerMaxDbConnections. */
+export const LOOKUP_CONNECTIONS = 2;
+
+/** Of the first listener, inside the container; the others follow. */
+export const PGBOUNCER_PORT = 6432;
+const FIRST = { port: PGBOUNCER_PORT, settingsFile: "pgbouncer.ini", hbaFile: "pgbouncer_hba.conf" };
+
+/**
+ * A PgBouncer process with a port of its own. PgBouncer has one list of trusted authorities for each process and compares no
+ * certificate with a role that has a password, so what ties the two is a process that trusts one role's authority only.
+ */
+export interface Listener {
+  readonly roles: readonly PooledRole[];
+  /** Inside the container. */
+  readonly port: number;
+  /** Added to `pgbouncerPort`: where it is published. */
+  readonly offset: number;
+  /** Its files, as paths in the configuration volume. */
+  readonly settingsFile: string;
+  readonly hbaFile: string;
+  /** Authorities whose client certificates are taken. */
+  readonly authorityFile: string;
+}
+
+/** The listener that lets one role in, and no certificate but that role's. */
+export function roleListener(role: PooledRole): Listener {
+  const offset = POOLED_ROLES.indexOf(role);
+  const authorityFile = `tls/clients-${role}.crt`;
+  const at = { roles: [role], port: FIRST.port + offset, offset, authorityFile };
+  return offset === 0
+    ? { ...FIRST, ...at }
+    : { ...at, settingsFile: `pgbouncer-${role}.ini`, hbaFile: `pgbouncer_hba-${role}.conf` };
+}
+
+type Sizes = Pick<
+  StackConfig,
+  "pgbouncerBindCertificates" | "pgbouncerMaxDbConnections" | "pgbouncerSessionDbConnections"
+>;
+
+/** One for all pooled roles, or one for each; `app_user` is always let in by the first. */
+export function listeners(config: Pick<Sizes, "pgbouncerBindCertificates">): [Listener, ...Listener[]] {
+  if (!config.pgbouncerBindCertificates)
+    return [{ ...FIRST, roles: POOLED_ROLES, offset: 0, authorityFile: "tls/ca.crt" }];
+  const [first, ...others] = POOLED_ROLES;
+  return [roleListener(first), ...others.map(roleListener)];
+}
+
+/** The pooler's container and where its processes listen, for commands at their consoles. */
+export function poolerOf(config: Pick<StackConfig, "stack" | "pgbouncerBindCertificates">): Pooler {
+  return { container: engineNames(config.stack).pgbouncer, ports: listeners(config).map(({ port }) => port) };
+}
+
+/** Server connections of a listener by pool mode. All listeners' together, and what they look secrets up with, are pgbouncerMaxDbConnections. */
+export function connectionShare(config: Sizes, listener: Listener): { transaction: number; session: number } {
+  const all = listeners(config).length;
+  const session = config.pgbouncerSessionDbConnections;
+  const transaction = config.pgbouncerMaxDbConnections - session - all * LOOKUP_CONNECTIONS;
+  return all === 1
+    ? { transaction, session }
+    : { transaction: shareOf(listener.roles[0], transaction), session: shareOf(listener.roles[0], session) };
+}
+
+/** Processes share no pool, so readers get a quarter, monitoring one connection, and the application the rest. */
+function shareOf(role: PooledRole | undefined, connections: number): number {
+  const readers = Math.max(1, Math.floor(connections / 4));
+  if (role === ROLES.readonly) return readers;
+  return role === ROLES.monitor ? 1 : connections - readers - 1;
+}

@@ -1,0 +1,27 @@
+import type { SettingName } from "./table.ts";
+
+/**
+ * What a server for tests has where nothing else is said. Its data counts against the memory limit, a database of the
+ * whole schema takes about 15 MiB, and test suites open many connections at once.
+ */
+export const CI_DEFAULTS: Readonly<Partial<Record<SettingName, unknown>>> = {
+  postgresMemoryMiB: 6_144,
+  postgresCpus: 2,
+  postgresMaxConnections: 500,
+  pgbouncerMaxClientConn: 2_000,
+  pgbouncerMemoryMiB: 256,
+  stopTimeoutSec: 10,
+};
+
+/** Stacks that are made to be thrown away, by their names. */
+export const EPHEMERAL_LIFE_HOURS: Readonly<Record<string, number>> = { ci: 24, pr: 168 };
+
+/** `ci` or `pr` for a stack that expires by its name, else undefined. */
+export function ephemeralKind(stack: string): string | undefined {
+  return /^(ci|pr)-/.exec(stack)?.[1];
+}
+
+/** A stack's profile: what its file says, else by its name. */
+export function profileOf(stack: string, given: unknown): unknown {
+  return given ?? (ephemeralKind(stack) === "ci" ? "ci" : "standard");
+}

@@ -1,0 +1,171 @@
+import type { Client } from "pg";
+import { type Problem, StateError } from "../../base/errors.ts";
+import type { Migration } from "../chain/files.ts";
+
+/** The table in which node-pg-migrate records what is applied, and its schema. */
+export const MIGRATIONS_TABLE = "pgmigrations";
+/** Schema of the table of applied migrations. */
+export const MIGRATIONS_SCHEMA = "public";
+/** The table's name as it is written in SQL. */
+export const QUALIFIED_TABLE = `${MIGRATIONS_SCHEMA}.${MIGRATIONS_TABLE}`;
+
+/** A migration as the database knows it. */
+export interface AppliedMigration {
+  readonly name: string;
+  /** Null if node-pg-migrate's own program applied it, which records none. */
+  readonly checksum: string | null;
+}
+
+/** The table and its sequence, as far as others than the owner may do more than read the table. */
+const RIGHTS_OF_OTHERS = `
+  select class.oid, class.relkind, grantee
+  from pg_catalog.pg_class as class
+  cross join pg_catalog.aclexplode(class.relacl)
+  where class.oid in (
+      pg_catalog.to_regclass('${QUALIFIED_TABLE}'), pg_catalog.to_regclass('${QUALIFIED_TABLE}_id_seq')
+    )
+    and grantee <> class.relowner and (class.relkind = 'S' or privilege_type <> 'SELECT')`;
+
+/**
+ * Leaves everybody but the owner at most reading: what is applied is the owner's to say. The default privileges of schema public,
+ * which are for the application's tables, give the application more: rows to write, and numbers to use up.
+ */
+export const PROTECT_TABLE_SQL = `do $$
+declare
+  entry record;
+begin
+  for entry in select distinct * from (${RIGHTS_OF_OTHERS}) as rights loop
+    execute pg_catalog.format(
+      case entry.relkind
+        when 'S' then 'revoke all on sequence %s from %s'
+        else 'revoke insert, update, delete, truncate, references, trigger on %s from %s'
+      end,
+      entry.oid::pg_catalog.regclass,
+      case entry.grantee when 0 then 'public' else entry.grantee::pg_catalog.regrole::text end
+    );
+  end loop;
+end
+$$`;
+
+/**
+ * Whether the table is there, whether it has our column besides node-pg-migrate's, and whether others may write it; for use in
+ * a larger query.
+ */
+export const TABLE_STATE_SQL = `select to_regclass('${QUALIFIED_TABLE}') is not null as "hasTable", exists (
+  select from pg_catalog.pg_attribute
+  where attrelid = to_regclass('${QUALIFIED_TABLE}') and attname = 'checksum' and not attisdropped
+) as "hasChecksum", exists (${RIGHTS_OF_OTHERS}) as "othersMayWrite"`;
+
+/** Answer to {@link TABLE_STATE_SQL}. */
+export interface TableState {
+  readonly hasTable: boolean;
+  readonly hasChecksum: boolean;
+  readonly othersMayWrite: boolean;
+}
+
+/**
+ * What is applied, in the order in which it was applied.
+ *
+ * A database without the table has nothing applied. Reads only; the role needs to read the table.
+ */
+export async function readApplied(client: Client, known?: TableState): Promise<AppliedMigration[]> {
+  const state = known ?? (await client.query<TableState>(TABLE_STATE_SQL)).rows[0];
+  if (!state?.hasTable) return [];
+  const checksum = state.hasChecksum ? "checksum" : "null as checksum";
+  // By id, not by run_on as node-pg-migrate does: ids are given under the lock, clocks go back.
+  const { rows } = await client.query<AppliedMigration>(`select name, ${checksum} from ${QUALIFIED_TABLE} order by id`);
+  return rows;
+}
+
+/**
+ * Compares the files with what is applied and gives the files still to be applied.
+ *
+ * @throws {StateError} naming every difference: a file gone, renamed, added before an applied one, or changed in its SQL.
+ */
+export function pendingMigrations(
+  migrations: readonly Migration[],
+  applied: readonly AppliedMigration[],
+): readonly Migration[] {
+  const problems = [...orderProblems(migrations, applied), ...changedProblems(migrations, applied)];
+  if (problems.length > 0) {
+    throw new StateError(
+      "The migration files don't continue what is applied in the database; nothing was changed:",
+      problems,
+    );
+  }
+  return migrations.slice(applied.length);
+}
+
+function orderProblems(migrations: readonly Migration[], applied: readonly AppliedMigration[]): Problem[] {
+  const problems: Problem[] = [];
+  const files = new Map(migrations.map((migration) => [migration.name, migration]));
+  const appliedNames = new Set<string>();
+  for (const { name } of applied) {
+    if (appliedNames.has(name)) {
+      problems.push({
+        subject: name,
+        problem: "is recorded twice as applied.",
+        remedy: `Find out which row of ${QUALIFIED_TABLE} is wrong and delete it.`,
+      });
+    }
+    appliedNames.add(name);
+  }
+  const appliedNumbers = new Map([...appliedNames].map((name) => [Number.parseInt(name, 10), name]));
+  for (const name of appliedNames) {
+    if (files.has(name)) continue;
+    const number = Number.parseInt(name, 10);
+    const renamed = migrations.find((migration) => migration.number === number && !appliedNames.has(migration.name));
+    const beyond = number > (migrations.at(-1)?.number ?? 0);
+    problems.push(
+      renamed
+        ? {
+            subject: name,
+            problem: `is applied under this name, but its file is now ${renamed.name}.`,
+            remedy: `Give the file its old name back.`,
+          }
+        : beyond
+          ? {
+              subject: name,
+              problem: "is applied, but is not among the migrations asked for.",
+              remedy:
+                "To take it back use `aiwdb rollback` for this database (`--stack` or `--database-url`); to keep it, use the version of the files (or the phase) that has it.",
+            }
+          : { subject: name, problem: "is applied, but its file is missing.", remedy: "Restore the file." },
+    );
+  }
+  const lastApplied = migrations.findLastIndex((migration) => appliedNames.has(migration.name));
+  for (const migration of migrations.slice(0, Math.max(lastApplied, 0))) {
+    if (appliedNames.has(migration.name) || appliedNumbers.has(migration.number)) continue;
+    problems.push({
+      subject: migration.name,
+      problem: `is not applied, but stands before ${migrations[lastApplied]?.name}, which is.`,
+      remedy: "Give it the next free number.",
+    });
+  }
+  if (problems.length === 0) {
+    const swapped = applied.find(({ name }, index) => migrations[index]?.name !== name);
+    if (swapped) {
+      problems.push({
+        subject: swapped.name,
+        problem: "was applied out of the files' order.",
+        remedy: "Restore the files.",
+      });
+    }
+  }
+  return problems;
+}
+
+function changedProblems(migrations: readonly Migration[], applied: readonly AppliedMigration[]): Problem[] {
+  const checksums = new Map(applied.map(({ name, checksum }) => [name, checksum]));
+  return migrations.flatMap(({ name, checksum }) => {
+    const recorded = checksums.get(name);
+    if (recorded === undefined || recorded === null || recorded === checksum) return [];
+    return [
+      {
+        subject: `${name}.up.sql`,
+        problem: "its SQL changed after it was applied (comments and white space may change).",
+        remedy: "Restore the file, and put the change into a new migration.",
+      },
+    ];
+  });
+}

@@ -1,0 +1,163 @@
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { PROJECT } from "../infra/settings/names.ts";
+import { StateError } from "../base/errors.ts";
+import { folders, privateFolder } from "../base/paths.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
+
+/** Older than this, a file that is no JSON is not one that is being written. */
+const HALF_WRITTEN_MS = 500;
+
+/** A resource as the state records it. */
+export interface StateResource {
+  readonly urn: string;
+  readonly type: string;
+  readonly id?: string;
+  readonly inputs?: Readonly<Record<string, unknown>>;
+  readonly outputs?: Readonly<Record<string, unknown>>;
+}
+
+/** A stack's state: there is none, or its resources, of which a stack that was only initialized has none. */
+export type KnownState =
+  | { readonly kind: "none" }
+  | {
+      readonly kind: "recorded";
+      readonly resources: readonly StateResource[];
+      /** Resources that a run was at when it was killed. */
+      readonly pending?: readonly string[];
+    };
+
+/** As Pulumi writes it. */
+export interface Deployment {
+  readonly resources?: readonly StateResource[];
+  readonly pending_operations?: readonly { readonly resource?: { readonly urn?: string } }[];
+}
+
+/** What a deployment, or none, says. */
+export function recorded(deployment: Deployment | null | undefined): KnownState {
+  const pending = (deployment?.pending_operations ?? []).map(({ resource }) => resource?.urn ?? "a resource");
+  return {
+    kind: "recorded",
+    resources: deployment?.resources ?? [],
+    ...(pending.length > 0 ? { pending } : {}),
+  };
+}
+
+/** What a folder says of a stack's state: nothing, if that is kept elsewhere. Nobody may take that for a stack without one. */
+export type FolderState = KnownState | { readonly kind: "elsewhere" };
+
+/** Whether a stack has not been brought up yet: its state has at most the entry of the stack itself. */
+export function isNew(state: KnownState): boolean {
+  return state.kind === "none" || state.resources.length <= 1;
+}
+
+/** Where the state lives: `PULUMI_BACKEND_URL`, else Pulumi.yaml's `backend.url`, else a folder of this user's. */
+export function backendUrl(): string {
+  const fromEnvironment = process.env["PULUMI_BACKEND_URL"];
+  if (fromEnvironment) return fromEnvironment;
+  const project = parse(readFileSync(path.join(PACKAGE_ROOT, "Pulumi.yaml"), "utf8")) as { backend?: { url?: string } };
+  return project.backend?.url ?? `file://${privateFolder(folders().state, "pulumi")}`;
+}
+
+/** Folder of a file backend; undefined for one that is elsewhere. */
+export function backendFolder(url: string): string | undefined {
+  if (!url.startsWith("file://")) return undefined;
+  const location = url.slice("file://".length);
+  if (location.startsWith("~")) return path.join(homedir(), location.slice(1), ".pulumi");
+  return path.join(location.startsWith("/") ? fileURLToPath(url) : path.resolve(PACKAGE_ROOT, location), ".pulumi");
+}
+
+/** The stack's state in a file backend; undefined elsewhere. */
+export function stateFile(stack: string, url: string = backendUrl()): string | undefined {
+  const folder = backendFolder(url);
+  return folder && path.join(folder, "stacks", PROJECT, `${stack}.json`);
+}
+
+/**
+ * State of a stack in a file backend, read without starting Pulumi.
+ *
+ * @throws StateError when the file is cut off or is no JSON
+ */
+export function readStateFile(stack: string, url: string = backendUrl()): FolderState {
+  const file = stateFile(stack, url);
+  if (!file) return { kind: "elsewhere" };
+  if (!existsSync(file)) return { kind: "none" };
+  try {
+    const state = JSON.parse(readFileSync(file, "utf8")) as {
+      checkpoint?: { latest?: Deployment | null };
+    };
+    return recorded(state.checkpoint?.latest);
+  } catch (cause) {
+    const backup = newestReadable(stack, file);
+    throw new StateError(
+      `The state of stack "${stack}" cannot be read; nothing has been changed:`,
+      [
+        {
+          subject: file,
+          problem: "is cut off or is no JSON",
+          remedy: backup
+            ? `Put the last good one back, then run the command again: cp '${backup}' '${file}'`
+            : `There is no readable backup beside it. Restore the file from yours, or move it away and run \`npm run up -- --stack ${stack} --reset-passwords\`, which keeps the data.`,
+        },
+      ],
+      { cause },
+    );
+  }
+}
+
+/** Removes what Pulumi keeps of a stack that is gone in a file backend: earlier states, and empty folders. */
+export function forgetHistory(stack: string): void {
+  const url = backendUrl();
+  const folder = backendFolder(url);
+  const file = stateFile(stack, url);
+  if (folder === undefined || file === undefined || existsSync(file)) return;
+  for (const left of [`${file}.bak`, `${file}.bak.attrs`]) rmSync(left, { force: true });
+  for (const kind of ["backups", "history", path.join("locks", "organization")])
+    rmSync(path.join(folder, kind, PROJECT, stack), { recursive: true, force: true });
+}
+
+/** Pulumi keeps the state before the last one beside it, and each update's in its backups. */
+function newestReadable(stack: string, file: string): string | undefined {
+  const backups = path.join(path.dirname(file), "..", "..", "backups", PROJECT, stack);
+  const candidates = [
+    `${file}.bak`,
+    ...(existsSync(backups)
+      ? readdirSync(backups)
+          .filter((name) => name.endsWith(".json"))
+          .sort()
+          .toReversed()
+      : []
+    ).map((name) => path.join(backups, name)),
+  ];
+  return candidates.find(isJson);
+}
+
+function isJson(file: string): boolean {
+  try {
+    JSON.parse(readFileSync(file, "utf8"));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Removes attribute files that a killed run left half-written: Pulumi's file backend keeps one beside each of its files, does
+ * without it, but reads no stack of the folder while one is broken. Waits for one that may be being written at this moment.
+ */
+export function repairAttributes(): void {
+  const folder = backendFolder(backendUrl());
+  const stacks = folder && path.join(folder, "stacks", PROJECT);
+  if (!stacks || !existsSync(stacks)) return;
+  for (const name of readdirSync(stacks).filter((entry) => entry.endsWith(".attrs"))) {
+    const file = path.join(stacks, name);
+    while (existsSync(file) && !isJson(file)) {
+      const changed = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+      if (Date.now() - changed > HALF_WRITTEN_MS) rmSync(file, { force: true });
+      else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20); // milliseconds; nothing else is at work yet
+    }
+  }
+}

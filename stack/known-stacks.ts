@@ -1,0 +1,52 @@
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { ephemeralKind } from "../infra/settings/profile.ts";
+import { UsageError } from "../base/errors.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
+import { stateFile } from "./backend.ts";
+
+/** A stack with a state in this user's folder, with a settings file in the checkout, or with both. */
+export interface KnownStack {
+  readonly stack: string;
+  readonly hasState: boolean;
+  readonly hasSettings: boolean;
+}
+
+/** Every stack there is, by name; `undefined` where the states are kept elsewhere, so that only the backend knows. */
+export function knownStacks(): KnownStack[] | undefined {
+  const folder = stateFile("any");
+  if (folder === undefined) return undefined;
+  const states = namesIn(path.dirname(folder), /^(.+)\.json$/);
+  const settings = namesIn(PACKAGE_ROOT, /^Pulumi\.([^.]+)\.yaml$/);
+  return [...new Set([...states, ...settings])]
+    .toSorted()
+    .map((stack) => ({ stack, hasState: states.has(stack), hasSettings: settings.has(stack) }));
+}
+
+function namesIn(folder: string, file: RegExp): Set<string> {
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  return new Set(names.flatMap((name) => file.exec(name)?.[1] ?? []));
+}
+
+/**
+ * Refuses a name that is no stack's, as of a slip of the finger: nothing is made for it, nor looked for.
+ *
+ * @param orNew whether new stacks named ci-… and pr-… are taken too
+ * @throws UsageError naming the stacks there are
+ */
+export function requireStack(stack: string, { orNew = false }: { readonly orNew?: boolean } = {}): void {
+  const known = knownStacks();
+  if (known === undefined || known.some((each) => each.stack === stack)) return;
+  if (orNew && ephemeralKind(stack) !== undefined) return;
+  const names = known.map((each) => each.stack).join(", ");
+  throw new UsageError(`There is no stack "${stack}"; there ${known.length === 1 ? "is" : "are"} ${names}.`, [
+    {
+      subject: "--stack",
+      problem: "names a stack without a state and without a settings file",
+      remedy:
+        ephemeralKind(stack) === undefined
+          ? `For a new stack write Pulumi.${stack}.yaml, which may be empty; names that begin with ci- or pr- need none.`
+          : `\`aiwdb up --stack ${stack}\` makes it.`,
+    },
+  ]);
+}

@@ -1,0 +1,75 @@
+import type Docker from "dockerode";
+import { engineNames } from "../infra/settings/names.ts";
+import { findIdentity, idOf, makerOf } from "../infra/provider/stack-identity.ts";
+import { type Problem, StateError } from "../base/errors.ts";
+import type { KnownState } from "./backend.ts";
+import { resourcesOf, TYPES } from "./engine-damage.ts";
+import { listObjects } from "./engine-objects.ts";
+
+/**
+ * Whose the objects of a stack's name on the engine are: nobody's ("free"), this state's ("mine"), another state's, which says
+ * who made it, or nobody can tell ("unknown"). "data": there is only a volume with data, and this state knows nothing of it.
+ */
+export type Ownership =
+  | { readonly kind: "free" | "data" | "unknown" }
+  | {
+      readonly kind: "mine";
+      /** What the stack on the engine says, where the state has no identity yet: the state's is to be the same. */
+      readonly identity?: string;
+    }
+  | { readonly kind: "another"; readonly madeBy: string };
+
+/**
+ * Finds out whose stack is on the engine. The identity decides that every state writes into its volumes and on its network.
+ * Releases before wrote none; there, and for a state of such a release, the random ids of containers and networks do that the
+ * state has.
+ */
+export async function readOwnership(docker: Docker, stack: string, state: KnownState): Promise<Ownership> {
+  const [objects, found] = await Promise.all([listObjects(docker, stack), findIdentity(docker, stack)]);
+  const resources = resourcesOf(state);
+  const servers = objects.containers.filter(({ isHelper }) => !isHelper);
+  const known = new Set(resources.flatMap(({ id }) => (id === undefined ? [] : [id])));
+  const isNamed = [...servers, ...objects.networks].some(({ id }) => known.has(id));
+  const own = resources.find(({ type }) => type === TYPES.identity)?.id;
+  if (found !== undefined) {
+    if (idOf(found) === own) return { kind: "mine" };
+    return own === undefined && isNamed
+      ? { kind: "mine", identity: found.trim() }
+      : { kind: "another", madeBy: makerOf(found) };
+  }
+  if (isNamed) return { kind: "mine" };
+  if (servers.length + objects.networks.length > 0) return { kind: "unknown" };
+  // Volumes have names for ids, which every state of the stack's name may know. One that had the network, or has set a password
+  // in the data, made them.
+  const madeThem = resources.some(({ type }) => type === TYPES.network || type === TYPES.superuser);
+  return { kind: objects.volumes.includes(engineNames(stack).dataVolume) && !madeThem ? "data" : "free" };
+}
+
+/** What is said to somebody whose state does not know the stack that is there; `remedy` is for one whose state is lost. */
+export async function notOurs(
+  docker: Docker,
+  stack: string,
+  state: KnownState,
+  ownership: Ownership,
+  remedy: string,
+): Promise<StateError> {
+  const { containers, networks, volumes } = await listObjects(docker, stack);
+  const forget = `To forget your own state of it, and nothing else: \`aiwdb pulumi --stack ${stack} -- stack rm --force --yes\`.`;
+  const problem: Problem = {
+    subject: [...[...containers, ...networks].map(({ name }) => name), ...volumes].join(", "),
+    problem: describeOwner(ownership),
+    remedy:
+      `Leave it to its owner, and choose another name by --stack. ${remedy} ${state.kind === "none" ? "" : forget}`.trim(),
+  };
+  return new StateError(`Stack "${stack}" on this engine is not the one of your state; nothing has been changed:`, [
+    problem,
+  ]);
+}
+
+/** Whose it is, as a sentence goes on after its names. */
+export function describeOwner(ownership: Ownership): string {
+  if (ownership.kind === "another") return `belong to a state that is not here, made by ${ownership.madeBy}`;
+  return ownership.kind === "data"
+    ? "hold data, and your state knows nothing of them"
+    : "are of a release that did not write down whose they are, and your state does not know them";
+}

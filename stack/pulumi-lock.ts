@@ -1,0 +1,126 @@
+import { existsSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, uptime } from "node:os";
+import path from "node:path";
+import { PROJECT } from "../infra/settings/names.ts";
+import { StateError } from "../base/errors.ts";
+import { folders, privateFolder } from "../base/paths.ts";
+import { isAlive, processStart, type ProcessIdentity, processSpace } from "../base/process-identity.ts";
+import { backendFolder, backendUrl } from "./backend.ts";
+
+/** A lock file of Pulumi's. */
+interface PulumiLock {
+  readonly pid: number;
+  readonly username: string;
+  readonly hostname: string;
+  readonly timestamp: string;
+}
+
+/** A run of Pulumi that we started. */
+interface PulumiRun extends ProcessIdentity {
+  /** What its plugins have in their environment; releases before wrote none. */
+  readonly run?: string;
+}
+
+/** As many runs as one command has, and some. */
+const RECORDED_RUNS = 8;
+
+const recordFile = (stack: string): string => path.join(folders().state, "locks", `${stack}.pulumi.json`);
+
+/** The last runs of Pulumi that we started on a stack, the newest first. */
+export function recordedRuns(stack: string): readonly PulumiRun[] {
+  try {
+    return JSON.parse(readFileSync(recordFile(stack), "utf8")) as PulumiRun[];
+  } catch {
+    return []; // none yet, or cut off: then a lock is judged as one of a Pulumi that we did not start
+  }
+}
+
+/** Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may share. */
+export function recordPulumi(stack: string, pid: number, id: string): void {
+  const file = recordFile(stack);
+  const run: PulumiRun = { run: id, pid, start: processStart(pid) ?? "ended", space: processSpace(), host: hostname() };
+  const runs = [run, ...recordedRuns(stack).filter((each) => each.pid !== pid)].slice(0, RECORDED_RUNS);
+  privateFolder(path.dirname(file));
+  writeFileSync(`${file}.${pid}.tmp`, JSON.stringify(runs), { mode: 0o600 });
+  renameSync(`${file}.${pid}.tmp`, file);
+}
+
+/** For a stack that is gone. */
+export function forgetPulumiRuns(stack: string): void {
+  rmSync(recordFile(stack), { force: true });
+}
+
+/**
+ * Looks at the stack's locks in a file backend: one of a process that is gone is removed, as a killed `up` leaves it.
+ *
+ * @throws StateError naming the holder when it is still at work, or when nobody can tell
+ */
+export function clearDeadLocks(stack: string, warn: (line: string) => void): void {
+  const folder = backendFolder(backendUrl());
+  if (!folder) return;
+  const locks = path.join(folder, "locks", "organization", PROJECT, stack);
+  if (!existsSync(locks)) return;
+  for (const name of readdirSync(locks).filter((entry) => entry.endsWith(".json"))) {
+    const file = path.join(locks, name);
+    let holder: PulumiLock;
+    try {
+      holder = JSON.parse(readFileSync(file, "utf8"));
+    } catch {
+      continue; // released while we looked, or half written: Pulumi itself decides
+    }
+    if (isGone(stack, holder)) {
+      warn(`the last run on stack "${stack}" (process ${holder.pid}) was cut off; continuing from where it stopped`);
+      rmSync(file, { force: true });
+      rmSync(`${file}.attrs`, { force: true });
+      continue;
+    }
+    throw new StateError(`Stack "${stack}" is in use; nothing has been changed:`, [
+      {
+        subject: "lock",
+        problem: `held by process ${holder.pid} of ${holder.username} on ${holder.hostname} since ${holder.timestamp}`,
+        remedy:
+          `Wait until it has ended. If it is gone for good (another machine or container that crashed): ` +
+          `\`aiwdb pulumi --stack ${stack} -- cancel\`.`,
+      },
+    ]);
+  }
+}
+
+/** Whether the process that holds a lock is gone for certain. */
+function isGone(stack: string, { pid, hostname: host, timestamp }: PulumiLock): boolean {
+  if (host !== hostname()) return false;
+  const run = recordedRuns(stack).find((each) => each.pid === pid);
+  if (run) return isAlive(run) === false;
+  // A Pulumi that we did not start. Its number may be one of another container that has our host name, as with
+  // `--network host`, and of such we see nothing from within a container.
+  if (!seesEveryProcess()) return Date.parse(timestamp) < Date.now() - uptime() * 1_000;
+  return !isAtWork(pid);
+}
+
+/** Inode of the PID namespace that the kernel starts with (PROC_PID_INIT_INO, include/linux/proc_ns.h). */
+const FIRST_NAMESPACE = "pid:[4026531836]";
+
+/** Whether processes of all containers are visible here, with the numbers that they have within. */
+function seesEveryProcess(): boolean {
+  try {
+    return readlinkSync("/proc/self/ns/pid") === FIRST_NAMESPACE;
+  } catch {
+    return true; // no /proc on this system, and no namespaces
+  }
+}
+
+/** Whether a lock's process is at work: neither gone, nor only not waited for yet, nor another that got its number. */
+function isAtWork(pid: number): boolean {
+  if (!existsSync("/proc/self/status")) return processStart(pid) !== undefined;
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .some((name) => {
+      try {
+        const status = readFileSync(`/proc/${name}/status`, "utf8");
+        const within = /^NSpid:.*?(\d+)$/m.exec(status)?.[1] ?? name;
+        return Number(within) === pid && /^Name:.*pulumi/m.test(status) && processStart(Number(name)) !== undefined;
+      } catch {
+        return false; // ended meanwhile
+      }
+    });
+}

@@ -1,0 +1,203 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as wait } from "node:timers/promises";
+import pg from "pg";
+import { TEST_DATABASE_PREFIX } from "../../infra/settings/names.ts";
+import { ROLES } from "../../database/access/roles.ts";
+import { StateError } from "../../base/errors.ts";
+import { dropOwner } from "./owners.ts";
+import type { Registry } from "./registry.ts";
+import { type Fingerprint, resetDatabase } from "../databases/reset.ts";
+import { adminConfig, type TestServer } from "../server/server.ts";
+import type { Template } from "./registry.ts";
+
+/** A name nobody had before, so that a stale address never leads to somebody else's database. */
+export function newCloneName(): string {
+  return `${TEST_DATABASE_PREFIX}${randomBytes(8).toString("hex")}`;
+}
+
+const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
+
+/**
+ * CREATE DATABASE copies neither a database's rights nor its settings: what the stack's own database has is granted here.
+ */
+export function databaseRights({ database: stacksOwn }: TestServer, name: string): string {
+  const database = identifier(name);
+  return `
+    revoke all on database ${database} from public;
+    grant connect on database ${database} to ${ROLES.app};
+    do $$
+    begin
+      if pg_catalog.has_database_privilege('${ROLES.app}', '${stacksOwn}', 'temporary') then
+        grant temporary on database ${database} to ${ROLES.app};
+      end if;
+    end
+    $$;
+    grant connect on database ${database} to ${ROLES.readonly}, ${ROLES.monitor}, ${ROLES.pooler};`;
+}
+
+/** Makes a database anew under its name: for one that can not be brought back. Nobody may be connected. */
+export async function recreateClone({ workers, server }: Registry, name: string, template: Template): Promise<void> {
+  await workers.query(`drop database ${identifier(name)}`);
+  await workers.query(
+    `create database ${identifier(name)} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`,
+  );
+  await workers.query(databaseRights(server, name));
+}
+
+/** What a process could not bring to its end is the next sweep's. */
+export async function disclaim({ query }: Registry, name: string): Promise<void> {
+  await query(
+    "update testdb.clone set lease = null where name = $1 and state in ('creating', 'returned', 'dropping')",
+    [name],
+  ).catch(() => {});
+}
+
+const IN_USE = "55006";
+
+/**
+ * Makes a returned database ready again, where that is possible: under a name nobody knows, so that whoever had it finds
+ * nothing there, and as its template is.
+ *
+ * @param holder who has it then; by default nobody, and it is ready
+ * @returns the new name; not ready if objects, rights or the template's rows were changed: then it must be dropped
+ */
+export async function recycleClone(
+  registry: Registry,
+  name: string,
+  template: Template,
+  holder?: { readonly label: string; readonly run: string },
+): Promise<{ name: string; ready: boolean }> {
+  const { workers, server, lease } = registry;
+  // One with an owner of its own goes with that role, which has its name.
+  if (await isOwned(registry, name)) return { name, ready: false };
+  const fresh = newCloneName();
+  for (let attempt = 1; ; attempt++) {
+    await endSessions(registry, name);
+    try {
+      await workers.query(
+        `alter database ${name} rename to ${fresh}; update testdb.clone set name = '${fresh}' where name = '${name}'`,
+      );
+      break;
+    } catch (error) {
+      // A pool of the one who had it has connected again in between.
+      if ((error as { code?: string }).code !== IN_USE || attempt > 5) throw error;
+    }
+  }
+  const { rows } = await workers.query<{ fingerprint: Fingerprint }>(
+    "select fingerprint from testdb.template where key = $1",
+    [template.key],
+  );
+  if (!rows[0]) return { name: fresh, ready: false };
+  // Looked at in any case: the server's own count of sessions says nothing, as a crash sets it to zero.
+  const admin = new pg.Client(adminConfig(server, fresh));
+  admin.on("error", () => {}); // shows at the statement that runs
+  try {
+    await admin.connect();
+    if (!(await resetDatabase(admin, rows[0].fingerprint))) return { name: fresh, ready: false };
+  } finally {
+    await admin.end();
+  }
+  await workers.query(
+    `update testdb.clone
+        set state = case when $2::integer is null then 'ready' else 'taken' end, lease = $2, label = $3, run = $4, expires_at = null, holder_pid = null,
+            taken_at = case when $2::integer is null then null else now() end, created_at = now(), uses = case when $2::integer is null then 0 else 1 end
+      where name = $1`,
+    [fresh, holder ? lease : null, holder?.label ?? "", holder?.run ?? ""],
+  );
+  return { name: fresh, ready: true };
+}
+
+async function isOwned({ workers }: Registry, name: string): Promise<boolean> {
+  const { rowCount } = await workers.query("select from pg_catalog.pg_roles where rolname = $1", [name]);
+  return Boolean(rowCount);
+}
+
+/** How long sessions of a database that is to go may take to end. */
+const SESSIONS_END_MS = 10_000;
+
+/**
+ * Makes a copy of a template. FILE_COPY is the faster strategy in memory: docs/adr/0050-test-database-speed.md.
+ *
+ * @param state what becomes of it once it is whole
+ */
+export async function createClone(
+  registry: Registry,
+  template: Template,
+  state: "ready" | "taken",
+  holder: { readonly label: string; readonly run: string } = { label: "", run: "" },
+): Promise<string> {
+  const { query, workers, server, lease } = registry;
+  const name = newCloneName();
+  // Written down before it exists: whatever happens in between, somebody will find and remove it.
+  await query(
+    "insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)",
+    [name, template.key, lease, holder.label, holder.run],
+  );
+  try {
+    await workers.query(
+      `create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`,
+    );
+    await workers.query(
+      `${databaseRights(server, name)}
+      update testdb.clone
+         set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}, rights = testdb.rights_of(name)
+       where name = '${name}'`,
+    );
+  } catch (error) {
+    await disclaim(registry, name);
+    throw error;
+  }
+  return name;
+}
+
+/**
+ * Ends every session of a database and lets no new one in. DROP DATABASE … WITH (FORCE) would look again only after 100 ms.
+ *
+ * @param except process numbers of sessions that stay
+ * @returns sessions that were open
+ */
+export async function endSessions(
+  { workers }: Registry,
+  name: string,
+  except: readonly number[] = [],
+): Promise<number> {
+  const deadline = Date.now() + SESSIONS_END_MS;
+  let open = 0;
+  for (let first = true; ; first = false) {
+    const { rows } = await workers.query<{ ended: boolean }>(
+      "select pg_catalog.pg_terminate_backend(pid) as ended from pg_catalog.pg_stat_activity where datname = $1 and pid <> all ($2)",
+      [name, except],
+    );
+    if (first) open = rows.length;
+    if (rows.length === 0) return open;
+    if (Date.now() > deadline) throw new StateError(`Sessions of test database ${name} do not end.`);
+    await wait(2);
+  }
+}
+
+/** Removes a database this process has a claim on, and its line in the registry. */
+export async function dropClone(registry: Registry, name: string): Promise<{ openSessions: number }> {
+  const { workers } = registry;
+  const { rows } = await workers.query<{ is_template: boolean | null; is_invalid: boolean | null; has_owner: boolean }>(
+    `select datistemplate as is_template, datconnlimit = -2 as is_invalid,
+            exists (select from pg_catalog.pg_roles where rolname = $1::name) as has_owner
+       from (select) as one left join pg_catalog.pg_database on datname = $1::name`,
+    [name],
+  );
+  let openSessions = 0;
+  if (rows[0] && rows[0].is_invalid !== null) {
+    // A removal that was killed inside the server leaves it invalid: it takes no connection and may only be dropped.
+    // https://www.postgresql.org/docs/16/catalog-pg-database.html
+    if (!rows[0].is_invalid) {
+      await workers.query(
+        `alter database ${identifier(name)} allow_connections false${rows[0].is_template ? " is_template false" : ""}`,
+      );
+    }
+    openSessions = await endSessions(registry, name);
+    await workers.query(`drop database if exists ${identifier(name)}`);
+  }
+  await workers.query("delete from testdb.clone where name = $1", [name]);
+  // What it was given or owns of another database stays until that is gone: the role is the next sweep's then.
+  if (rows[0]?.has_owner) await dropOwner(registry, name).catch(() => {});
+  return { openSessions };
+}

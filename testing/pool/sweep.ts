@@ -1,0 +1,131 @@
+import { hostname } from "node:os";
+import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../../infra/settings/names.ts";
+import { processStart } from "../../base/process-identity.ts";
+import { disclaim, dropClone } from "./clones.ts";
+import { dropOwner } from "./owners.ts";
+import { LOCK, type Registry } from "./registry.ts";
+
+/** A template nobody has asked for this long is removed; the next use builds it again. */
+const TEMPLATE_UNUSED = "60 minutes";
+/** And ready copies of one after this long, so that an old chain's do not hold memory. */
+const READY_UNUSED = "5 minutes";
+
+/**
+ * Removes what nobody answers for any more: databases of processes that ended, kept ones whose time is over, half-built ones,
+ * old templates, and databases that no line of the registry knows. Any process may do it at any time, also several at once.
+ */
+export async function sweep(
+  registry: Registry,
+  removed: (name: string, why: string) => void = () => {},
+): Promise<void> {
+  const { query, lease } = registry;
+  const failures: unknown[] = [];
+  // One that cannot be removed keeps no other from it; the next sweep tries it again.
+  const remove = async (name: string, why: string) => {
+    try {
+      await dropClone(registry, name);
+      removed(name, why);
+    } catch (error) {
+      failures.push(error);
+      await disclaim(registry, name);
+    }
+  };
+
+  await endDeadHolders(registry);
+  await query("select testdb.restore_roles()");
+  // What is claimed here under a living lease is not claimed by another sweep.
+  const { rows: claimed } = await query<{ name: string; why: string }>(
+    `with gone as (
+      select name, case
+          when state = 'ready' and lease is null then 'its template is not used any more'
+          when state = 'kept' or expires_at < now() then 'its time is over'
+          when state = 'returned' then 'was returned'
+          else 'its process has ended'
+        end as why
+        from testdb.clone
+       where (state in ('building', 'creating', 'dropping') and not testdb.is_held(1, lease))
+          -- A holder that meant to drop it itself, since there was no keeper then, may have been killed at it.
+          or (state in ('taken', 'returned') and lease is not null and not testdb.is_held(1, lease))
+          or (state in ('kept', 'taken') and expires_at < now())
+          or (state = 'taken' and lease is null and expires_at is null and holder_pid is null)
+          -- A keeper empties these or drops them itself.
+          or (state = 'returned' and (template not in (select key from testdb.template) or not testdb.is_held(3, 0))
+              and (lease is null or not testdb.is_held(1, lease)))
+          -- Set aside by a process that ended: nobody has used it, but its session may still be open.
+          or (state = 'ready' and lease is not null and not testdb.is_held(1, lease))
+          or (state = 'ready' and lease is null and not exists (select from testdb.template where key = clone.template and used_at > now() - interval '${READY_UNUSED}'))
+         for update skip locked
+    )
+    update testdb.clone set state = 'dropping', lease = $1, expires_at = null from gone where clone.name = gone.name
+    returning clone.name, gone.why`,
+    [lease],
+  );
+  for (const { name, why } of claimed) await remove(name, why);
+
+  const { rows: templates } = await query<{ key: string; database: string }>(
+    `delete from testdb.template where used_at < now() - interval '${TEMPLATE_UNUSED}' returning key, database`,
+  );
+  for (const { database } of templates) await remove(database, "has not been used for long");
+
+  // One statement, one snapshot: a line is written before its database is made and deleted after it is dropped.
+  const { rows: unknown } = await query<{ name: string }>(
+    `select datname as name from pg_catalog.pg_database
+      where (starts_with(datname, '${TEST_DATABASE_PREFIX}') or starts_with(datname, '${TEMPLATE_DATABASE_PREFIX}'))
+        and not exists (select from testdb.clone where name = datname)
+        and not exists (select from testdb.template where database = datname)`,
+  );
+  for (const { name } of unknown) await remove(name, "nobody knows it");
+  const { rows: owners } = await query<{ name: string }>(
+    `select rolname as name from pg_catalog.pg_roles
+      where starts_with(rolname, '${TEST_DATABASE_PREFIX}') and not exists (select from testdb.clone where name = rolname)`,
+  );
+  for (const { name } of owners) {
+    await dropOwner(registry, name).catch((error: unknown) => failures.push(error));
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Holders without a connection of their own are processes of this machine, or have a time. */
+async function endDeadHolders({ query }: Registry): Promise<void> {
+  const { rows } = await query<{ name: string; pid: number; start: string }>(
+    "select name, holder_pid as pid, holder_start as start from testdb.clone where state = 'taken' and holder_pid is not null and holder_host = $1",
+    [hostname()],
+  );
+  const dead = rows.filter(({ pid, start }) => processStart(pid) !== start).map(({ name }) => name);
+  if (dead.length > 0) {
+    await query(
+      "update testdb.clone set expires_at = now() - interval '1 second' where name = any ($1) and state = 'taken'",
+      [dead],
+    );
+  }
+}
+
+/** How often a process looks whether somebody keeps the server's pool. */
+const UNKEPT_EVERY_MS = 5_000;
+
+/**
+ * Sweeps for as long as the registry is open and no keeper is there to do it: at once, then every few seconds. Keeps no
+ * process alive.
+ */
+export function sweepUnkept(registry: Registry): void {
+  let atWork = false;
+  const look = async () => {
+    if (!registry.isOpen()) {
+      clearInterval(timer);
+      return;
+    }
+    if (atWork) return;
+    atWork = true;
+    try {
+      const { rows } = await registry.query<{ kept: boolean }>("select testdb.is_held($1, 0) as kept", [LOCK.keeper]);
+      if (!rows[0]?.kept) await sweep(registry);
+    } catch {
+      // The connection shows it to those who wait for it; what could not be removed is tried again.
+    } finally {
+      atWork = false;
+    }
+  };
+  const timer = setInterval(() => void look(), UNKEPT_EVERY_MS);
+  timer.unref();
+  void look();
+}

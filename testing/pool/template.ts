@@ -1,0 +1,245 @@
+import { createHash, randomBytes } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { setTimeout as wait } from "node:timers/promises";
+import pg from "pg";
+import { QUALIFIED_TABLE } from "../../migrate/run/applied.ts";
+import { readMigrations, type Migration } from "../../migrate/chain/files.ts";
+import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
+import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
+import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
+import { baselineStatements, defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
+import { messageOf, StateError, UserError } from "../../base/errors.ts";
+import { databaseRights, endSessions } from "./clones.ts";
+import { takeFingerprint } from "../databases/reset.ts";
+import { LOCK, type Registry, type Template } from "./registry.ts";
+import { readSeedFile } from "./seed-file.ts";
+import { adminConfig, connectionTo, pgConfig, type TestServer } from "../server/server.ts";
+
+/** Fills a template once, as the role that owns the tables. */
+export type SeedFunction = (client: pg.Client) => Promise<void>;
+
+/** What a template is made from. */
+export interface TemplateSource {
+  /** Folder of the migrations. @default the package's own */
+  readonly migrationsFolder?: string | undefined;
+  /** Last rollout phase that is applied. @default 4 */
+  readonly phase?: Phase | undefined;
+  /** Path of an SQL file, or a function. Runs once per template, after the migrations, as ai_workflow_owner. */
+  readonly seed?: string | SeedFunction | undefined;
+  /**
+   * Text that changes when the seed does.
+   *
+   * @default - the file's content or the function's source; give it when a function reads something else
+   */
+  readonly seedKey?: string | undefined;
+}
+
+/** A source that was read: the chain of migrations, and the key that stands for all of it. */
+export interface ReadSource {
+  readonly key: string;
+  readonly label: string;
+  readonly folder: string;
+  readonly migrations: readonly Migration[];
+  readonly seed: SeedFunction | undefined;
+}
+
+/** Raise it when a template is made in another way from the same source. */
+const BUILD_VERSION = 2;
+
+const PACKAGE_MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url));
+
+/**
+ * Reads migrations and seed, and computes the key of their template.
+ *
+ * @throws StateError when the files are not usable
+ */
+export function readSource(server: TestServer, source: TemplateSource): ReadSource {
+  const folder = source.migrationsFolder ?? PACKAGE_MIGRATIONS;
+  const phase = source.phase ?? 4;
+  const migrations = upToPhase(readMigrations(folder), phase);
+  const { seed } = source;
+  let seedText = "";
+  let run: SeedFunction | undefined;
+  if (typeof seed === "string") {
+    const sql = readSeedFile(seed);
+    seedText = sql;
+    run = async (client) => void (await client.query(sql));
+  } else if (seed) {
+    seedText = seed.toString();
+    run = seed;
+  }
+  const hash = createHash("sha256").update(
+    JSON.stringify([
+      BUILD_VERSION,
+      server.images,
+      migrations.map(({ name, up }) => [name, up]),
+      source.seedKey ?? seedText,
+      baselineStatements("", ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES),
+    ]),
+  );
+  const parts = [
+    `${migrations.length} migrations`,
+    ...(phase < 4 ? [`phase ${phase}`] : []),
+    ...(seed ? ["seed"] : []),
+  ];
+  return { key: hash.digest("hex").slice(0, 16), label: parts.join(", "), folder, migrations, seed: run };
+}
+
+async function findTemplate({ query }: Registry, key: string): Promise<Template | undefined> {
+  const { rows } = await query<{ database: string }>(
+    `update testdb.template set used_at = now() where key = $1
+      and exists (select from pg_catalog.pg_database where datname = database) returning database`,
+    [key],
+  );
+  return rows[0] && { key, database: rows[0].database };
+}
+
+/**
+ * The template of a source; built first if there is none. One process builds, the others wait for it.
+ *
+ * @throws StateError with the error of the migration or seed that failed; the next call tries again
+ */
+export function ensureTemplate(
+  registry: Registry,
+  source: ReadSource,
+  report: (line: string) => void = () => {},
+): Promise<Template> {
+  // The lock below is the session's, so it does not keep two callers of one process apart.
+  const waiting = underWay.get(registry) ?? new Map<string, Promise<Template>>();
+  underWay.set(registry, waiting);
+  const already = waiting.get(source.key);
+  if (already) return already;
+  const ensured = findOrBuild(registry, source, report).finally(() => waiting.delete(source.key));
+  waiting.set(source.key, ensured);
+  return ensured;
+}
+const underWay = new WeakMap<Registry, Map<string, Promise<Template>>>();
+
+async function findOrBuild(registry: Registry, source: ReadSource, report: (line: string) => void): Promise<Template> {
+  for (;;) {
+    const found = await findTemplate(registry, source.key);
+    if (found) return found;
+    const lock = Number.parseInt(source.key.slice(0, 8), 16) | 0;
+    const { rows } = await registry.query<{ locked: boolean }>("select pg_try_advisory_lock($1, $2) as locked", [
+      LOCK.build,
+      lock,
+    ]);
+    if (!rows[0]?.locked) {
+      await wait(50);
+      continue;
+    }
+    try {
+      return (await findTemplate(registry, source.key)) ?? (await build(registry, source, report));
+    } finally {
+      await registry.query("select pg_advisory_unlock($1, $2)", [LOCK.build, lock]).catch(() => {});
+    }
+  }
+}
+
+/**
+ * Builds under a name of its own that nobody copies; becomes a template in one transaction, at the very end. A build that
+ * fails is dropped, one that is killed is found by its dead lease.
+ */
+async function build(registry: Registry, source: ReadSource, report: (line: string) => void): Promise<Template> {
+  const { server, query, workers, lease } = registry;
+  const name = `${TEMPLATE_DATABASE_PREFIX}${source.key}`;
+  const draft = `${name}_${randomBytes(4).toString("hex")}`;
+  report(`building a template: ${source.label}`);
+  await query("insert into testdb.clone (name, template, state, lease) values ($1, $2, 'building', $3)", [
+    draft,
+    source.key,
+    lease,
+  ]);
+  try {
+    await workers.query(
+      `create database ${draft} owner ${ROLES.owner} template template0 encoding 'UTF8' lc_collate 'C.UTF-8' lc_ctype 'C.UTF-8' strategy file_copy`,
+    );
+    await inDatabase(adminConfig(server, draft), async (admin) => {
+      await admin.query(`
+        create extension pg_stat_statements schema public;
+        ${baselineStatements(draft, ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES)}
+        ${databaseRights(server, draft)}
+        ${defaultPrivileges(ROLES.owner)}`);
+    });
+    await inDatabase(
+      pgConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"),
+      async (owner) => {
+        const { applyMigrations } = await import("../../migrate/run/runner.ts");
+        await applyMigrations({
+          client: owner,
+          folder: source.folder,
+          migrations: source.migrations,
+          direction: "up",
+          report: () => {},
+        });
+        // As the stack's own: what is applied is the migrator's business.
+        if (source.migrations.length > 0)
+          await owner.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
+        if (source.seed) await seedWith(source.seed, owner);
+      },
+    );
+    // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the catalogue.
+    await inDatabase(adminConfig(server, draft), (admin) => admin.query("vacuum (freeze, analyze)"));
+    await inDatabase(pgConfig(connectionTo(server, draft, ROLES.app, "direct"), "aiwdb testdb template"), (app) =>
+      app.query("select 1"),
+    );
+    const fingerprint = await inDatabase(adminConfig(server, draft), takeFingerprint);
+    // RENAME would look only every 100 ms whether the sessions above have left.
+    await endSessions(registry, draft);
+    const worker = await workers.connect();
+    try {
+      await worker.query("begin");
+      await worker.query(`alter database ${draft} rename to ${name}`);
+      await worker.query(`alter database ${name} allow_connections false is_template true`);
+      await worker.query("delete from testdb.clone where name = $1", [draft]);
+      await worker.query(
+        `insert into testdb.template (key, database, label, fingerprint) values ($1, $2, $3, $4)
+          on conflict (key) do update set built_at = now(), used_at = now(), fingerprint = excluded.fingerprint`,
+        [source.key, name, source.label, JSON.stringify(fingerprint)],
+      );
+      await worker.query("commit");
+      worker.release();
+    } catch (error) {
+      worker.release(true); // with it goes the transaction
+      throw error;
+    }
+    return { key: source.key, database: name };
+  } catch (error) {
+    // Visible as nobody's, so that the next sweep removes it even if this process ends now.
+    await query("update testdb.clone set state = 'returned', lease = null where name = $1", [draft]).catch(() => {});
+    throw error;
+  }
+}
+
+async function seedWith(seed: SeedFunction, owner: pg.Client): Promise<void> {
+  try {
+    await seed(owner);
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    const { position, detail } = error as { position?: string; detail?: string };
+    throw new StateError(
+      `The seed failed: ${messageOf(error)}`,
+      [
+        ...(position ? [{ subject: "position", problem: `character ${position}` }] : []),
+        ...(detail ? [{ subject: "detail", problem: detail }] : []),
+        {
+          subject: "template",
+          problem: "was not built, and no test gets a database.",
+          remedy: "Correct the seed and run the tests again.",
+        },
+      ],
+      { cause: error },
+    );
+  }
+}
+
+async function inDatabase<T>(config: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(config);
+  client.on("error", () => {}); // shows at the statement that runs
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}

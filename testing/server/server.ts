@@ -1,0 +1,196 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type pg from "pg";
+import { stackFolder } from "../../infra/settings/local-files.ts";
+import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
+import type { Connection } from "../../database/connection.ts";
+import { StateError, UsageError } from "../../base/errors.ts";
+
+/** The server that is meant when nothing else is said. */
+export const DEFAULT_SERVER = "ci-local";
+
+/** Which server to use: the name of one, as `aiwdb testdb start --name` gave it. */
+export const SERVER_VARIABLE = "AIWDB_TESTDB_SERVER";
+
+/** `container` or `local`: how a server is started where none runs. Default: container. */
+export const ENGINE_VARIABLE = "AIWDB_TESTDB_ENGINE";
+
+/** Directly to PostgreSQL, or through PgBouncer in transaction mode. */
+export type TestMode = "direct" | "transaction";
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Credentials {
+  readonly password: string;
+  readonly sslRootCert: string;
+  readonly sslCert: string;
+  readonly sslKey: string;
+}
+
+/** All that is needed to use a server for tests. Written by `aiwdb testdb start`, readable by its user only. */
+export interface TestServer {
+  /** Name of the stack: `ci-…`. */
+  readonly name: string;
+  readonly engine: "container" | "local";
+  /** The stack's own database, which carries the mark that the server is for tests. */
+  readonly database: string;
+  readonly direct: Address;
+  /** PgBouncer; absent where there is none. */
+  readonly transaction?: Address;
+  /** By pooled role, PgBouncer's port for it where each has its own. */
+  readonly rolePorts?: Readonly<Record<string, number>>;
+  readonly roles: Readonly<Record<ClientRole, Credentials>>;
+  /** What the servers were made from; part of every template's key. */
+  readonly images: readonly string[];
+}
+
+/** Files of a server for tests that belong to this machine. */
+export function serverFiles(name: string) {
+  const folder = stackFolder(name);
+  return {
+    description: path.join(folder, "testdb.json"),
+    /** Where a local server's files are, written before there are any. */
+    local: path.join(folder, "testdb-local.json"),
+    socket: path.join(folder, "testdb.sock"),
+    token: path.join(folder, "testdb.token"),
+    port: path.join(folder, "testdb.port"),
+    log: path.join(folder, "testdb.log"),
+  } as const;
+}
+
+/** Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS' sys/un.h. */
+const SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
+
+/** Until the socket is whole, a point and the number of its process stand behind its name. */
+const SOCKET_SUFFIX_BYTES = ".4194304".length;
+
+/** @throws StateError where the system could not make the API's socket */
+export function refuseLongSocketPath(name: string): void {
+  const { socket } = serverFiles(name);
+  const bytes = Buffer.byteLength(socket) + SOCKET_SUFFIX_BYTES;
+  if (bytes <= SOCKET_PATH_BYTES) return;
+  throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, [
+    {
+      subject: socket,
+      problem: `has ${bytes} bytes with a process' number behind it, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
+      remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
+    },
+  ]);
+}
+
+/** Held by whoever starts or stops a server: two at once would remove each other's. */
+export function serverLock(name: string): string {
+  return path.join(stackFolder(name), "testdb.lock");
+}
+
+/** Makes a server known to every process of this user. */
+export function writeServer(server: TestServer): void {
+  replaceFile(serverFiles(server.name).description, `${JSON.stringify(server, null, 2)}\n`);
+}
+
+/** Writes a file that only this user may read; who reads it meanwhile gets the old text or the new one. */
+export function replaceFile(file: string, text: string): void {
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.${process.pid}.tmp`;
+  writeFileSync(temporary, text, { mode: 0o600 });
+  renameSync(temporary, file);
+}
+
+/** ` --name …` for a command that is printed, where the server is not the one a command without it would mean. */
+export function nameOption(name: string): string {
+  return name === DEFAULT_SERVER ? "" : ` --name ${name}`;
+}
+
+/** Forgets a server that is gone. */
+export function forgetServer(name: string): void {
+  for (const file of Object.values(serverFiles(name))) rmSync(file, { force: true });
+}
+
+/**
+ * The server of that name; by default the one `AIWDB_TESTDB_SERVER` names, else `ci-local`.
+ *
+ * @throws StateError when none of that name was started by this user
+ */
+export function readServer(name: string = process.env[SERVER_VARIABLE] || DEFAULT_SERVER): TestServer {
+  const { description } = serverFiles(name);
+  if (!existsSync(description)) {
+    throw new StateError("There is no server for tests.", [
+      {
+        subject: name,
+        problem: "was not started by this user on this machine",
+        remedy: `Start it: \`npx aiwdb testdb start${nameOption(name)}\`.`,
+      },
+    ]);
+  }
+  return JSON.parse(readFileSync(description, "utf8")) as TestServer;
+}
+
+/**
+ * How a role connects to a database of the server.
+ *
+ * @throws UsageError for a role or mode there is not, for a role the pooler does not let in, and where there is no pooler
+ */
+export function connectionTo(server: TestServer, database: string, role: ClientRole, mode: TestMode): Connection {
+  if (mode !== "direct" && mode !== "transaction") {
+    throw new UsageError("There is no such mode.", [{ subject: "mode", problem: "must be direct or transaction" }]);
+  }
+  if (!Object.hasOwn(server.roles, role)) {
+    const known = Object.keys(server.roles).join(", ");
+    throw new UsageError("There is no such role.", [{ subject: "role", problem: `must be one of ${known}` }]);
+  }
+  const address = server[mode];
+  if (!address) {
+    throw new UsageError(`Server "${server.name}" has no pooler.`, [
+      { subject: "mode", problem: "transaction needs PgBouncer", remedy: 'Use mode "direct".' },
+    ]);
+  }
+  if (mode === "transaction" && !(POOLED_ROLES as readonly string[]).includes(role)) {
+    throw new UsageError(`${role} does not come through the pooler.`, [
+      { subject: "mode", problem: "transaction is the pooler's", remedy: 'Use mode "direct".' },
+    ]);
+  }
+  const port = (mode === "transaction" ? server.rolePorts?.[role] : undefined) ?? address.port;
+  return { ...address, port, database, user: role, ...server.roles[role] };
+}
+
+/** A file's text, read again only when it is another file: a server that was made anew has other certificates. */
+function remembered(file: string): string {
+  const { mtimeMs, ino } = statSync(file);
+  const known = contents.get(file);
+  if (known?.mtimeMs === mtimeMs && known.ino === ino) return known.text;
+  const text = readFileSync(file, "utf8");
+  contents.set(file, { text, mtimeMs, ino });
+  return text;
+}
+const contents = new Map<string, { text: string; mtimeMs: number; ino: number }>();
+
+/** The same connection as node-postgres takes it: host, port, names, password and certificates as text. */
+export function pgConfig(connection: Connection, applicationName: string): pg.ClientConfig {
+  const { host, port, database, user, password } = connection;
+  return {
+    host,
+    port,
+    database,
+    user,
+    password,
+    application_name: applicationName,
+    connectionTimeoutMillis: 15_000,
+    ssl: {
+      // The name that is checked; node-postgres itself passes on names only, not addresses.
+      host,
+      ca: remembered(connection.sslRootCert),
+      cert: remembered(connection.sslCert),
+      key: remembered(connection.sslKey),
+      rejectUnauthorized: true,
+      minVersion: "TLSv1.2",
+    },
+  };
+}
+
+/** The superuser's connection, for making and removing databases. */
+export function adminConfig(server: TestServer, database: string): pg.ClientConfig {
+  return pgConfig(connectionTo(server, database, ROLES.superuser, "direct"), "aiwdb testdb");
+}

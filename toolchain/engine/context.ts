@@ -1,0 +1,47 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { ToolError } from "../../base/errors.ts";
+
+/** Where an engine listens, as a docker context describes it. */
+export interface ContextEndpoint {
+  readonly name: string;
+  readonly host: string;
+  /** Folder with ca.pem, cert.pem and key.pem, if the context has them. */
+  readonly certPath?: string;
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The endpoint of the docker context in use, or undefined if it is the default one.
+ *
+ * @see https://docs.docker.com/engine/manage-resources/contexts/
+ * @throws ToolError when the context in use does not exist
+ */
+export function currentContext(env: NodeJS.ProcessEnv = process.env): ContextEndpoint | undefined {
+  const folder = env["DOCKER_CONFIG"] || join(env["HOME"] || homedir(), ".docker");
+  const config = readJson<{ currentContext?: string }>(join(folder, "config.json"));
+  const name = env["DOCKER_CONTEXT"] || config?.currentContext;
+  if (name === undefined || name === "" || name === "default") return undefined;
+
+  const id = createHash("sha256").update(name).digest("hex");
+  const meta = readJson<{ Endpoints?: { docker?: { Host?: string } } }>(join(folder, "contexts/meta", id, "meta.json"));
+  const host = meta?.Endpoints?.docker?.Host;
+  if (host === undefined) {
+    const subject = `docker context "${name}"`;
+    const remedy = "Choose another one with `docker context use`.";
+    throw new ToolError("No Docker Engine can be used.", [
+      { subject, problem: "is selected but does not exist", remedy },
+    ]);
+  }
+  const certPath = join(folder, "contexts/tls", id, "docker");
+  return existsSync(join(certPath, "cert.pem")) ? { name, host, certPath } : { name, host };
+}

@@ -1,0 +1,231 @@
+import { userInfo } from "node:os";
+import { canInstallPackages, installPackages } from "../debian-packages.ts";
+import { currentContext } from "./context.ts";
+import {
+  askEngine,
+  ENGINE_ANSWER_MS,
+  engineFromEnv,
+  isLocalEngine,
+  type Answer,
+  type EngineAddress,
+} from "./client.ts";
+import { ToolError, type Problem } from "../../base/errors.ts";
+import { findDockerd, isOurs, privateHost, recordedEngine, startPrivateEngine } from "./private.ts";
+import { step, type Report, type Way } from "../../base/progress.ts";
+
+/** The Docker Engine the stacks live in. */
+export interface Engine extends EngineAddress {
+  readonly version: string;
+  readonly way: Way;
+  /** How it was found, for people. */
+  readonly origin: string;
+  /** Whether set-up started it; only such a one is ever stopped. */
+  readonly isPrivate: boolean;
+}
+
+interface Candidate {
+  readonly address: EngineAddress;
+  readonly origin: string;
+  /** Chosen by the user, so that no other engine may take its place. */
+  readonly chosen: boolean;
+}
+
+export interface FindEngineOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** Sockets that are tried when the user chose none. */
+  readonly sockets?: readonly string[];
+  readonly timeoutMs?: number;
+  /** @default this machine */
+  readonly starter?: Starter;
+}
+
+const SUMMARY = "No Docker Engine can be used.";
+const INSTALL_REMEDY = "Install Docker Engine (https://docs.docker.com/engine/install/), start it, or set DOCKER_HOST.";
+
+function defaultSockets(env: NodeJS.ProcessEnv): string[] {
+  const runtime = env["XDG_RUNTIME_DIR"] || `/run/user/${userInfo().uid}`;
+  const usual = ["/var/run/docker.sock", `${runtime}/docker.sock`];
+  // Also one that another data folder's set-up started; only root may use it.
+  return userInfo().uid === 0 ? [...usual, privateHost().slice("unix://".length)] : usual;
+}
+
+function candidates({ env = process.env, sockets = defaultSockets(env) }: FindEngineOptions): Candidate[] {
+  const fromEnv = engineFromEnv(env);
+  if (fromEnv !== undefined) return [{ address: fromEnv, origin: "DOCKER_HOST", chosen: true }];
+  const context = currentContext(env);
+  if (context !== undefined) return [{ address: context, origin: `docker context "${context.name}"`, chosen: true }];
+  return sockets.map((path) => {
+    const host = `unix://${path}`;
+    return { address: { host }, origin: host === privateHost() ? "private engine" : "default socket", chosen: false };
+  });
+}
+
+function problemOf(candidate: Candidate, answer: Answer, timeoutMs: number): Problem | undefined {
+  const subject = candidate.chosen ? `${candidate.origin} (${candidate.address.host})` : candidate.address.host;
+  const other = candidate.chosen
+    ? ` Or choose another engine: unset ${candidate.origin.startsWith("docker") ? "the context with `docker context use default`" : "DOCKER_HOST"}.`
+    : "";
+  switch (answer.state) {
+    case "answers":
+      return undefined;
+    case "absent":
+      return candidate.chosen
+        ? { subject, problem: "nothing answers there", remedy: `Start that engine.${other}` }
+        : undefined;
+    case "forbidden":
+      return {
+        subject,
+        problem: `user ${userInfo().username} may not use it`,
+        remedy:
+          "Add the user to the group docker (`sudo usermod -aG docker $USER`, then log in again), or use rootless Docker.",
+      };
+    case "silent":
+      return {
+        subject,
+        problem: `accepts connections but did not answer within ${timeoutMs / 1000} s`,
+        remedy: `Restart that engine.${other}`,
+      };
+    case "failed":
+      return { subject, problem: answer.message, remedy: `See whether \`docker version\` works.${other}` };
+  }
+}
+
+interface Search {
+  engine?: Engine;
+  /** What speaks against starting another engine, or explains why none was found. */
+  problems: Problem[];
+}
+
+/** Certificates name, and clients and checks reach, this machine: a stack on another one's engine would look dead. */
+function refuseRemote({ address, origin }: Candidate): void {
+  if (isLocalEngine(address.host)) return;
+  const other = origin.startsWith("docker") ? "`docker context use default`" : "unset DOCKER_HOST";
+  throw new ToolError(SUMMARY, [
+    {
+      subject: `${origin} (${address.host})`,
+      problem:
+        "is on another machine, and the servers would be published there on 127.0.0.1, where nobody reaches them",
+      remedy: `Run the command on that machine, or choose this one's engine: ${other}.`,
+    },
+  ]);
+}
+
+async function search(options: FindEngineOptions): Promise<Search> {
+  const timeoutMs = options.timeoutMs ?? ENGINE_ANSWER_MS;
+  const possible = candidates(options);
+  possible.forEach(refuseRemote);
+  const asked = await Promise.all(
+    possible.map(async (candidate) => ({
+      candidate,
+      answer: await askEngine(candidate.address, timeoutMs),
+    })),
+  );
+  const problems: Problem[] = [];
+  for (const { candidate, answer } of asked) {
+    if (answer.state === "answers") {
+      const recorded = recordedEngine();
+      const isPrivate = candidate.address.host === recorded?.host && isOurs(recorded);
+      return {
+        engine: { ...candidate.address, version: answer.version, way: "found", origin: candidate.origin, isPrivate },
+        problems: [],
+      };
+    }
+    const problem = problemOf(candidate, answer, timeoutMs);
+    if (problem !== undefined) problems.push(problem);
+    // A choice of the user's, or an engine that is there but ill, is not passed over in silence.
+    if (problem !== undefined && (candidate.chosen || answer.state === "silent"))
+      throw new ToolError(SUMMARY, problems);
+  }
+  const recorded = recordedEngine();
+  if (recorded !== undefined && isOurs(recorded)) {
+    const answer = await askEngine(recorded, timeoutMs);
+    if (answer.state === "answers") {
+      return {
+        engine: {
+          host: recorded.host,
+          version: answer.version,
+          way: "found",
+          origin: "private engine",
+          isPrivate: true,
+        },
+        problems,
+      };
+    }
+  }
+  return { problems };
+}
+
+/**
+ * The running engine: DOCKER_HOST, the docker context in use, the default sockets, the recorded private one; in this order.
+ *
+ * @throws ToolError when the engine the user chose does not answer, or one is there but hangs
+ */
+export async function findEngine(options: FindEngineOptions = {}): Promise<Engine | undefined> {
+  return (await search(options)).engine;
+}
+
+function obstacle(problem: string): Problem {
+  return { subject: "Docker Engine", problem, remedy: INSTALL_REMEDY };
+}
+
+/** What decides whether an engine can be started here. */
+export interface Starter {
+  readonly platform: NodeJS.Platform;
+  readonly uid: number;
+  readonly hasDockerd: () => boolean;
+  readonly canInstall: () => boolean;
+}
+
+const THIS_MACHINE: Starter = {
+  platform: process.platform,
+  uid: userInfo().uid,
+  hasDockerd: () => findDockerd() !== undefined,
+  canInstall: canInstallPackages,
+};
+
+/** Why no engine can be started on this machine, or undefined if one can. */
+export function startObstacle({ platform, uid, hasDockerd, canInstall }: Starter = THIS_MACHINE): Problem | undefined {
+  if (platform !== "linux") {
+    return {
+      subject: "Docker Engine",
+      problem: "none is running",
+      remedy:
+        "Start Docker Desktop (https://docs.docker.com/desktop/) or another engine, or set DOCKER_HOST to its socket.",
+    };
+  }
+  if (uid !== 0) return obstacle("none is running, and only root can start one");
+  if (hasDockerd() || canInstall()) return undefined;
+  return obstacle(
+    "none is running, dockerd and iptables are not both installed, and only Debian's and Ubuntu's packages are known here",
+  );
+}
+
+/**
+ * An engine that answers: a running one, else a private one, for which Debian's docker.io is installed if need be.
+ *
+ * @throws ToolError with everything that was tried and what to do
+ */
+export async function ensureEngine(report: Report, options: FindEngineOptions = {}): Promise<Engine> {
+  const { engine, problems } = await search(options);
+  if (engine !== undefined) return engine;
+  const reason = startObstacle(options.starter);
+  if (reason !== undefined) throw new ToolError(SUMMARY, [...problems, reason]);
+
+  let way: Way = "started";
+  if (findDockerd() === undefined) {
+    await step(report, "Docker Engine: installing docker.io and iptables", () =>
+      installPackages("docker.io", "iptables"),
+    );
+    way = "installed";
+    // Installing starts it where a service manager runs.
+    const installed = await search(options);
+    if (installed.engine !== undefined) return { ...installed.engine, way };
+  }
+  const dockerd = findDockerd();
+  if (dockerd === undefined)
+    throw new ToolError(SUMMARY, [{ subject: "docker.io", problem: "brought no dockerd", remedy: INSTALL_REMEDY }]);
+  const host = await startPrivateEngine(dockerd, report);
+  const answer = await askEngine({ host }, options.timeoutMs);
+  const version = answer.state === "answers" ? answer.version : "unknown";
+  return { host, version, way, origin: "private engine", isPrivate: true };
+}
