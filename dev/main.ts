@@ -98,6 +98,8 @@ const docs = defineCommand({
     const { renderCommands } = await import("./docs/commands.ts");
     await writeFile(path.join(PACKAGE_ROOT, "docs", "configuration.md"), renderConfiguration());
     await writeFile(path.join(PACKAGE_ROOT, "docs", "commands.md"), await renderCommands());
+    const { renderHouse } = await import("./docs/house.ts");
+    await writeFile(path.join(PACKAGE_ROOT, "docs", "house.svg"), await renderHouse());
     output.progress(`docs/schema.md and its diagrams, from stack ${args.stack}`);
     const { writeSchemaDocs } = await import("./docs/schema-stack.ts");
     await writeSchemaDocs(args.stack, await setUp({ report: output.progress, images: false }));

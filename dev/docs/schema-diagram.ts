@@ -1,5 +1,6 @@
-import { instance, type Graph, type Viz } from "@viz-js/viz";
+import { instance, type Graph } from "@viz-js/viz";
 import { GROUPS, type ForeignKeyModel, type Group, type SchemaModel, type TableModel } from "./schema-model.ts";
+import { FONT, toSvg } from "./svg.ts";
 
 /** The table that almost every other refers to: edges to it would hide all others, so the overview counts them. */
 const HUB = "users";
@@ -19,10 +20,6 @@ const COLOURS: Readonly<Record<Group, readonly [fill: string, line: string]>> = 
 };
 const GREY = ["#f2f2f2", "#8a8a8a"] as const;
 
-/** Widths of text are computed from the metrics of the first font; the others have nearly the same. */
-const FONT = "Arial";
-const FONT_FAMILY = "Arial, Helvetica, 'Liberation Sans', sans-serif";
-
 type Attributes = Record<string, string | number | boolean | { html: string }>;
 interface Edge {
   readonly tail: string;
@@ -39,14 +36,6 @@ export async function renderDiagrams(model: SchemaModel): Promise<Record<string,
   const diagrams: Record<string, string> = { overview: toSvg(viz, overviewGraph(model, groups), "nop") };
   for (const group of groups) diagrams[group] = toSvg(viz, groupGraph(model, group), "dot");
   return diagrams;
-}
-
-function toSvg(viz: Viz, graph: Graph, engine: "dot" | "nop"): string {
-  return viz
-    .renderString(graph, { format: "svg", engine })
-    .replace(/^[\s\S]*?(?=<svg)/, "")
-    .replaceAll(/^<!-- .* -->\n/gm, "")
-    .replaceAll(`font-family="${FONT}"`, `font-family="${FONT_FAMILY}"`);
 }
 
 /** Groups per column of the overview: of like height, and neighbours where a key leads from one group to another. */

@@ -13,7 +13,7 @@ import { MIGRATIONS_FOLDER } from "../../stack/migrations-folder.ts";
 import { openSession, readOutputs, type StackOutputs } from "../../stack/session.ts";
 import { connectionFor } from "../../stack/status.ts";
 import { dumpSchema } from "./schema-dump.ts";
-import { readSchema } from "./schema-model.ts";
+import { readSchema } from "./schema-reader.ts";
 import { renderSchemaFiles } from "./schema.ts";
 
 /** The dump after all migrations, reviewed like code. */

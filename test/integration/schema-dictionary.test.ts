@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type DictionaryColumn, readDictionary, realName } from "../helpers/dictionary.ts";
+import { readDecisions, readForeignKeyDecisions } from "../../contract/decisions.ts";
+import { type DictionaryColumn, readDictionary, realName } from "../../contract/dictionary.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
 /** One way in which the live catalogue differs from the dictionary. */
@@ -11,17 +11,8 @@ interface Difference {
   readonly object: string;
 }
 
-/** Differences that are meant; `objects: ["*"]` stands for every object of a kind that checks itself what it allows. */
-interface Decision {
-  readonly kind: string;
-  readonly objects: readonly string[];
-  readonly reason: string;
-}
-
 const dictionary = readDictionary();
-const decisions = JSON.parse(
-  readFileSync(new URL("../../contract/decisions.json", import.meta.url), "utf8"),
-) as Decision[];
+const decisions = readDecisions();
 
 let database: SchemaDatabase;
 let owner: Client;
@@ -279,17 +270,16 @@ describe("the live catalogue", () => {
     expect(await query("select * from maintenance.uncovered_foreign_keys")).toEqual([]);
   });
 
-  it("has the foreign keys that docs/schema-decisions.md lists, with the actions it gives", async () => {
-    const page = readFileSync(new URL("../../docs/schema-decisions.md", import.meta.url), "utf8");
-    const documented = [
-      ...page.matchAll(/^\| (\S+) \| (\S+) \| (\S+) \| (cascade|set null|no action) \| .+ \|$/gm),
-    ].map(([, table, column, other, action]) => `${table}.${column} -> ${other} ${action}`);
+  it("has the foreign keys that were decided on, with their actions", async () => {
+    const decided = readForeignKeyDecisions().map(
+      ({ table, column, refersTo, onDelete }) => `${table}.${column} -> ${refersTo} ${onDelete}`,
+    );
     const live = await query<{ key: string }>(`
       select format('%s.%s -> %s %s', conrelid::regclass, attname, confrelid::regclass,
         case confdeltype when 'c' then 'cascade' when 'n' then 'set null' when 'a' then 'no action' end) as key
       from pg_constraint join pg_attribute on attrelid = conrelid and attnum = conkey[1]
       where contype = 'f' and conparentid = 0`);
-    expect(documented.toSorted()).toEqual(live.map(({ key }) => key).toSorted());
+    expect(decided.toSorted()).toEqual(live.map(({ key }) => key).toSorted());
   });
 
   it("says of every table and column what it holds", async () => {

@@ -1,9 +1,10 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
+import { renderHouse } from "../../dev/docs/house.ts";
 import house from "../../dev/house.json" with { type: "json" };
 
 let root: string;
@@ -64,6 +65,12 @@ test("a circle is refused, also one of types only", () => {
   });
   expect(output).toContain("no-circle");
   expect(status).not.toBe(0);
+});
+
+test("docs/house.svg shows the rooms as they are", async () => {
+  expect(readFileSync(path.join(PACKAGE_ROOT, "docs/house.svg"), "utf8"), "run `npm run docs`").toBe(
+    await renderHouse(),
+  );
 });
 
 test("every folder with code of the package is a room", () => {

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { readMigrations } from "../../migrate/chain/files.ts";
-import { readDictionary, realName } from "../helpers/dictionary.ts";
+import { readDecisions } from "../../contract/decisions.ts";
+import { readDictionary, realName } from "../../contract/dictionary.ts";
 import { MIGRATIONS_FOLDER } from "../helpers/schema-database.ts";
 
 const migrations = readMigrations(MIGRATIONS_FOLDER);
@@ -77,9 +77,6 @@ describe("the migrations", () => {
 
 describe("the decisions", () => {
   it("each give a reason that is a sentence", () => {
-    const decisions = JSON.parse(readFileSync(new URL("../../contract/decisions.json", import.meta.url), "utf8")) as {
-      reason: string;
-    }[];
-    expect(decisions.filter(({ reason }) => !/^[A-Za-z].{10,}\.$/s.test(reason))).toEqual([]);
+    expect(readDecisions().filter(({ reason }) => !/^[A-Za-z].{10,}\.$/s.test(reason))).toEqual([]);
   });
 });

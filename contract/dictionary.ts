@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** The application's schema as its models and the schema report describe it, reduced to what the tests compare. */
+/** The application's schema as its models and the schema report describe it, reduced to what is compared. */
 export interface Dictionary {
   /** Labels by the enum's name; all enums are in the schema public. */
   readonly enums: Readonly<Record<string, readonly string[]>>;
@@ -47,8 +47,9 @@ export interface DictionaryColumn {
   readonly onUpdate?: string;
 }
 
+/** Reads contract/dictionary.json. */
 export function readDictionary(): Dictionary {
-  return JSON.parse(readFileSync(new URL("../../contract/dictionary.json", import.meta.url), "utf8")) as Dictionary;
+  return JSON.parse(readFileSync(new URL("./dictionary.json", import.meta.url), "utf8")) as Dictionary;
 }
 
 /** Where a table of the dictionary is: `audit.enterprise_audit_events`. */
