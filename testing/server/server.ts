@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import type pg from "pg";
 import { stackFolder } from "../../infra/settings/local-files.ts";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { clientConfig, type Connection } from "../../database/connection.ts";
+import { replaceFile } from "../../base/atomic-file.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
 
 /** The server that is meant when nothing else is said. */
@@ -89,14 +90,6 @@ export function serverLock(name: string): string {
 /** Makes a server known to every process of this user. */
 export function writeServer(server: TestServer): void {
   replaceFile(serverFiles(server.name).description, `${JSON.stringify(server, null, 2)}\n`);
-}
-
-/** Writes a file that only this user may read; who reads it meanwhile gets the old text or the new one. */
-export function replaceFile(file: string, text: string): void {
-  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o600 });
-  renameSync(temporary, file);
 }
 
 /** ` --name …` for a command that is printed, where the server is not the one a command without it would mean. */
