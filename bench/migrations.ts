@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import { connectionFor } from "../stack/status.ts";
+import { onReadyForQuery } from "../base/node-postgres.ts";
 import { libpqUrl } from "../database/libpq.ts";
 import { effectiveSettings, openSession, readOutputs } from "../stack/session.ts";
 import { formatNumber, readMigrations } from "../migrate/chain/files.ts";
@@ -112,10 +113,7 @@ export default {
       const runner = async () => {
         const client = await asOwner(await empty("bench_runner"));
         roundTrips = 0;
-        (client as unknown as { connection: NodeJS.EventEmitter }).connection.on(
-          "readyForQuery",
-          () => (roundTrips += 1),
-        );
+        onReadyForQuery(client, () => (roundTrips += 1));
         const time = await timed(() => apply(client, MIGRATIONS));
         await client.end();
         return time;

@@ -14,9 +14,10 @@ export interface Connection {
 }
 
 /**
- * What a role, or the database's owner, may have set for every session must not stop ours half-way: a client's own settings go
- * before them. A freeze (`default_transaction_read_only`) is not among them: it is respected. PgBouncer passes over them.
- * https://www.postgresql.org/docs/16/runtime-config-client.html
+ * A role or the database's owner may have given every session time-outs and defaults. They must not stop ours half-way, and a
+ * client's own settings win over them. A freeze (`default_transaction_read_only`) is not overruled. PgBouncer ignores these options.
+ *
+ * @see https://www.postgresql.org/docs/16/runtime-config-client.html
  */
 export const SESSION_OPTIONS = [
   "statement_timeout=0",
@@ -31,48 +32,59 @@ export const SESSION_OPTIONS = [
   .join(" ");
 
 export interface ConnectOptions {
+  /** What the server's statistics and log call the client. @default ai-workflow-database */
   readonly applicationName?: string;
-  /** After how long a query is given up, in ms; without it, never. */
+  /** A query that takes longer fails, in milliseconds. @default no limit */
   readonly queryTimeoutMs?: number;
 }
 
-/** A connected client; the server's name and chain are verified (verify-full). */
-export async function connect(
-  connection: Connection,
-  { applicationName = "ai-workflow-database", queryTimeoutMs }: ConnectOptions = {},
-): Promise<pg.Client> {
-  const { default: postgres } = await import("pg"); // here, because a preview of a stack at rest connects to nothing
-  const config = {
-    host: connection.host,
-    port: connection.port,
-    database: connection.database,
-    user: connection.user,
-    password: connection.password,
+/** A connection as node-postgres takes it. The server's name and chain are verified, as libpq's verify-full does. */
+export function clientConfig(connection: Connection, applicationName: string): pg.ClientConfig {
+  const { host, port, database, user, password } = connection;
+  return {
+    host,
+    port,
+    database,
+    user,
+    password,
     application_name: applicationName,
-    options: SESSION_OPTIONS,
     connectionTimeoutMillis: 15_000,
-    ...(queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }),
     ssl: {
+      // The name that the certificate must have. Older releases of node-postgres, which a test's own project may use, pass on no address.
+      host,
       ca: readFileSync(connection.sslRootCert, "utf8"),
       cert: readFileSync(connection.sslCert, "utf8"),
       key: readFileSync(connection.sslKey, "utf8"),
       rejectUnauthorized: true,
-      minVersion: "TLSv1.2" as const,
+      minVersion: "TLSv1.2",
     },
   };
+}
+
+/** A connected client. */
+export async function connect(
+  connection: Connection,
+  { applicationName = "ai-workflow-database", queryTimeoutMs }: ConnectOptions = {},
+): Promise<pg.Client> {
+  const { default: postgres } = await import("pg"); // loaded here, because a preview of a stack without changes connects to nothing
+  const config = {
+    ...clientConfig(connection, applicationName),
+    options: SESSION_OPTIONS,
+    ...(queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }),
+  };
   const client = withoutLibpqVariables(() => new postgres.Client(config));
-  client.on("error", () => {}); // a connection lost while idle shows at the next query, with a better message
+  client.on("error", () => {}); // the next query on a lost connection fails with a better message
   try {
     await client.connect();
   } catch (error) {
-    // Not awaited: after a refusal inside TLS it never settles. The error above is the one to show.
+    // Not awaited, since it never settles after a refusal inside TLS. Its own error says less than the one that is thrown.
     client.end().catch(() => {});
     throw error;
   }
   return client;
 }
 
-/** node-pg takes what is not given from the caller's environment, as PGOPTIONS, which are about the caller's own connections. */
+/** node-postgres fills in what it is not given from variables such as PGOPTIONS. The caller set those for other connections. */
 function withoutLibpqVariables<T>(make: () => T): T {
   const kept = Object.entries(process.env).filter(([name]) => name.startsWith("PG"));
   for (const [name] of kept) delete process.env[name];
@@ -83,7 +95,7 @@ function withoutLibpqVariables<T>(make: () => T): T {
   }
 }
 
-/** Runs `work` with a connection that is closed whatever happens. */
+/** Runs `work` with a connection, and closes it whatever happens. */
 export async function withConnection<T>(
   connection: Connection,
   work: (client: pg.Client) => Promise<T>,

@@ -1,20 +1,24 @@
 import type { Connection } from "./connection.ts";
 
 /**
- * Loopback by name: libpq before 15 compares a host with DNS names only, and 127.0.0.1 is an address in the certificate.
- * Clients go on to the next address where `localhost` is ::1 first and nobody listens there; a `hostaddr` would spare them
- * that, but many drivers hand parameters they do not know to the server, which refuses them.
+ * Loopback by its name. libpq before 15 compares a host with the DNS names of a certificate only, and the certificate has 127.0.0.1
+ * as an address. Where `localhost` means ::1 first, clients go on to the next address. A `hostaddr` would spare them that, but many
+ * drivers send parameters that they do not know to the server, which refuses them.
  */
 function hostName({ host }: Connection): string {
   return host === "127.0.0.1" ? "localhost" : host;
 }
 
-/** Everything but letters, digits and -._~: what else a URL may have, a shell or a file of variables may not. */
+/** Encodes everything but letters, digits and -._~. A URL may have more, but a shell or a file of variables may not. */
 function percentEncode(text: string): string {
   return encodeURIComponent(text).replaceAll(/[!'()*]/g, (each) => `%${each.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** A libpq URL that psql, node-postgres and psycopg take as it is. https://www.postgresql.org/docs/16/libpq-connect.html */
+/**
+ * A URL that psql, node-postgres and psycopg take as it is.
+ *
+ * @see https://www.postgresql.org/docs/16/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+ */
 export function libpqUrl(connection: Connection): string {
   const url = new URL(
     `postgresql://${hostName(connection)}:${connection.port}/${encodeURIComponent(connection.database)}`,
@@ -35,8 +39,10 @@ export function libpqUrl(connection: Connection): string {
 }
 
 /**
- * Every variable that libpq reads: https://www.postgresql.org/docs/16/libpq-envars.html. One of the caller's may lead elsewhere
- * (a service's values win over PGHOST), let others in or change what a server answers.
+ * Every variable that libpq reads. One of the caller's could lead to another server (a service's values win over PGHOST), weaken the
+ * checks of the server, or change what it answers.
+ *
+ * @see https://www.postgresql.org/docs/16/libpq-envars.html
  */
 const LIBPQ_VARIABLES = `
   PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE
@@ -49,12 +55,12 @@ const LIBPQ_VARIABLES = `
   .trim()
   .split(/\s+/);
 
-/** For a process that shall see none of the caller's. */
+/** Takes all of them out of a child process' environment. */
 export const NO_LIBPQ_VARIABLES: Readonly<Record<string, undefined>> = Object.fromEntries(
   LIBPQ_VARIABLES.map((name) => [name, undefined]),
 );
 
-/** The variables libpq reads, and DATABASE_URL; undefined for those that must not be set. */
+/** The variables that libpq reads, and DATABASE_URL. One that must not be set is undefined. */
 export function libpqEnvironment(connection: Connection): Record<string, string | undefined> {
   return {
     ...NO_LIBPQ_VARIABLES,
@@ -69,4 +75,14 @@ export function libpqEnvironment(connection: Connection): Record<string, string 
     PGSSLKEY: connection.sslKey,
     DATABASE_URL: libpqUrl(connection),
   };
+}
+
+/**
+ * A line of .pgpass for one role at any server. Colons and backslashes are escaped.
+ *
+ * @see https://www.postgresql.org/docs/16/libpq-pgpass.html
+ */
+export function pgpassLine(role: string, password: string): string {
+  const escape = (text: string) => text.replaceAll("\\", "\\\\").replaceAll(":", "\\:");
+  return `*:*:*:${escape(role)}:${escape(password)}\n`;
 }

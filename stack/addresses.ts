@@ -1,5 +1,4 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
-import path from "node:path";
+import { rmSync } from "node:fs";
 import type Docker from "dockerode";
 import {
   ADDRESS_SETTINGS,
@@ -11,7 +10,7 @@ import {
 import { type StackConfig } from "../infra/settings/table.ts";
 import { parseConfig } from "../infra/settings/check.ts";
 import { addressFile } from "../infra/settings/local-files.ts";
-import { privateFolder } from "../base/paths.ts";
+import { replaceFile } from "../base/atomic-file.ts";
 import { hostRoutes } from "../toolchain/routes.ts";
 import { addressProblems } from "./engine-objects.ts";
 import { readSettingsFile } from "./settings-file.ts";
@@ -73,10 +72,7 @@ export function movedAddresses(
 }
 
 function remember(stack: string, chosen: Partial<Addresses>): void {
-  const file = addressFile(stack);
-  privateFolder(path.dirname(file));
-  writeFileSync(`${file}.tmp`, `${JSON.stringify(chosen)}\n`, { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
+  replaceFile(addressFile(stack), `${JSON.stringify(chosen)}\n`);
 }
 
 /** For a stack that is gone. */

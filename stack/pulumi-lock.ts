@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { hostname, uptime } from "node:os";
 import path from "node:path";
 import { PROJECT } from "../infra/settings/names.ts";
 import { StateError } from "../base/errors.ts";
-import { folders, privateFolder } from "../base/paths.ts";
+import { replaceFile } from "../base/atomic-file.ts";
+import { folders } from "../base/paths.ts";
 import { isAlive, processStart, type ProcessIdentity, processSpace } from "../base/process-identity.ts";
 import { backendFolder, backendUrl } from "./backend.ts";
 
@@ -37,12 +38,9 @@ export function recordedRuns(stack: string): readonly PulumiRun[] {
 
 /** Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may share. */
 export function recordPulumi(stack: string, pid: number, id: string): void {
-  const file = recordFile(stack);
   const run: PulumiRun = { run: id, pid, start: processStart(pid) ?? "ended", space: processSpace(), host: hostname() };
   const runs = [run, ...recordedRuns(stack).filter((each) => each.pid !== pid)].slice(0, RECORDED_RUNS);
-  privateFolder(path.dirname(file));
-  writeFileSync(`${file}.${pid}.tmp`, JSON.stringify(runs), { mode: 0o600 });
-  renameSync(`${file}.${pid}.tmp`, file);
+  replaceFile(recordFile(stack), JSON.stringify(runs));
 }
 
 /** For a stack that is gone. */

@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { clientCertificateFolder, passphraseFile, stackFolder } from "../infra/settings/local-files.ts";
 import type { ConnectionInfo } from "../infra/database-stack.ts";
 import { SESSION_OPTIONS } from "../database/connection.ts";
 import { StateError, ToolError } from "../base/errors.ts";
 import type { HeldLock } from "../base/lock.ts";
+import { replaceFile } from "../base/atomic-file.ts";
 import { folders, privateFolder } from "../base/paths.ts";
 import type { Toolchain } from "../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";
@@ -94,22 +95,19 @@ export function effectiveSettings(session: Session): string {
   if (settings.hasSecretsProvider) return settings.path;
   const copy = path.join(projectFolder(session), `Pulumi.${session.stack}.yaml`);
   const salt = existsSync(copy) ? /^encryptionsalt:.*$/m.exec(readFileSync(copy, "utf8"))?.[0] : undefined;
-  writeAtomically(copy, `${settings.text.trimEnd()}\n${salt ? `${salt}\n` : ""}`);
+  writeIfChanged(copy, `${settings.text.trimEnd()}\n${salt ? `${salt}\n` : ""}`);
   return copy;
 }
 
 /** A folder with the project's name and nothing else, for commands that would write into the checkout's files. */
 function projectFolder({ settingsFolder }: Session): string {
   const folder = privateFolder(settingsFolder);
-  writeAtomically(path.join(folder, "Pulumi.yaml"), "name: ai-workflow-database\nruntime: nodejs\n");
+  writeIfChanged(path.join(folder, "Pulumi.yaml"), "name: ai-workflow-database\nruntime: nodejs\n");
   return folder;
 }
 
-function writeAtomically(file: string, text: string): void {
-  if (existsSync(file) && readFileSync(file, "utf8") === text) return;
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o600 });
-  renameSync(temporary, file);
+function writeIfChanged(file: string, text: string): void {
+  if (!existsSync(file) || readFileSync(file, "utf8") !== text) replaceFile(file, text);
 }
 
 function removeIfEmpty(folder: string): void {

@@ -8,7 +8,8 @@ import { CLIENT_ROLES } from "../database/access/roles.ts";
 import { messageOf, type Problem, UserError } from "../base/errors.ts";
 import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/holders.ts";
 import { isPrintable, LABEL_MAX, lengthOf } from "./databases/labels.ts";
-import { replaceFile, serverFiles } from "./server/server.ts";
+import { serverFiles } from "./server/server.ts";
+import { replaceFile } from "../base/atomic-file.ts";
 
 /** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */
 export const HTTP_TTL_SEC = 600;

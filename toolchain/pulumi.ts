@@ -1,7 +1,8 @@
-import { linkSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { linkSync, readFileSync, realpathSync, renameSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
+import { replaceFile } from "../base/atomic-file.ts";
 import { messageOf } from "../base/errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go/build.ts";
 import { folders, privateFolder } from "../base/paths.ts";
@@ -130,9 +131,7 @@ function linkInto(folder: string, program: string): void {
 function writeStarter(file: string, program: string): void {
   const text = `#!/bin/sh\nexec '${program.replaceAll("'", `'\\''`)}' -typescript=false "$@"\n`;
   if (statSync(file, { throwIfNoEntry: false })?.size === text.length && readFileSync(file, "utf8") === text) return;
-  const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, text, { mode: 0o755 });
-  renameSync(temporary, file);
+  replaceFile(file, text, 0o755);
 }
 
 async function findBuiltCli(thorough: boolean): Promise<PulumiCli | undefined> {

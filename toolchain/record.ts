@@ -1,6 +1,7 @@
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { folders, privateFolder } from "../base/paths.ts";
+import { replaceFile } from "../base/atomic-file.ts";
+import { folders } from "../base/paths.ts";
 
 /** What set-up remembers between commands, one small file each in the state folder. */
 export type RecordName = "engine" | "toolchain" | "pulumi-on-path";
@@ -18,10 +19,6 @@ export function readRecord<T>(name: RecordName): T | undefined {
   }
 }
 
-/** Replaces the record in one step, so that a killed command leaves the old or the new one. */
-export function writeRecord(name: RecordName, value: unknown): void {
-  privateFolder(folders().state);
-  const temporary = `${fileOf(name)}.${process.pid}`;
-  writeFileSync(temporary, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
-  renameSync(temporary, fileOf(name));
+export function writeRecord(name: RecordName, value: object): void {
+  replaceFile(fileOf(name), `${JSON.stringify(value, null, 2)}\n`);
 }

@@ -6,7 +6,7 @@ import { goDuration, hardened, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts
 import { engineNames, IDENTITY_FILE, STACK_LABEL } from "../settings/names.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import { addresses } from "../servers/postgres/hba.ts";
-import { renderPgpass } from "../servers/maintenance/pgpass.ts";
+import { pgpassLine } from "../../database/libpq.ts";
 import { POSTGRES_CONFIG_DIR } from "../servers/postgres/conf.ts";
 import { ContainerReady, type Network, type StateIdentity, VolumeFiles } from "../resources.ts";
 
@@ -50,7 +50,7 @@ export class Maintenance extends pulumi.ComponentResource {
         files: {
           [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
           pgpass: {
-            content: pulumi.output(args.ownerPassword).apply((password) => renderPgpass(ROLES.owner, password)),
+            content: pulumi.output(args.ownerPassword).apply((password) => pgpassLine(ROLES.owner, password)),
             mode: PRIVATE_FILE,
           },
           "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },

@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { Client, DatabaseError } from "pg";
 import { messageOf, type Problem, StateError } from "../../base/errors.ts";
+import { loginProcessId } from "../../base/node-postgres.ts";
 import {
   MIGRATIONS_SCHEMA,
   MIGRATIONS_TABLE,
@@ -142,7 +143,7 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
  * transaction's, so that no failure leaves it behind.
  */
 async function begin(client: Client): Promise<TableState & { readonly frozen: boolean }> {
-  const processId = Number((client as { processID?: number | null }).processID ?? -1);
+  const processId = loginProcessId(client) ?? -1;
   const results = (await client.query(
     `begin isolation level read committed;
     ${SETTINGS}

@@ -4,6 +4,7 @@ import pg from "pg";
 import { inject } from "vitest";
 import { engineNames } from "../../infra/settings/names.ts";
 import { type ClientRole } from "../../database/access/roles.ts";
+import { clientConfig as configOf } from "../../database/connection.ts";
 import { exec, type ExecResult } from "../../toolchain/engine/containers.ts";
 import { until } from "../../base/retry.ts";
 import type { StackOutputs } from "../../stack/session.ts";
@@ -24,25 +25,13 @@ export interface Change extends Omit<pg.ClientConfig, "ssl"> {
 export function clientConfig(role: ClientRole, mode: Mode, change: Change = {}): pg.ClientConfig {
   const { ssl, certificate, outputs, ...rest } = change;
   const connection = connectionFor(outputs ?? inject("stack").outputs, role, mode);
+  // A name given at login would hide what a role or the pooler sets.
+  const { ssl: verified, application_name: _name, ...config } = configOf(connection, "");
+  if (ssl === false) return { ...config, ...rest };
+  const { cert: _cert, key: _key, ...server } = verified as Tls;
   const own = certificate ?? readPair(connection.sslCert, connection.sslKey);
-  return {
-    host: connection.host,
-    port: connection.port,
-    database: connection.database,
-    user: role,
-    password: connection.password,
-    connectionTimeoutMillis: 15_000,
-    ...(ssl === false
-      ? {}
-      : {
-          ssl: {
-            ca: readFileSync(connection.sslRootCert, "utf8"),
-            ...(certificate === null ? {} : { cert: own.certPem, key: own.keyPem }),
-            ...ssl,
-          },
-        }),
-    ...rest,
-  };
+  const client = certificate === null ? {} : { cert: own.certPem, key: own.keyPem };
+  return { ...config, ssl: { ...server, ...client, ...ssl }, ...rest };
 }
 
 /** A certificate and the key it belongs to: both out of one version of the files, also while `up` replaces them. */

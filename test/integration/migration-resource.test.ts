@@ -7,7 +7,8 @@ import { createSchemaDatabase, MIGRATIONS_FOLDER, type SchemaDatabase } from "..
 
 // The resource as it is, but for the stack: it gets the owner's connection to a test database.
 let owner: Client;
-vi.mock("../../database/connection.ts", () => ({
+vi.mock("../../database/connection.ts", async (importOriginal) => ({
+  ...(await importOriginal<object>()),
   withConnection: (_connection: unknown, use: (client: Client) => unknown) => use(owner),
 }));
 

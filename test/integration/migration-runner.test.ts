@@ -1,17 +1,20 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import { runner as nodePgMigrate } from "node-pg-migrate";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { loginProcessId } from "../../base/node-postgres.ts";
 import { readMigrations } from "../../migrate/chain/files.ts";
 import { readApplied } from "../../migrate/run/applied.ts";
 import { planRollback, rollBack, type RollbackTarget } from "../../migrate/run/rollback.ts";
 import { applyMigrations, MigrationRunningError } from "../../migrate/run/runner.ts";
 import { StateError } from "../../base/errors.ts";
+
+vi.mock("../../base/node-postgres.ts", { spy: true });
 
 let folder: string;
 let database: string;
@@ -25,10 +28,14 @@ function adminUrl(): URL {
   return new URL(url);
 }
 
-async function open(): Promise<Client> {
+async function open(stream?: () => Socket): Promise<Client> {
   const url = adminUrl();
   url.pathname = `/${database}`;
-  const opening = new Client({ connectionString: url.href, application_name: "runner test" });
+  const opening = new Client({
+    connectionString: url.href,
+    application_name: "runner test",
+    ...(stream ? { stream } : {}),
+  });
   opening.on("error", () => {});
   await opening.connect();
   opened.push(opening);
@@ -257,11 +264,11 @@ describe("applying", () => {
 
   test("lets go of everything within seconds when the migrator is killed in mid statement", async () => {
     write("0001_create_users", "create table public.users ();\nselect pg_sleep(60);");
-    const killed = await open();
+    const socket = new Socket();
+    const killed = await open(() => socket);
     const running = failureOf(up(1, killed));
     await expect.poll(heldAdvisoryLocks).toBe(1);
-    // What the kernel does to the sockets of a process that gets SIGKILL.
-    (killed as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+    socket.destroy(); // what the kernel does to the sockets of a process that gets SIGKILL
     await running;
     await expect.poll(heldAdvisoryLocks).toBe(0);
     write("0001_create_users", "create table public.users ();");
@@ -359,7 +366,7 @@ describe("refuses, and changes nothing, when", () => {
   test("it would go through a pooler, before any lock is taken", async () => {
     const pooled = await open();
     // What a pooler does: the process id it tells a client at login is its own invention.
-    (pooled as unknown as { processID: number }).processID = 0x7f_00_00_01;
+    vi.mocked(loginProcessId).mockReturnValueOnce(0x7f_00_00_01);
     const holder = await open();
     await holder.query("begin; select pg_advisory_xact_lock(7241865325823964)");
     // Not "already running": the pooler is noticed without asking for the lock.

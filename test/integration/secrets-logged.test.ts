@@ -5,13 +5,12 @@ import path from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { libpqEnvironment, libpqUrl } from "../../database/libpq.ts";
+import { libpqEnvironment, libpqUrl, pgpassLine } from "../../database/libpq.ts";
 import { connectionFor, MODES } from "../../stack/status.ts";
 import type { StackOutputs } from "../../stack/session.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { type ClientRole } from "../../database/access/roles.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
-import { renderPgpass } from "../../infra/servers/maintenance/pgpass.ts";
 import { renderUserlist } from "../../infra/servers/pgbouncer/ini.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { docker, eventually, log, open, query, refusal } from "../helpers/connect.ts";
@@ -162,7 +161,7 @@ describe("a password of every printable character logs in", () => {
       expect([PGPASSWORD, DATABASE_URL]).toEqual([password, url]);
       expect(await psql([], { ...rest, PGPASSWORD: PGPASSWORD ?? "" })).toBe(role);
       const file = path.join(checkout.root, "..", "data", `${role}.pgpass`);
-      writeFileSync(file, renderPgpass(role, password), { mode: 0o600 });
+      writeFileSync(file, pgpassLine(role, password), { mode: 0o600 });
       expect(await psql([], { ...rest, PGPASSFILE: file })).toBe(role);
     },
   );

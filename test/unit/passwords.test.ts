@@ -3,10 +3,9 @@ import fc from "fast-check";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { shellLines } from "../../cli/commands/env.ts";
-import { libpqEnvironment, libpqUrl } from "../../database/libpq.ts";
+import { libpqEnvironment, libpqUrl, pgpassLine } from "../../database/libpq.ts";
 import { parseConfig } from "../../infra/settings/check.ts";
 import type { Connection } from "../../database/connection.ts";
-import { renderPgpass } from "../../infra/servers/maintenance/pgpass.ts";
 import { PRINTABLE, printablePassword } from "../helpers/passwords.ts";
 
 const connection = (password: string): Connection => ({
@@ -59,7 +58,7 @@ describe("any password of printable ASCII", () => {
   test("reads back from .pgpass by libpq's rule: a backslash takes what follows as it is, a colon ends the field", () => {
     fc.assert(
       fc.property(passwords, (password) => {
-        const line = renderPgpass("app_user", password);
+        const line = pgpassLine("app_user", password);
         expect(line.endsWith("\n")).toBe(true);
         const fields = [...line.slice(0, -1).matchAll(/((?:[^\\:]|\\.)*)(?::|$)/g)].map(([, field = ""]) => field);
         expect(fields.slice(0, 4)).toEqual(["*", "*", "*", "app_user"]);

@@ -2,14 +2,15 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { libpqEnvironment, libpqUrl } from "../../database/libpq.ts";
 import { type ClientRole, ROLES } from "../../database/access/roles.ts";
-import type { Connection } from "../../database/connection.ts";
+import { forgetNamedStatements, isUsable, keepProcessAlive, loginProcessId } from "../../base/node-postgres.ts";
+import { clientConfig, type Connection } from "../../database/connection.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
 import { disclaim, dropClone, endSessions, recreateClone } from "../pool/clones.ts";
 import { labelOf } from "./labels.ts";
 import { giveOwner, ownerConnection } from "../pool/owners.ts";
 import { explainTake, openRegistry, type Registry } from "../pool/registry.ts";
 import { type Fingerprint, resetDatabase } from "./reset.ts";
-import { adminConfig, connectionTo, nameOption, pgConfig, readServer, type TestMode } from "../server/server.ts";
+import { adminConfig, connectionTo, nameOption, readServer, type TestMode } from "../server/server.ts";
 import { sweepUnkept } from "../pool/sweep.ts";
 import { takeDatabase, type Holder } from "../pool/takes.ts";
 import {
@@ -113,19 +114,13 @@ async function processOf(name: string | undefined): Promise<Process> {
 
 function hold(owner: Process): void {
   owner.held += 1;
-  if (owner.held === 1) setAlive(owner.registry.client, true);
+  if (owner.held === 1) keepProcessAlive(owner.registry.client, true);
 }
 
 function release(owner: Process): void {
   owner.held -= 1;
   // A script that has given everything back may end without closing anything.
-  if (owner.held === 0) setAlive(owner.registry.client, false);
-}
-
-/** Whether an open connection keeps the process alive. */
-function setAlive(client: pg.Client, isAlive: boolean): void {
-  const { ref, unref } = client as unknown as { ref(): void; unref(): void };
-  (isAlive ? ref : unref).call(client);
+  if (owner.held === 0) keepProcessAlive(owner.registry.client, false);
 }
 
 /** Migrations are read once per process: a suite's files do not change while it runs. */
@@ -188,7 +183,7 @@ async function takeAhead(
       values: [prepared.name, registry.lease, label, run],
     });
     if (rows[0]?.taken && isUsable(prepared.client)) {
-      setAlive(prepared.client, true);
+      keepProcessAlive(prepared.client, true);
       return prepared;
     }
   } catch (error) {
@@ -220,11 +215,11 @@ function lookAhead(owner: Process, kind: string, source: ReadSource, role: Clien
     });
     const name = rows[0]?.name;
     if (!name) return undefined;
-    const client = new pg.Client(pgConfig(connectionTo(registry.server, name, role, mode), "test"));
+    const client = new pg.Client(clientConfig(connectionTo(registry.server, name, role, mode), "test"));
     client.on("error", () => {}); // seen when it is asked for
     try {
       await client.connect();
-      setAlive(client, false); // keeps no process alive that asks for no other
+      keepProcessAlive(client, false); // keeps no process alive that asks for no other
       return { name, client };
     } catch {
       client.end().catch(() => {});
@@ -236,11 +231,6 @@ function lookAhead(owner: Process, kind: string, source: ReadSource, role: Clien
     kind,
     prepare().catch(() => undefined),
   );
-}
-
-function isUsable(client: pg.Client): boolean {
-  const { _ending, _queryable } = client as unknown as { _ending: boolean; _queryable: boolean };
-  return _queryable && !_ending;
 }
 
 /** A database this process has goes back into the pool, or is dropped where nobody keeps one. */
@@ -396,7 +386,7 @@ class Taken implements TestDatabase {
     await Promise.all(this.#clients.map((client) => forgetSession(client)));
     this.#admin ??= await this.#connectAdmin();
     // Others may hold locks, or write while this looks.
-    const own = [...this.#clients, this.#admin].map((client) => (client as unknown as { processID: number }).processID);
+    const own = [...this.#clients, this.#admin].flatMap((client) => loginProcessId(client) ?? []);
     await endSessions(registry, this.name, own);
     // One with an owner of its own is not as the template was even before.
     if (rows[0] && this.#password === undefined && (await resetDatabase(this.#admin, rows[0].fingerprint))) return;
@@ -461,11 +451,7 @@ class Taken implements TestDatabase {
 async function forgetSession(client: pg.Client): Promise<void> {
   await client.query("rollback").catch(() => {});
   await client.query("discard all").catch(() => {});
-  // node-postgres would go on using its named statements.
-  Object.assign((client as unknown as { connection: object }).connection, {
-    parsedStatements: {},
-    submittedNamedStatements: {},
-  });
+  forgetNamedStatements(client);
 }
 
 function lost(name: string): StateError {
@@ -484,7 +470,7 @@ export function describe(connection: Connection): TestConnection {
   return {
     url: libpqUrl(connection),
     get config() {
-      config ??= pgConfig(connection, "test");
+      config ??= clientConfig(connection, "test");
       return config;
     },
     env: libpqEnvironment(connection),
@@ -505,7 +491,7 @@ export async function closeTestDatabases(): Promise<void> {
     const { registry, ahead } = opened.value;
     for (const prepared of await Promise.all(ahead.values())) {
       if (!prepared) continue;
-      setAlive(prepared.client, true); // else the process may end before the connection has, in the middle of this
+      keepProcessAlive(prepared.client, true); // else the process may end before the connection has, in the middle of this
       await prepared.client.end().catch(() => {});
     }
     await registry.close();

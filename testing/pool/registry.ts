@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { availableParallelism, hostname } from "node:os";
 import pg from "pg";
+import { keepProcessAlive } from "../../base/node-postgres.ts";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
 import { StateError } from "../../base/errors.ts";
 import { adminConfig, nameOption, type TestServer } from "../server/server.ts";
@@ -302,7 +303,7 @@ export async function openRegistry(server: TestServer): Promise<Registry> {
       async close() {
         open = false;
         // Connections nobody waits for do not keep a process alive; this one does, until the others have ended.
-        (client as unknown as { ref(): void }).ref();
+        keepProcessAlive(client, true);
         await workers.end();
         await client.end();
       },

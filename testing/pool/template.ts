@@ -7,13 +7,14 @@ import { readMigrations, type Migration } from "../../migrate/chain/files.ts";
 import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
+import { clientConfig } from "../../database/connection.ts";
 import { baselineStatements, defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
 import { databaseRights, endSessions } from "./clones.ts";
 import { takeFingerprint } from "../databases/reset.ts";
 import { LOCK, type Registry, type Template } from "./registry.ts";
 import { readSeedFile } from "./seed-file.ts";
-import { adminConfig, connectionTo, pgConfig, type TestServer } from "../server/server.ts";
+import { adminConfig, connectionTo, type TestServer } from "../server/server.ts";
 
 /** Fills a template once, as the role that owns the tables. */
 export type SeedFunction = (client: pg.Client) => Promise<void>;
@@ -162,7 +163,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
         ${defaultPrivileges(ROLES.owner)}`);
     });
     await inDatabase(
-      pgConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"),
+      clientConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"),
       async (owner) => {
         const { applyMigrations } = await import("../../migrate/run/runner.ts");
         await applyMigrations({
@@ -180,7 +181,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
     );
     // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the catalogue.
     await inDatabase(adminConfig(server, draft), (admin) => admin.query("vacuum (freeze, analyze)"));
-    await inDatabase(pgConfig(connectionTo(server, draft, ROLES.app, "direct"), "aiwdb testdb template"), (app) =>
+    await inDatabase(clientConfig(connectionTo(server, draft, ROLES.app, "direct"), "aiwdb testdb template"), (app) =>
       app.query("select 1"),
     );
     const fingerprint = await inDatabase(adminConfig(server, draft), takeFingerprint);

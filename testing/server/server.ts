@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import type pg from "pg";
 import { stackFolder } from "../../infra/settings/local-files.ts";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
-import type { Connection } from "../../database/connection.ts";
+import { clientConfig, type Connection } from "../../database/connection.ts";
+import { replaceFile } from "../../base/atomic-file.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
 
 /** The server that is meant when nothing else is said. */
@@ -91,14 +92,6 @@ export function writeServer(server: TestServer): void {
   replaceFile(serverFiles(server.name).description, `${JSON.stringify(server, null, 2)}\n`);
 }
 
-/** Writes a file that only this user may read; who reads it meanwhile gets the old text or the new one. */
-export function replaceFile(file: string, text: string): void {
-  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o600 });
-  renameSync(temporary, file);
-}
-
 /** ` --name …` for a command that is printed, where the server is not the one a command without it would mean. */
 export function nameOption(name: string): string {
   return name === DEFAULT_SERVER ? "" : ` --name ${name}`;
@@ -156,41 +149,7 @@ export function connectionTo(server: TestServer, database: string, role: ClientR
   return { ...address, port, database, user: role, ...server.roles[role] };
 }
 
-/** A file's text, read again only when it is another file: a server that was made anew has other certificates. */
-function remembered(file: string): string {
-  const { mtimeMs, ino } = statSync(file);
-  const known = contents.get(file);
-  if (known?.mtimeMs === mtimeMs && known.ino === ino) return known.text;
-  const text = readFileSync(file, "utf8");
-  contents.set(file, { text, mtimeMs, ino });
-  return text;
-}
-const contents = new Map<string, { text: string; mtimeMs: number; ino: number }>();
-
-/** The same connection as node-postgres takes it: host, port, names, password and certificates as text. */
-export function pgConfig(connection: Connection, applicationName: string): pg.ClientConfig {
-  const { host, port, database, user, password } = connection;
-  return {
-    host,
-    port,
-    database,
-    user,
-    password,
-    application_name: applicationName,
-    connectionTimeoutMillis: 15_000,
-    ssl: {
-      // The name that is checked; node-postgres itself passes on names only, not addresses.
-      host,
-      ca: remembered(connection.sslRootCert),
-      cert: remembered(connection.sslCert),
-      key: remembered(connection.sslKey),
-      rejectUnauthorized: true,
-      minVersion: "TLSv1.2",
-    },
-  };
-}
-
 /** The superuser's connection, for making and removing databases. */
 export function adminConfig(server: TestServer, database: string): pg.ClientConfig {
-  return pgConfig(connectionTo(server, database, ROLES.superuser, "direct"), "aiwdb testdb");
+  return clientConfig(connectionTo(server, database, ROLES.superuser, "direct"), "aiwdb testdb");
 }

@@ -7,6 +7,7 @@ import { readMigrations } from "../../../migrate/chain/files.ts";
 import { describePhases } from "../../../migrate/chain/phases.ts";
 import { POOLED_ROLES, ROLES } from "../../../database/access/roles.ts";
 import { cancelled } from "../../../base/cancellation.ts";
+import { loginProcessId } from "../../../base/node-postgres.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
 import { engine } from "../../../toolchain/engine/containers.ts";
 import { reconnect } from "../../servers/pgbouncer/console.ts";
@@ -112,7 +113,7 @@ const CANCEL_EVERY_MS = 200;
 async function stoppable(connection: Connection, client: Client, work: () => Promise<void>): Promise<void> {
   const ended = new AbortController();
   const stop = async () => {
-    const pid = (client as { processID?: number | null }).processID;
+    const pid = loginProcessId(client);
     // Again and again: between two statements there is nothing to cancel.
     while (!ended.signal.aborted) {
       await withConnection(connection, (other) => other.query("select pg_catalog.pg_cancel_backend($1)", [pid])).catch(
