@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, st
 import { hostname } from "node:os";
 import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { passphraseFile, stackFolder } from "../../infra/settings/local-files.ts";
+import { passphraseFile, stackFolder } from "../../infra/settings/places.ts";
 import { parseConfig } from "../../infra/settings/check.ts";
 import { backendUrl, isNew, readStateFile, repairAttributes, stateFile } from "../../stack/backend.ts";
 import { clearDeadLocks, recordPulumi } from "../../stack/pulumi-lock.ts";
@@ -17,7 +17,8 @@ import {
   openTemporarySession,
   readState,
 } from "../../stack/session.ts";
-import { checkAgreement, checkStackConfig, readSettingsFile, readStackConfig } from "../../stack/settings-file.ts";
+import { readSettingsFile } from "../../infra/settings/file.ts";
+import { checkAgreement, checkStackConfig, readStackConfig } from "../../stack/settings-file.ts";
 import { withStackLock } from "../../stack/lock.ts";
 
 /** A checkout and a home of its own for every test. */

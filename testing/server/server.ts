@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type pg from "pg";
-import { stackFolder } from "../../infra/settings/local-files.ts";
+import { stackFolder } from "../../infra/settings/places.ts";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import type { Connection } from "../../database/connection.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
