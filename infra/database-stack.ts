@@ -45,7 +45,9 @@ export interface DatabaseStackArgs extends StackSettings {
    */
   readonly adopt?: string[];
   /**
-   * Take over a stack whose state was lost, keep its data, and give every role a new password. For one run only.
+   * Take over a stack whose state was lost, keep its data, and give every role a new password. For one run only. The package's
+   * provider is a process of Pulumi's: it agrees only if that run's environment has AIWDB_TAKE_OVER=1, as `aiwdb up
+   * --reset-passwords` sets it.
    *
    * @default false
    */
