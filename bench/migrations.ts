@@ -6,7 +6,7 @@ import { connectionFor } from "../stack/status.ts";
 import { onReadyForQuery } from "../base/node-postgres.ts";
 import { libpqUrl } from "../database/libpq.ts";
 import { effectiveSettings, openSession, readOutputs } from "../stack/session.ts";
-import { formatNumber, readMigrations } from "../migrate/chain/files.ts";
+import { formatNumber, MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { applyMigrations } from "../migrate/run/runner.ts";
 import { engineNames } from "../infra/settings/names.ts";
 import { ROLES } from "../database/access/roles.ts";
@@ -18,7 +18,6 @@ import { inTurns, median, timed, type Benchmark, type Row } from "./measure.ts";
 import { comparePython } from "./python.ts";
 
 const STACK = "pr-bench";
-const MIGRATIONS = join(PACKAGE_ROOT, "migrations");
 const MANY = 1_000;
 const FEW = 100;
 const AS_OWNER = `-c role=${ROLES.owner}`;
@@ -97,7 +96,7 @@ export default {
       const apply = async (client: Client, from: string, line: (text: string) => void = () => {}) =>
         applyMigrations({ client, folder: from, migrations: readMigrations(from), direction: "up", report: line });
 
-      const migrations = readMigrations(MIGRATIONS);
+      const migrations = readMigrations(MIGRATIONS_FOLDER);
       const sql = `begin;\n${migrations.map(({ up }) => up).join("\n")}\ncommit;\n`;
       const psql = async () => {
         await empty("bench_psql");
@@ -114,7 +113,7 @@ export default {
         const client = await asOwner(await empty("bench_runner"));
         roundTrips = 0;
         onReadyForQuery(client, () => (roundTrips += 1));
-        const time = await timed(() => apply(client, MIGRATIONS));
+        const time = await timed(() => apply(client, MIGRATIONS_FOLDER));
         await client.end();
         return time;
       };
@@ -123,7 +122,7 @@ export default {
         const url = (connection: Connection) =>
           `${libpqUrl(connection).replace("postgresql:", "postgresql+psycopg:")}&options=${encodeURIComponent(AS_OWNER)}`;
         return task === "alembic"
-          ? comparePython("alembic", [MIGRATIONS, url(target)])
+          ? comparePython("alembic", [MIGRATIONS_FOLDER, url(target)])
           : comparePython("create_all", [
               url(target),
               libpqUrl({ ...superuser, database: "bench_runner" }).replace("postgresql:", "postgresql+psycopg:"),

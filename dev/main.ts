@@ -96,6 +96,8 @@ const docs = defineCommand({
     const output = createOutput({ json: false });
     const { renderConfiguration } = await import("./docs/configuration.ts");
     const { renderCommands } = await import("./docs/commands.ts");
+    const { renderStackSettings } = await import("./docs/stack-settings.ts");
+    await writeFile(path.join(PACKAGE_ROOT, "infra", "settings", "stack-settings.ts"), renderStackSettings());
     await writeFile(path.join(PACKAGE_ROOT, "docs", "configuration.md"), renderConfiguration());
     await writeFile(path.join(PACKAGE_ROOT, "docs", "commands.md"), await renderCommands());
     const { renderHouse } = await import("./docs/house.ts");

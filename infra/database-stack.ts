@@ -1,11 +1,11 @@
-import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./components/certificates.ts";
-import { hasMaintenance, SECRET_SETTINGS } from "./settings/table.ts";
-import { configError, parseConfig } from "./settings/check.ts";
+import { givenPassword, parseArguments } from "./arguments.ts";
+import { hasMaintenance, type SecretSetting } from "./settings/table.ts";
+import type { StackSettings } from "./settings/stack-settings.ts";
 import { Database, type RolePasswords } from "./components/database.ts";
 import { Maintenance } from "./components/maintenance.ts";
-import { readMigrations } from "../migrate/chain/files.ts";
+import { MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { engineNames, sessionDatabase } from "./settings/names.ts";
 import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../database/access/roles.ts";
 import { DatabaseNetwork } from "./components/network.ts";
@@ -17,25 +17,61 @@ import { DataOwner, Password, StateIdentity } from "./resources.ts";
 
 keepTracesReadable();
 
-const PACKAGE_MIGRATIONS = path.join(import.meta.dirname, "..", "migrations");
-
-export interface DatabaseStackArgs {
-  /** Stack name; part of every name on the engine. */
+/**
+ * What a program says of its stack. Settings are plain values and are checked before any resource is registered; passwords must be
+ * secret outputs.
+ */
+export interface DatabaseStackArgs extends StackSettings {
+  /**
+   * Name of the stack: a part of every name on the engine.
+   *
+   * @throws ConfigError unless it is 1 to 30 characters of a-z, 0-9 and -, beginning with a letter
+   */
   readonly stack: string;
-  /** Settings by the keys of docs/configuration.md, as plain values; secrets aside. */
-  readonly settings: Readonly<Record<string, unknown>>;
-  /** Passwords that are given instead of generated, by role; must be secret outputs. */
-  readonly passwords?: Partial<RolePasswords>;
-  /** Folder of the migrations. @default the package's own */
+  /** Folder on this machine for the client roles' certificates and keys, outside the checkout. Made if it is not there. */
+  readonly clientDirectory: pulumi.Input<string>;
+  /**
+   * Folder of the migrations. A plain path: the chain is read before any resource is registered.
+   *
+   * @default - the package's own
+   * @throws StateError listing every problem of the files
+   */
   readonly migrationsFolder?: string;
-  /** Folder on this machine for client certificates, outside the checkout. */
-  readonly clientDirectory: string;
+  /**
+   * Roles and the database, by name, that exist in the cluster without the state knowing them, and are taken over into it: after
+   * a run that was killed, or a state that was lost. For one run only.
+   *
+   * @default - none: what exists already fails
+   */
+  readonly adopt?: string[];
+  /**
+   * Take over a stack whose state was lost, keep its data, and give every role a new password. For one run only. The package's
+   * provider is a process of Pulumi's: it agrees only if that run's environment has AIWDB_TAKE_OVER=1, as `aiwdb up
+   * --reset-passwords` sets it.
+   *
+   * @default false
+   */
+  readonly resetPasswords?: boolean;
+  /**
+   * Replace the certificate authority by one of three phases. Any text; one that differs from that of the run before is one phase further:
+   * a new authority is trusted too, then signs, then the old one is trusted no more. With `hold` a run goes no further and renews
+   * nothing: it finishes a phase that was cut off.
+   *
+   * @default - the authority stays in the phase that it is in
+   */
+  readonly rotateAuthority?: string | undefined;
+  /**
+   * Replace every server's and client's certificate now. Any text; one that differs from that of the run before replaces them.
+   *
+   * @default - they are replaced when they are due (`certRenewBeforeDays`)
+   */
+  readonly rotateCertificates?: string | undefined;
 }
 
 /**
  * The whole: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
  *
- * @throws ConfigError listing every problem of the settings, before any resource is registered
+ * @throws ConfigError listing every problem of the arguments, before any resource is registered
  */
 export class DatabaseStack extends pulumi.ComponentResource {
   /** What clients need to connect, without secrets. */
@@ -44,29 +80,36 @@ export class DatabaseStack extends pulumi.ComponentResource {
   readonly passwords: pulumi.Output<Record<string, string>>;
 
   constructor(name: string, args: DatabaseStackArgs, opts?: pulumi.ComponentResourceOptions) {
-    const config = parseConfig(args.stack, args.settings);
-    refusePasswords(args);
-    const migrationsFolder = args.migrationsFolder ?? PACKAGE_MIGRATIONS;
+    const config = parseArguments(args);
+    const migrationsFolder = args.migrationsFolder ?? MIGRATIONS_FOLDER;
     const migrations = readMigrations(migrationsFolder);
     super("aiwdb:index:DatabaseStack", name, {}, opts);
     const child = { parent: this };
 
     const certificates = new StackCertificates(
       `${name}-certificates`,
-      { config, clientDirectory: args.clientDirectory },
+      {
+        config,
+        clientDirectory: args.clientDirectory,
+        rotateAuthority: args.rotateAuthority,
+        rotateCertificates: args.rotateCertificates,
+      },
       child,
     );
     const identity = new StateIdentity(`${name}-identity`, { stack: config.stack }, child);
     const { network } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
 
-    const passwordOf = (role: keyof RolePasswords): pulumi.Input<string> =>
-      args.passwords?.[role] ??
-      new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
+    const passwordOf = (role: keyof RolePasswords, setting?: SecretSetting): pulumi.Input<string> => {
+      const given = setting && args[setting];
+      return setting !== undefined && given !== undefined
+        ? givenPassword(config.stack, setting, given)
+        : new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
+    };
     const passwords: RolePasswords = {
-      [ROLES.owner]: passwordOf(ROLES.owner),
-      [ROLES.app]: passwordOf(ROLES.app),
-      [ROLES.readonly]: passwordOf(ROLES.readonly),
-      [ROLES.monitor]: passwordOf(ROLES.monitor),
+      [ROLES.owner]: passwordOf(ROLES.owner, "ownerPassword"),
+      [ROLES.app]: passwordOf(ROLES.app, "appUserPassword"),
+      [ROLES.readonly]: passwordOf(ROLES.readonly, "appReadonlyPassword"),
+      [ROLES.monitor]: passwordOf(ROLES.monitor, "appMonitorPassword"),
       [ROLES.pooler]: passwordOf(ROLES.pooler),
     };
 
@@ -78,7 +121,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
     );
     const database = new Database(
       `${name}-database`,
-      { config, certificates, server, passwords, migrationsFolder, migrations },
+      { config, certificates, server, passwords, migrationsFolder, migrations, adopt: args.adopt ?? [] },
       child,
     );
 
@@ -135,20 +178,26 @@ export class DatabaseStack extends pulumi.ComponentResource {
   }
 }
 
+/** Where a server is reached. */
 interface Address {
   readonly host: string;
   readonly port: number;
   readonly database: string;
 }
 
-/** A password among the settings would be in clear in the program, and would not be used. */
-function refusePasswords({ stack, settings }: DatabaseStackArgs): void {
-  const problems = SECRET_SETTINGS.filter((key) => Object.hasOwn(settings, key)).map((key) => ({
-    subject: key,
-    problem: "is a password, and the settings of a DatabaseStack are plain values",
-    remedy: "Hand it over in `passwords`, as a secret output.",
-  }));
-  if (problems.length > 0) throw configError(stack, problems);
+/** Names of the stack's containers. */
+interface Containers {
+  readonly postgres: string;
+  readonly pgbouncer: string;
+  /** Absent without a maintenance container. */
+  readonly maintenance?: string;
+}
+
+/** Paths of a role's files; the names libpq's connection parameters want. */
+interface CertificatePaths {
+  readonly sslRootCert: string;
+  readonly sslCert: string;
+  readonly sslKey: string;
 }
 
 /** Stack output `connections`. */
@@ -163,8 +212,8 @@ export interface ConnectionInfo {
   readonly session: Address;
   /** By pooled role, PgBouncer's port for it where each has its own (`pgbouncerBindCertificates`). */
   readonly rolePorts?: Readonly<Record<string, number>>;
-  readonly containers: { readonly postgres: string; readonly pgbouncer: string; readonly maintenance?: string };
-  readonly roles: readonly string[];
+  readonly containers: Containers;
+  readonly roles: string[];
   /** Paths of certificates and keys by role. */
-  readonly certificates: Readonly<Record<string, { sslRootCert: string; sslCert: string; sslKey: string }>>;
+  readonly certificates: Readonly<Record<string, CertificatePaths>>;
 }

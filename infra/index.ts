@@ -1,14 +1,20 @@
 import "./quiet-sdk.ts";
 import * as pulumi from "@pulumi/pulumi";
-import { clientCertificateFolder, otherDatabaseNames, withChosenAddresses } from "./settings/local-files.ts";
-import { SECRET_SETTINGS } from "./settings/table.ts";
-import { checkConfig, configError, disagreements, plainPasswords, withoutPasswords } from "./settings/check.ts";
+import { withChosenAddresses } from "./settings/chosen-addresses.ts";
+import { clientCertificateFolder, stacksWithSettings } from "./settings/places.ts";
+import {
+  checkConfig,
+  configError,
+  disagreements,
+  plainPasswords,
+  withoutPasswords,
+  type NamedStack,
+} from "./settings/check.ts";
 import { PROJECT, STANDARD_DATABASE_NAME } from "./settings/names.ts";
+import { PROGRAM_VARIABLES } from "./settings/program-variables.ts";
 import { DatabaseStack } from "./database-stack.ts";
-import { ROLES } from "../database/access/roles.ts";
 
 const stack = pulumi.getStack();
-const secrets = new pulumi.Config(PROJECT);
 const settings = Object.fromEntries(
   Object.entries(pulumi.runtime.allConfig())
     .filter(([key]) => key.startsWith(`${PROJECT}:`))
@@ -17,33 +23,38 @@ const settings = Object.fromEntries(
 
 // What the program gets has been opened already; the engine says beside it what the file has encrypted.
 const encrypted = new Set(JSON.parse(process.env["PULUMI_CONFIG_SECRET_KEYS"] || "[]") as string[]);
-const problems = [
-  ...plainPasswords(
-    stack,
-    Object.keys(settings).filter((key) => !encrypted.has(`${PROJECT}:${key}`)),
-  ),
-  ...checkConfig(stack, withChosenAddresses(stack, settings)).problems,
+const inClear = Object.keys(settings).filter((key) => !encrypted.has(`${PROJECT}:${key}`));
+const { config, problems } = checkConfig(stack, withChosenAddresses(stack, settings));
+const all = [
+  ...plainPasswords(stack, inClear),
+  ...problems,
   ...disagreements([
     { stack, databaseName: settings["databaseName"] ?? STANDARD_DATABASE_NAME },
-    ...otherDatabaseNames(stack),
+    ...(await otherDatabases()),
   ]),
 ];
 // This kind is shown without a stack trace, which would bury what to do.
-if (problems.length > 0) throw new pulumi.RunError(configError(stack, problems).message);
+if (all.length > 0) throw new pulumi.RunError(configError(stack, all).message);
 
-const [ownerPassword, appPassword, readonlyPassword, monitorPassword] = SECRET_SETTINGS.map((key) =>
-  secrets.getSecret(key),
-);
+/** The other stacks' database names. `aiwdb` has compared them already, and spares the program the YAML parser. */
+async function otherDatabases(): Promise<NamedStack[]> {
+  const isAlone = stacksWithSettings().every((other) => other === stack);
+  if (isAlone || process.env[PROGRAM_VARIABLES.comparedStack] === stack) return [];
+  const { otherDatabaseNames } = await import("./settings/file.ts");
+  return otherDatabaseNames(stack);
+}
+
+const secrets = new pulumi.Config(PROJECT);
 const database = new DatabaseStack("database", {
-  stack,
-  settings: withChosenAddresses(stack, withoutPasswords(settings)),
-  passwords: {
-    ...(ownerPassword ? { [ROLES.owner]: ownerPassword } : {}),
-    ...(appPassword ? { [ROLES.app]: appPassword } : {}),
-    ...(readonlyPassword ? { [ROLES.readonly]: readonlyPassword } : {}),
-    ...(monitorPassword ? { [ROLES.monitor]: monitorPassword } : {}),
-  },
+  ...withoutPasswords(config),
+  ownerPassword: secrets.getSecret("ownerPassword"),
+  appUserPassword: secrets.getSecret("appUserPassword"),
+  appReadonlyPassword: secrets.getSecret("appReadonlyPassword"),
+  appMonitorPassword: secrets.getSecret("appMonitorPassword"),
   clientDirectory: clientCertificateFolder(stack),
+  adopt: (process.env[PROGRAM_VARIABLES.adopt] ?? "").split(",").filter((name) => name !== ""),
+  rotateAuthority: process.env[PROGRAM_VARIABLES.rotateAuthority],
+  rotateCertificates: process.env[PROGRAM_VARIABLES.rotateCertificates],
 });
 
 export const connections = database.connections;

@@ -4,7 +4,7 @@ import type { Environment } from "../database/environment.ts";
 import type { Connection } from "../database/connection.ts";
 import type { FileSpec } from "../toolchain/engine/containers.ts";
 import type { Pooler } from "./settings/listeners.ts";
-import type { Place } from "./provider/resources/authority-rotation.ts";
+import type { Place } from "../certs/rotation.ts";
 
 /** A connection whose parts may still be on their way. */
 export type ConnectionInput = { readonly [Key in keyof Connection]: pulumi.Input<Connection[Key]> };
@@ -229,7 +229,7 @@ export class ClientFiles extends OwnResource {
 
   constructor(
     name: string,
-    args: { directory: string; files: Record<string, pulumi.Input<string>> },
+    args: { directory: pulumi.Input<string>; files: Record<string, pulumi.Input<string>> },
     opts?: pulumi.CustomResourceOptions,
   ) {
     super("ClientFiles", name, { ...args, files: pulumi.secret(args.files) }, [], opts);

@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import type Docker from "dockerode";
 import {
   ADDRESS_SETTINGS,
@@ -9,11 +8,10 @@ import {
 } from "../infra/settings/addresses.ts";
 import { type StackConfig } from "../infra/settings/table.ts";
 import { parseConfig } from "../infra/settings/check.ts";
-import { addressFile } from "../infra/settings/local-files.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { forgetAddresses, rememberAddresses } from "../infra/settings/chosen-addresses.ts";
+import { readSettingsFile } from "../infra/settings/file.ts";
 import { hostRoutes } from "../toolchain/routes.ts";
 import { addressProblems } from "./engine-objects.ts";
-import { readSettingsFile } from "./settings-file.ts";
 
 /** After so many taken ones something else is wrong, and the last problem is reported. */
 const MAX_ATTEMPTS = 100;
@@ -54,7 +52,7 @@ export async function settleAddresses(
         .map(([key, value]) => `${key} ${value}`)
         .join(", ")}`,
     );
-    remember(stack, chosen);
+    rememberAddresses(stack, chosen);
   }
   return config;
 }
@@ -69,13 +67,4 @@ export function movedAddresses(
   return ADDRESS_SETTINGS.filter(
     (key) => isDerived(settings[key]) && (taken.has(key) || (together && key !== "networkSubnet")),
   );
-}
-
-function remember(stack: string, chosen: Partial<Addresses>): void {
-  replaceFile(addressFile(stack), `${JSON.stringify(chosen)}\n`);
-}
-
-/** For a stack that is gone. */
-export function forgetAddresses(stack: string): void {
-  rmSync(addressFile(stack), { force: true });
 }

@@ -10,7 +10,7 @@ import { readStackConfig } from "./settings-file.ts";
 
 /**
  * Roles, database and extension that exist in the stack's cluster and that its state does not know, in the form the
- * program takes them in `AIWDB_ADOPT`: the import id of each. None if the server does not run.
+ * program takes over: the import id of each. None if the server does not run.
  */
 export async function findAdoptable(session: Session): Promise<string[]> {
   const { databaseName } = readStackConfig(session.stack);

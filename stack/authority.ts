@@ -1,10 +1,13 @@
-import type { RotationState } from "../infra/provider/resources/authority-rotation.ts";
+import { authorityName, HOLD, otherPlace, type RotationState } from "../certs/rotation.ts";
+import { PROGRAM_VARIABLES } from "../infra/settings/program-variables.ts";
 import { StateError, ToolError } from "../base/errors.ts";
 import { capture, type Session } from "./pulumi-run.ts";
 
 interface ExportedResource {
   readonly urn: string;
   readonly type: string;
+  /** URN of the component it belongs to. */
+  readonly parent?: string;
   readonly protect?: boolean;
   readonly outputs?: Record<string, unknown>;
 }
@@ -15,26 +18,29 @@ async function resources(session: Session): Promise<ExportedResource[]> {
   return (JSON.parse(stdout) as { deployment: { resources?: ExportedResource[] } }).deployment.resources ?? [];
 }
 
-async function rotationOf(session: Session): Promise<{ state: RotationState; all: ExportedResource[] }> {
-  const all = await resources(session);
-  const found = all.find(({ type }) => type === "aiwdb:index:AuthorityRotation");
-  if (!found?.outputs) throw new StateError(`Stack "${session.stack}" has no certificate authority to replace.`);
-  return { state: found.outputs as unknown as RotationState, all };
+interface Rotation {
+  readonly state: RotationState;
+  /** URN of the component that has all certificates. */
+  readonly certificates: string;
+  readonly all: readonly ExportedResource[];
 }
 
-const AUTHORITY_TYPES = new Set(["tls:index/privateKey:PrivateKey", "tls:index/selfSignedCert:SelfSignedCert"]);
+async function rotationOf(session: Session): Promise<Rotation> {
+  const all = await resources(session);
+  const found = all.find(({ type }) => type === "aiwdb:index:AuthorityRotation");
+  if (!found?.outputs || found.parent === undefined)
+    throw new StateError(`Stack "${session.stack}" has no certificate authority to replace.`);
+  return { state: found.outputs as unknown as RotationState, certificates: found.parent, all };
+}
+
+const nameOf = (urn: string): string => urn.split("::").at(-1) ?? "";
 
 /** Key and certificate that the first phase makes anew: nobody trusts them, so that `protect` has nothing to guard there. */
-function unused({ signer }: RotationState, all: readonly ExportedResource[]): string[] {
-  const place = signer === "first" ? "-second-ca" : "-ca";
-  return all
-    .filter(({ type, urn, protect }) => {
-      const name = urn.split("::").at(-1) ?? "";
-      const isSecond = /-second-ca-(key|cert)$/.test(name);
-      const isFirst = /-ca-(key|cert)$/.test(name) && !isSecond;
-      return protect && AUTHORITY_TYPES.has(type) && (place === "-ca" ? isFirst : isSecond);
-    })
-    .map(({ urn }) => urn);
+function unused({ state, certificates, all }: Rotation): string[] {
+  const name = authorityName(nameOf(certificates), otherPlace(state.signer));
+  const authority = all.find(({ urn, parent }) => parent === certificates && nameOf(urn) === name);
+  if (authority === undefined) return [];
+  return all.filter(({ parent, protect }) => protect && parent === authority.urn).map(({ urn }) => urn);
 }
 
 /** What each phase did, and what has to happen before the next one. */
@@ -55,10 +61,10 @@ export async function rotateAuthority(
   up: (variables: Record<string, string>) => Promise<void>,
 ): Promise<string> {
   // A phase that was cut off is finished first: the next one relies on it at every server and client.
-  await up({ AIWDB_ROTATE_AUTHORITY: "hold" });
-  const { state, all } = await rotationOf(session);
-  if (state.phase === 0) {
-    for (const urn of unused(state, all)) {
+  await up({ [PROGRAM_VARIABLES.rotateAuthority]: HOLD });
+  const rotation = await rotationOf(session);
+  if (rotation.state.phase === 0) {
+    for (const urn of unused(rotation)) {
       const { exitCode, stderr } = await capture(session, [
         "state",
         "unprotect",
@@ -70,6 +76,6 @@ export async function rotateAuthority(
         throw new ToolError(`The protection of the unused authority could not be lifted: ${stderr.trim()}`);
     }
   }
-  await up({ AIWDB_ROTATE_AUTHORITY: new Date().toISOString() });
+  await up({ [PROGRAM_VARIABLES.rotateAuthority]: new Date().toISOString() });
   return NEXT[(await rotationOf(session)).state.phase] ?? "";
 }

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
+import { stacksWithSettings } from "../infra/settings/places.ts";
 import { ephemeralKind } from "../infra/settings/profile.ts";
 import { UsageError } from "../base/errors.ts";
-import { PACKAGE_ROOT } from "../base/versions.ts";
 import { stateFile } from "./backend.ts";
 
 /** A stack with a state in this user's folder, with a settings file in the checkout, or with both. */
@@ -16,16 +16,16 @@ export interface KnownStack {
 export function knownStacks(): KnownStack[] | undefined {
   const folder = stateFile("any");
   if (folder === undefined) return undefined;
-  const states = namesIn(path.dirname(folder), /^(.+)\.json$/);
-  const settings = namesIn(PACKAGE_ROOT, /^Pulumi\.([^.]+)\.yaml$/);
+  const states = statesIn(path.dirname(folder));
+  const settings = new Set(stacksWithSettings());
   return [...new Set([...states, ...settings])]
     .toSorted()
     .map((stack) => ({ stack, hasState: states.has(stack), hasSettings: settings.has(stack) }));
 }
 
-function namesIn(folder: string, file: RegExp): Set<string> {
+function statesIn(folder: string): Set<string> {
   const names = existsSync(folder) ? readdirSync(folder) : [];
-  return new Set(names.flatMap((name) => file.exec(name)?.[1] ?? []));
+  return new Set(names.flatMap((name) => /^(.+)\.json$/.exec(name)?.[1] ?? []));
 }
 
 /**

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { passphraseFile } from "../infra/settings/local-files.ts";
+import { passphraseFile } from "../infra/settings/places.ts";
 import { ConfigError, StateError } from "../base/errors.ts";
 import { privateFolder } from "../base/paths.ts";
 import type { FolderState } from "./backend.ts";

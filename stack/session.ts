@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import path from "node:path";
-import { clientCertificateFolder, passphraseFile, stackFolder } from "../infra/settings/local-files.ts";
+import { clientCertificateFolder, passphraseFile, stackFolder } from "../infra/settings/places.ts";
+import { readSettingsFile, saltLine } from "../infra/settings/file.ts";
 import type { ConnectionInfo } from "../infra/database-stack.ts";
 import { SESSION_OPTIONS } from "../database/connection.ts";
 import { StateError, ToolError } from "../base/errors.ts";
@@ -22,12 +23,11 @@ import { forgetPulumiRuns } from "./pulumi-lock.ts";
 import { capture, type Session } from "./pulumi-run.ts";
 import { NO_LIBPQ_VARIABLES } from "../database/libpq.ts";
 import { isDisposable, makePassphrase, passphraseEnv, passphraseGiven } from "./passphrase.ts";
-import { readSettingsFile } from "./settings-file.ts";
 
 /** Stacks whose secrets Pulumi Cloud keeps need no passphrase. */
 function needsPassphrase(stack: string): boolean {
-  const { text } = readSettingsFile(stack);
-  return !backendUrl().startsWith("http") && !/^secretsprovider:\s*(?!passphrase)\S/m.test(text);
+  const { secretsProvider = "passphrase" } = readSettingsFile(stack);
+  return !backendUrl().startsWith("http") && secretsProvider.startsWith("passphrase");
 }
 
 /** `aiwdb env --pulumi` sets it for one stack; in the same shell another one must not get its settings. */
@@ -94,7 +94,7 @@ export function effectiveSettings(session: Session): string {
   const settings = readSettingsFile(session.stack);
   if (settings.hasSecretsProvider) return settings.path;
   const copy = path.join(projectFolder(session), `Pulumi.${session.stack}.yaml`);
-  const salt = existsSync(copy) ? /^encryptionsalt:.*$/m.exec(readFileSync(copy, "utf8"))?.[0] : undefined;
+  const salt = existsSync(copy) ? saltLine(readFileSync(copy, "utf8")) : undefined;
   writeIfChanged(copy, `${settings.text.trimEnd()}\n${salt ? `${salt}\n` : ""}`);
   return copy;
 }

@@ -4,7 +4,7 @@ import type Docker from "dockerode";
 import type { Client } from "pg";
 import type { ConnectionInfo } from "../infra/database-stack.ts";
 import { PHASE_NAMES, PHASES, upToPhase, type Phase } from "../migrate/chain/phases.ts";
-import { readMigrations } from "../migrate/chain/files.ts";
+import { MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { readApplied } from "../migrate/run/applied.ts";
 import { POOLED_ROLES, ROLES, type ClientRole } from "../database/access/roles.ts";
 import { type Connection, withConnection } from "../database/connection.ts";
@@ -20,7 +20,6 @@ import { messageOf, type Problem, StateError, UnknownError } from "../base/error
 import type { Toolchain } from "../toolchain/set-up.ts";
 import { healthNow } from "../infra/servers/container-health.ts";
 import { freezeSql, FROZEN } from "./freeze.ts";
-import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
 import { countWaiting } from "../database/retention.ts";
 import { type Session } from "./pulumi-run.ts";
 import { readOutputs, type StackOutputs } from "./session.ts";

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { createClone, dropClone } from "../../testing/pool/clones.ts";
 import { readLocalRecord } from "../../testing/server/local.ts";
+import { MIGRATIONS_FOLDER } from "../../migrate/chain/files.ts";
 import { imageTag } from "../../toolchain/images/tag.ts";
 import type { Row } from "../measure.ts";
 import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
@@ -73,7 +74,7 @@ say("## Start to the first database");
 say();
 const starts: number[] = [];
 const floors: number[] = [];
-const migrations = readdirSync(path.join(ROOT, "migrations"))
+const migrations = readdirSync(MIGRATIONS_FOLDER)
   .filter((file) => file.endsWith(".up.sql"))
   .sort();
 const firstDatabase = async (engine: string, rounds: number) => {
@@ -127,7 +128,7 @@ const plainDocker = async () => {
     await run("psql", ["-qXc", "create database ai_workflow_db owner ai_workflow_owner"], { env });
     await run(
       "psql",
-      ["-qXd", "ai_workflow_db", ...migrations.flatMap((file) => ["-f", path.join(ROOT, "migrations", file)])],
+      ["-qXd", "ai_workflow_db", ...migrations.flatMap((file) => ["-f", path.join(MIGRATIONS_FOLDER, file)])],
       {
         env,
         maxBuffer: 1e8,
@@ -183,7 +184,7 @@ const libpq = {
   PGSSLROOTCERT: superuser.sslRootCert,
   PGSSLCERT: superuser.sslCert,
   PGSSLKEY: superuser.sslKey,
-  MIGRATIONS: path.join(ROOT, "migrations"),
+  MIGRATIONS: MIGRATIONS_FOLDER,
 };
 for (let round = 0; round < 3; round++) {
   await run("psql", ["-qXd", "postgres", "-c", `create database bare${round} template template0`], { env: libpq });
@@ -191,7 +192,7 @@ for (let round = 0; round < 3; round++) {
     await timed(() =>
       run(
         "psql",
-        ["-qX1d", `bare${round}`, ...migrations.flatMap((file) => ["-f", path.join(ROOT, "migrations", file)])],
+        ["-qX1d", `bare${round}`, ...migrations.flatMap((file) => ["-f", path.join(MIGRATIONS_FOLDER, file)])],
         { env: libpq, maxBuffer: 1e8 },
       ).catch(() => {}),
     ),

@@ -1,6 +1,7 @@
 import { defineCommand } from "citty";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { ToolError } from "../../base/errors.ts";
+import { PROGRAM_VARIABLES } from "../../infra/settings/program-variables.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../../base/output.ts";
@@ -48,7 +49,9 @@ export default defineCommand({
       ...(args["expect-no-changes"] ? ["--expect-no-changes"] : []),
       ...(args.json ? ["--json"] : []),
     ];
-    const show = async (session: Session) => {
+    const show = async (opened: Session) => {
+      // `checkAgreement` has compared it.
+      const session = { ...opened, env: { ...opened.env, [PROGRAM_VARIABLES.comparedStack]: stack } };
       await ensureStack(session);
       const docker = engineClient(toolchain.engine);
       const known = await readState(session);

@@ -9,7 +9,7 @@ import type { HeldLock } from "../../base/lock.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../../base/output.ts";
-import { backupFolder } from "../../infra/settings/local-files.ts";
+import { backupFolder } from "../../infra/settings/places.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { backUp } from "../../database/backup/dump.ts";
 import { TYPES } from "../../stack/engine-damage.ts";

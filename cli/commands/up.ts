@@ -2,7 +2,7 @@ import { defineCommand } from "citty";
 import type Docker from "dockerode";
 import { type StackConfig } from "../../infra/settings/table.ts";
 import { configError } from "../../infra/settings/check.ts";
-import { readMigrations } from "../../migrate/chain/files.ts";
+import { MIGRATIONS_FOLDER, readMigrations } from "../../migrate/chain/files.ts";
 import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
@@ -19,7 +19,8 @@ import { settleAddresses } from "../../stack/addresses.ts";
 import { findAdoptable } from "../../stack/adopt.ts";
 import { isNew, readStateFile, type KnownState } from "../../stack/backend.ts";
 import { rotateAuthority } from "../../stack/authority.ts";
-import { backupFolder } from "../../infra/settings/local-files.ts";
+import { backupFolder } from "../../infra/settings/places.ts";
+import { PROGRAM_VARIABLES } from "../../infra/settings/program-variables.ts";
 import { backUp } from "../../database/backup/dump.ts";
 import { describeDamage, findDamage, resourcesOf, TYPES } from "../../stack/engine-damage.ts";
 import { listObjects, obstacles, removeOrphans } from "../../stack/engine-objects.ts";
@@ -37,7 +38,6 @@ import {
 } from "../../stack/history.ts";
 import { describeOwner, notOurs, type Ownership, readOwnership } from "../../stack/ownership.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
-import { MIGRATIONS_FOLDER } from "../../stack/migrations-folder.ts";
 import { isDisposable } from "../../stack/passphrase.ts";
 import { renewConnections } from "../../stack/pooler.ts";
 import { clearDeadLocks } from "../../stack/pulumi-lock.ts";
@@ -176,11 +176,12 @@ async function bringUp(
     takesOver ? "of the state that is taken over from" : undefined,
   );
 
-  const environment: Record<string, string> = {};
+  // `checkSettings` has compared it.
+  const environment: Record<string, string> = { [PROGRAM_VARIABLES.comparedStack]: stack };
   if (resetPasswords) environment[TAKE_OVER_VARIABLE] = "1";
   if (ownership.kind === "mine" && ownership.identity !== undefined)
     environment["AIWDB_STATE_IDENTITY"] = ownership.identity;
-  if (args["rotate-certificates"]) environment["AIWDB_ROTATE_CERTIFICATES"] = new Date().toISOString();
+  if (args["rotate-certificates"]) environment[PROGRAM_VARIABLES.rotateCertificates] = new Date().toISOString();
   const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 
   if (!first) {
@@ -375,7 +376,7 @@ async function deploy(session: Session, flags: readonly string[], output: Output
     output.warn(`taking over what is in the database without being in the state: ${adoptable.join(", ")}`);
     // Importing compares what is there; the run after it sets what differs, passwords among it. Nobody is asked twice.
     const again = ["--yes", "--skip-preview"];
-    const adopted = await up({ ...session.env, AIWDB_ADOPT: adoptable.join(",") }, [
+    const adopted = await up({ ...session.env, [PROGRAM_VARIABLES.adopt]: adoptable.join(",") }, [
       ...again,
       ...ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]),
     ]);

@@ -1,23 +1,13 @@
-import { z } from "zod";
-import { SECRET_SETTINGS, settings } from "../../infra/settings/table.ts";
 import { PROJECT } from "../../infra/settings/names.ts";
 import { OVERRIDES, type OverridesSetting } from "../../infra/settings/overrides.ts";
-
-interface Limits {
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly enum?: readonly unknown[];
-  readonly pattern?: string;
-  readonly type?: string;
-}
+import { describedSettings, type Setting } from "./setting.ts";
 
 /** docs/configuration.md: every setting, made from infra/settings/table.ts so that it cannot say anything else. */
 export function renderConfiguration(): string {
-  const rows = (Object.entries(settings) as [string, z.ZodType][]).map(([key, schema]) => {
-    const limits = z.toJSONSchema(schema, { io: "output", unrepresentable: "any" }) as Limits;
-    const type = typeof schema.safeParse(undefined).data === "boolean" ? "boolean" : typeOf(limits);
-    return `| \`${key}\` | ${type} | ${defaultOf(key, schema)} | ${escape(schema.description ?? "")} |`;
-  });
+  const rows = describedSettings().map(
+    (setting) =>
+      `| \`${setting.name}\` | ${typeOf(setting)} | ${defaultOf(setting)} | ${escape(setting.description)} |`,
+  );
   return [
     "# Settings",
     "",
@@ -50,18 +40,14 @@ function overridable(setting: OverridesSetting, server: string, manual: string):
   return [`## What \`${setting}\` may have`, "", `[${server}'s own settings](${manual}): ${names.join(", ")}.`, ""];
 }
 
-function typeOf({ type, minimum, maximum }: Limits): string {
-  const name =
-    type === "integer" || type === "number" || type === "boolean" || type === "object" || type === "array"
-      ? type
-      : "text";
-  return minimum !== undefined && maximum !== undefined ? `${name}, ${minimum} to ${maximum}` : name;
+function typeOf({ type, limits }: Setting): string {
+  const name = type === "choice" || type === "password" ? "text" : type;
+  return limits ? `${name}, ${limits.join(" to ")}` : name;
 }
 
-function defaultOf(key: string, schema: z.ZodType): string {
-  if ((SECRET_SETTINGS as readonly string[]).includes(key)) return "generated";
-  const parsed = schema.safeParse(undefined);
-  return parsed.success && parsed.data !== undefined ? `\`${JSON.stringify(parsed.data)}\`` : "–";
+function defaultOf(setting: Setting): string {
+  if (setting.type === "password") return "generated";
+  return setting.default === undefined ? "–" : `\`${setting.default}\``;
 }
 
 function escape(text: string): string {

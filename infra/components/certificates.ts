@@ -2,23 +2,21 @@ import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { CertificateAuthority, RoleAuthority, type Signer } from "../../certs/certificate-authority.ts";
 import { LeafCertificate } from "../../certs/leaf-certificate.ts";
+import { authorityName, HOLD, type Place } from "../../certs/rotation.ts";
 import type { StackConfig } from "../settings/table.ts";
 import { engineNames } from "../settings/names.ts";
 import { CLIENT_ROLES, POOLED_ROLES, ROLES, type ClientRole, type PooledRole } from "../../database/access/roles.ts";
 import { addresses } from "../servers/postgres/hba.ts";
-import type { Place } from "../provider/resources/authority-rotation.ts";
 import { AuthorityRotation, ClientFiles, Renewal } from "../resources.ts";
-
-/**
- * Set by `aiwdb up --rotate-authority`: a new value is one phase further; "hold" is the run before, which only finishes what an
- * earlier one left undone.
- */
-const ROTATE_AUTHORITY = process.env["AIWDB_ROTATE_AUTHORITY"];
 
 export interface StackCertificatesArgs {
   readonly config: StackConfig;
   /** Folder on this machine that gets the client roles' certificates and keys. */
-  readonly clientDirectory: string;
+  readonly clientDirectory: pulumi.Input<string>;
+  /** See `DatabaseStackArgs`. */
+  readonly rotateAuthority: string | undefined;
+  /** See `DatabaseStackArgs`. */
+  readonly rotateCertificates: string | undefined;
 }
 
 /** The stack's authority, a certificate for each server and each role, and the roles' files on this machine. */
@@ -39,26 +37,26 @@ export class StackCertificates extends pulumi.ComponentResource {
 
   constructor(name: string, args: StackCertificatesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("aiwdb:index:StackCertificates", name, {}, opts);
-    const { config } = args;
+    const { config, rotateAuthority, rotateCertificates } = args;
     const names = engineNames(config.stack);
     const fixed = addresses(config);
 
-    const step = ROTATE_AUTHORITY === "hold" ? undefined : ROTATE_AUTHORITY;
+    const step = rotateAuthority === HOLD ? undefined : rotateAuthority;
     const rotation = new AuthorityRotation(
       `${name}-authority`,
       { step },
       { parent: this, ignoreChanges: step === undefined ? ["step"] : [] },
     );
-    const authorityAt = (place: string, commonName: string, generation: pulumi.Output<number>) =>
+    const authorityAt = (place: Place, commonName: string, generation: pulumi.Output<number>) =>
       new CertificateAuthority(
-        `${name}-${place}`,
+        authorityName(name, place),
         { commonName, validityDays: config.certCaValidityDays, generation, protect: config.protect },
         { parent: this },
       );
     // Both are always there, because a program cannot know from its settings which one is in use: the state does.
     const authorities: Record<Place, CertificateAuthority> = {
-      first: authorityAt("ca", `ai-workflow-database ${config.stack} CA`, rotation.firstGeneration),
-      second: authorityAt("second-ca", `ai-workflow-database ${config.stack} CA 2`, rotation.secondGeneration),
+      first: authorityAt("first", `ai-workflow-database ${config.stack} CA`, rotation.firstGeneration),
+      second: authorityAt("second", `ai-workflow-database ${config.stack} CA 2`, rotation.secondGeneration),
     };
     const ofSigner = (property: "certPem" | "privateKeyPem" | "validityEndTime") =>
       pulumi
@@ -105,12 +103,12 @@ export class StackCertificates extends pulumi.ComponentResource {
       {
         validityDays: config.certLeafValidityDays,
         renewBeforeDays: config.certRenewBeforeDays,
-        force: process.env["AIWDB_ROTATE_CERTIFICATES"],
+        force: rotateCertificates,
         hosts: [fixed.postgres, fixed.pgbouncer, ...further],
         authorityEnd: ofSigner("validityEndTime"),
-        hold: ROTATE_AUTHORITY !== undefined,
+        hold: rotateAuthority !== undefined,
       },
-      { parent: this, ignoreChanges: process.env["AIWDB_ROTATE_CERTIFICATES"] === undefined ? ["force"] : [] },
+      { parent: this, ignoreChanges: rotateCertificates === undefined ? ["force"] : [] },
     );
     const leaf = (
       part: string,

@@ -28,13 +28,9 @@ export interface DatabaseArgs {
   /** Folder of the migrations, and what is in it. */
   readonly migrationsFolder: string;
   readonly migrations: readonly Migration[];
+  /** Import ids of objects that exist in the cluster although the state does not know them. */
+  readonly adopt: readonly string[];
 }
-
-/**
- * Import ids of objects that exist in the cluster although the state does not know them: set by `aiwdb up` for a second
- * run, after one that was killed half-way or a state that was lost.
- */
-const ADOPT = new Set((process.env["AIWDB_ADOPT"] ?? "").split(",").filter((id) => id !== ""));
 
 /** Roles, the one database, its extension, rights and migrations. */
 export class Database extends pulumi.ComponentResource {
@@ -68,7 +64,7 @@ export class Database extends pulumi.ComponentResource {
     // What lives inside the cluster goes with its volume: nothing is dropped role by role before that.
     const inside: pulumi.CustomResourceOptions = { parent: this, provider, deletedWith: server.dataVolume };
     const adopt = (id: string): Pick<pulumi.CustomResourceOptions, "import"> & { ignoreChanges?: string[] } =>
-      ADOPT.has(id) ? { import: id, ignoreChanges: ["password", "template"] } : {};
+      args.adopt.includes(id) ? { import: id, ignoreChanges: ["password", "template"] } : {};
 
     // The provider writes what it is given into its statement, and doubles backslashes in it: never the password itself.
     const secrets = Object.fromEntries(

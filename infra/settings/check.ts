@@ -5,7 +5,15 @@ import { connectionShare, listeners, LOOKUP_CONNECTIONS } from "./listeners.ts";
 import { PROJECT, STACK_NAME, STANDARD_DATABASE_NAME } from "./names.ts";
 import { refusedOverrides } from "./overrides.ts";
 import { CI_DEFAULTS, EPHEMERAL_LIFE_HOURS, ephemeralKind, profileOf } from "./profile.ts";
-import { schema, SECRET_SETTINGS, type SettingName, type Settings, settings, type StackConfig } from "./table.ts";
+import {
+  schema,
+  SECRET_SETTINGS,
+  type SecretSetting,
+  type SettingName,
+  type Settings,
+  settings,
+  type StackConfig,
+} from "./table.ts";
 
 /** Connections PostgreSQL keeps for superusers: its own default. */
 export const SUPERUSER_RESERVED_CONNECTIONS = 3;
@@ -30,8 +38,24 @@ export interface CheckedConfig {
   readonly problems: readonly Problem[];
 }
 
-/** Checks a stack's raw settings like `parseConfig`, for who looks for further problems before giving up. */
-export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>>): CheckedConfig {
+/** What a person does about a setting that is wrong. */
+export interface Remedies {
+  /** @param path the setting, and a part of it */
+  set(path: readonly PropertyKey[]): string;
+  /** @param key no setting's */
+  remove(key: string): string;
+}
+
+/**
+ * Checks a stack's raw settings like `parseConfig`, for who looks for further problems before giving up.
+ *
+ * @param remedies for settings that do not stand in the stack's file
+ */
+export function checkConfig(
+  stack: string,
+  raw: Readonly<Record<string, unknown>>,
+  remedies: Remedies = remediesInFile(stack),
+): CheckedConfig {
   const problems: Problem[] = [];
   if (!STACK_NAME.test(stack)) {
     problems.push({
@@ -45,7 +69,7 @@ export function checkConfig(stack: string, raw: Readonly<Record<string, unknown>
   const all = profile === "ci" ? { ...CI_DEFAULTS, ...raw } : raw;
   const parsed = schema.safeParse(all);
   const issues = parsed.error?.issues ?? [];
-  problems.push(...issues.flatMap((issue) => toProblems(stack, issue)));
+  problems.push(...issues.flatMap((issue) => toProblems(issue, remedies)));
   // The sums are done with what can be read, so that a typing error hides no other mistake.
   const unusable = new Set(issues.flatMap(({ path }) => (path[0] === undefined ? [] : [String(path[0])])));
   const usable = Object.fromEntries(
@@ -92,10 +116,9 @@ const setPassword = (stack: string, key: string) =>
 const pulumiConfig = (stack: string, command: string) => `npx aiwdb pulumi --stack ${stack} -- config ${command}`;
 
 /** Settings without the passwords, which go their own way as secrets. */
-export function withoutPasswords(raw: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(raw).filter(([key]) => !(SECRET_SETTINGS as readonly string[]).includes(key)),
-  );
+export function withoutPasswords(config: StackConfig): Omit<StackConfig, SecretSetting> {
+  const { ownerPassword: _1, appUserPassword: _2, appReadonlyPassword: _3, appMonitorPassword: _4, ...others } = config;
+  return others;
 }
 
 export function configError(stack: string, problems: readonly Problem[]): ConfigError {
@@ -106,12 +129,12 @@ export function configError(stack: string, problems: readonly Problem[]): Config
   );
 }
 
-function toProblems(stack: string, issue: z.core.$ZodIssue): Problem[] {
+function toProblems(issue: z.core.$ZodIssue, remedies: Remedies): Problem[] {
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({
       subject: key,
       problem: `there is no such setting${nearest(key)}`,
-      remedy: `Remove it: \`${pulumiConfig(stack, `rm ${PROJECT}:${key}`)}\`, or see docs/configuration.md.`,
+      remedy: remedies.remove(key),
     }));
   }
   const subject = issue.path.join(".") || "settings";
@@ -121,8 +144,13 @@ function toProblems(stack: string, issue: z.core.$ZodIssue): Problem[] {
       : issue.code === "invalid_key"
         ? (issue.issues[0]?.message ?? issue.message)
         : issue.message;
-  return [{ subject, problem: message, remedy: setting(stack, issue.path) }];
+  return [{ subject, problem: message, remedy: remedies.set(issue.path) }];
 }
+
+const remediesInFile = (stack: string): Remedies => ({
+  set: (path) => setting(stack, path),
+  remove: (key) => `Remove it: \`${pulumiConfig(stack, `rm ${PROJECT}:${key}`)}\`, or see docs/configuration.md.`,
+});
 
 /** How to set what a path leads to: a setting, a part of one, a password. */
 function setting(stack: string, path: readonly PropertyKey[]): string {
@@ -274,7 +302,8 @@ function impossible(config: Settings, stack: string): SumProblem[] {
   return problems;
 }
 
-type NamedStack = Pick<StackConfig, "stack" | "databaseName">;
+/** A stack and the name of its database. */
+export type NamedStack = Pick<StackConfig, "stack" | "databaseName">;
 
 /** What must not differ between environments and does: each stack's file with its database name, or nothing. */
 export function disagreements(configs: readonly NamedStack[]): Problem[] {

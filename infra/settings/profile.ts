@@ -1,10 +1,17 @@
-import type { SettingName } from "./table.ts";
+/** What a stack is for. */
+export const Profile = {
+  /** Keeps data. */
+  standard: "standard",
+  /** A server for tests: data in memory, no durability, clones of a template beside the database. */
+  ci: "ci",
+} as const;
+export type Profile = (typeof Profile)[keyof typeof Profile];
 
 /**
  * What a server for tests has where nothing else is said. Its data counts against the memory limit, a database of the
  * whole schema takes about 15 MiB, and test suites open many connections at once.
  */
-export const CI_DEFAULTS: Readonly<Partial<Record<SettingName, unknown>>> = {
+export const CI_DEFAULTS: Readonly<Record<string, number>> = {
   postgresMemoryMiB: 6_144,
   postgresCpus: 2,
   postgresMaxConnections: 500,

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { isAddressOrNetwork } from "./addresses.ts";
 import { STANDARD_DATABASE_NAME } from "./names.ts";
+import { Profile } from "./profile.ts";
 
 /** Databases that exist anyway, and words with a meaning of their own in pg_hba.conf. */
 const RESERVED_DATABASE_NAMES = new Set([
@@ -104,7 +105,7 @@ const hostName = z
  */
 export const settings = {
   profile: z
-    .enum(["standard", "ci"], 'must be "standard" or "ci"')
+    .enum(Profile, 'must be "standard" or "ci"')
     .optional()
     .describe(
       "standard keeps data; ci is a server for tests: data in memory, no durability, clones of a template beside the database. Default: ci for stacks named ci-…, else standard.",
@@ -278,6 +279,8 @@ export const SECRET_SETTINGS = [
   "appMonitorPassword",
 ] as const;
 
+export type SecretSetting = (typeof SECRET_SETTINGS)[number];
+
 /** All settings of a stack as they stand in its file; a key that is none of them is refused. */
 export const schema = z.strictObject(settings);
 
@@ -287,12 +290,12 @@ export type Settings = z.output<typeof schema>;
 /** A stack's settings as they came out of the file, checked, with every default filled in. */
 export type StackConfig = Omit<Settings, "networkSubnet" | "profile" | "expiresAfterHours"> & {
   readonly stack: string;
-  readonly profile: "standard" | "ci";
+  readonly profile: Profile;
   readonly expiresAfterHours: number;
   readonly networkSubnet: string;
 };
 
 /** Whether a stack has the container that calls `maintenance.run()`, which the last rollout phase makes. */
 export function hasMaintenance(config: StackConfig): boolean {
-  return config.profile === "standard" && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
+  return config.profile === Profile.standard && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
 }

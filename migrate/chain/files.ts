@@ -1,11 +1,15 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Problem, StateError } from "../../base/errors.ts";
+import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { semanticChecksum } from "./checksum.ts";
 import { HEADER_KEYS, parseHeader } from "./header.ts";
 import { parsePhase, type Phase } from "./phases.ts";
 
 // Every preview loads this module and what it imports: nothing heavy here (no SQL parser, no node-pg-migrate, no zod).
+
+/** The package's own migrations. */
+export const MIGRATIONS_FOLDER = join(PACKAGE_ROOT, "migrations");
 
 /** One migration: an up file and, unless its header says why not, the down file that undoes it. */
 export interface Migration {

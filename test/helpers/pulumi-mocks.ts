@@ -16,6 +16,10 @@ export interface Registered {
   /** Logical names it waits for. */
   readonly dependsOn: readonly string[];
   readonly deletedWith: string | undefined;
+  /** Inputs whose change is no change. */
+  readonly ignoreChanges: readonly string[];
+  /** What it takes over into the state; empty for what it makes. */
+  readonly importId: string;
 }
 
 const SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270";
@@ -63,6 +67,8 @@ export async function register(
       additionalSecretOutputs: request.getAdditionalsecretoutputsList(),
       dependsOn: (request.getDependenciesList() as string[]).map(nameOf),
       deletedWith: request.getDeletedwith() ? nameOf(request.getDeletedwith()) : undefined,
+      ignoreChanges: request.getIgnorechangesList(),
+      importId: request.getImportid(),
     });
     return send?.(request, callback);
   };

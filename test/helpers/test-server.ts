@@ -3,7 +3,7 @@ import path from "node:path";
 import type { TestProject } from "vitest/node";
 import { startServer, stopServer } from "../../testing/server/process.ts";
 import { createOutput } from "../../base/output.ts";
-import { stackFolder } from "../../infra/settings/local-files.ts";
+import { stackFolder } from "../../infra/settings/places.ts";
 import { processStart } from "../../base/process-identity.ts";
 
 declare module "vitest" {

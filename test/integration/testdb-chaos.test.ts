@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { stackFolder } from "../../infra/settings/local-files.ts";
+import { stackFolder } from "../../infra/settings/places.ts";
 import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
 import { SWEEP_EVERY_MS } from "../../testing/server/keeper.ts";
 import { readLocalRecord } from "../../testing/server/local.ts";

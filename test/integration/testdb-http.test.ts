@@ -17,7 +17,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { stackFolder } from "../../infra/settings/local-files.ts";
+import { stackFolder } from "../../infra/settings/places.ts";
 import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
 import { serveHttp } from "../../testing/http-api.ts";
 import { LABEL_MAX } from "../../testing/databases/labels.ts";

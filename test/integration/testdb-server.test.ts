@@ -6,7 +6,7 @@ import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { stateFile } from "../../stack/backend.ts";
-import { clientCertificateFolder, stackFolder } from "../../infra/settings/local-files.ts";
+import { clientCertificateFolder, stackFolder } from "../../infra/settings/places.ts";
 import { isLocalServerRunning, readLocalRecord, renewCertificates } from "../../testing/server/local.ts";
 import { openRegistry } from "../../testing/pool/registry.ts";
 import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, writeServer } from "../../testing/server/server.ts";

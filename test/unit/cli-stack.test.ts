@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, st
 import { hostname } from "node:os";
 import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { passphraseFile, stackFolder } from "../../infra/settings/local-files.ts";
+import { passphraseFile, stackFolder } from "../../infra/settings/places.ts";
 import { parseConfig } from "../../infra/settings/check.ts";
 import { backendUrl, isNew, readStateFile, repairAttributes, stateFile } from "../../stack/backend.ts";
 import { clearDeadLocks, recordPulumi } from "../../stack/pulumi-lock.ts";
@@ -17,7 +17,8 @@ import {
   openTemporarySession,
   readState,
 } from "../../stack/session.ts";
-import { checkAgreement, checkStackConfig, readSettingsFile, readStackConfig } from "../../stack/settings-file.ts";
+import { otherDatabaseNames, readSettingsFile } from "../../infra/settings/file.ts";
+import { checkAgreement, checkStackConfig, readStackConfig } from "../../stack/settings-file.ts";
 import { withStackLock } from "../../stack/lock.ts";
 
 /** A checkout and a home of its own for every test. */
@@ -534,6 +535,21 @@ describe("a settings file", () => {
     const { message } = thrown(() => checkAgreement(readStackConfig("dev")));
     expect(message).toMatch(/Pulumi\.dev\.yaml, databaseName: one/);
     expect(message).toMatch(/Pulumi\.prod\.yaml, databaseName: two/);
+  });
+
+  test.each([
+    ["config: { 'ai-workflow-database:databaseName': \"two\" } # a comment\n", "two"],
+    ["config:\n  ai-workflow-database:databaseName: &name two\n  other:name: *name\n", "two"],
+    ["config:\n  ai-workflow-database:databaseName: >-\n    two\n", "two"],
+    ["config: {}\n", "ai_workflow_db"],
+    ["", "ai_workflow_db"],
+    ["config:\n  ai-workflow-database:databaseName: No Name\n", undefined],
+    ["config:\n  ai-workflow-database:databaseName:\n", undefined],
+    ["config: [", undefined],
+  ])("of another stack gives its database's name as YAML means it, and none that is not usable: %j", (text, name) => {
+    settingsFile("dev", "config:\n  ai-workflow-database:databaseName: one\n");
+    settingsFile("prod", text);
+    expect(otherDatabaseNames("dev")).toEqual(name === undefined ? [] : [{ stack: "prod", databaseName: name }]);
   });
 
   test("lists wrong settings, keys without namespace and another stack's other name in one error", () => {

@@ -1,8 +1,10 @@
 import { fileURLToPath } from "node:url";
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
+import { ConfigError } from "../../base/errors.ts";
+import { checkPassword } from "../../infra/arguments.ts";
 import { parseConfig } from "../../infra/settings/check.ts";
-import { DatabaseStack } from "../../infra/database-stack.ts";
+import { DatabaseStack, type DatabaseStackArgs } from "../../infra/database-stack.ts";
 import { register, type Registered } from "../helpers/pulumi-mocks.ts";
 
 const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
@@ -29,18 +31,11 @@ function outputsOf(type: string): Record<string, unknown> {
   return {};
 }
 
-const stackOf = (
-  settings: Record<string, unknown>,
-  stack = "dev",
-  more: Partial<ConstructorParameters<typeof DatabaseStack>[1]> = {},
-) =>
-  register(
-    () => new DatabaseStack("database", { stack, settings, migrationsFolder, clientDirectory: "/clients", ...more }),
-    {
-      stack,
-      outputs: outputsOf,
-    },
-  );
+const stackOf = (args: Partial<DatabaseStackArgs>, stack = "dev") =>
+  register(() => new DatabaseStack("database", { stack, migrationsFolder, clientDirectory: "/clients", ...args }), {
+    stack,
+    outputs: outputsOf,
+  });
 
 const PROD = {
   protect: true,
@@ -331,15 +326,15 @@ describe("secrets", () => {
   });
 
   test("are made with as many iterations as the server's setting says", async () => {
-    const resources = await stackOf({ postgresSettings: { scram_iterations: 1_024 } });
+    const resources = await stackOf({ postgresSettings: { scram_iterations: "1024" } });
     expect(ofType(resources, "ScramSecret").map(({ inputs }) => inputs["iterations"])).toEqual(
       Array.from({ length: 5 }, () => 1_024),
     );
   });
 
-  test("are refused among the plain settings of a program, where they would be in clear and not be used", () => {
+  test("are refused as plain texts of a program, where they would be in clear", () => {
     const settings = { appUserPassword: "appuser-password-that-is-given-mark" };
-    expect(() => new DatabaseStack("database", { stack: "dev", settings, clientDirectory: "/clients" })).toThrow(
+    expect(() => new DatabaseStack("database", { stack: "dev", clientDirectory: "/clients", ...settings })).toThrow(
       expect.objectContaining({
         name: "ConfigError",
         problems: [expect.objectContaining({ subject: "appUserPassword" })],
@@ -350,9 +345,7 @@ describe("secrets", () => {
 
   test("that are given do not reach the state through the component's own inputs", async () => {
     const given = "appuser-password-that-is-given-mark";
-    const resources = await stackOf({}, "dev", {
-      passwords: { app_user: pulumi.secret(given) },
-    });
+    const resources = await stackOf({ appUserPassword: pulumi.secret(given) });
     for (const { type, inputs } of resources.filter(
       (each) => each.type.startsWith("aiwdb:index:") && each.parent === "database",
     )) {
@@ -370,7 +363,6 @@ describe("secrets", () => {
       async () => {
         const database = new DatabaseStack("database", {
           stack: "dev",
-          settings: {},
           migrationsFolder,
           clientDirectory: "/clients",
         });
@@ -454,8 +446,7 @@ describe("certificates that are bound to roles", () => {
   let resources: Registered[];
   beforeAll(async () => {
     resources = await register(
-      () =>
-        new DatabaseStack("database", { stack: "dev", settings: BOUND, migrationsFolder, clientDirectory: "/clients" }),
+      () => new DatabaseStack("database", { stack: "dev", ...BOUND, migrationsFolder, clientDirectory: "/clients" }),
       { stack: "dev", outputs: rotating },
     );
   });
@@ -586,15 +577,115 @@ test("gives migrations their names and checksums, up to the wanted phase", async
   });
 });
 
-test("refuses wrong settings before anything is registered", () => {
-  const build = () =>
-    new DatabaseStack("database", {
-      stack: "dev",
-      settings: { pgbouncerPort: "x" },
-      migrationsFolder,
-      clientDirectory: "/clients",
-    });
-  expect(build).toThrow(
-    /Configuration of stack "dev" is not usable \(1 problem\); nothing has been changed:\n- pgbouncerPort: must be a whole number/,
-  );
+describe("arguments", () => {
+  const refusal = (args: object): ConfigError => {
+    try {
+      new DatabaseStack("database", { stack: "dev", clientDirectory: "/clients", ...args });
+    } catch (error) {
+      if (error instanceof ConfigError) return error;
+      throw error;
+    }
+    throw new Error("accepted");
+  };
+
+  test("that are wrong are refused before anything is registered", () => {
+    expect(refusal({ pgbouncerPort: "x" }).message).toMatch(
+      /Configuration of stack "dev" is not usable \(1 problem\); nothing has been changed:\n- pgbouncerPort: must be a whole number/,
+    );
+  });
+
+  test("are checked as a settings file is, all problems at once, and the remedies are the program's", async () => {
+    const args = {
+      stack: "Dev",
+      clientDirectory: 7,
+      adopt: "app_user",
+      rotateAuthority: 1,
+      resetPasswords: "yes",
+      postgresMaxConnection: 1,
+      postgresCpus: "many",
+      pgbouncerSettings: { verbose: "1" },
+      certLeafValidityDays: 5_000,
+      certRenewBeforeDays: 95,
+      postgresMaxConnections: 20,
+      ownerPassword: "owner-password-in-clear-mark",
+    };
+    const { message, problems } = refusal(args);
+    expect(problems.map(({ subject }) => subject).sort()).toEqual([
+      "adopt",
+      "certLeafValidityDays",
+      "clientDirectory",
+      "ownerPassword",
+      "pgbouncerMaxDbConnections",
+      "pgbouncerSettings.verbose",
+      "postgresCpus",
+      "postgresMaxConnection",
+      "resetPasswords",
+      "rotateAuthority",
+      'stack "Dev"',
+    ]);
+    expect(message).not.toMatch(/mark|config set/);
+    const registered = await register(() => expect(() => new DatabaseStack("database", args as never)).toThrow());
+    expect(registered.map(({ type }) => type)).toEqual(["pulumi:pulumi:Stack"]);
+    expect(refusal({ stack: undefined }).problems).toEqual([
+      { subject: "stack", problem: "must be text", remedy: "Correct it in the program." },
+      expect.objectContaining({ subject: 'stack ""' }),
+    ]);
+  });
+
+  test("that a program leaves undefined mean the defaults, also those of the profile", async () => {
+    const resources = await stackOf({ postgresMemoryMiB: undefined } as object, "ci-1");
+    expect(named(resources, "database-postgres-container").inputs["memory"]).toBe(6_144);
+  });
+
+  test.each([
+    ["too-short-mark", "must have at least 20 characters"],
+    ["no-printable-ASCII-\n-mark", "must be printable ASCII"],
+  ])("are checked also where a password is known only later, and %j is not shown", (password, problem) => {
+    const check = () => checkPassword("dev", "appUserPassword", password);
+    expect(check).toThrow(
+      expect.objectContaining({
+        name: "ConfigError",
+        problems: [expect.objectContaining({ subject: "appUserPassword", problem })],
+        message: expect.not.stringContaining(password) as string,
+      }),
+    );
+  });
+
+  test("make a password secret whatever the program says", async () => {
+    const resources = await stackOf({ appUserPassword: pulumi.output("not-marked-as-a-secret-by-anybody") });
+    const { inputs, secretInputs } = named(resources, "database-database-secret-app_user");
+    expect([inputs["password"], secretInputs]).toEqual(["not-marked-as-a-secret-by-anybody", ["password"]]);
+  });
+
+  test("say what is taken over into the state, and nothing else is", async () => {
+    const adopting = await stackOf({ adopt: ["app_user", "ai_workflow_db"] });
+    const imported = (resources: readonly Registered[]) =>
+      resources.flatMap(({ importId, name }) => (importId ? [[name, importId]] : []));
+    expect(imported(adopting).sort()).toEqual([
+      ["database-database-database", "ai_workflow_db"],
+      ["database-database-role-app_user", "app_user"],
+    ]);
+    expect(imported(dev)).toEqual([]);
+  });
+
+  test("say how far the authority's replacement goes, and that all certificates are replaced", async () => {
+    const inputs = (resources: readonly Registered[], part: string) =>
+      named(resources, `database-certificates-${part}`).inputs;
+    expect([inputs(dev, "authority")["step"], inputs(dev, "renewal")]).toMatchObject([undefined, { hold: false }]);
+    const step = await stackOf({ rotateAuthority: "one", rotateCertificates: "two" });
+    expect([inputs(step, "authority")["step"], inputs(step, "renewal")]).toMatchObject([
+      "one",
+      { hold: true, force: "two" },
+    ]);
+    const hold = await stackOf({ rotateAuthority: "hold" });
+    expect([inputs(hold, "authority")["step"], inputs(hold, "renewal")]).toMatchObject([undefined, { hold: true }]);
+    const kept = (resources: readonly Registered[], part: string) =>
+      named(resources, `database-certificates-${part}`).ignoreChanges;
+    expect([kept(dev, "authority"), kept(hold, "authority"), kept(step, "authority")]).toEqual([
+      ["step"],
+      ["step"],
+      [],
+    ]);
+    expect([kept(dev, "renewal"), kept(step, "renewal")]).toEqual([["force"], []]);
+  });
 });

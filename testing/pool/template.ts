@@ -1,9 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
-import { fileURLToPath } from "node:url";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { QUALIFIED_TABLE } from "../../migrate/run/applied.ts";
-import { readMigrations, type Migration } from "../../migrate/chain/files.ts";
+import { MIGRATIONS_FOLDER, readMigrations, type Migration } from "../../migrate/chain/files.ts";
 import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
@@ -47,15 +46,13 @@ export interface ReadSource {
 /** Raise it when a template is made in another way from the same source. */
 const BUILD_VERSION = 2;
 
-const PACKAGE_MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url));
-
 /**
  * Reads migrations and seed, and computes the key of their template.
  *
  * @throws StateError when the files are not usable
  */
 export function readSource(server: TestServer, source: TemplateSource): ReadSource {
-  const folder = source.migrationsFolder ?? PACKAGE_MIGRATIONS;
+  const folder = source.migrationsFolder ?? MIGRATIONS_FOLDER;
   const phase = source.phase ?? 4;
   const migrations = upToPhase(readMigrations(folder), phase);
   const { seed } = source;

@@ -17,7 +17,7 @@ import { createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { clientCertificateFolder, stackFolder } from "../../infra/settings/local-files.ts";
+import { clientCertificateFolder, stackFolder } from "../../infra/settings/places.ts";
 import type { StackConfig } from "../../infra/settings/table.ts";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
 import { CLIENT_ROLES, ROLES, type ClientRole } from "../../database/access/roles.ts";

@@ -4,7 +4,7 @@ import { connect, createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { ephemeralKind } from "../../infra/settings/profile.ts";
-import { stackFolder } from "../../infra/settings/local-files.ts";
+import { stackFolder } from "../../infra/settings/places.ts";
 import { hasPassword } from "../../infra/provider/resources/superuser-password.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { boundPort } from "../http-api.ts";

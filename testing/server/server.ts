@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import type pg from "pg";
-import { stackFolder } from "../../infra/settings/local-files.ts";
+import { stackFolder } from "../../infra/settings/places.ts";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { clientConfig, type Connection } from "../../database/connection.ts";
 import { replaceFile } from "../../base/atomic-file.ts";
