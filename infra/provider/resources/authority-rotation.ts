@@ -1,7 +1,12 @@
-import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+import { changedProperties, type ResourceType } from "../resource.ts";
 
 /** The two places for an authority: one signs, the other is empty, or is on its way in or out. */
 export type Place = "first" | "second";
+
+export interface AuthorityRotationInputs {
+  /** Any change is one phase further. */
+  readonly step?: string | undefined;
+}
 
 /** Outputs of an `AuthorityRotation`. */
 export interface RotationState {
@@ -43,12 +48,11 @@ export function nextPhase({ phase, signer, trusted, firstGeneration, secondGener
 }
 
 /**
- * Replaces the certificate authority in three phases, each one run of `up`. Input `step`: any change is one phase further;
- * outputs as in `RotationState`. What is in force is in the state, so that every machine and a plain `pulumi up` agree.
+ * Replaces the certificate authority in three phases, each one run of `up`. What is in force is in the state, so that every machine and a plain `pulumi up` agree.
  */
-export const authorityRotation: ResourceType = {
-  diff: (olds: Properties, news: Properties) => ({ changed: changedProperties(olds, news) }),
-  plan: (olds) => ({ ...(olds["phase"] === undefined ? START : nextPhase(olds as RotationState)) }),
-  create: async () => ({ id: "authority-rotation", outputs: { ...START } }),
-  update: async (_id, olds) => ({ ...nextPhase(olds as RotationState) }),
+export const authorityRotation: ResourceType<AuthorityRotationInputs, RotationState> = {
+  diff: (olds, news) => ({ changed: changedProperties(olds, news) }),
+  plan: (olds) => (olds.phase === undefined ? START : nextPhase({ ...START, ...olds })),
+  create: async () => ({ id: "authority-rotation", outputs: START }),
+  update: async (_id, olds) => nextPhase({ ...START, ...olds }),
 };
