@@ -1,19 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { cancelled } from "./cancellation.ts";
 
 /**
  * Calls `attempt` until it returns something, at most until the deadline. An error it throws ends the waiting; what
  * was not ready yet is said by returning undefined.
  *
- * @throws StateError when the user stops Pulumi meanwhile
+ * @param signal ends the waiting; its reason is thrown
  */
 export async function until<T>(
   attempt: () => Promise<T | undefined>,
-  { deadlineMs, everyMs = 100 }: { deadlineMs: number; everyMs?: number },
+  { deadlineMs, everyMs = 100, signal }: { deadlineMs: number; everyMs?: number; signal?: AbortSignal | undefined },
 ): Promise<T | undefined> {
   const end = Date.now() + deadlineMs;
   for (;;) {
-    cancelled.throwIfAborted();
+    signal?.throwIfAborted();
     const value = await attempt();
     if (value !== undefined || Date.now() >= end) return value;
     await sleep(everyMs);

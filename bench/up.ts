@@ -4,7 +4,9 @@ import { openSession, readOutputs } from "../stack/session.ts";
 import { readMigrations } from "../migrate/chain/files.ts";
 import { engineNames } from "../infra/settings/names.ts";
 import { ROLES } from "../database/access/roles.ts";
-import { archive, engine, exec, readArchive, type FileSpec } from "../toolchain/engine/containers.ts";
+import { archive, type FileSpec } from "../toolchain/engine/archives.ts";
+import { engine, exec } from "../toolchain/engine/containers.ts";
+import { readCurrent } from "../infra/provider/volumes/versions.ts";
 import { scramSecret } from "../database/scram.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";
 import { aiwdb } from "./command.ts";
@@ -29,7 +31,7 @@ async function recipe(
   configFolder: string,
   uid: number,
 ): Promise<Recipe> {
-  const contents = await readArchive(docker, name, configFolder);
+  const contents = await readCurrent(docker.getContainer(name), configFolder);
   const files = Object.fromEntries(Object.entries(contents).map(([file, content]) => [file, { content, mode: 0o600 }]));
   return { name, inspected: await docker.getContainer(name).inspect(), configVolume, configFolder, uid, files };
 }

@@ -1,5 +1,6 @@
 import type Docker from "dockerode";
-import { hasFailed, inspect, localSql } from "../toolchain/engine/containers.ts";
+import { localSql } from "../database/local-sql.ts";
+import { hasFailed, inspect } from "../toolchain/engine/containers.ts";
 import { until } from "../base/retry.ts";
 
 /** How long a server may recover from a crash before somebody has to look at it. */

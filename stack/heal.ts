@@ -1,8 +1,7 @@
 import type Docker from "dockerode";
 import { PROJECT } from "../infra/settings/names.ts";
 import { ACTION_MS, within } from "../toolchain/engine/containers.ts";
-import type { Properties } from "../infra/provider/resource.ts";
-import { startAndWait } from "../infra/provider/resources/container-ready.ts";
+import { startAndWait, type ContainerReadyInputs } from "../infra/provider/resources/container-ready.ts";
 import { StateError, ToolError } from "../base/errors.ts";
 import type { KnownState, StateResource } from "./backend.ts";
 import { describeDamage, resourcesOf, TYPES, type Damage, type LostData } from "./engine-damage.ts";
@@ -42,8 +41,8 @@ export async function heal(
   const remaining = forgotten.filter((urn) => known.has(urn));
   if (remaining.length > 0) await refresh(session, remaining);
   for (const { name } of stopped.filter(({ urn }) => known.has(urn))) {
-    const gate = before.find(isGateOf(name));
-    if (gate?.inputs) await tryToStart(gate.inputs, name, docker, report);
+    const gate = before.find(isGateOf(name))?.inputs;
+    if (gate) await tryToStart(gate as unknown as ContainerReadyInputs, name, docker, report);
   }
   for (const { id, name } of unhealthy)
     await within(`start container ${name} again`, ACTION_MS, (options) => docker.getContainer(id).restart(options));
@@ -51,7 +50,7 @@ export async function heal(
 
 /** One that does not come up may do so with the settings that Pulumi is about to give it; if not, Pulumi says so. */
 async function tryToStart(
-  gate: Properties,
+  gate: ContainerReadyInputs,
   name: string,
   docker: Docker,
   report: (line: string) => void,

@@ -8,7 +8,8 @@ import { MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { readApplied } from "../migrate/run/applied.ts";
 import { POOLED_ROLES, ROLES, type ClientRole } from "../database/access/roles.ts";
 import { type Connection, withConnection } from "../database/connection.ts";
-import { exec, inspect, localSql } from "../toolchain/engine/containers.ts";
+import { localSql } from "../database/local-sql.ts";
+import { exec, inspect } from "../toolchain/engine/containers.ts";
 import { offeredCertificate } from "../database/handshake.ts";
 import { pgbouncerConsole } from "../infra/servers/pgbouncer/console.ts";
 import { listenerMandatory } from "../infra/servers/pgbouncer/ini.ts";
@@ -282,7 +283,7 @@ async function obstaclesInPostgres(docker: Docker, { containers, database }: Con
        union all
        select subject, problem from (${freezeSql(database)}) as frozen
      ) as found`,
-    { abortSignal: inTime() },
+    { signal: inTime() },
   );
   return JSON.parse(found) as Problem[];
 }

@@ -3,7 +3,7 @@ import { defineCommand } from "citty";
 import type Docker from "dockerode";
 import type { StackConfig } from "../../infra/settings/table.ts";
 import { backupFolder } from "../../infra/settings/places.ts";
-import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
+import { TAKE_OVER_VARIABLE } from "../../infra/provider/run-options.ts";
 import { findEngine, type Engine } from "../../toolchain/engine/find.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { StateError, ToolError } from "../../base/errors.ts";

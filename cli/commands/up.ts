@@ -5,7 +5,7 @@ import { configError } from "../../infra/settings/check.ts";
 import { MIGRATIONS_FOLDER, readMigrations } from "../../migrate/chain/files.ts";
 import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
 import { engineNames } from "../../infra/settings/names.ts";
-import { TAKE_OVER_VARIABLE } from "../../infra/provider/stack-identity.ts";
+import { STATE_IDENTITY_VARIABLE, TAKE_OVER_VARIABLE } from "../../infra/provider/run-options.ts";
 import { findEngine } from "../../toolchain/engine/find.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { Declined, messageOf, StateError, ToolError, type Problem } from "../../base/errors.ts";
@@ -180,7 +180,7 @@ async function bringUp(
   const environment: Record<string, string> = { [PROGRAM_VARIABLES.comparedStack]: stack };
   if (resetPasswords) environment[TAKE_OVER_VARIABLE] = "1";
   if (ownership.kind === "mine" && ownership.identity !== undefined)
-    environment["AIWDB_STATE_IDENTITY"] = ownership.identity;
+    environment[STATE_IDENTITY_VARIABLE] = ownership.identity;
   if (args["rotate-certificates"]) environment[PROGRAM_VARIABLES.rotateCertificates] = new Date().toISOString();
   const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 

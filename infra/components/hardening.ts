@@ -1,12 +1,11 @@
 import type * as docker from "@pulumi/docker";
+import type * as pulumi from "@pulumi/pulumi";
+import type { Server } from "../servers/server.ts";
 import { STACK_LABEL } from "../settings/names.ts";
 import type { StackConfig } from "../settings/table.ts";
 
-/** Accounts of the images; see the Dockerfiles in infra/servers. */
-export const POSTGRES_UID = 999;
-export const PGBOUNCER_UID = 998;
 /** Mode of files that only their server may read. */
-export const PRIVATE_FILE = 0o600;
+const PRIVATE_FILE = 0o600;
 /** Open files a process may have, unless it needs more. Engines in containers often may give no more than 20,000. */
 const OPEN_FILES = 16_384;
 
@@ -52,19 +51,28 @@ function openFiles({ openFiles: needed = 0 }: ContainerLimits): number {
   return Math.max(OPEN_FILES, 2 ** Math.ceil(Math.log2(Math.max(1, needed))));
 }
 
-/** A health check that runs the image's own script. */
-export function healthcheck(config: StackConfig): docker.ContainerArgs["healthcheck"] {
+/**
+ * How the engine sees whether a server is healthy.
+ *
+ * @param startSec for how long after its start a failure does not count
+ */
+export function healthcheck(config: StackConfig, server: Server, startSec = 60): docker.ContainerArgs["healthcheck"] {
   return {
-    tests: ["CMD", "healthcheck"],
+    tests: [...server.healthCheck(config)],
     interval: goDuration(config.healthCheckIntervalSec),
     timeout: goDuration(5),
     retries: 3,
-    startPeriod: goDuration(60),
+    startPeriod: goDuration(startSec),
   };
 }
 
+/** Files that only their server may read. */
+export function privateFiles(texts: Readonly<Record<string, pulumi.Input<string>>>) {
+  return Object.fromEntries(Object.entries(texts).map(([name, content]) => [name, { content, mode: PRIVATE_FILE }]));
+}
+
 /** Seconds as Go writes them (`1m30s`): the provider reads them back so, and another spelling would show as a change. */
-export function goDuration(seconds: number): string {
+function goDuration(seconds: number): string {
   const hours = Math.floor(seconds / 3_600);
   const minutes = Math.floor((seconds % 3_600) / 60);
   return `${hours > 0 ? `${hours}h` : ""}${seconds >= 60 ? `${minutes}m` : ""}${seconds % 60}s`;

@@ -2,15 +2,17 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "../settings/table.ts";
-import { goDuration, hardened, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
+import { hardened, healthcheck, privateFiles } from "./hardening.ts";
 import { engineNames, IDENTITY_FILE, STACK_LABEL } from "../settings/names.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import { addresses } from "../servers/postgres/hba.ts";
 import { pgpassLine } from "../../database/libpq.ts";
-import { POSTGRES_CONFIG_DIR } from "../servers/postgres/conf.ts";
+import { maintenance } from "../servers/maintenance/server.ts";
 import { ContainerReady, type Network, type StateIdentity, VolumeFiles } from "../resources.ts";
 
 const SECONDS_PER_MINUTE = 60;
+/** By then the first run has succeeded, in a stack that was just made. */
+const START_SEC = 120;
 
 export interface MaintenanceArgs {
   readonly config: StackConfig;
@@ -46,17 +48,15 @@ export class Maintenance extends pulumi.ComponentResource {
       {
         volume: volume.name,
         image: args.image,
-        uid: POSTGRES_UID,
-        files: {
-          [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
-          pgpass: {
-            content: pulumi.output(args.ownerPassword).apply((password) => pgpassLine(ROLES.owner, password)),
-            mode: PRIVATE_FILE,
-          },
-          "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
-          "tls/client.crt": { content: client.certPem, mode: PRIVATE_FILE },
-          "tls/client.key": { content: client.privateKeyPem, mode: PRIVATE_FILE },
-        },
+        uid: maintenance.uid,
+        files: privateFiles({
+          ...maintenance.rendered(config),
+          [IDENTITY_FILE]: args.identity.text,
+          pgpass: pulumi.output(args.ownerPassword).apply((password) => pgpassLine(ROLES.owner, password)),
+          "tls/ca.crt": certificates.trustedPem,
+          "tls/client.crt": client.certPem,
+          "tls/client.key": client.privateKeyPem,
+        }),
         service: "maintenance",
         container: names.maintenance,
         restartKey: "", // psql reads them at each run
@@ -90,27 +90,17 @@ export class Maintenance extends pulumi.ComponentResource {
           `PGUSER=${ROLES.owner}`,
           "PGAPPNAME=aiwdb-maintenance",
           "PGSSLMODE=verify-full",
-          `PGPASSFILE=${POSTGRES_CONFIG_DIR}/pgpass`,
-          `PGSSLROOTCERT=${POSTGRES_CONFIG_DIR}/tls/ca.crt`,
-          `PGSSLCERT=${POSTGRES_CONFIG_DIR}/tls/client.crt`,
-          `PGSSLKEY=${POSTGRES_CONFIG_DIR}/tls/client.key`,
+          `PGPASSFILE=${maintenance.folder}/pgpass`,
+          `PGSSLROOTCERT=${maintenance.folder}/tls/ca.crt`,
+          `PGSSLCERT=${maintenance.folder}/tls/client.crt`,
+          `PGSSLKEY=${maintenance.folder}/tls/client.key`,
           "PGOPTIONS=-c client_min_messages=warning",
         ],
-        healthcheck: {
-          // Two turns without a success, and a while for the run itself.
-          tests: [
-            "CMD-SHELL",
-            `test -n "$(find /tmp/last-success -mmin -${config.maintenanceIntervalMin * 2 + 10} 2>/dev/null)"`,
-          ],
-          interval: goDuration(config.healthCheckIntervalSec),
-          timeout: goDuration(5),
-          retries: 3,
-          startPeriod: goDuration(120),
-        },
+        healthcheck: healthcheck(config, maintenance, START_SEC),
         networksAdvanced: [
           { name: args.network.name, ipv4Address: addresses(config).maintenance, aliases: ["maintenance"] },
         ],
-        volumes: [{ volumeName: volume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true }],
+        volumes: [{ volumeName: volume.name, containerPath: maintenance.folder, readOnly: true }],
       },
       { parent: this, dependsOn: files, deleteBeforeReplace: true },
     );

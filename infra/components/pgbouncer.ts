@@ -3,17 +3,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { imageTag } from "../../toolchain/images/tag.ts";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "../settings/table.ts";
-import { hardened, healthcheck, PGBOUNCER_UID, PRIVATE_FILE } from "./hardening.ts";
+import { hardened, healthcheck, privateFiles } from "./hardening.ts";
 import { engineNames, IDENTITY_FILE, STACK_LABEL } from "../settings/names.ts";
 import { addresses } from "../servers/postgres/hba.ts";
-import {
-  PGBOUNCER_CONFIG_DIR,
-  pgbouncerRestartKey,
-  renderPgbouncerHba,
-  renderPgbouncerIni,
-  renderUserlist,
-} from "../servers/pgbouncer/ini.ts";
-import { listeners, roleListener, type Listener } from "../settings/listeners.ts";
+import { pgbouncerRestartKey, renderUserlist } from "../servers/pgbouncer/ini.ts";
+import { pgbouncer } from "../servers/pgbouncer/server.ts";
+import { listeners, roleListener } from "../settings/listeners.ts";
 import { ContainerReady, Image, type Network, type StateIdentity, VolumeFiles } from "../resources.ts";
 
 export interface PgBouncerArgs {
@@ -39,12 +34,12 @@ export class PgBouncer extends pulumi.ComponentResource {
 
     const poolers = listeners(config);
     const [, ...further] = poolers.map(({ offset }) => config.pgbouncerPort + offset);
-    const filesOf = (listener: Listener) => ({
-      [listener.settingsFile]: { content: renderPgbouncerIni(config, names.postgres, listener), mode: PRIVATE_FILE },
-      [listener.hbaFile]: { content: renderPgbouncerHba(config, listener), mode: PRIVATE_FILE },
-    });
 
-    const image = new Image(`${name}-image`, { kind: "pgbouncer", tag: imageTag("pgbouncer") }, { parent: this });
+    const image = new Image(
+      `${name}-image`,
+      { kind: pgbouncer.image, tag: imageTag(pgbouncer.image) },
+      { parent: this },
+    );
     const configVolume = new docker.Volume(
       `${name}-config`,
       { name: names.pgbouncerConfigVolume, labels: [{ label: STACK_LABEL, value: config.stack }] },
@@ -55,23 +50,20 @@ export class PgBouncer extends pulumi.ComponentResource {
       {
         volume: configVolume.name,
         image: image.tag,
-        uid: PGBOUNCER_UID,
-        files: {
-          ...Object.assign({}, ...poolers.map(filesOf)),
+        uid: pgbouncer.uid,
+        files: privateFiles({
+          ...pgbouncer.rendered(config),
           ...Object.fromEntries(
-            [...certificates.roleTrustedPem].map(([role, content]) => [
-              roleListener(role).authorityFile,
-              { content, mode: PRIVATE_FILE },
-            ]),
+            [...certificates.roleTrustedPem].map(([role, pem]) => [roleListener(role).authorityFile, pem]),
           ),
-          [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
-          "userlist.txt": { content: pulumi.output(args.poolerPassword).apply(renderUserlist), mode: PRIVATE_FILE },
-          "tls/ca.crt": { content: certificates.trustedPem, mode: PRIVATE_FILE },
-          "tls/server.crt": { content: certificates.pgbouncerServer.certPem, mode: PRIVATE_FILE },
-          "tls/server.key": { content: certificates.pgbouncerServer.privateKeyPem, mode: PRIVATE_FILE },
-          "tls/client.crt": { content: certificates.pgbouncerClient.certPem, mode: PRIVATE_FILE },
-          "tls/client.key": { content: certificates.pgbouncerClient.privateKeyPem, mode: PRIVATE_FILE },
-        },
+          [IDENTITY_FILE]: args.identity.text,
+          "userlist.txt": pulumi.output(args.poolerPassword).apply(renderUserlist),
+          "tls/ca.crt": certificates.trustedPem,
+          "tls/server.crt": certificates.pgbouncerServer.certPem,
+          "tls/server.key": certificates.pgbouncerServer.privateKeyPem,
+          "tls/client.crt": certificates.pgbouncerClient.certPem,
+          "tls/client.key": certificates.pgbouncerClient.privateKeyPem,
+        }),
         service: "pgbouncer",
         container: names.pgbouncer,
         restartKey: pgbouncerRestartKey(config),
@@ -96,7 +88,7 @@ export class PgBouncer extends pulumi.ComponentResource {
         name: names.pgbouncer,
         hostname: names.pgbouncer,
         image: image.tag,
-        healthcheck: healthcheck(config),
+        healthcheck: healthcheck(config, pgbouncer),
         networksAdvanced: [
           { name: args.network.name, ipv4Address: addresses(config).pgbouncer, aliases: ["pgbouncer"] },
         ],
@@ -105,7 +97,7 @@ export class PgBouncer extends pulumi.ComponentResource {
           external: config.pgbouncerPort + offset,
           ip: config.pgbouncerPublishAddress,
         })),
-        volumes: [{ volumeName: configVolume.name, containerPath: PGBOUNCER_CONFIG_DIR, readOnly: true }],
+        volumes: [{ volumeName: configVolume.name, containerPath: pgbouncer.folder, readOnly: true }],
       },
       { parent: this, dependsOn: files, deleteBeforeReplace: true },
     );

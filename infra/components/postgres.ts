@@ -3,11 +3,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { imageTag } from "../../toolchain/images/tag.ts";
 import type { StackCertificates } from "./certificates.ts";
 import type { StackConfig } from "../settings/table.ts";
-import { hardened, healthcheck, POSTGRES_UID, PRIVATE_FILE } from "./hardening.ts";
+import { hardened, healthcheck, privateFiles } from "./hardening.ts";
 import { engineNames, IDENTITY_FILE, STACK_LABEL } from "../settings/names.ts";
 import { ROLES } from "../../database/access/roles.ts";
-import { addresses, renderPgHba } from "../servers/postgres/hba.ts";
-import { DATA_DIR, POSTGRES_CONFIG_DIR, postgresRestartKey, renderPostgresqlConf } from "../servers/postgres/conf.ts";
+import { addresses } from "../servers/postgres/hba.ts";
+import { DATA_DIR, postgresRestartKey } from "../servers/postgres/conf.ts";
+import { postgres } from "../servers/postgres/server.ts";
 import {
   ContainerReady,
   Image,
@@ -48,7 +49,7 @@ export class PostgresServer extends pulumi.ComponentResource {
     const names = engineNames(config.stack);
     const labels = [{ label: STACK_LABEL, value: config.stack }];
 
-    const image = new Image(`${name}-image`, { kind: "postgres", tag: imageTag("postgres") }, { parent: this });
+    const image = new Image(`${name}-image`, { kind: postgres.image, tag: imageTag(postgres.image) }, { parent: this });
     this.image = image.tag;
     this.dataVolume = new docker.Volume(
       `${name}-data`,
@@ -65,15 +66,14 @@ export class PostgresServer extends pulumi.ComponentResource {
       {
         volume: configVolume.name,
         image: image.tag,
-        uid: POSTGRES_UID,
-        files: {
-          [IDENTITY_FILE]: { content: args.identity.text, mode: PRIVATE_FILE },
-          "postgresql.conf": { content: renderPostgresqlConf(config), mode: PRIVATE_FILE },
-          "pg_hba.conf": { content: renderPgHba(config), mode: PRIVATE_FILE },
-          "tls/ca.crt": { content: certificates.clientsTrustedPem, mode: PRIVATE_FILE },
-          "tls/server.crt": { content: certificates.postgresServer.certPem, mode: PRIVATE_FILE },
-          "tls/server.key": { content: certificates.postgresServer.privateKeyPem, mode: PRIVATE_FILE },
-        },
+        uid: postgres.uid,
+        files: privateFiles({
+          ...postgres.rendered(config),
+          [IDENTITY_FILE]: args.identity.text,
+          "tls/ca.crt": certificates.clientsTrustedPem,
+          "tls/server.crt": certificates.postgresServer.certPem,
+          "tls/server.key": certificates.postgresServer.privateKeyPem,
+        }),
         service: "postgres",
         container: names.postgres,
         restartKey: postgresRestartKey(config),
@@ -96,7 +96,7 @@ export class PostgresServer extends pulumi.ComponentResource {
         name: names.postgres,
         hostname: names.postgres,
         image: image.tag,
-        healthcheck: healthcheck(config),
+        healthcheck: healthcheck(config, postgres),
         // With its data gone, a server that comes back is an empty one that knows no role.
         ...(config.profile === "ci" ? { restart: "no" } : {}),
         stopSignal: "SIGINT", // fast shutdown; SIGTERM would wait for every client
@@ -105,7 +105,7 @@ export class PostgresServer extends pulumi.ComponentResource {
         ports: [{ internal: 5432, external: config.postgresPort, ip: LOOPBACK }],
         volumes: [
           { volumeName: this.dataVolume.name, containerPath: DATA_DIR },
-          { volumeName: configVolume.name, containerPath: POSTGRES_CONFIG_DIR, readOnly: true },
+          { volumeName: configVolume.name, containerPath: postgres.folder, readOnly: true },
         ],
       },
       { parent: this, dependsOn: files, deleteBeforeReplace: true },
@@ -151,7 +151,7 @@ function inMemory(sizeMiB: number): Partial<docker.VolumeArgs> {
     driverOpts: {
       type: "tmpfs",
       device: "tmpfs",
-      o: `size=${sizeMiB}m,uid=${POSTGRES_UID},gid=${POSTGRES_UID},mode=0700`,
+      o: `size=${sizeMiB}m,uid=${postgres.uid},gid=${postgres.uid},mode=0700`,
     },
   };
 }

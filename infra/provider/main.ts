@@ -1,7 +1,8 @@
+import { runOptions } from "./run-options.ts";
 import { serve } from "./server.ts";
 
 // Loaded on first use: a preview of a stack at rest needs no database driver and no Engine client.
-serve(process.argv[2], "0.1.0", {
+serve(process.argv[2], "0.1.0", runOptions(process.env), {
   AuthorityRotation: async () => (await import("./resources/authority-rotation.ts")).authorityRotation,
   ClientFiles: async () => (await import("./resources/client-files.ts")).clientFiles,
   ContainerReady: async () => (await import("./resources/container-ready.ts")).containerReady,

@@ -1,8 +1,16 @@
-/** Properties of a resource as the engine hands them over: plain JSON; secrets already opened. */
-export type Properties = Record<string, any>;
+import type { RunOptions } from "./run-options.ts";
 
 /** Stands for a value that is not known yet, in previews. Fixed by Pulumi's protocol. */
 export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+
+/** Inputs in a preview: each may be unknown, and inside one that is known there may be unknown values too. */
+export type Planned<Inputs> = { readonly [Key in keyof Inputs]: Inputs[Key] | typeof UNKNOWN };
+
+/** What the state has of a resource. One that an older release made lacks the outputs, and inputs, that came later. */
+export type Recorded<Inputs, Outputs> = Inputs & Partial<Outputs>;
+
+/** No properties at all. */
+export type None = Readonly<Record<never, never>>;
 
 /** What a resource may tell the user while it works. */
 export interface Reporter {
@@ -11,6 +19,14 @@ export interface Reporter {
   /** A line that stays. */
   info(message: string): void;
   warn(message: string): void;
+}
+
+/** What an operation gets from whoever asks for it. */
+export interface Operation {
+  readonly report: Reporter;
+  /** Aborted when the user stops Pulumi: what runs ends in order, and nothing more is begun. */
+  readonly signal: AbortSignal;
+  readonly run: RunOptions;
 }
 
 export interface Failure {
@@ -26,30 +42,46 @@ export interface Difference {
 }
 
 /**
- * One resource type of the provider. State is always `inputs` plus what `create` and `update` return.
+ * One resource type of the provider. `Inputs` is the one declaration of what a program gives it, which its class in
+ * infra/resources.ts takes too; the state is always the inputs plus `Outputs`, which `create` and `update` return.
  *
  * Every operation may be cut off and run again: it must converge from whatever the last one left.
  */
-export interface ResourceType {
-  /** Refuses inputs at preview. `olds` is the state before, `{}` for a new resource. Values may be UNKNOWN. */
-  check?(news: Properties, olds: Properties, report: Reporter): Promise<Failure[]> | Failure[];
-  /** Default: every input that is not equal to the state's. Values may be UNKNOWN. */
-  diff?(olds: Properties, news: Properties, report: Reporter): Promise<Difference> | Difference;
+export interface ResourceType<Inputs extends object, Outputs extends object = None> {
+  /** Refuses inputs at preview. `olds` is the state before, `{}` for a new resource. */
+  check?(
+    news: Planned<Inputs>,
+    olds: Partial<Recorded<Inputs, Outputs>>,
+    operation: Operation,
+  ): Promise<Failure[]> | Failure[];
+  /** Default: every input that is not equal to the state's. */
+  diff?(olds: Recorded<Inputs, Outputs>, news: Planned<Inputs>, operation: Operation): Promise<Difference> | Difference;
   /**
    * Outputs that are known before anything is done, for previews; `olds` as in `check`. Default: none. What depends on one that
    * is not known shows as changed, and stops the preview where it is protected.
    */
-  plan?(olds: Properties, news: Properties): Properties;
-  create(inputs: Properties, report: Reporter): Promise<{ id: string; outputs?: Properties }>;
+  plan?(olds: Partial<Recorded<Inputs, Outputs>>, news: Planned<Inputs>): Partial<Planned<Outputs>>;
+  create(inputs: Inputs, operation: Operation): Promise<{ id: string; outputs: Outputs }>;
   /** The state as it really is; undefined: the resource is gone. Default: as recorded. */
-  read?(id: string, state: Properties, report: Reporter): Promise<Properties | undefined>;
-  update(id: string, olds: Properties, news: Properties, report: Reporter): Promise<Properties | void>;
-  delete?(id: string, state: Properties, report: Reporter): Promise<void>;
+  read?(
+    id: string,
+    state: Recorded<Inputs, Outputs>,
+    operation: Operation,
+  ): Promise<Recorded<Inputs, Outputs> | undefined>;
+  /** Outputs that it does not return stay as they are. */
+  update(id: string, olds: Recorded<Inputs, Outputs>, news: Inputs, operation: Operation): Promise<Outputs | void>;
+  delete?(id: string, state: Recorded<Inputs, Outputs>, operation: Operation): Promise<void>;
 }
 
+/** A resource type as the protocol knows it, which carries plain JSON and no types. */
+export type AnyResourceType = ResourceType<object, object>;
+
 /** Names of inputs whose value in `news` is not the one in `olds`. */
-export function changedProperties(olds: Properties, news: Properties, except: readonly string[] = []): string[] {
-  return Object.keys(news).filter((key) => !except.includes(key) && !sameJson(olds[key], news[key]));
+export function changedProperties(olds: object, news: object, except: readonly string[] = []): string[] {
+  const before = new Map<string, unknown>(Object.entries(olds));
+  return Object.entries(news)
+    .filter(([key, value]) => !except.includes(key) && !sameJson(before.get(key), value))
+    .map(([key]) => key);
 }
 
 function sameJson(a: unknown, b: unknown): boolean {

@@ -9,13 +9,17 @@ import engineProto from "@pulumi/pulumi/proto/engine_pb.js";
 import pluginProto from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import proto from "@pulumi/pulumi/proto/provider_pb.js";
-import { messageOf, UserError } from "../../base/errors.ts";
-import { cancel } from "../../base/cancellation.ts";
-import { changedProperties, type Properties, type Reporter, type ResourceType } from "./resource.ts";
+import { messageOf, StateError, UserError } from "../../base/errors.ts";
+import { changedProperties, type AnyResourceType, type Operation } from "./resource.ts";
+import type { RunOptions } from "./run-options.ts";
 
-type Loader = () => Promise<ResourceType>;
+/** Properties as the protocol has them: plain JSON; secrets already opened. */
+type Properties = Readonly<Record<string, structProto.JavaScriptValue>>;
+type Loader = () => Promise<AnyResourceType>;
 type Call<T> = grpc.ServerUnaryCall<T, unknown>;
 
+/** Before the name in every type token of the package. */
+const TYPE_PREFIX = "aiwdb:index:";
 /** By then a preview has loaded what it needs. */
 const COMPILE_CACHE_DELAY_MS = 1_500;
 const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
@@ -24,19 +28,21 @@ const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_me
  * Serves resource types to the Pulumi engine until it ends the process.
  *
  * @param engineAddress where progress goes to, as given by the engine on the command line
- * @param types loaders by type name, so that a preview loads only what it needs
+ * @param types loaders by the name in the type token, so that a preview loads only what it needs
  */
 export function serve(
   engineAddress: string | undefined,
   version: string,
+  run: RunOptions,
   types: Readonly<Record<string, Loader>>,
 ): void {
+  const cancelled = new AbortController();
   const engine =
     engineAddress === undefined
       ? undefined
       : new engineGrpc.EngineClient(engineAddress, grpc.credentials.createInsecure(), MESSAGE_LIMIT);
 
-  const reporterFor = (urn: string): Reporter => {
+  const operationOn = (urn: string): Operation => {
     const log = (message: string, severity: number, ephemeral: boolean) => {
       const request = new engineProto.LogRequest();
       request.setSeverity(severity as engineProto.LogSeverity);
@@ -45,15 +51,16 @@ export function serve(
       request.setEphemeral(ephemeral);
       engine?.log(request, () => {}); // a line of progress that is lost must not fail the work it is about
     };
-    return {
-      status: (message) => log(message, engineProto.LogSeverity.INFO, true),
-      info: (message) => log(message, engineProto.LogSeverity.INFO, false),
-      warn: (message) => log(message, engineProto.LogSeverity.WARNING, false),
+    const report = {
+      status: (message: string) => log(message, engineProto.LogSeverity.INFO, true),
+      info: (message: string) => log(message, engineProto.LogSeverity.INFO, false),
+      warn: (message: string) => log(message, engineProto.LogSeverity.WARNING, false),
     };
+    return { report, signal: cancelled.signal, run };
   };
 
-  const typeOf = (urn: string): Promise<ResourceType> => {
-    const name = urn.split("::")[2]?.split("$").at(-1)?.split(":").at(-1) ?? "";
+  const typeOf = (token: string): Promise<AnyResourceType> => {
+    const name = token.replace(TYPE_PREFIX, "");
     const loader = types[name];
     if (!loader) throw new Error(`the provider has no resource type ${name}`);
     return loader();
@@ -80,7 +87,8 @@ export function serve(
   server.addService(providerGrpc.ResourceProviderService, {
     attach: done,
     cancel: (call: unknown, callback: grpc.sendUnaryData<emptyProto.Empty>) => {
-      cancel();
+      // The engine says so on the user's first Ctrl-C.
+      cancelled.abort(new StateError("Cancelled; the next `up` goes on from here."));
       done(call, callback);
     },
     configure: (_call: unknown, callback: grpc.sendUnaryData<proto.ConfigureResponse>) => {
@@ -101,10 +109,10 @@ export function serve(
     },
     check: ({ request }: Call<proto.CheckRequest>, callback: grpc.sendUnaryData<proto.CheckResponse>) =>
       respond(callback, async () => {
-        const type = await typeOf(request.getUrn());
+        const type = await typeOf(request.getType());
         const news = toProperties(request.getNews());
         const failures =
-          (await type.check?.(news, toProperties(request.getOlds()), reporterFor(request.getUrn()))) ?? [];
+          (await type.check?.(news, toProperties(request.getOlds()), operationOn(request.getUrn()))) ?? [];
         const response = new proto.CheckResponse();
         response.setInputs(toStruct(news));
         response.setFailuresList(
@@ -119,11 +127,11 @@ export function serve(
       }),
     diff: ({ request }: Call<proto.DiffRequest>, callback: grpc.sendUnaryData<proto.DiffResponse>) =>
       respond(callback, async () => {
-        const type = await typeOf(request.getUrn());
+        const type = await typeOf(request.getType());
         const olds = toProperties(request.getOlds());
         const news = toProperties(request.getNews());
         const { changed, replaces = [] } = type.diff
-          ? await type.diff(olds, news, reporterFor(request.getUrn()))
+          ? await type.diff(olds, news, operationOn(request.getUrn()))
           : { changed: changedProperties(olds, news) };
         const response = new proto.DiffResponse();
         response.setChanges(
@@ -137,14 +145,14 @@ export function serve(
       }),
     create: ({ request }: Call<proto.CreateRequest>, callback: grpc.sendUnaryData<proto.CreateResponse>) =>
       respond(callback, async () => {
-        const type = await typeOf(request.getUrn());
+        const type = await typeOf(request.getType());
         const inputs = toProperties(request.getProperties());
         if (request.getPreview()) {
           const planned = new proto.CreateResponse();
           planned.setProperties(toStruct({ ...inputs, ...type.plan?.({}, inputs) }));
           return planned;
         }
-        const { id, outputs } = await type.create(inputs, reporterFor(request.getUrn()));
+        const { id, outputs } = await type.create(inputs, operationOn(request.getUrn()));
         const response = new proto.CreateResponse();
         response.setId(id);
         response.setProperties(toStruct({ ...inputs, ...outputs }));
@@ -152,20 +160,20 @@ export function serve(
       }),
     read: ({ request }: Call<proto.ReadRequest>, callback: grpc.sendUnaryData<proto.ReadResponse>) =>
       respond(callback, async () => {
-        const type = await typeOf(request.getUrn());
+        const type = await typeOf(request.getType());
         const state = toProperties(request.getProperties());
-        const found = type.read ? await type.read(request.getId(), state, reporterFor(request.getUrn())) : state;
+        const found = type.read ? await type.read(request.getId(), state, operationOn(request.getUrn())) : state;
         const response = new proto.ReadResponse();
         if (!found) return response; // an empty id: it is gone
         response.setId(request.getId());
         response.setProperties(toStruct(found));
-        const inputs = Object.keys(toProperties(request.getInputs()));
-        response.setInputs(toStruct(Object.fromEntries(inputs.map((key) => [key, found[key]]))));
+        const inputs = toProperties(request.getInputs());
+        response.setInputs(toStruct(Object.fromEntries(Object.entries(found).filter(([key]) => key in inputs))));
         return response;
       }),
     update: ({ request }: Call<proto.UpdateRequest>, callback: grpc.sendUnaryData<proto.UpdateResponse>) =>
       respond(callback, async () => {
-        const type = await typeOf(request.getUrn());
+        const type = await typeOf(request.getType());
         const olds = toProperties(request.getOlds());
         const news = toProperties(request.getNews());
         if (request.getPreview()) {
@@ -173,15 +181,15 @@ export function serve(
           planned.setProperties(toStruct({ ...news, ...type.plan?.(olds, news) }));
           return planned;
         }
-        const outputs = await type.update(request.getId(), olds, news, reporterFor(request.getUrn()));
+        const outputs = await type.update(request.getId(), olds, news, operationOn(request.getUrn()));
         const response = new proto.UpdateResponse();
         response.setProperties(toStruct({ ...olds, ...news, ...outputs }));
         return response;
       }),
     delete: ({ request }: Call<proto.DeleteRequest>, callback: grpc.sendUnaryData<emptyProto.Empty>) =>
       respond(callback, async () => {
-        const type = await typeOf(request.getUrn());
-        await type.delete?.(request.getId(), toProperties(request.getProperties()), reporterFor(request.getUrn()));
+        const type = await typeOf(request.getType());
+        await type.delete?.(request.getId(), toProperties(request.getProperties()), operationOn(request.getUrn()));
         return new emptyProto.Empty();
       }),
   } as unknown as grpc.UntypedServiceImplementation);
@@ -197,10 +205,12 @@ export function serve(
 }
 
 function toProperties(struct: structProto.Struct | undefined): Properties {
-  return (struct?.toJavaScript() as Properties | undefined) ?? {};
+  return struct?.toJavaScript() ?? {};
 }
 
-function toStruct(properties: Properties): structProto.Struct {
+function toStruct(properties: object): structProto.Struct {
   // undefined has no place in JSON: such a property is simply absent.
-  return structProto.Struct.fromJavaScript(JSON.parse(JSON.stringify(properties)));
+  return structProto.Struct.fromJavaScript(
+    JSON.parse(JSON.stringify(properties)) as Record<string, structProto.JavaScriptValue>,
+  );
 }

@@ -5,6 +5,12 @@ const NS_PER_MS = 1_000_000;
 /** As many as the engine makes before it says unhealthy. */
 const ATTEMPTS = 3;
 
+/** The command of a container's own health check; empty where it has none. */
+export function healthCommand({ Config }: Docker.ContainerInspectInfo): string[] {
+  const [kind, ...words] = Config.Healthcheck?.Test ?? [];
+  return kind === "CMD-SHELL" ? ["sh", "-c", ...words] : words;
+}
+
 /**
  * Runs a container's health check now. The engine's own answer may be as old as its interval, and is "unhealthy" for a container that
  * was paused.
@@ -18,13 +24,11 @@ export async function healthNow(
   info: Docker.ContainerInspectInfo,
   limit?: () => AbortSignal,
 ): Promise<"healthy" | "starting" | "unhealthy"> {
-  const { Test = [], StartPeriod = 0 } = info.Config.Healthcheck ?? {};
-  const [kind, ...words] = Test;
-  const command = kind === "CMD-SHELL" ? ["sh", "-c", ...words] : words;
+  const command = healthCommand(info);
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const { exitCode } = await exec(docker, info.Id, command, undefined, limit?.());
     if (exitCode === 0) return "healthy";
   }
   const upMs = Date.now() - Date.parse(info.State.StartedAt);
-  return upMs < StartPeriod / NS_PER_MS ? "starting" : "unhealthy";
+  return upMs < (info.Config.Healthcheck?.StartPeriod ?? 0) / NS_PER_MS ? "starting" : "unhealthy";
 }

@@ -2,7 +2,8 @@ import type { Client } from "pg";
 import { afterEach, expect, it, vi } from "vitest";
 import { readMigrations } from "../../migrate/chain/files.ts";
 import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
-import { migrations } from "../../infra/provider/resources/migrations.ts";
+import { migrations as migrationsType } from "../../infra/provider/resources/migrations.ts";
+import { called } from "../helpers/provider.ts";
 import { createSchemaDatabase, MIGRATIONS_FOLDER, type SchemaDatabase } from "../helpers/schema-database.ts";
 
 // The resource as it is, but for the stack: it gets the owner's connection to a test database.
@@ -11,6 +12,8 @@ vi.mock("../../database/connection.ts", async (importOriginal) => ({
   ...(await importOriginal<object>()),
   withConnection: (_connection: unknown, use: (client: Client) => unknown) => use(owner),
 }));
+
+const migrations = called(migrationsType);
 
 let database: SchemaDatabase;
 afterEach(async () => {

@@ -1,9 +1,10 @@
 import { afterAll, expect, test } from "vitest";
 import { engine } from "../../toolchain/engine/containers.ts";
-import { network } from "../../infra/provider/resources/network.ts";
-import { recorder } from "../helpers/provider.ts";
+import { network as networkType } from "../../infra/provider/resources/network.ts";
+import { called, recorder } from "../helpers/provider.ts";
 
 const quiet = recorder();
+const network = called(networkType);
 const inputs = {
   name: `aiwdb-test-network-${process.pid}`,
   subnet: "10.99.79.0/28",

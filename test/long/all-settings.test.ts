@@ -1,16 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { OVERRIDES } from "../../infra/settings/overrides.ts";
-import { exec, readArchive, type FileSpec } from "../../toolchain/engine/containers.ts";
-import { volumeFiles } from "../../infra/provider/resources/volume-files.ts";
+import type { FileSpec } from "../../toolchain/engine/archives.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
+import { readCurrent } from "../../infra/provider/volumes/versions.ts";
+import { volumeFiles as volumeFilesType } from "../../infra/provider/resources/volume-files.ts";
 import type { StackOutputs } from "../../stack/session.ts";
 import { containerName, docker, query } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";
-import { recorder } from "../helpers/provider.ts";
+import { called, recorder } from "../helpers/provider.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 
 // Every setting that a stack may give a server of its own can be set, and taken out again.
 const NAME = `ci-a${process.pid}`;
 vi.setConfig({ testTimeout: 40 * 60_000 });
+
+const volumeFiles = called(volumeFilesType);
 
 /** Values for settings where a step to the next number or word would lock everybody out, or is none. */
 const POSTGRES_VALUES: Readonly<Record<string, string>> = {
@@ -169,7 +173,7 @@ describe("each setting alone, at the provider", () => {
     const container = containerName(service, NAME);
     const info = await docker().getContainer(container).inspect();
     const { stdout: uid } = await exec(docker(), container, ["id", "-u"]);
-    const found = await readArchive(docker(), container, folder);
+    const found = await readCurrent(docker().getContainer(container), folder);
     const files: Record<string, FileSpec> = Object.fromEntries(
       Object.entries(found).map(([name, content]) => [name, { content, mode: 0o600 }]),
     );

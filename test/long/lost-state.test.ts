@@ -3,7 +3,7 @@ import path from "node:path";
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { engineNames } from "../../infra/settings/names.ts";
-import { localSql } from "../../toolchain/engine/containers.ts";
+import { localSql } from "../../database/local-sql.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 

@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readMigrations } from "../../migrate/chain/files.ts";
 import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
-import { migrations } from "../../infra/provider/resources/migrations.ts";
+import { migrations as migrationsType } from "../../infra/provider/resources/migrations.ts";
+import { called } from "../helpers/provider.ts";
+
+const migrations = called(migrationsType);
 
 let folder: string;
 

@@ -15,22 +15,31 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../../infra/provider/resource.ts";
+import { changedProperties, UNKNOWN } from "../../infra/provider/resource.ts";
 import type { RotationState } from "../../certs/rotation.ts";
-import { authorityRotation } from "../../infra/provider/resources/authority-rotation.ts";
-import { clientFiles } from "../../infra/provider/resources/client-files.ts";
-import { databaseBaseline } from "../../infra/provider/resources/database-baseline.ts";
-import { migrations } from "../../infra/provider/resources/migrations.ts";
-import { password } from "../../infra/provider/resources/password.ts";
-import { isDue, renewal } from "../../infra/provider/resources/renewal.ts";
-import { scramSecretResource } from "../../infra/provider/resources/scram-secret.ts";
-import { superuserPassword } from "../../infra/provider/resources/superuser-password.ts";
-import { pairProblems, volumeFiles } from "../../infra/provider/resources/volume-files.ts";
+import { authorityRotation as authorityRotationType } from "../../infra/provider/resources/authority-rotation.ts";
+import { clientFiles as clientFilesType } from "../../infra/provider/resources/client-files.ts";
+import { databaseBaseline as databaseBaselineType } from "../../infra/provider/resources/database-baseline.ts";
+import { migrations as migrationsType } from "../../infra/provider/resources/migrations.ts";
+import { password as passwordType } from "../../infra/provider/resources/password.ts";
+import { isDue, renewal as renewalType } from "../../infra/provider/resources/renewal.ts";
+import { scramSecretResource as scramSecretType } from "../../infra/provider/resources/scram-secret.ts";
+import { superuserPassword as superuserPasswordType } from "../../infra/provider/resources/superuser-password.ts";
+import { pairProblems, volumeFiles as volumeFilesType } from "../../infra/provider/resources/volume-files.ts";
 import { scramSecret } from "../../database/scram.ts";
-import { recorder } from "../helpers/provider.ts";
+import { called, recorder, type Called, type Properties } from "../helpers/provider.ts";
 import { createCa } from "../helpers/throw-away-ca.ts";
 
 const quiet = recorder();
+const authorityRotation = called(authorityRotationType);
+const clientFiles = called(clientFilesType);
+const databaseBaseline = called(databaseBaselineType);
+const migrations = called(migrationsType);
+const password = called(passwordType);
+const renewal = called(renewalType);
+const scramSecretResource = called(scramSecretType);
+const superuserPassword = called(superuserPasswordType);
+const volumeFiles = called(volumeFilesType);
 
 describe("a generated password", () => {
   test("has 32 characters that need no quoting in URLs, SQL or files, and is never the same twice", async () => {
@@ -604,7 +613,7 @@ describe("the database baseline", () => {
 });
 
 /** The version that `diff` is content with. */
-async function currentVersion(type: ResourceType): Promise<{ version: number }> {
+async function currentVersion(type: Called): Promise<{ version: number }> {
   for (let version = 1; version < 100; version += 1) {
     if ((await type.diff!({ version }, {}, quiet)).changed.length === 0) return { version };
   }

@@ -54,8 +54,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const urn = (type: string) =>
-  `urn:pulumi:dev::ai-workflow-database::aiwdb:index:DatabaseStack$aiwdb:index:${type}::name`;
+const token = (type: string) => `aiwdb:index:${type}`;
+const urn = (type: string) => `urn:pulumi:dev::ai-workflow-database::aiwdb:index:DatabaseStack$${token(type)}::name`;
 const struct = (properties: Properties) => structProto.Struct.fromJavaScript(properties as never);
 
 function call<Request, Response>(method: keyof typeof client & string, request: Request): Promise<Response> {
@@ -71,6 +71,7 @@ function call<Request, Response>(method: keyof typeof client & string, request: 
 async function check(type: string, news: Properties, olds: Properties = {}) {
   const request = new proto.CheckRequest();
   request.setUrn(urn(type));
+  request.setType(token(type));
   request.setNews(struct(news));
   request.setOlds(struct(olds));
   const response = await call<proto.CheckRequest, proto.CheckResponse>("check", request);
@@ -83,6 +84,7 @@ async function check(type: string, news: Properties, olds: Properties = {}) {
 async function diff(type: string, olds: Properties, news: Properties) {
   const request = new proto.DiffRequest();
   request.setUrn(urn(type));
+  request.setType(token(type));
   request.setOlds(struct(olds));
   request.setNews(struct(news));
   const response = await call<proto.DiffRequest, proto.DiffResponse>("diff", request);
@@ -98,6 +100,7 @@ async function create(type: string, properties: Properties, preview = false) {
   const request = new proto.CreateRequest();
   request.setPreview(preview);
   request.setUrn(urn(type));
+  request.setType(token(type));
   request.setProperties(struct(properties));
   const response = await call<proto.CreateRequest, proto.CreateResponse>("create", request);
   return { id: response.getId(), properties: response.getProperties()?.toJavaScript() as Properties };
@@ -107,6 +110,7 @@ async function update(type: string, id: string, olds: Properties, news: Properti
   const request = new proto.UpdateRequest();
   request.setPreview(preview);
   request.setUrn(urn(type));
+  request.setType(token(type));
   request.setId(id);
   request.setOlds(struct(olds));
   request.setNews(struct(news));
@@ -117,6 +121,7 @@ async function update(type: string, id: string, olds: Properties, news: Properti
 async function read(type: string, id: string, properties: Properties, inputs: Properties) {
   const request = new proto.ReadRequest();
   request.setUrn(urn(type));
+  request.setType(token(type));
   request.setId(id);
   request.setProperties(struct(properties));
   request.setInputs(struct(inputs));
@@ -131,6 +136,7 @@ async function read(type: string, id: string, properties: Properties, inputs: Pr
 async function remove(type: string, id: string, properties: Properties): Promise<void> {
   const request = new proto.DeleteRequest();
   request.setUrn(urn(type));
+  request.setType(token(type));
   request.setId(id);
   request.setProperties(struct(properties));
   await call<proto.DeleteRequest, emptyProto.Empty>("delete", request);

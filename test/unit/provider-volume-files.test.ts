@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { switchScript } from "../../infra/provider/resources/volume-files.ts";
+import { SWITCH_SCRIPT } from "../../infra/provider/volumes/versions.ts";
 
 const NAMES = ["postgresql.conf", "tls"];
 /** The programs of the script; each of their calls is a moment at which the machine may be cut off. */
@@ -49,10 +49,21 @@ function write(folder: string, mark: string): void {
   for (const name of ["server.crt", "server.key"]) writeFileSync(path.join(volume, folder, "tls", name), mark);
 }
 
+/** The script, by itself and with nothing that tries the version, as a shell gets it. */
+const switching = (version: string, names: readonly string[]) => [
+  "-c",
+  readFileSync(SWITCH_SCRIPT, "utf8"),
+  "switch",
+  version,
+  "",
+  ...names,
+];
+
 /** Runs the script, killed at its n-th call. Returns whether it came to its end. */
 function run(version: string, cutOffAt = 0): boolean {
   writeFileSync(path.join(home, "calls"), "0");
-  const { status } = spawnSync("sh", ["-c", `set -eu\ncd ${volume}\n${switchScript(version, NAMES)}`], {
+  const { status } = spawnSync("sh", switching(version, NAMES), {
+    cwd: volume,
     env: { PATH: `${programs}:${process.env["PATH"]}`, CUT_OFF: String(cutOffAt) },
   });
   return status === 0;
@@ -98,7 +109,7 @@ describe("files of a volume are put in force", () => {
     write(".version-new", "new");
     rmSync(path.join(volume, ".version-new/postgresql.conf"));
     writeFileSync(path.join(volume, ".version-new/pg_hba.conf"), "new");
-    spawnSync("sh", ["-c", `cd ${volume}\n${switchScript(".version-new", ["pg_hba.conf", "tls"])}`]);
+    spawnSync("sh", switching(".version-new", ["pg_hba.conf", "tls"]), { cwd: volume });
     expect(entries()).toEqual([".current", ".version-new", "pg_hba.conf", "tls"]);
     expect(readFileSync(path.join(volume, "pg_hba.conf"), "utf8")).toBe("new");
   });

@@ -1,10 +1,15 @@
-import { nextPhase, START, type RotationState } from "../../../certs/rotation.ts";
-import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+import { nextPhase, type RotationState, START } from "../../../certs/rotation.ts";
+import { changedProperties, type ResourceType } from "../resource.ts";
 
-/** Input `step`: any change is one phase further. Outputs as in `RotationState`. */
-export const authorityRotation: ResourceType = {
-  diff: (olds: Properties, news: Properties) => ({ changed: changedProperties(olds, news) }),
-  plan: (olds) => ({ ...(olds["phase"] === undefined ? START : nextPhase(olds as RotationState)) }),
-  create: async () => ({ id: "authority-rotation", outputs: { ...START } }),
-  update: async (_id, olds) => ({ ...nextPhase(olds as RotationState) }),
+export interface AuthorityRotationInputs {
+  /** Any change is one phase further. */
+  readonly step?: string | undefined;
+}
+
+/** The phase of an authority's replacement. What is in force is in the state, so that every machine and a plain `pulumi up` agree. */
+export const authorityRotation: ResourceType<AuthorityRotationInputs, RotationState> = {
+  diff: (olds, news) => ({ changed: changedProperties(olds, news) }),
+  plan: (olds) => (olds.phase === undefined ? START : nextPhase({ ...START, ...olds })),
+  create: async () => ({ id: "authority-rotation", outputs: START }),
+  update: async (_id, olds) => nextPhase({ ...START, ...olds }),
 };

@@ -15,9 +15,16 @@ import {
 } from "node:fs/promises";
 import path from "node:path";
 import { StateError } from "../../../base/errors.ts";
-import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
+import { changedProperties, UNKNOWN, type ResourceType } from "../resource.ts";
 
 type Files = Readonly<Record<string, string>>;
+
+export interface ClientFilesInputs {
+  /** Outside the checkout. */
+  readonly directory: string;
+  /** Secret: text by name. */
+  readonly files: Files;
+}
 
 /** The link to the folder with the files that are in force. */
 const CURRENT = ".current";
@@ -118,31 +125,31 @@ function present(directory: string, files: Files): boolean {
 }
 
 /**
- * Certificates and keys of the client roles in a folder outside the checkout, for libpq and the PostgreSQL provider.
- * Inputs `directory` and `files` (secret); output `directory`. Missing or changed files are written again.
+ * Certificates and keys of the client roles in a folder outside the checkout, for libpq and the PostgreSQL provider. Missing or changed files are written again.
  */
-export const clientFiles: ResourceType = {
-  diff(olds: Properties, news: Properties) {
+export const clientFiles: ResourceType<ClientFilesInputs> = {
+  diff(olds, news) {
     const changed = changedProperties(olds, news);
-    const known = typeof news["files"] === "object" && !Object.values(news["files"]).includes(UNKNOWN);
-    if (changed.length === 0 && known && !present(news["directory"], news["files"])) return { changed: ["files"] };
+    const known = news.files !== UNKNOWN && !Object.values(news.files).includes(UNKNOWN);
+    if (changed.length === 0 && known && !present(news.directory, news.files)) return { changed: ["files"] };
     return { changed };
   },
-  async create(inputs) {
-    await write(inputs["directory"], inputs["files"]);
-    return { id: inputs["directory"] };
+  async create({ directory, files }) {
+    await write(directory, files);
+    return { id: directory, outputs: {} };
   },
   async read(_id, state) {
-    return present(state["directory"], state["files"]) ? state : { ...state, files: {} };
+    return present(state.directory, state.files) ? state : { ...state, files: {} };
   },
-  async update(_id, olds, news) {
-    await write(news["directory"], news["files"]);
-    const before = Object.keys(olds["files"] ?? {});
-    if (olds["directory"] !== news["directory"]) return remove(olds["directory"], before);
-    for (const name of before.filter((file) => !(file in news["files"])))
-      await rm(path.join(news["directory"], name), { force: true });
+  async update(_id, olds, { directory, files }) {
+    await write(directory, files);
+    const before = Object.keys(olds.files ?? {});
+    if (olds.directory !== directory) await remove(olds.directory, before);
+    else
+      for (const name of before.filter((file) => !(file in files)))
+        await rm(path.join(directory, name), { force: true });
   },
-  async delete(_id, state) {
-    await remove(state["directory"], Object.keys(state["files"] ?? {}));
+  async delete(_id, { directory, files }) {
+    await remove(directory, Object.keys(files ?? {}));
   },
 };

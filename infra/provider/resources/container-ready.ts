@@ -10,15 +10,30 @@ import {
   within,
 } from "../../../toolchain/engine/containers.ts";
 import { offeredCertificate } from "../../../database/handshake.ts";
-import { changedProperties, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+import { healthCommand } from "../../servers/container-health.ts";
+import { changedProperties, type Operation, type ResourceType } from "../resource.ts";
 import { until } from "../../../base/retry.ts";
 
-/** The images' own script, which runs a query; also what the engine runs. */
-const HEALTH_CHECK = ["healthcheck"];
+export interface ContainerReadyInputs {
+  readonly container: string;
+  /** A new container is waited for again. */
+  readonly containerId: string;
+  /** Where it serves; absent for a container that serves nobody. */
+  readonly host?: string;
+  readonly port?: number;
+  readonly pidsLimit: number;
+  readonly timeoutSec: number;
+}
+
+/** Where it serves, once it does: providers take their address from here, so that none ever meets a server that is not up. */
+export interface ContainerReadyOutputs {
+  readonly readyHost?: string;
+  readonly readyPort?: number;
+}
 
 /** Starts or resumes a container that does not run; one that is gone, or whose network is, can only be made again. */
-async function start(docker: Docker, name: string): Promise<void> {
-  const info = await inspect(docker, name);
+async function start(docker: Docker, name: string, signal?: AbortSignal): Promise<Docker.ContainerInspectInfo> {
+  const info = await inspect(docker, name, signal);
   const cannot = (problem: string) =>
     new StateError(`Container ${name} cannot be started: ${problem}`, [
       {
@@ -30,13 +45,15 @@ async function start(docker: Docker, name: string): Promise<void> {
   if (!info) throw cannot("it is gone.");
   const container = docker.getContainer(info.Id);
   try {
-    if (info.State.Paused) await within(`resume container ${name}`, ACTION_MS, (options) => container.unpause(options));
+    if (info.State.Paused)
+      await within(`resume container ${name}`, ACTION_MS, (options) => container.unpause(options), signal);
     else if (!info.State.Running && !info.State.Restarting)
-      await within(`start container ${name}`, ACTION_MS, (options) => container.start(options));
+      await within(`start container ${name}`, ACTION_MS, (options) => container.start(options), signal);
   } catch (error) {
-    if ((error as { statusCode?: number }).statusCode === 304) return; // somebody else was faster
-    throw cannot(messageOf(error));
+    const { statusCode } = error as { statusCode?: number };
+    if (statusCode !== 304) throw cannot(messageOf(error)); // 304: somebody else was faster
   }
+  return info;
 }
 
 /**
@@ -44,26 +61,30 @@ async function start(docker: Docker, name: string): Promise<void> {
  *
  * @param inputs of the container's `ContainerReady` resource
  * @param say called once if it takes longer than two seconds
+ * @param signal gives up
  * @throws StateError with its last lines when it does not stay up or does not answer in time
  */
 export async function startAndWait(
-  inputs: Properties,
+  { container: name, host, port, pidsLimit, timeoutSec }: ContainerReadyInputs,
   docker: Docker,
   say: (line: string) => void,
-): Promise<Properties> {
-  const name: string = inputs["container"];
-  await start(docker, name);
+  signal?: AbortSignal,
+): Promise<ContainerReadyOutputs> {
+  const healthCheck = healthCommand(await start(docker, name, signal));
   // The docker provider has no setting for it; it survives restarts of the container.
   const limitProcesses = () =>
-    within(`limit container ${name}`, ACTION_MS, (options) =>
-      docker.getContainer(name).update({ PidsLimit: inputs["pidsLimit"], ...options }),
+    within(
+      `limit container ${name}`,
+      ACTION_MS,
+      (options) => docker.getContainer(name).update({ PidsLimit: pidsLimit, ...options }),
+      signal,
     );
   // One that is just ending can't be changed. What ended it is in its log, which is shown below.
   const isLimited = await limitProcesses().then(
     () => true,
     () => false,
   );
-  if (inputs["port"] === undefined) {
+  if (host === undefined || port === undefined) {
     if (!isLimited) await limitProcesses();
     return {}; // no server: its health check says how it does
   }
@@ -73,14 +94,14 @@ export async function startAndWait(
   const answered = await until(
     async () => {
       try {
-        await offeredCertificate(inputs["host"], inputs["port"]);
+        await offeredCertificate(host, port);
         // The engine asks at its own interval, which begins with a whole one of waiting.
-        const { exitCode, stderr } = await exec(docker, name, HEALTH_CHECK);
+        const { exitCode, stderr } = await exec(docker, name, healthCheck, undefined, signal);
         if (exitCode === 0) return true;
         throw new Error(stderr.trim());
       } catch (error) {
         wrong = messageOf(error);
-        await refuseDead(name);
+        await refuseDead();
         if (!said && Date.now() - started > 2_000) {
           said = true;
           say(`waiting for ${name} to accept connections`);
@@ -88,40 +109,37 @@ export async function startAndWait(
         return undefined;
       }
     },
-    { deadlineMs: inputs["timeoutSec"] * 1_000, everyMs: 50 },
+    { deadlineMs: timeoutSec * 1_000, everyMs: 50, signal },
   );
   if (!answered) {
     throw new StateError(
-      `Container ${name} did not accept TLS connections on ${inputs["host"]}:${inputs["port"]} and answer a query within ${inputs["timeoutSec"]} s (${wrong}). Its last lines:\n${await lastLines(docker, name)}`,
+      `Container ${name} did not accept TLS connections on ${host}:${port} and answer a query within ${timeoutSec} s (${wrong}). Its last lines:\n${await lastLines(docker, name, signal)}`,
     );
   }
   if (!isLimited) await limitProcesses();
-  return { readyHost: inputs["host"], readyPort: inputs["port"] };
+  return { readyHost: host, readyPort: port };
 
-  async function refuseDead(container: string): Promise<void> {
-    const info = await inspect(docker, container);
+  async function refuseDead(): Promise<void> {
+    const info = await inspect(docker, name, signal);
     if (!hasFailed(info)) return;
-    const log = info ? await lastLines(docker, container) : "(it is gone)";
-    throw new StateError(`Container ${container} does not stay up. Its last lines:\n${log}`);
+    const log = info ? await lastLines(docker, name, signal) : "(it is gone)";
+    throw new StateError(`Container ${name} does not stay up. Its last lines:\n${log}`);
   }
 }
 
-const ready = (inputs: Properties, report: Reporter) => startAndWait(inputs, engine(), (line) => report.status(line));
+const ready = (inputs: ContainerReadyInputs, { report, signal }: Operation) =>
+  startAndWait(inputs, engine(), report.status, signal);
 
 /**
  * The gate between a container that was started and everything that connects to it: it offers TLS, and its health check,
- * which runs a query, succeeds. A new container is waited for again, and one that does not run is started.
- *
- * Inputs `container`, `containerId`, `host`, `port` (none for a container that serves nobody), `pidsLimit`, `timeoutSec`;
- * outputs `readyHost` and `readyPort`, from which providers take their address, so that none of them ever meets a server that
- * is not up.
+ * which runs a query, succeeds. A container that does not run is started.
  */
-export const containerReady: ResourceType = {
-  async diff(olds, news, report) {
+export const containerReady: ResourceType<ContainerReadyInputs, ContainerReadyOutputs> = {
+  async diff(olds, news, { report, signal }) {
     const changed = changedProperties(olds, news, ["timeoutSec"]);
     if (changed.length > 0) return { changed };
     // Pulumi itself asks nobody whether the container still runs.
-    const info = await inspect(engine(), olds["container"]);
+    const info = await inspect(engine(), olds.container, signal);
     const problem = !info
       ? "is gone"
       : !info.State.Running
@@ -130,11 +148,14 @@ export const containerReady: ResourceType = {
           ? "is paused"
           : undefined;
     if (problem === undefined) return { changed };
-    report.warn(`container ${olds["container"]} ${problem}`);
+    report.warn(`container ${olds.container} ${problem}`);
     return { changed: ["containerId"] };
   },
   // Unknown, they would make everything that takes its address from here look changed.
-  plan: (olds, { host, port }) => (olds["readyPort"] === undefined ? {} : { readyHost: host, readyPort: port }),
-  create: async (inputs, report) => ({ id: inputs["container"], outputs: await ready(inputs, report) }),
-  update: async (_id, _olds, news, report) => ready(news, report),
+  plan: (olds, { host, port }) =>
+    olds.readyPort === undefined || host === undefined || port === undefined
+      ? {}
+      : { readyHost: host, readyPort: port },
+  create: async (inputs, operation) => ({ id: inputs.container, outputs: await ready(inputs, operation) }),
+  update: (_id, _olds, news, operation) => ready(news, operation),
 };

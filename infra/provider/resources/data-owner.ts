@@ -2,8 +2,16 @@ import { StateError } from "../../../base/errors.ts";
 import { DATA_IDENTITY_FILE } from "../../settings/names.ts";
 import { DATA_DIR } from "../../servers/postgres/conf.ts";
 import { engine, exec } from "../../../toolchain/engine/containers.ts";
-import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+import { changedProperties, type Operation, type ResourceType } from "../resource.ts";
 import { idOf, readDataIdentity, refuseAnothers } from "../stack-identity.ts";
+
+export interface DataOwnerInputs {
+  readonly stack: string;
+  /** Known once the superuser can log in. */
+  readonly container: string;
+  /** "<id> <user>@<host>" */
+  readonly identity: string;
+}
 
 /** Written beside the old one and put in its place by a rename: a kill leaves the old or the new one. */
 const WRITE = [
@@ -15,8 +23,8 @@ const WRITE = [
   `mv -f ${DATA_IDENTITY_FILE}.new ${DATA_IDENTITY_FILE}`,
 ].join("\n");
 
-async function write({ container, identity }: Properties): Promise<void> {
-  const { exitCode, stderr } = await exec(engine(), container, ["sh", "-c", WRITE], identity);
+async function write({ container, identity }: DataOwnerInputs, { signal }: Operation): Promise<void> {
+  const { exitCode, stderr } = await exec(engine(), container, ["sh", "-c", WRITE], identity, signal);
   if (exitCode !== 0) throw new StateError(`The owner could not be written into the data of ${container}: ${stderr}`);
 }
 
@@ -26,21 +34,19 @@ async function write({ container, identity }: Properties): Promise<void> {
  *
  * Everything on the engine is removed after this, so that `delete` keeps `pulumi destroy` off another state's stack: volumes go
  * by their names, which every state of the stack's name knows.
- *
- * Inputs `stack`, `container`, known once the superuser can log in, and `identity`, "<id> <user>@<host>".
  */
-export const dataOwner: ResourceType = {
-  async diff(olds, news) {
+export const dataOwner: ResourceType<DataOwnerInputs> = {
+  async diff(olds, news, { signal }) {
     const changed = changedProperties(olds, news);
-    const isWritten = (await readDataIdentity(engine(), news["stack"])) === news["identity"];
+    const isWritten = (await readDataIdentity(engine(), news.stack, signal)) === news.identity;
     return { changed: isWritten ? changed : [...new Set([...changed, "identity"])] };
   },
-  async create(inputs) {
-    await write(inputs);
-    return { id: inputs["container"] };
+  async create(inputs, operation) {
+    await write(inputs, operation);
+    return { id: inputs.container, outputs: {} };
   },
-  async update(_id, _olds, news) {
-    await write(news);
+  async update(_id, _olds, news, operation) {
+    await write(news, operation);
   },
-  delete: (_id, { stack, identity }) => refuseAnothers(engine(), stack, idOf(identity)),
+  delete: (_id, { stack, identity }, operation) => refuseAnothers(engine(), stack, idOf(identity), operation),
 };

@@ -1,9 +1,27 @@
 import { PROTECT_TABLE_SQL } from "../../../migrate/run/applied.ts";
-import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
+import { ENVIRONMENT_SETTING, type Environment } from "../../../database/environment.ts";
 import { ROLES } from "../../../database/access/roles.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
-import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
+import { changedProperties, UNKNOWN, type ResourceType } from "../resource.ts";
 import { PUBLIC_FUNCTION_STATEMENTS } from "../../../database/access/public-functions.ts";
+
+export interface DatabaseBaselineInputs {
+  /** The superuser's; secret. */
+  readonly connection: Connection;
+  /** Of the function `pgbouncer.lookup(text)`; cannot log in. */
+  readonly owner: string;
+  /** The pooler's login. */
+  readonly caller: string;
+  /** Those that may come through the pooler. */
+  readonly roles: readonly string[];
+  /** What the database is for: test tools refuse everything that does not say "test". */
+  readonly environment: Environment;
+}
+
+export interface DatabaseBaselineOutputs {
+  /** Of the statements that were applied. */
+  readonly version: number;
+}
 
 /** Raise it when the statements below change, so that existing stacks get them. */
 const VERSION = 3;
@@ -71,8 +89,14 @@ export function baselineStatements(database: string, owner: string, caller: stri
   `;
 }
 
-async function apply({ connection, owner, caller, roles, environment }: Properties): Promise<void> {
-  await withConnection(connection as Connection, async (client) => {
+async function apply({
+  connection,
+  owner,
+  caller,
+  roles,
+  environment,
+}: DatabaseBaselineInputs): Promise<DatabaseBaselineOutputs> {
+  await withConnection(connection, async (client) => {
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
     await client.query(baselineStatements(connection.database, owner, caller, roles));
@@ -83,33 +107,26 @@ async function apply({ connection, owner, caller, roles, environment }: Properti
     );
     await client.query("commit");
   });
+  return { version: VERSION };
 }
 
 /**
  * What a database needs before anybody uses it and no provider offers: PUBLIC loses its rights, and PgBouncer gets its
- * `auth_query` function `pgbouncer.lookup(text)`. The application may not write what is applied. Inputs `connection` (superuser),
- * `owner` (cannot log in), `caller` (the pooler's login), `roles` (those that may come through the pooler) and
- * `environment` (what the database is for: test tools refuse everything that does not say "test").
+ * `auth_query` function `pgbouncer.lookup(text)`. The application may not write what is applied.
  */
-export const databaseBaseline: ResourceType = {
+export const databaseBaseline: ResourceType<DatabaseBaselineInputs, DatabaseBaselineOutputs> = {
   diff(olds, news) {
     // A new password too: a refresh logs in with what the state has.
-    const changed = changedProperties(olds, news, news["connection"] === UNKNOWN ? ["connection"] : []);
-    return { changed: olds["version"] === VERSION ? changed : [...changed, "version"] };
+    const changed = changedProperties(olds, news, news.connection === UNKNOWN ? ["connection"] : []);
+    return { changed: olds.version === VERSION ? changed : [...changed, "version"] };
   },
-  async create(inputs) {
-    await apply(inputs);
-    return { id: inputs["connection"].database, outputs: { version: VERSION } };
-  },
+  create: async (inputs) => ({ id: inputs.connection.database, outputs: await apply(inputs) }),
   async read(_id, state) {
-    const { rows } = await withConnection(state["connection"] as Connection, (client) =>
+    const { rows } = await withConnection(state.connection, (client) =>
       client.query("select to_regprocedure('pgbouncer.lookup(text)') is not null as present"),
     );
     return rows[0].present ? state : undefined;
   },
-  async update(_id, _olds, news) {
-    await apply(news);
-    return { version: VERSION };
-  },
+  update: (_id, _olds, news) => apply(news),
   // Nothing to delete: the function goes with its database, and dropping it alone would only lock everybody out.
 };

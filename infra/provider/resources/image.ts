@@ -1,29 +1,33 @@
 import { findImage } from "../../../toolchain/images/build.ts";
 import type { ImageKind } from "../../../toolchain/images/tag.ts";
 import { engine } from "../../../toolchain/engine/containers.ts";
-import { changedProperties, type Reporter, type ResourceType } from "../resource.ts";
+import type { Operation, ResourceType } from "../resource.ts";
 
-async function ensure(kind: ImageKind, report: Reporter): Promise<void> {
+export interface ImageInputs {
+  readonly kind: ImageKind;
+  /** A hash over what goes in, so that a changed Dockerfile shows in the preview and an unchanged one is never built again. */
+  readonly tag: string;
+}
+
+async function ensure({ kind }: ImageInputs, { report }: Operation): Promise<void> {
   const { ensureImage } = await import("../../../toolchain/images/ensure.ts"); // here, because no preview builds
   await ensureImage(kind, { docker: engine(), report: (line) => report.status(line) });
 }
 
 /**
- * One of the package's two images, built on the engine if it does not have it yet. Inputs `kind` and `tag`; the tag is a
- * hash over what goes in, so that a changed Dockerfile shows in the preview and an unchanged one is never built again.
+ * One of the package's two images, built on the engine if it does not have it yet.
  *
  * Images stay on the engine when a stack goes: other stacks use them too.
  */
-export const image: ResourceType = {
-  diff: (olds, news) => ({ changed: changedProperties(olds, news) }),
-  async create({ kind, tag }, report) {
-    await ensure(kind, report);
-    return { id: tag };
+export const image: ResourceType<ImageInputs> = {
+  async create(inputs, operation) {
+    await ensure(inputs, operation);
+    return { id: inputs.tag, outputs: {} };
   },
   async read(_id, state) {
-    return (await findImage(engine(), state["tag"])) ? state : undefined;
+    return (await findImage(engine(), state.tag)) ? state : undefined;
   },
-  async update(_id, _olds, { kind }, report) {
-    await ensure(kind, report);
+  async update(_id, _olds, news, operation) {
+    await ensure(news, operation);
   },
 };

@@ -2,16 +2,21 @@ import type Docker from "dockerode";
 import { messageOf } from "../../../base/errors.ts";
 import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
 import { ROLES } from "../../../database/access/roles.ts";
-import { engine, inspect, localSql } from "../../../toolchain/engine/containers.ts";
-import { changedProperties, UNKNOWN, type Properties, type Reporter, type ResourceType } from "../resource.ts";
+import { localSql } from "../../../database/local-sql.ts";
+import { engine, inspect } from "../../../toolchain/engine/containers.ts";
+import { changedProperties, UNKNOWN, type Operation, type ResourceType } from "../resource.ts";
 import { matchesScramSecret, scramSecret } from "../../../database/scram.ts";
 
-/** Inputs; see `loginRoles`. */
-interface Inputs {
+export interface LoginRolesInputs {
   readonly container: string;
+  /** Secret: what PostgreSQL shall store for each role's password. */
   readonly secrets: Readonly<Record<string, string>>;
+  /** Secret. */
   readonly superuserPassword: string;
 }
+
+/** A server that runs answers within this. */
+const ANSWER_MS = 30_000;
 
 /** What a role has been given by ALTER ROLE ... SET. */
 export interface RoleSetting {
@@ -49,7 +54,7 @@ export function reasonToReset({ role, name, value }: RoleSetting): string | unde
 const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
-async function look(docker: Docker, { container, secrets }: Inputs): Promise<Found> {
+async function look(docker: Docker, { container, secrets }: LoginRolesInputs, signal: AbortSignal): Promise<Found> {
   const names = [...Object.keys(secrets), ROLES.superuser].map(literal).join(", ");
   const found = await localSql(
     docker,
@@ -65,13 +70,13 @@ async function look(docker: Docker, { container, secrets }: Inputs): Promise<Fou
            left join pg_database on pg_database.oid = setdatabase
           where rolname in (${names}) and rolname <> '${ROLES.superuser}'
        ), '[]'))`,
-    { abortSignal: AbortSignal.timeout(30_000) },
+    { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]) },
   );
   return JSON.parse(found) as Found;
 }
 
 /** Roles whose password is not the declared one. One that does not exist yet is made with it. */
-function wrongPasswords({ secrets, superuserPassword }: Inputs, found: Found): string[] {
+function wrongPasswords({ secrets, superuserPassword }: LoginRolesInputs, found: Found): string[] {
   const isWrong = ([role, stored]: [string, string | null]): boolean => {
     if (role === ROLES.superuser)
       return superuserPassword !== UNKNOWN && !matchesScramSecret(superuserPassword, stored ?? "");
@@ -87,9 +92,9 @@ const inert = (text: string): string => text.replaceAll(/\p{Cc}|\p{Bidi_Control}
 
 const where = ({ role, database }: RoleSetting): string => `role ${role}${database === null ? "" : ` in ${database}`}`;
 
-async function apply(inputs: Inputs, report: Reporter): Promise<void> {
+async function apply(inputs: LoginRolesInputs, { report, signal }: Operation): Promise<void> {
   const docker = engine();
-  const found = await look(docker, inputs);
+  const found = await look(docker, inputs, signal);
   const wrong = wrongPasswords(inputs, found);
   const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
   const statements = [
@@ -104,7 +109,7 @@ async function apply(inputs: Inputs, report: Reporter): Promise<void> {
   ];
   if (statements.length === 0) return;
   await localSql(docker, inputs.container, ["begin;", ...statements, "commit;"].join("\n"), {
-    abortSignal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]),
   });
   for (const setting of reset)
     report.info(`${where(setting)}: took ${setting.name} = ${inert(setting.value)} back: ${reasonToReset(setting)}`);
@@ -116,21 +121,21 @@ async function apply(inputs: Inputs, report: Reporter): Promise<void> {
  * of theirs begins with. Passwords become what is declared. Settings that carry a guarantee or stop a provider are reset; the
  * others are named and stay. It comes before the PostgreSQL provider looks at the roles.
  *
- * Inputs `container`, `secrets` (secret; what PostgreSQL shall store, by role) and `superuserPassword` (secret). Pulumi compares
- * with its state only, so `diff` looks at the server, where it runs, by the container's local socket.
+ * Pulumi compares with its state only, so `diff` looks at the server, where it runs, by the container's local socket.
  */
-export const loginRoles: ResourceType = {
-  async diff(olds, news, report) {
+export const loginRoles: ResourceType<LoginRolesInputs> = {
+  async diff(olds, news, { report, signal }) {
     const changed = changedProperties(olds, news);
-    if (news["container"] === UNKNOWN) return { changed };
+    if (news.container === UNKNOWN) return { changed };
+    const wanted = { ...news, secrets: news.secrets === UNKNOWN ? {} : news.secrets };
     const docker = engine();
-    const info = await inspect(docker, news["container"]);
+    const info = await inspect(docker, news.container, signal);
     // One that does not run is started before the update, which looks then.
     if (!info?.State.Running || info.State.Paused || info.State.Restarting)
       return { changed: [...changed, "container"] };
     let found: Found;
     try {
-      found = await look(docker, news as unknown as Inputs);
+      found = await look(docker, wanted, signal);
     } catch (error) {
       report.warn(`what the roles changed of themselves can't be seen yet: ${messageOf(error)}`);
       return { changed: [...changed, "container"] };
@@ -142,16 +147,16 @@ export const loginRoles: ResourceType = {
     for (const setting of reset)
       report.warn(`${where(setting)} has ${setting.name} = ${inert(setting.value)}: ${reasonToReset(setting)}`);
     // One that still has what was declared before is only to be given the new one.
-    const before = new Set(wrongPasswords(olds as unknown as Inputs, found));
-    const wrong = wrongPasswords(news as unknown as Inputs, found).filter((role) => before.has(role));
+    const before = new Set(wrongPasswords(olds, found));
+    const wrong = wrongPasswords(wanted, found).filter((role) => before.has(role));
     for (const role of wrong) report.warn(`role ${role} has another password than the declared one`);
     return { changed: reset.length + wrong.length > 0 ? [...changed, "secrets"] : changed };
   },
-  async create(inputs, report) {
-    await apply(inputs as unknown as Inputs, report);
-    return { id: inputs["container"] };
+  async create(inputs, operation) {
+    await apply(inputs, operation);
+    return { id: inputs.container, outputs: {} };
   },
-  async update(_id, _olds, news: Properties, report) {
-    await apply(news as unknown as Inputs, report);
+  async update(_id, _olds, news, operation) {
+    await apply(news, operation);
   },
 };

@@ -6,7 +6,6 @@ import { QUALIFIED_TABLE } from "../../../migrate/run/applied.ts";
 import { readMigrations } from "../../../migrate/chain/files.ts";
 import { describePhases } from "../../../migrate/chain/phases.ts";
 import { POOLED_ROLES, ROLES } from "../../../database/access/roles.ts";
-import { cancelled } from "../../../base/cancellation.ts";
 import { loginProcessId } from "../../../base/node-postgres.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
 import { engine } from "../../../toolchain/engine/containers.ts";
@@ -17,32 +16,50 @@ import {
   changedProperties,
   UNKNOWN,
   type Failure,
-  type Properties,
+  type Operation,
+  type Planned,
   type Reporter,
   type ResourceType,
 } from "../resource.ts";
 
+export interface MigrationsInputs {
+  /** The owner's, directly to the server; secret. */
+  readonly connection: Connection;
+  /** Not compared: every clone has its own. */
+  readonly folder: string;
+  /** Has its server connections renewed after SQL ran; not compared. */
+  readonly pooler?: Pooler;
+  /** Names in order. */
+  readonly migrations: readonly string[];
+  /** By name, over the SQL without comments and white space. */
+  readonly checksums: Readonly<Record<string, string>>;
+}
+
+type State = Partial<MigrationsInputs>;
+/** Known in every preview: they are read from files. */
+type Wanted = Pick<MigrationsInputs, "folder" | "migrations" | "checksums">;
+
+const isKnown = (news: Planned<MigrationsInputs>): news is Planned<MigrationsInputs> & Wanted =>
+  news.folder !== UNKNOWN && news.migrations !== UNKNOWN && news.checksums !== UNKNOWN;
+
 /** Names in `news` that the state does not have. */
-function pending(olds: Properties, news: Properties): string[] {
-  const applied: string[] = olds["migrations"] ?? [];
-  return (news["migrations"] as string[]).filter((name) => !applied.includes(name));
+function pending({ migrations: applied = [] }: State, news: Wanted): string[] {
+  return news.migrations.filter((name) => !applied.includes(name));
 }
 
 /** Says what is pending. Reads the files only where something is: a preview without changes has to be quick. */
-function reportPending(olds: Properties, news: Properties, report: Reporter): void {
-  const applied = new Set<string>(olds["migrations"]);
-  const all = readMigrations(path.resolve(news["folder"]));
-  for (const line of describePhases(all, new Set<string>(news["migrations"]), applied)) report.info(line);
+function reportPending(olds: State, news: Wanted, report: Reporter): void {
+  const all = readMigrations(path.resolve(news.folder));
+  for (const line of describePhases(all, new Set(news.migrations), new Set(olds.migrations))) report.info(line);
 }
 
 /** What no run could do: applied files that changed or vanished, and a phase below the one reached. */
-function refused(olds: Properties, news: Properties): Failure[] {
-  const applied: string[] = olds["migrations"] ?? [];
-  const wanted: string[] = news["migrations"];
+function refused({ migrations: applied = [], checksums = {} }: State, news: Wanted): Failure[] {
+  const wanted = news.migrations;
   const failures: Failure[] = [];
   for (const name of applied) {
-    const before = olds["checksums"]?.[name];
-    const now = news["checksums"]?.[name];
+    const before = checksums[name];
+    const now = news.checksums[name];
     if (now !== undefined && before !== undefined && before !== now) {
       failures.push({
         property: name,
@@ -63,32 +80,32 @@ function refused(olds: Properties, news: Properties): Failure[] {
   return failures;
 }
 
-async function apply(news: Properties, report: Reporter): Promise<void> {
+async function apply(news: MigrationsInputs, operation: Operation): Promise<void> {
   try {
-    await migrate(news, report);
+    await migrate(news, operation);
   } finally {
     // Also after a run that failed: what it applied before stays.
-    await renewConnections(news["pooler"] as Pooler | undefined, report);
+    await renewConnections(news.pooler, operation);
   }
 }
 
-async function renewConnections(pooler: Pooler | undefined, report: Reporter): Promise<void> {
+async function renewConnections(pooler: Pooler | undefined, { report, signal }: Operation): Promise<void> {
   if (pooler === undefined) return;
-  const refused = await reconnect(engine(), pooler);
+  const refused = await reconnect(engine(), pooler, signal);
   if (refused !== undefined)
     report.warn(
       `${pooler.container} did not renew its server connections (${refused}); until it does, clients may be refused with "cached plan must not change result type". Restart it, or say RECONNECT at its console.`,
     );
 }
 
-async function migrate(news: Properties, report: Reporter): Promise<void> {
+async function migrate(news: MigrationsInputs, { report, signal }: Operation): Promise<void> {
   // Only a run that applies something pays for loading the runner.
   const { applyMigrations } = await import("../../../migrate/run/runner.ts");
-  const folder: string = path.resolve(news["folder"]);
-  const wanted = new Set<string>(news["migrations"]);
+  const folder = path.resolve(news.folder);
+  const wanted = new Set(news.migrations);
   const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
-  const connection = news["connection"] as Connection;
-  await withConnection(connection, (client) => stoppable(connection, client, () => migrateBy(client)));
+  const { connection } = news;
+  await withConnection(connection, (client) => stoppable(connection, client, signal, () => migrateBy(client)));
 
   async function migrateBy(client: Client): Promise<void> {
     // Any role can take itself out of them (DROP OWNED BY itself), and would get no right to what is made from then on.
@@ -99,7 +116,7 @@ async function migrate(news: Properties, report: Reporter): Promise<void> {
       migrations,
       direction: "up",
       report: (line: string) => report.status(line),
-      signal: cancelled,
+      signal,
     });
     await makePartitions(client, report);
     // Default privileges let the application write to every table of the owner's; this one is not the application's.
@@ -110,7 +127,12 @@ async function migrate(news: Properties, report: Reporter): Promise<void> {
 const CANCEL_EVERY_MS = 200;
 
 /** Runs work whose statements end when the user stops Pulumi: the server goes on with them whatever becomes of its client. */
-async function stoppable(connection: Connection, client: Client, work: () => Promise<void>): Promise<void> {
+async function stoppable(
+  connection: Connection,
+  client: Client,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
   const ended = new AbortController();
   const stop = async () => {
     const pid = loginProcessId(client);
@@ -123,17 +145,17 @@ async function stoppable(connection: Connection, client: Client, work: () => Pro
     }
   };
   const onCancel = () => void stop();
-  cancelled.addEventListener("abort", onCancel);
+  signal.addEventListener("abort", onCancel);
   try {
     await work();
   } catch (error) {
-    if (!cancelled.aborted) throw error;
+    if (!signal.aborted) throw error;
     throw new StateError("Cancelled; no migration of this run stays, and the next `up` goes on from here.", [], {
       cause: error,
     });
   } finally {
     ended.abort();
-    cancelled.removeEventListener("abort", onCancel);
+    signal.removeEventListener("abort", onCancel);
   }
 }
 
@@ -163,44 +185,48 @@ async function makePartitions(client: Client, report: Reporter): Promise<void> {
 /**
  * The migrations of a database, applied by node-pg-migrate as the owner over a direct connection.
  *
- * Inputs: `connection` (owner, direct), `folder` (not compared: every clone has its own), `pooler` (not compared; has its server
- * connections renewed after SQL ran), `migrations` (names in order)
- * and `checksums` (by name, over the SQL without comments and white space). What is pending shows in the preview, phase by
+ * What is pending shows in the preview, phase by
  * phase; an applied file that changed stops it. Deleting the resource leaves the database as it is.
  */
-export const migrations: ResourceType = {
-  check(news, olds, report) {
-    if (news["migrations"] === UNKNOWN) return [];
+export const migrations: ResourceType<MigrationsInputs> = {
+  check(news, olds, { report }) {
+    if (!isKnown(news)) return [];
     // A new stack has nothing to differ from, so it is told here.
-    if (olds["migrations"] === undefined) reportPending(olds, news, report);
+    if (olds.migrations === undefined) reportPending(olds, news, report);
     return refused(olds, news);
   },
-  diff(olds, news, report) {
+  diff(olds, news, { report }) {
+    if (!isKnown(news)) return { changed: ["migrations"] };
     const names = pending(olds, news);
     if (names.length > 0) reportPending(olds, news, report);
     // The state needs a new password too: a refresh logs in with what it has.
-    const isKnown = news["connection"] !== UNKNOWN;
-    const reconnected = isKnown && changedProperties(olds, news).includes("connection");
-    const moved = olds["connection"]?.database !== news["connection"]?.database && isKnown;
+    const { connection } = news;
+    const reconnected = connection !== UNKNOWN && changedProperties(olds, news).includes("connection");
+    const moved = connection !== UNKNOWN && olds.connection?.database !== connection?.database;
     return {
       changed: [...(names.length > 0 ? ["migrations"] : []), ...(reconnected ? ["connection"] : [])],
       replaces: moved ? ["connection"] : [],
     };
   },
-  async create(inputs, report) {
-    await apply(inputs, report);
-    return { id: inputs["connection"].database };
+  async create(inputs, operation) {
+    await apply(inputs, operation);
+    return { id: inputs.connection.database, outputs: {} };
   },
   async read(_id, state) {
     const { readApplied } = await import("../../../migrate/run/applied.ts");
-    const rows = await withConnection(state["connection"] as Connection, (client) => readApplied(client));
+    const rows = await withConnection(state.connection, (client) => readApplied(client));
     return {
       ...state,
       migrations: rows.map(({ name }) => name),
-      checksums: Object.fromEntries(rows.map(({ name, checksum }) => [name, checksum ?? state["checksums"]?.[name]])),
+      checksums: Object.fromEntries(
+        rows.flatMap(({ name, checksum }) => {
+          const known = checksum ?? state.checksums?.[name];
+          return known === undefined ? [] : [[name, known]];
+        }),
+      ),
     };
   },
-  async update(_id, olds, news, report) {
-    if (pending(olds, news).length > 0) await apply(news, report);
+  async update(_id, olds, news, operation) {
+    if (pending(olds, news).length > 0) await apply(news, operation);
   },
 };

@@ -2,18 +2,22 @@ import type Docker from "dockerode";
 import { StateError } from "../../../base/errors.ts";
 import { ACTION_MS, engine, isNotFound, within } from "../../../toolchain/engine/containers.ts";
 import { STATE_LABEL } from "../../settings/names.ts";
-import { changedProperties, type Properties, type ResourceType } from "../resource.ts";
+import { changedProperties, type Planned, type ResourceType } from "../resource.ts";
 
-interface Inputs {
+export interface NetworkInputs {
   readonly name: string;
   readonly subnet: string;
   readonly gateway: string;
   readonly labels: Readonly<Record<string, string>>;
 }
 
-async function inspect(docker: Docker, network: string): Promise<Docker.NetworkInspectInfo | undefined> {
+async function inspect(
+  docker: Docker,
+  network: string,
+  signal: AbortSignal,
+): Promise<Docker.NetworkInspectInfo | undefined> {
   try {
-    return await within(`tell about network ${network}`, ACTION_MS, () => docker.getNetwork(network).inspect());
+    return await within(`tell about network ${network}`, ACTION_MS, () => docker.getNetwork(network).inspect(), signal);
   } catch (error) {
     if (isNotFound(error)) return undefined;
     throw error;
@@ -21,42 +25,40 @@ async function inspect(docker: Docker, network: string): Promise<Docker.NetworkI
 }
 
 /** What the engine has, in the form of the inputs. */
-function toInputs({ Name, IPAM, Labels }: Docker.NetworkInspectInfo): Inputs {
+function toInputs({ Name, IPAM, Labels }: Docker.NetworkInspectInfo): NetworkInputs {
   const { Subnet = "", Gateway = "" } = IPAM?.Config?.[0] ?? {};
   return { name: Name, subnet: Subnet, gateway: Gateway, labels: Labels ?? {} };
 }
 
 /** All but the state's label, which networks of older releases do not have: it is never a reason to make a new one. */
-function withoutState({ labels, ...rest }: Properties): Properties {
-  return { ...rest, labels: Object.fromEntries(Object.entries(labels ?? {}).filter(([name]) => name !== STATE_LABEL)) };
+function withoutState({ labels, ...rest }: Planned<NetworkInputs>): object {
+  return { ...rest, labels: Object.fromEntries(Object.entries(labels).filter(([name]) => name !== STATE_LABEL)) };
 }
 
 /** Whose it is, if both say so. */
-const isAnothers = (found: Inputs, { labels }: Inputs): boolean =>
+const isAnothers = (found: NetworkInputs, { labels }: NetworkInputs): boolean =>
   found.labels[STATE_LABEL] !== undefined && found.labels[STATE_LABEL] !== labels[STATE_LABEL];
 
 /**
  * A bridge network with a subnet of its own. The Docker provider's waits two seconds by a constant after it was made, at
  * every refresh and after it was removed (docs/adr/0020-performance.md).
  *
- * Inputs `name`, `subnet`, `gateway` and `labels`; any change but one of the state's label makes a new one. The id is the
- * engine's.
+ * Any change but one of the state's label makes a new one. The id is the engine's.
  */
-export const network: ResourceType = {
-  diff(olds: Properties, news: Properties) {
+export const network: ResourceType<NetworkInputs> = {
+  diff(olds, news) {
     const changed = changedProperties(withoutState(olds), withoutState(news));
     return { changed, replaces: changed };
   },
-  async create(properties) {
-    const inputs = properties as Inputs;
+  async create(inputs, { signal }) {
     const docker = engine();
-    const found = await inspect(docker, inputs.name);
+    const found = await inspect(docker, inputs.name, signal);
     if (found) {
       // A run that was cut off before it recorded this one; one of somebody else's is left alone.
       const has = toInputs(found);
       const others = isAnothers(has, inputs);
-      if (!others && changedProperties(withoutState(has as Properties), withoutState(properties)).length === 0)
-        return { id: found.Id };
+      if (!others && changedProperties(withoutState(has), withoutState(inputs)).length === 0)
+        return { id: found.Id, outputs: {} };
       throw new StateError(`Network ${inputs.name} exists on the engine and is not this stack's.`, [
         {
           subject: inputs.name,
@@ -72,21 +74,24 @@ export const network: ResourceType = {
       IPAM: { Driver: "default", Config: [{ Subnet: inputs.subnet, Gateway: inputs.gateway }] },
       Labels: { ...inputs.labels },
     };
-    const { id } = await within(`make network ${inputs.name}`, ACTION_MS, (options) =>
-      docker.createNetwork({ ...settings, ...options }),
+    const { id } = await within(
+      `make network ${inputs.name}`,
+      ACTION_MS,
+      (options) => docker.createNetwork({ ...settings, ...options }),
+      signal,
     );
-    return { id };
+    return { id, outputs: {} };
   },
-  async read(id, state) {
-    const found = await inspect(engine(), id);
+  async read(id, state, { signal }) {
+    const found = await inspect(engine(), id, signal);
     return found && { ...state, ...toInputs(found) };
   },
   async update() {
     throw new Error("a network is never changed, but replaced");
   },
-  async delete(id) {
+  async delete(id, _state, { signal }) {
     try {
-      await within(`remove network ${id}`, ACTION_MS, (options) => engine().getNetwork(id).remove(options));
+      await within(`remove network ${id}`, ACTION_MS, (options) => engine().getNetwork(id).remove(options), signal);
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }

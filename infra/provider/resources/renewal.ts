@@ -1,8 +1,29 @@
 import { outlivesAuthority } from "../../../certs/verify.ts";
 import { StateError } from "../../../base/errors.ts";
-import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
+import { changedProperties, UNKNOWN, type Planned, type Recorded, type ResourceType } from "../resource.ts";
 
 const MS_PER_DAY = 86_400_000;
+
+export interface RenewalInputs {
+  readonly validityDays: number;
+  readonly renewBeforeDays: number;
+  /** Any change renews. */
+  readonly force?: string | undefined;
+  /** DNS names and addresses in the certificates. */
+  readonly hosts: readonly string[];
+  /** When the authority's certificate ends: one that is about to be issued and would outlive it is refused at preview. */
+  readonly authorityEnd: string;
+  /** Nothing is due. */
+  readonly hold: boolean;
+}
+
+export interface RenewalOutputs {
+  /** Leaf certificates follow it. */
+  readonly generation: number;
+  readonly issuedAt: string;
+}
+
+type State = Partial<Recorded<RenewalInputs, RenewalOutputs>>;
 
 /** True once certificates issued at `issuedAt` have to be replaced. */
 export function isDue(issuedAt: string, validityDays: number, renewBeforeDays: number, now = Date.now()): boolean {
@@ -10,48 +31,46 @@ export function isDue(issuedAt: string, validityDays: number, renewBeforeDays: n
 }
 
 /** Inputs that decide whether keys and certificates are made anew, as far as they speak for it now. */
-function reasons(olds: Properties, news: Properties): string[] {
+function reasons(olds: State, news: Planned<RenewalInputs>): string[] {
   const changed = changedProperties(olds, news).filter((name) => ["validityDays", "force"].includes(name));
   // While the authority is being replaced: its last phase but one makes all certificates anew.
-  const due = !news["hold"] && isDue(olds["issuedAt"], olds["validityDays"], news["renewBeforeDays"]);
+  const { issuedAt, validityDays } = olds;
+  const isKnown = issuedAt !== undefined && validityDays !== undefined;
+  const due = !news.hold && isKnown && isDue(issuedAt, validityDays, Number(news.renewBeforeDays));
   return due ? [...changed, "renewBeforeDays"] : changed;
 }
 
 /** Why the certificates that are about to be issued cannot have the life they are to have. */
-function problem({ validityDays, authorityEnd, hold }: Properties): string | undefined {
-  if (hold || authorityEnd === undefined || authorityEnd === UNKNOWN) return undefined;
+function problem({ validityDays, authorityEnd, hold }: Planned<RenewalInputs>): string | undefined {
+  if (hold || authorityEnd === undefined || authorityEnd === UNKNOWN || validityDays === UNKNOWN) return undefined;
   return outlivesAuthority(validityDays, authorityEnd);
 }
 
 /**
  * Decides when leaf certificates are renewed. The TLS provider has been seen not to renew inside its own window
  * (pulumi-tls#39), so the certificates follow this resource's output `generation` instead.
- *
- * Inputs `validityDays`, `renewBeforeDays`, `force` (any change renews), `hosts` (names in the certificates) and
- * `authorityEnd`: a certificate that is about to be issued and would outlive its authority is refused at preview; one that
- * stays as it is never is. `hold`: nothing is due. Outputs `generation` and `issuedAt`.
  */
-export const renewal: ResourceType = {
+export const renewal: ResourceType<RenewalInputs, RenewalOutputs> = {
   check(news, olds) {
     const reason = Object.keys(olds).length === 0 ? problem(news) : undefined;
     return reason === undefined ? [] : [{ property: "validityDays", reason }];
   },
-  diff(olds: Properties, news: Properties) {
+  diff(olds, news) {
     const renewed = reasons(olds, news);
     // These sign or name anew without a new key; a state of an older release knows neither.
     const issued = changedProperties(olds, news).filter((name) => ["hosts", "authorityEnd"].includes(name));
-    const reason = renewed.length > 0 || issued.some((name) => olds[name] !== undefined) ? problem(news) : undefined;
+    const reason = renewed.length > 0 || issued.some((name) => name in olds) ? problem(news) : undefined;
     if (reason !== undefined) throw new StateError(reason);
     return { changed: [...renewed, ...issued] };
   },
   plan: (olds, news) =>
-    olds["generation"] === undefined
+    olds.generation === undefined
       ? { generation: 1 }
-      : { generation: olds["generation"] + (reasons(olds, news).length > 0 ? 1 : 0) },
+      : { generation: olds.generation + (reasons(olds, news).length > 0 ? 1 : 0) },
   create: async () => ({ id: "renewal", outputs: { generation: 1, issuedAt: new Date().toISOString() } }),
   async update(_id, olds, news) {
-    const { generation, issuedAt } = olds;
-    if (reasons(olds, news).length === 0) return { generation, issuedAt };
+    const { generation = 1, issuedAt } = olds;
+    if (issuedAt !== undefined && reasons(olds, news).length === 0) return { generation, issuedAt };
     return { generation: generation + 1, issuedAt: new Date().toISOString() };
   },
 };

@@ -1,15 +1,28 @@
-import type { Properties, ResourceType } from "../resource.ts";
 import { scramSecret } from "../../../database/scram.ts";
+import type { ResourceType } from "../resource.ts";
 
-const made = ({ password, iterations }: Properties): Properties => ({ secret: scramSecret(password, iterations) });
+export interface ScramSecretInputs {
+  /** Secret. */
+  readonly password: string;
+  readonly iterations: number;
+}
+
+export interface ScramSecretOutputs {
+  /** Secret. */
+  readonly secret: string;
+}
+
+const made = ({ password, iterations }: ScramSecretInputs): ScramSecretOutputs => ({
+  secret: scramSecret(password, iterations),
+});
 
 /**
- * What PostgreSQL stores for a password, output `secret` (secret): statements carry it instead of the password. Its salt is
- * random, so it is made once and kept in the state; a new one only when the input `password` or `iterations` changes.
+ * What PostgreSQL stores for a password: statements carry it instead of the password. Its salt is random, so it is made
+ * once and kept in the state; a new one only when an input changes.
  *
  * No salt is derived from the password: the server tells it to whoever begins to log in.
  */
-export const scramSecretResource: ResourceType = {
+export const scramSecretResource: ResourceType<ScramSecretInputs, ScramSecretOutputs> = {
   create: async (inputs) => ({ id: "made", outputs: made(inputs) }),
   update: async (_id, _olds, news) => made(news),
 };

@@ -4,6 +4,17 @@ import { engine } from "../../../toolchain/engine/containers.ts";
 import { changedProperties, type ResourceType } from "../resource.ts";
 import { idOf, makerOf, refuseAnothers } from "../stack-identity.ts";
 
+export interface StateIdentityInputs {
+  readonly stack: string;
+}
+
+export interface StateIdentityOutputs {
+  /** Random; also the resource's id. */
+  readonly stateId: string;
+  /** Who made it, as user@host. */
+  readonly madeBy: string;
+}
+
 /** For people: several of them may use one engine. */
 function madeBy(): string {
   try {
@@ -13,26 +24,21 @@ function madeBy(): string {
   }
 }
 
-/** Set by `aiwdb up` for a state of an older backup, whose stack has an identity already: "<id> <user>@<host>". */
-const GIVEN = process.env["AIWDB_STATE_IDENTITY"];
-
 /**
  * Says which state a stack on an engine belongs to: names alone do not, since every user has a `dev`. The network has the id as
  * a label, the volumes of configuration and the data have it as a file. Everything on the engine depends on it, so that nothing
  * of another state's stack is touched: `create` and `diff` refuse.
- *
- * Input `stack`; the id is random; outputs `stateId`, which is the id, and `madeBy`, "user@host".
  */
-export const stateIdentity: ResourceType = {
-  async diff(olds, news) {
-    await refuseAnothers(engine(), news["stack"], olds["stateId"]);
+export const stateIdentity: ResourceType<StateIdentityInputs, StateIdentityOutputs> = {
+  async diff(olds, news, operation) {
+    await refuseAnothers(engine(), news.stack, olds.stateId, operation);
     return { changed: changedProperties(olds, news) };
   },
-  async create({ stack }) {
-    const given = GIVEN === undefined ? undefined : idOf(GIVEN);
-    await refuseAnothers(engine(), stack, given);
-    const id = given ?? randomUUID();
-    return { id, outputs: { stateId: id, madeBy: GIVEN === undefined ? madeBy() : makerOf(GIVEN) } };
+  async create({ stack }, operation) {
+    const given = operation.run.stateIdentity;
+    await refuseAnothers(engine(), stack, given === undefined ? undefined : idOf(given), operation);
+    const stateId = given === undefined ? randomUUID() : idOf(given);
+    return { id: stateId, outputs: { stateId, madeBy: given === undefined ? madeBy() : makerOf(given) } };
   },
-  update: async (_id, { stateId, madeBy: before }) => ({ stateId, madeBy: before }),
+  update: async (id, { stateId = id, madeBy: before = madeBy() }) => ({ stateId, madeBy: before }),
 };

@@ -1,11 +1,27 @@
 import type Docker from "dockerode";
 import { messageOf, StateError } from "../../../base/errors.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
-import { engine, localSql } from "../../../toolchain/engine/containers.ts";
-import { changedProperties, UNKNOWN, type Properties, type ResourceType } from "../resource.ts";
+import { localSql } from "../../../database/local-sql.ts";
+import { engine } from "../../../toolchain/engine/containers.ts";
+import { changedProperties, UNKNOWN, type Operation, type ResourceType } from "../resource.ts";
 import { until } from "../../../base/retry.ts";
 import { scramSecret } from "../../../database/scram.ts";
-import { TAKE_OVER_VARIABLE } from "../stack-identity.ts";
+
+export interface SuperuserPasswordInputs {
+  readonly container: string;
+  /** Of the data. */
+  readonly volume: string;
+  /** Secret. */
+  readonly connection: Connection;
+}
+
+/** Where the server is, known once the superuser can log in. */
+export interface SuperuserPasswordOutputs {
+  readonly readyHost: string;
+  readonly readyPort: number;
+  /** Of the settings that hide the password in logs. */
+  readonly version: number;
+}
 
 const INVALID_PASSWORD = "28P01";
 
@@ -26,7 +42,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   track_activities: "off",
 };
 
-async function setPassword({ container, connection }: Properties): Promise<void> {
+async function setPassword({ container, connection }: SuperuserPasswordInputs, signal: AbortSignal): Promise<void> {
   const each = (statement: (name: string, value: string) => string) =>
     Object.entries(UNSEEN).map(([name, value]) => statement(name, value));
   await localSql(
@@ -37,11 +53,12 @@ async function setPassword({ container, connection }: Properties): Promise<void>
       `alter role postgres with password '${scramSecret(connection.password)}';`,
       ...each((name, value) => `alter role postgres set ${name} = ${value};`),
     ].join("\n"),
+    { signal },
   );
 }
 
 /** Whether the superuser has a password yet; waits for a server that is still starting or recovering. */
-export async function hasPassword(docker: Docker, container: string): Promise<boolean> {
+export async function hasPassword(docker: Docker, container: string, signal?: AbortSignal): Promise<boolean> {
   let last = "";
   const answer = await until(
     async () => {
@@ -50,6 +67,7 @@ export async function hasPassword(docker: Docker, container: string): Promise<bo
           docker,
           container,
           "select rolpassword is not null from pg_authid where rolname = 'postgres'",
+          signal ? { signal } : {},
         );
         return value === "t" || value === "f" ? value : undefined; // anything else is no answer to act on
       } catch (error) {
@@ -58,7 +76,7 @@ export async function hasPassword(docker: Docker, container: string): Promise<bo
         return undefined;
       }
     },
-    { deadlineMs: 60_000, everyMs: 200 },
+    { deadlineMs: 60_000, everyMs: 200, signal },
   );
   if (answer === undefined)
     throw new StateError(
@@ -77,14 +95,17 @@ async function accepted(connection: Connection): Promise<boolean> {
   }
 }
 
-async function establish(inputs: Properties): Promise<Properties> {
-  const { container, volume, connection } = inputs as { container: string; volume: string; connection: Connection };
-  if (!(await hasPassword(engine(), container))) {
-    await setPassword(inputs); // a cluster that was just made
+async function establish(
+  inputs: SuperuserPasswordInputs,
+  { run, signal }: Operation,
+): Promise<SuperuserPasswordOutputs> {
+  const { container, volume, connection } = inputs;
+  if (!(await hasPassword(engine(), container, signal))) {
+    await setPassword(inputs, signal); // a cluster that was just made
   } else if (!(await accepted(connection))) {
     // The volume outlived the state that knew its passwords. Locking everybody out silently, or taking the database
     // over without asking, would both be wrong.
-    if (process.env[TAKE_OVER_VARIABLE] !== "1") {
+    if (!run.takeOver) {
       throw new StateError(
         `The data volume ${volume} belongs to a stack whose state is lost: its passwords are not the ones of this state.`,
         [
@@ -98,7 +119,7 @@ async function establish(inputs: Properties): Promise<Properties> {
         ],
       );
     }
-    await setPassword(inputs);
+    await setPassword(inputs, signal);
   }
   if (!(await accepted(connection)))
     throw new StateError(`PostgreSQL refuses the password just set for ${connection.user}.`);
@@ -107,20 +128,20 @@ async function establish(inputs: Properties): Promise<Properties> {
 
 /**
  * The bootstrap superuser's password. A new cluster has none, so that nobody can log in over the network before it is
- * set here, through the container's local socket. Inputs `container`, `volume`, `connection`; outputs `readyHost`, `readyPort`.
+ * set here, through the container's local socket.
  */
-export const superuserPassword: ResourceType = {
+export const superuserPassword: ResourceType<SuperuserPasswordInputs, SuperuserPasswordOutputs> = {
   diff(olds, news) {
-    const changed = news["connection"] === UNKNOWN ? ["connection"] : changedProperties(olds, news);
-    return { changed: olds["version"] === VERSION ? changed : [...changed, "version"] };
+    const changed = news.connection === UNKNOWN ? ["connection"] : changedProperties(olds, news);
+    return { changed: olds.version === VERSION ? changed : [...changed, "version"] };
   },
   // Unknown, they would make everything in the database look changed.
   plan: (_olds, { connection }) =>
     connection === UNKNOWN ? {} : { readyHost: connection.host, readyPort: connection.port },
-  create: async (inputs) => ({ id: inputs["volume"], outputs: await establish(inputs) }),
-  async update(_id, olds, news) {
-    const samePassword = olds["connection"].password === news["connection"].password;
-    if (!samePassword || olds["version"] !== VERSION) await setPassword(news);
-    return establish(news);
+  create: async (inputs, operation) => ({ id: inputs.volume, outputs: await establish(inputs, operation) }),
+  async update(_id, olds, news, operation) {
+    const samePassword = olds.connection.password === news.connection.password;
+    if (!samePassword || olds.version !== VERSION) await setPassword(news, operation.signal);
+    return establish(news, operation);
   },
 };

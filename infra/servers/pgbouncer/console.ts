@@ -10,7 +10,7 @@ import { exec, inspect } from "../../../toolchain/engine/containers.ts";
  *
  * @param layout further arguments of psql, such as `-t` for rows without their names
  */
-export function pgbouncerConsole(port: number | string, command: string, ...layout: readonly string[]): string[] {
+export function pgbouncerConsole(port: number, command: string, ...layout: readonly string[]): string[] {
   const fixed = `psql -XAq -v ON_ERROR_STOP=1 -h ${PGBOUNCER_SOCKET_DIR} -p ${port} -U ${ROLES.pooler} -d pgbouncer`;
   return [...fixed.split(" "), ...layout, "-c", command];
 }
@@ -23,11 +23,21 @@ export function pgbouncerConsole(port: number | string, command: string, ...layo
  * @returns what kept a process from doing it, also where the engine did not answer; undefined where all did, or the pooler
  *   does not run. Never throws: whoever calls has done something that stays done.
  */
-export async function reconnect(docker: Docker, { container, ports }: Pooler): Promise<string | undefined> {
+export async function reconnect(
+  docker: Docker,
+  { container, ports }: Pooler,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
   try {
-    if ((await inspect(docker, container))?.State.Running !== true) return undefined;
+    if ((await inspect(docker, container, signal))?.State.Running !== true) return undefined;
     for (const port of ports) {
-      const { exitCode, stderr } = await exec(docker, container, pgbouncerConsole(port, "RECONNECT"));
+      const { exitCode, stderr } = await exec(
+        docker,
+        container,
+        pgbouncerConsole(port, "RECONNECT"),
+        undefined,
+        signal,
+      );
       if (exitCode !== 0) return stderr.trim() || `psql ended with ${exitCode}`;
     }
     return undefined;

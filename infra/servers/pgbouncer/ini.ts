@@ -140,6 +140,35 @@ export function renderPgbouncerIni(
   ].join("\n");
 }
 
+/** What `renderPgbouncerIni` of this or an older release has written into a file. */
+export interface PgbouncerIni {
+  readonly port: number;
+  /** Values in the section [pgbouncer], by name. */
+  readonly settings: ReadonlyMap<string, string>;
+  /** Names in the section [databases] that are in transaction mode; the one for all other databases is no name. */
+  readonly transactionEntries: readonly string[];
+}
+
+/** Reads back what a state has recorded of an earlier run. */
+export function readPgbouncerIni(text: string): PgbouncerIni {
+  const sections = new Map<string, Map<string, string>>();
+  let section = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const [name = "", ...value] = line.split(" = ");
+    if (line.startsWith("[")) sections.set(line, (section = new Map()));
+    else if (value.length > 0) section.set(name, value.join(" = "));
+  }
+  const settings = sections.get("[pgbouncer]") ?? new Map<string, string>();
+  const entries = [...(sections.get("[databases]") ?? [])];
+  return {
+    port: Number(settings.get("listen_port") ?? PGBOUNCER_PORT),
+    settings,
+    transactionEntries: entries
+      .filter(([name, value]) => name !== "*" && value.split(" ").includes("pool_mode=transaction"))
+      .map(([name]) => name),
+  };
+}
+
 /** The part of the settings that takes effect only by a restart. */
 export function pgbouncerRestartKey(config: StackConfig): string {
   const defaults = pgbouncerDefaults(config);

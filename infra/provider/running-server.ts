@@ -1,0 +1,135 @@
+import type Docker from "dockerode";
+import { StateError } from "../../base/errors.ts";
+import { until } from "../../base/retry.ts";
+import { serialOf } from "../../certs/verify.ts";
+import { offeredCertificate } from "../../database/handshake.ts";
+import { ACTION_MS, hasFailed, inspect, lastLines, within } from "../../toolchain/engine/containers.ts";
+import {
+  CLIENT_CERTIFICATE,
+  SERVER_CERTIFICATE,
+  type Configuration,
+  type RunningServer,
+  type Server,
+} from "../servers/server.ts";
+import type { Reporter } from "./resource.ts";
+
+/** Where a server shows its certificate. */
+export interface Shown {
+  readonly host: string;
+  readonly port: number;
+  readonly furtherPorts?: readonly number[];
+}
+
+/** How new files get into a server that may run. */
+export interface Change {
+  readonly server: Server;
+  readonly at: RunningServer;
+  readonly shown: Shown;
+  /** What the running server has read. */
+  readonly olds: Configuration;
+  /** What is in its volume. */
+  readonly news: Configuration;
+  /** Puts the old files back. */
+  readonly putBack: () => Promise<void>;
+  readonly report: Reporter;
+}
+
+/**
+ * Has a server that runs take the files that are in its volume: by a reload, or by a restart where it would not take all of
+ * them otherwise. Files that it does not take are taken back.
+ *
+ * @throws StateError when it does not take them
+ */
+export async function takeNewFiles({ server, at, shown, olds, news, putBack, report }: Change): Promise<void> {
+  const { docker, container, signal } = at;
+  const info = await inspect(docker, container, signal);
+  if (!info?.State.Running) return; // it reads the files when it starts
+  const { live } = server;
+  // One that the engine starts again and again, as with settings it can't start with, answers nothing.
+  // Between two attempts it runs for a moment.
+  const isDown = info.State.Restarting || (info.RestartCount > 0 && info.State.Health?.Status === "starting");
+  const restart = isDown || ((await live?.needsRestart(at, olds, news)) ?? false);
+  let refused = isDown ? "" : ((await live?.refused(at)) ?? "");
+  if (refused === "" && !restart) refused = (await live?.reload(at, news.files)) ?? "";
+  if (refused !== "") {
+    await putBack();
+    await live?.reload(at, olds.files); // a refused reload may have taken a part of the new ones
+    throw new StateError(
+      `${container} refused its new settings; the old ones are in force and back in place:\n${refused}`,
+    );
+  }
+  if (restart) {
+    report.info(
+      isDown
+        ? `restarting ${container}, which did not stay up`
+        : `restarting ${container}: a setting changed that it reads only at start`,
+    );
+    await restartContainer(at);
+  }
+  if (await offersItsCertificate(at, shown, news, restart ? 60_000 : 15_000)) {
+    const isNew = olds.files[CLIENT_CERTIFICATE]?.content !== news.files[CLIENT_CERTIFICATE]?.content;
+    if (!restart && isNew) await live?.retire?.(at, news.files, report.warn);
+    return;
+  }
+  if (!restart)
+    throw new StateError(`${container} still offers its old certificate on ${shown.host}:${shown.port}; see its log.`);
+  const log = await lastLines(docker, container, signal);
+  await putBack();
+  await restartContainer(at);
+  throw new StateError(
+    `${container} does not start with its new settings; the old ones are back in place. Its last lines:\n${log}`,
+  );
+}
+
+/** The reply to a reload says nothing about certificates: only a handshake does. */
+async function offersItsCertificate(
+  at: RunningServer,
+  { host, port, furtherPorts = [] }: Shown,
+  { files }: Configuration,
+  deadlineMs: number,
+): Promise<boolean> {
+  const certificate = files[SERVER_CERTIFICATE];
+  if (!certificate) return true;
+  const wanted = serialOf(certificate.content);
+  const info = await inspect(at.docker, at.container, at.signal);
+  const published = info === undefined ? new Set<number>() : publishedPorts(info);
+  // A port that the container does not publish comes with the one that replaces it.
+  const ports = [port, ...furtherPorts].filter((each) => published.has(each));
+  return (await Promise.all(ports.map((each) => offersOn(at, host, each, wanted, deadlineMs)))).every(Boolean);
+}
+
+function publishedPorts({ HostConfig }: Docker.ContainerInspectInfo): Set<number> {
+  const bindings = Object.values((HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>);
+  return new Set(bindings.flat().map(({ HostPort }) => Number(HostPort)));
+}
+
+async function offersOn(
+  { docker, container, signal }: RunningServer,
+  host: string,
+  port: number,
+  wanted: string,
+  deadlineMs: number,
+): Promise<boolean> {
+  const seen = await until(
+    async () => {
+      // Any failure of the handshake: the server is not there yet, or never will be, which its container says.
+      const offered = await offeredCertificate(host, port).catch(() => undefined);
+      if (offered?.serialNumber === wanted) return true;
+      return hasFailed(await inspect(docker, container, signal)) ? false : undefined;
+    },
+    { deadlineMs, everyMs: 100, signal },
+  );
+  return seen === true;
+}
+
+/** Waits as long as the container may take to end, and the engine to start it. */
+async function restartContainer({ docker, container, signal }: RunningServer): Promise<void> {
+  const config = (await inspect(docker, container, signal))?.Config as { StopTimeout?: number } | undefined;
+  const stopSec = config?.StopTimeout ?? 10;
+  await within(
+    `restart container ${container}`,
+    stopSec * 1_000 + ACTION_MS,
+    (options) => docker.getContainer(container).restart(options),
+    signal,
+  );
+}
