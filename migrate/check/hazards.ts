@@ -1,6 +1,6 @@
 import type { AlterTableStmt, Node } from "libpg-query";
 import { HEADER_KEYS } from "../chain/header.ts";
-import { joinName, qualify, visitNodes, type ParsedStatement } from "../chain/parse.ts";
+import { controlsTransaction, joinName, qualify, visitNodes, type ParsedStatement } from "../chain/parse.ts";
 
 /** Something in a file that is refused. */
 export interface Finding {
@@ -105,10 +105,7 @@ function transactionHazards(node: Node): Hazard[] {
       },
     ];
   }
-  if ("TransactionStmt" in node) {
-    const kind = node.TransactionStmt.kind ?? "";
-    // Savepoints stay inside.
-    if (["TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO"].includes(kind)) return [];
+  if (controlsTransaction(node)) {
     return [
       {
         rule: "transaction-control",
