@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
 import { StateError } from "../../../base/errors.ts";
 import { QUALIFIED_TABLE } from "../../../migrate/run/applied.ts";
-import { readMigrations } from "../../../migrate/chain/files.ts";
+import { type Migration, readMigrations } from "../../../migrate/chain/files.ts";
+import { readManifested } from "../../../migrate/chain/manifest.ts";
 import { describePhases } from "../../../migrate/chain/phases.ts";
 import { POOLED_ROLES, ROLES } from "../../../database/access/roles.ts";
 import { cancelled } from "../../../base/cancellation.ts";
@@ -62,9 +63,12 @@ function refused(olds: Properties, news: Properties): Failure[] {
   return failures;
 }
 
+/** @throws {StateError} if a file is not the one that the program has read for these inputs. */
 async function apply(news: Properties, report: Reporter): Promise<void> {
+  const manifest = { migrations: news["migrations"], checksums: news["checksums"] };
+  const migrations = readManifested(path.resolve(news["folder"]), manifest);
   try {
-    await migrate(news, report);
+    await migrate(news, migrations, report);
   } finally {
     // Also after a run that failed: what it applied before stays.
     await renewConnections(news["pooler"] as Pooler | undefined, report);
@@ -80,12 +84,10 @@ async function renewConnections(pooler: Pooler | undefined, report: Reporter): P
     );
 }
 
-async function migrate(news: Properties, report: Reporter): Promise<void> {
+async function migrate(news: Properties, migrations: readonly Migration[], report: Reporter): Promise<void> {
   // Only a run that applies something pays for loading the runner.
   const { applyMigrations } = await import("../../../migrate/run/runner.ts");
   const folder: string = path.resolve(news["folder"]);
-  const wanted = new Set<string>(news["migrations"]);
-  const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
   const connection = news["connection"] as Connection;
   await withConnection(connection, (client) => stoppable(connection, client, () => migrateBy(client)));
 
@@ -165,7 +167,8 @@ async function makePartitions(client: Client, report: Reporter): Promise<void> {
  * Inputs: `connection` (owner, direct), `folder` (not compared: every clone has its own), `pooler` (not compared; has its server
  * connections renewed after SQL ran), `migrations` (names in order)
  * and `checksums` (by name, over the SQL without comments and white space). What is pending shows in the preview, phase by
- * phase; an applied file that changed stops it. Deleting the resource leaves the database as it is.
+ * phase; an applied file that changed stops it. Files that have changed since the program read them stop `create` and `update`
+ * before they touch the database. Deleting the resource leaves the database as it is.
  */
 export const migrations: ResourceType = {
   check(news, olds, report) {
