@@ -1,8 +1,12 @@
 /*
- * A scanner by the rules of PostgreSQL 16's own
- * (https://github.com/postgres/postgres/blob/REL_16_STABLE/src/backend/parser/scan.l), as far as they decide where a token
- * begins and ends. Words, blanks and brackets, nearly all of a migration, are read by character code, the rest by
- * one regular expression: that alone would take twice as long, and every preview reads every file.
+ * Tells the words of SQL text from its comments and white space, by the rules of PostgreSQL 16's own scanner
+ * (https://github.com/postgres/postgres/blob/REL_16_STABLE/src/backend/parser/scan.l).
+ *
+ * Databases hold checksums of these tokens: where a token begins and ends must never change. docs/adr/0014-sql-parsing.md says
+ * why this is not libpg-query's task.
+ *
+ * Words, blanks and brackets, nearly all of a migration, are read by character code, and the rest by one regular expression.
+ * The expression alone would take twice as long, and every preview reads every file.
  */
 const OTHER = 0;
 const BLANK = 1;
@@ -86,8 +90,8 @@ function operatorLength(run: string): number {
 /**
  * Where the tokens of SQL text begin and end: start, end, start, end, …; without comments and white space.
  *
- * The inside of a string or of a dollar-quoted body is one token. Text that ends inside a string or comment gives its rest as one
- * token or none; finding that error is the parser's task.
+ * A string is one token, and so is a dollar-quoted body. In a text that ends inside a string or a comment the rest is one token or
+ * none; the parser reports that error.
  */
 export function tokenBounds(sql: string): number[] {
   const bounds: number[] = [];

@@ -2,9 +2,9 @@ import type { Client } from "pg";
 import { StateError } from "../../base/errors.ts";
 
 /**
- * Keeps off a database that somebody froze, before anything is prepared for a change.
+ * Looks whether somebody has frozen the database of a connection.
  *
- * @throws StateError
+ * @throws {StateError} if it is frozen.
  */
 export async function refuseFrozenDatabase(client: Client): Promise<void> {
   const { rows } = await client.query<{ frozen: boolean }>(
@@ -13,7 +13,10 @@ export async function refuseFrozenDatabase(client: Client): Promise<void> {
   if (rows[0]?.frozen) throw frozenDatabase(client);
 }
 
-/** Somebody said on purpose that nothing is to be written; a transaction could say otherwise, and would go over their head. */
+/**
+ * The error of a change to a frozen database. A transaction may call itself read-write all the same; the package never does, as
+ * somebody has frozen the database on purpose.
+ */
 export function frozenDatabase(client: Client): StateError {
   return new StateError("The database is frozen; nothing was changed:", [
     {

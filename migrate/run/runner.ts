@@ -32,7 +32,7 @@ const DEADLOCK_DETECTED = "40P01";
 export interface ApplyOptions {
   /** Connected directly to the server, as the role that owns the schema. Not in a transaction. */
   readonly client: Client;
-  /** The folder that the migrations were read from. */
+  /** The folder that the migrations were read from. It is not read again. */
   readonly folder: string;
   /** Up: the chain up to where the database shall be. Down: the whole chain. */
   readonly migrations: readonly Migration[];
@@ -41,7 +41,7 @@ export interface ApplyOptions {
   readonly undo?: readonly string[];
   /** Gets one line for each migration and each repeated try. */
   readonly report: (line: string) => void;
-  /** Begins no further try when aborted. */
+  /** When aborted no further try begins; a try that has begun goes on. */
   readonly signal?: AbortSignal;
 }
 
@@ -56,11 +56,13 @@ export class MigrationRunningError extends StateError {}
  *
  * @returns the names of the migrations that ran, in the order in which they ran; none if nothing was pending.
  * @throws {MigrationRunningError} if another migrator holds the lock.
- * @throws {StateError} through a pooler; if the files don't continue what is applied; if SQL fails. Nothing is changed then.
+ * @throws {StateError} through a pooler; if the database is frozen; if the files don't continue what is applied, or control the
+ * transaction; if SQL fails. Nothing is changed then.
+ * @throws {ToolError} if PostgreSQL's grammar can't be loaded. Nothing is changed then.
  */
 export async function applyMigrations(options: ApplyOptions): Promise<{ applied: string[] }> {
   const { client, report } = options;
-  // A lost connection fails the query that runs, which tells it; without a listener it would end the process as well.
+  // When the connection is lost, the query that runs fails. Without a listener for the event the process would end as well.
   client.on("error", ignore);
   try {
     for (let attempt = 1; ; attempt++) {
@@ -113,8 +115,8 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
 /**
  * Opens the transaction, takes the lock and looks for the table, in one round trip.
  *
- * Behind a pooler the process id the client was told at login is the pooler's invention; then no lock is taken. The lock is the
- * transaction's, so that no failure leaves it behind.
+ * A pooler tells its client at login a process id that is not the server's; then no lock is taken. The lock ends with the
+ * transaction, so that no failure leaves it behind.
  */
 async function begin(client: Client): Promise<TableState & { readonly frozen: boolean }> {
   const processId = Number((client as { processID?: number | null }).processID ?? -1);
@@ -271,7 +273,7 @@ async function runWithNodePgMigrate(
   }
 }
 
-/** Also fills what node-pg-migrate's own program left empty. */
+/** Also fills the checksums of migrations that node-pg-migrate's own program has applied. */
 async function recordChecksums(client: Client, migrations: readonly Migration[]): Promise<void> {
   await client.query(
     `update ${QUALIFIED_TABLE} as applied set checksum = file.checksum

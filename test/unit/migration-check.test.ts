@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { compareWithBase } from "../../migrate/check/base.ts";
 import { checkError, checkMigrations } from "../../migrate/check/check.ts";
 import { readMigrations } from "../../migrate/chain/files.ts";
@@ -289,6 +289,12 @@ describe("compareWithBase", () => {
     expect(compare("main")).toEqual(["0001_create_users.up.sql file-edited"]);
     git("update-ref", "refs/remotes/origin/main", "HEAD");
     expect(compare()).toEqual(["0001_create_users.up.sql file-edited"]);
+  });
+
+  test("says so where git refuses to read the repository", () => {
+    vi.stubEnv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+    expect(() => compareWithBase(join(folder, "migrations"))).toThrow(/git can't be asked.*dubious ownership/s);
+    vi.unstubAllEnvs();
   });
 
   test("compares nothing outside a repository", () => {
