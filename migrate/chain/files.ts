@@ -44,8 +44,8 @@ export function isMigrationName(name: string): boolean {
 /**
  * Reads a folder of migrations, in their order.
  *
- * @throws {StateError} if the folder can't be read; else listing everything that is wrong with the files: names, pairs, numbers,
- * phases.
+ * @throws {StateError} if the folder can't be read; else listing everything that is wrong with the files: names, pairs,
+ * numbers, phases.
  */
 export function readMigrations(folder: string): Migration[] {
   const problems: Problem[] = [];

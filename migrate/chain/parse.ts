@@ -114,7 +114,10 @@ export function visitNodes(tree: unknown, kind: string, visit: (node: Record<str
   }
 }
 
-/** A qualified name as it is in the tree, `["public", "users"]`, joined; without `public`, which is what no schema means here. */
+/**
+ * A qualified name as it is in the tree, `["public", "users"]`, joined; without `public`, which is what no schema means
+ * here.
+ */
 export function joinName(parts: readonly Node[] | undefined): string {
   const names = (parts ?? []).flatMap((part) => ("String" in part ? [part.String.sval ?? ""] : []));
   return qualify(names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? "");

@@ -19,11 +19,11 @@ export interface BaseComparison {
 /**
  * Compares a folder of migrations with the branch that it will be merged into.
  *
- * The branch's files may be applied somewhere: their SQL may not change, they may not be renamed or deleted, and no new file may
- * come before them.
+ * The branch's files may be applied somewhere: their SQL may not change, they may not be renamed or deleted, and no new
+ * file may come before them.
  *
- * @param base a git revision; if not given `origin/main`, else `main` if another branch is checked out. Nothing is compared if
- * neither exists.
+ * @param base a git revision; if not given `origin/main`, else `main` if another branch is checked out. Nothing is
+ * compared if neither exists.
  * @throws {UsageError} if `base` does not exist.
  * @throws {ToolError} if git can't read the repository.
  */
@@ -95,11 +95,13 @@ function findBase(folder: string, base: string | undefined): { name: string; com
   return undefined;
 }
 
-// What git says, in English, where it can't have what is asked for: outside a repository, and on a branch without a commit.
+// What git says, in English, where it can't have what is asked for: outside a repository, and on a branch without a
+// commit.
 const NOTHING_THERE = /not a git repository|Not a valid object name HEAD/;
 
 /**
- * git's answer; undefined where there is none: git is not installed, the folder is in no repository, or there is no such thing.
+ * git's answer; undefined where there is none: git is not installed, the folder is in no repository, or there is no
+ * such thing.
  *
  * @throws {ToolError} if git fails for another reason, such as a repository that it refuses to read.
  */

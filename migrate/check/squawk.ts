@@ -62,7 +62,8 @@ async function runOnce(files: readonly string[]): Promise<Finding[]> {
       process.execPath,
       [squawkProgram(), ...options, ...files],
       { maxBuffer: 64 * 2 ** 20 },
-      // It exits with 1 for findings and for failures alike. A code that is a text is Node's: the program did not start.
+      // It exits with 1 for findings and for failures alike. A code that is a text is Node's: the program did not
+      // start.
       (error, out, err) =>
         typeof error?.code === "string"
           ? reject(notUsable(error.message, error))

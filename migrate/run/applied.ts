@@ -27,8 +27,9 @@ const RIGHTS_OF_OTHERS = `
     and grantee <> class.relowner and (class.relkind = 'S' or privilege_type <> 'SELECT')`;
 
 /**
- * SQL that takes every right but reading from everybody but the owner, as only the owner may say what is applied. The default
- * privileges of schema public give the application the right to write rows and to use up numbers of the sequence.
+ * SQL that takes every right but reading from everybody but the owner, as only the owner may say what is applied. The
+ * default privileges of schema public give the application the right to write rows and to use up numbers of the
+ * sequence.
  */
 export const PROTECT_TABLE_SQL = `do $$
 declare
@@ -82,7 +83,8 @@ export async function readApplied(client: Client, known?: TableState): Promise<A
 /**
  * Compares the files with what is applied and gives the files still to be applied.
  *
- * @throws {StateError} naming every difference: a file gone, renamed, added before an applied one, or changed in its SQL.
+ * @throws {StateError} naming every difference: a file gone, renamed, added before an applied one, or changed in its
+ * SQL.
  */
 export function pendingMigrations(
   migrations: readonly Migration[],

@@ -59,7 +59,8 @@ export async function describeFailure(
 /**
  * The statement that failed, and the offset in the file where.
  *
- * The server gives a position only for some errors; for the others it is the statement after the last one that it confirmed.
+ * The server gives a position only for some errors; for the others it is the statement after the last one that it
+ * confirmed.
  */
 async function failedStatement(
   sql: string,
@@ -79,7 +80,10 @@ async function failedStatement(
   return statement && { text: statement.text, offset: offset ?? statement.start };
 }
 
-/** not_null_violation, check_violation, with_check_option_violation: their detail is the whole row, password hashes included. */
+/**
+ * not_null_violation, check_violation, with_check_option_violation: their detail is the whole row, password hashes
+ * included.
+ */
 const TELL_THE_ROW = new Set(["23502", "23514", "44000"]);
 
 /** The server's detail, unless it shows a row: a CI job, or the stack's history, may keep what is printed. */

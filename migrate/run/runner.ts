@@ -51,18 +51,19 @@ export class MigrationRunningError extends StateError {}
 /**
  * Applies all pending migrations, or takes back the last ones, in one transaction and under node-pg-migrate's lock.
  *
- * A lock that is not granted in half a second undoes everything; that is tried five times in all, with growing pauses in
- * which nothing is held.
+ * A lock that is not granted in half a second undoes everything; that is tried five times in all, with growing pauses
+ * in which nothing is held.
  *
  * @returns the names of the migrations that ran, in the order in which they ran; none if nothing was pending.
  * @throws {MigrationRunningError} if another migrator holds the lock.
- * @throws {StateError} through a pooler; if the database is frozen; if the files don't continue what is applied, or control the
- * transaction; if SQL fails. Nothing is changed then.
+ * @throws {StateError} through a pooler; if the database is frozen; if the files don't continue what is applied, or
+ * control the transaction; if SQL fails. Nothing is changed then.
  * @throws {ToolError} if PostgreSQL's grammar can't be loaded. Nothing is changed then.
  */
 export async function applyMigrations(options: ApplyOptions): Promise<{ applied: string[] }> {
   const { client, report } = options;
-  // When the connection is lost, the query that runs fails. Without a listener for the event the process would end as well.
+  // When the connection is lost, the query that runs fails. Without a listener for the event the process would end as
+  // well.
   client.on("error", ignore);
   try {
     for (let attempt = 1; ; attempt++) {
@@ -115,8 +116,8 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
 /**
  * Opens the transaction, takes the lock and looks for the table, in one round trip.
  *
- * A pooler tells its client at login a process id that is not the server's; then no lock is taken. The lock ends with the
- * transaction, so that no failure leaves it behind.
+ * A pooler tells its client at login a process id that is not the server's; then no lock is taken. The lock ends with
+ * the transaction, so that no failure leaves it behind.
  */
 async function begin(client: Client): Promise<TableState & { readonly frozen: boolean }> {
   const processId = Number((client as { processID?: number | null }).processID ?? -1);
@@ -165,9 +166,12 @@ async function alreadyRunning(client: Client): Promise<MigrationRunningError> {
   ]);
 }
 
-/** The migrations to take back, if they are still the last ones: another rollback or `up` may have run since they were chosen. */
+/**
+ * The migrations to take back, if they are still the last ones: another rollback or `up` may have run since they were
+ * chosen.
+ */
 function lastApplied(done: readonly Migration[], undo: readonly string[]): Migration[] {
-  // node-pg-migrate takes a count of 0 as "all"; so an empty list must never get there.
+  // node-pg-migrate takes a count of 0 as "all", so it must never get an empty list.
   const last = undo.length === 0 ? [] : done.slice(-undo.length).toReversed();
   if (last.length !== undo.length || last.some(({ name }, index) => name !== undo[index])) {
     throw new StateError("The database has changed since the rollback was planned; nothing was changed:", [
@@ -199,7 +203,7 @@ function fileOf(migration: Migration, direction: "up" | "down"): SqlFile {
 
 async function prepareTable(client: Client, { hasTable, hasChecksum }: TableState): Promise<void> {
   if (!hasTable) {
-    // As node-pg-migrate would create it, and the column it lacks.
+    // The table as node-pg-migrate would create it, and our column `checksum`.
     await client.query(
       `create table ${QUALIFIED_TABLE} (
         id serial primary key, name varchar(255) not null, run_on timestamp not null, checksum text
@@ -210,7 +214,8 @@ async function prepareTable(client: Client, { hasTable, hasChecksum }: TableStat
     await client.query(`alter table ${QUALIFIED_TABLE} add column checksum text`);
   }
   if (hasTable) {
-    // node-pg-migrate orders by run_on; after a clock that went back it would refuse for ever, or take back the wrong ones.
+    // node-pg-migrate orders by run_on. After a clock went back it would refuse every later run, or take back the wrong
+    // migrations.
     await client.query(
       `update ${QUALIFIED_TABLE} as applied set run_on = ordered.run_on
       from (select id, max(run_on) over (order by id) as run_on from ${QUALIFIED_TABLE}) as ordered
@@ -225,7 +230,7 @@ async function runWithNodePgMigrate(
   toRun: readonly Migration[],
   progress: Progress,
 ): Promise<void> {
-  // Loaded only when there is something to do: it brings a TypeScript loader and a glob engine, and previews import this module.
+  // Loaded only when there is something to do: it brings a TypeScript loader and a glob engine.
   const { runner } = await import("node-pg-migrate");
   const action =
     (migration: Migration, way: "up" | "down") => (pgm: { noTransaction(): void; sql(sql: string): void }) => {
@@ -236,8 +241,8 @@ async function runWithNodePgMigrate(
       pgm.noTransaction();
       pgm.sql(FILE_PREFIX + progress.current.sql);
     };
-  // A file is sent as one query, whatever number of statements it has; errors at run time have no position in it, but the
-  // server confirms each statement that is done.
+  // A file is sent as one query of several statements. Errors at run time have no position in it, but the server
+  // confirms each statement that is done.
   const countStatement = () => void progress.completed++;
   client.connection.on("commandComplete", countStatement);
   try {
@@ -251,7 +256,7 @@ async function runWithNodePgMigrate(
       checkOrder: true,
       singleTransaction: false,
       noLock: true,
-      // What was read, checked and shown is what runs, not what the files hold by now.
+      // Runs the SQL that was read, checked and shown; the files may hold something else by now.
       migrationLoaderStrategies: [
         {
           extensions: [".sql"],
@@ -265,7 +270,7 @@ async function runWithNodePgMigrate(
             ),
         },
       ],
-      // Its lines repeat ours, warn of the missing transaction, and print whole files on errors.
+      // Its lines repeat the report, warn of the missing transaction, and print whole files on errors.
       logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     });
   } finally {

@@ -8,8 +8,8 @@ export interface SqlFile {
 }
 
 /**
- * Refuses files that begin or end a transaction. `commit` in a file would end the transaction of the whole run, and release the
- * lock of migrations: a part of the chain could stay behind.
+ * Refuses files that begin or end a transaction. `commit` in a file would end the transaction of the whole run, and
+ * release the lock of migrations: a part of the chain could stay behind.
  *
  * A file that is no SQL passes: the server reads the whole file before it runs a statement of it, and refuses it.
  *

@@ -63,7 +63,8 @@ describe("at once", () => {
     const queued = queuesBehind(reader, reading.signal);
     const error = await running;
     reading.abort();
-    // The lock that is held for good was never given back: they were served between the tries, each of which ends by itself.
+    // The lock that is held for good was never given back: they were served between the tries, each of which ends by
+    // itself.
     expect(await queued).toBeGreaterThan(0);
     expect([...(await served)].filter((tries) => tries >= 1 && tries < 5).length).toBeGreaterThanOrEqual(3);
     expect(database.lines.filter((line) => line === "applying 0003_add_name")).toHaveLength(5);
