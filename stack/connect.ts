@@ -1,5 +1,5 @@
 import type { Client } from "pg";
-import { frozenDatabase } from "../migrate/run/runner.ts";
+import { frozenDatabase } from "../migrate/run/frozen.ts";
 import { type ClientRole, ROLES } from "../database/access/roles.ts";
 import { connect, type Connection } from "../database/connection.ts";
 import { messageOf, StateError } from "../base/errors.ts";

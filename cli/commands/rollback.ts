@@ -2,7 +2,7 @@ import { defineCommand } from "citty";
 import { readMigrations } from "../../migrate/chain/files.ts";
 import { parsePhase } from "../../migrate/chain/phases.ts";
 import { planRollback, rollBack, type RollbackTarget } from "../../migrate/run/rollback.ts";
-import { refuseFrozenDatabase } from "../../migrate/run/runner.ts";
+import { refuseFrozenDatabase } from "../../migrate/run/frozen.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { UsageError } from "../../base/errors.ts";
 import type { HeldLock } from "../../base/lock.ts";

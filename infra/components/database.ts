@@ -5,6 +5,7 @@ import { type StackConfig } from "../settings/table.ts";
 import { DIRECT_CONNECTIONS } from "../settings/check.ts";
 import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
 import type { Migration } from "../../migrate/chain/files.ts";
+import { manifestOf } from "../../migrate/chain/manifest.ts";
 import { type Environment } from "../../database/environment.ts";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import type { PostgresServer } from "./postgres.ts";
@@ -177,8 +178,7 @@ export class Database extends pulumi.ComponentResource {
         },
         folder: args.migrationsFolder,
         pooler: poolerOf(config),
-        migrations: wanted.map((migration) => migration.name),
-        checksums: Object.fromEntries(wanted.map((migration) => [migration.name, migration.checksum])),
+        ...manifestOf(wanted),
       },
       { parent: this, dependsOn: [statements, ...grants], deletedWith: server.dataVolume },
     );

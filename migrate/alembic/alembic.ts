@@ -38,7 +38,7 @@ export interface AlembicReport {
 }
 
 const NAMES = ["revision", "down_revision", "depends_on", "branch_labels"];
-// What alembic itself takes for a revision file.
+// The names of files that alembic itself takes for revisions.
 const REVISION_FILE = /^(?!\.#|__init__).*\.py$/;
 
 /**
@@ -146,8 +146,11 @@ function examine(all: readonly AlembicRevision[]): Omit<AlembicReport, "unreadab
 }
 
 /**
- * Parents first. Goes on with a child of the last one where it can, so that few files have to change; else in file order. What
- * refers to a missing revision comes as late as it can, as the missing one must have come after something.
+ * A chain of all revisions that are in no cycle, parents first.
+ *
+ * The next revision is a child of the last one if there is one, so that few files have to change; else the first in the
+ * order of the files. Revisions that refer to a missing one come last: the missing revision had a parent, and that must
+ * stand before them.
  */
 function propose(
   byId: ReadonlyMap<string, AlembicRevision>,
@@ -168,7 +171,7 @@ function propose(
     const candidates = [...(children.get(last?.revision ?? "") ?? []), ...waiting.keys()];
     const next = candidates.find(isReadyAndComplete) ?? candidates.find(isReady);
     const revision = next === undefined ? undefined : byId.get(next);
-    // Only cycles, and what hangs on them, are left.
+    // All that is left are cycles and their descendants.
     if (next === undefined || !revision) break;
     waiting.delete(next);
     for (const child of children.get(next) ?? []) waiting.set(child, (waiting.get(child) ?? 1) - 1);
@@ -185,7 +188,9 @@ function propose(
   return order;
 }
 
-/** One cycle for each knot: from every revision up through the first parent that is left, until one comes again. */
+/**
+ * The cycles. From every revision it goes up, through the first parent that is left, until it meets a revision again.
+ */
 function findCycles(left: readonly string[], parents: ReadonlyMap<string, ReadonlySet<string>>): string[][] {
   const open = new Set(left);
   const cycles = new Map<string, string[]>();

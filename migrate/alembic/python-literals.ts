@@ -16,8 +16,8 @@ const SIMPLE_ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: 
 /**
  * Module-level assignments of constants in Python source, found without running it.
  *
- * Knows strings (quotes of all kinds, adjacent ones, brackets around them), None, tuples, lists and sets, annotations and comments.
- * As in Python, the last assignment of a name holds.
+ * Knows strings (quotes of all kinds, adjacent ones, brackets around them), None, tuples, lists and sets, annotations
+ * and comments. As in Python, the last assignment of a name holds.
  */
 export function readAssignments(
   source: string,

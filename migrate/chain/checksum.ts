@@ -4,8 +4,8 @@ import { sqlTokens } from "./lexer.ts";
 /**
  * A checksum of what SQL text says: SHA-256, in hexadecimal, of its tokens.
  *
- * Comments and white space between tokens don't count; everything else does, including letter case and the text inside strings and
- * function bodies.
+ * Comments and white space between tokens don't count; everything else does, including letter case and the text inside
+ * strings and function bodies.
  */
 export function semanticChecksum(sql: string): string {
   // No token holds a NUL, as PostgreSQL's text can't, so two different lists of tokens never join to the same text.

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Problem, StateError } from "../../base/errors.ts";
+import { messageOf, type Problem, StateError } from "../../base/errors.ts";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { semanticChecksum } from "./checksum.ts";
 import { HEADER_KEYS, parseHeader } from "./header.ts";
@@ -11,7 +11,7 @@ import { parsePhase, type Phase } from "./phases.ts";
 /** The package's own migrations. */
 export const MIGRATIONS_FOLDER = join(PACKAGE_ROOT, "migrations");
 
-/** One migration: an up file and, unless its header says why not, the down file that undoes it. */
+/** One migration: an up file, and the down file that undoes it unless the up file's header says why there is none. */
 export interface Migration {
   /** `0001_create_users`: the files' name without `.up.sql`, and the name in the table of applied migrations. */
   readonly name: string;
@@ -21,11 +21,13 @@ export interface Migration {
   readonly upPath: string;
   /** Undefined if the migration can't be undone. */
   readonly downPath: string | undefined;
-  /** `-- Key: value` lines at the top of the up file. */
+  /** The up file's header, as {@link parseHeader} reads it. */
   readonly header: Readonly<Record<string, string>>;
-  /** The same of the down file; `Data loss` stands here. */
+  /** The down file's header, empty if there is no down file. Its key `Data loss` says what a rollback loses. */
   readonly downHeader: Readonly<Record<string, string>>;
+  /** The up file's text. */
   readonly up: string;
+  /** The down file's text. */
   readonly down?: string;
   /** Semantic checksum of the up file: comments and white space don't count. */
   readonly checksum: string;
@@ -46,7 +48,8 @@ export function isMigrationName(name: string): boolean {
 /**
  * Reads a folder of migrations, in their order.
  *
- * @throws {StateError} listing everything that is wrong with the files: names, pairs, numbers, phases.
+ * @throws {StateError} if the folder can't be read; else listing everything that is wrong with the files: names, pairs,
+ * numbers, phases.
  */
 export function readMigrations(folder: string): Migration[] {
   const problems: Problem[] = [];
@@ -76,14 +79,12 @@ function countOf(count: number, noun: string): string {
 
 function listFolder(folder: string): string[] {
   try {
-    // Dot files are the desktop's and the editor's; node-pg-migrate passes over them too.
+    // Files whose names begin with a dot are a desktop's or an editor's. node-pg-migrate passes over them too.
     return readdirSync(folder).filter((file) => !file.startsWith("."));
   } catch (cause) {
-    throw new StateError(
-      `The folder of migrations can't be read:`,
-      [{ subject: folder, problem: cause instanceof Error ? cause.message : String(cause) }],
-      { cause },
-    );
+    throw new StateError(`The folder of migrations can't be read:`, [{ subject: folder, problem: messageOf(cause) }], {
+      cause,
+    });
   }
 }
 

@@ -1,8 +1,12 @@
 /*
- * A scanner by the rules of PostgreSQL 16's own
- * (https://github.com/postgres/postgres/blob/REL_16_STABLE/src/backend/parser/scan.l), as far as they decide where a token
- * begins and ends. Words, blanks and brackets, nearly all of a migration, are read by character code, the rest by
- * one regular expression: that alone would take twice as long, and every preview reads every file.
+ * Tells the words of SQL text from its comments and white space, by the rules of PostgreSQL 16's own scanner
+ * (https://github.com/postgres/postgres/blob/REL_16_STABLE/src/backend/parser/scan.l).
+ *
+ * Databases hold checksums of these tokens: where a token begins and ends must never change.
+ * docs/adr/0014-sql-parsing.md says why this is not libpg-query's task.
+ *
+ * Words, blanks and brackets, nearly all of a migration, are read by character code, and the rest by one regular
+ * expression. The expression alone would take twice as long, and every preview reads every file.
  */
 const OTHER = 0;
 const BLANK = 1;
@@ -32,8 +36,8 @@ const NUMBER = [
   String.raw`(?:${INTEGER}(?:\.(?!\.)(?:${INTEGER})?)?|\.${INTEGER})(?:[eE][+-]?${INTEGER})?`,
 ].join("|");
 
-// What needs more than a regular expression is only announced by one: E'…' (it goes on after a line break), $tag$ (ends with
-// its own tag), /* (nests). One letter alone is a word that only looked like a prefix.
+// What needs more than a regular expression is only announced by one: E'…' (it goes on after a line break), $tag$ (ends
+// with its own tag), /* (nests). One letter alone is a word that only looked like a prefix.
 const TOKEN = new RegExp(
   [
     `(${LINE_COMMENT})`,
@@ -75,7 +79,10 @@ function skipBlockComment(sql: string, start: number): number {
   }
 }
 
-/** `=-` is two operators but `?-` is one: a sign ends an operator only beside a character that plain SQL has no operator for. */
+/**
+ * `=-` is two operators but `?-` is one: a sign ends an operator only beside a character that plain SQL has no operator
+ * for.
+ */
 function operatorLength(run: string): number {
   let length = run.length;
   if (length === 1 || MAKES_TRAILING_SIGN_LEGAL.test(run.slice(0, -1))) return length;
@@ -86,8 +93,8 @@ function operatorLength(run: string): number {
 /**
  * Where the tokens of SQL text begin and end: start, end, start, end, …; without comments and white space.
  *
- * The inside of a string or of a dollar-quoted body is one token. Text that ends inside a string or comment gives its rest as one
- * token or none; finding that error is the parser's task.
+ * A string is one token, and so is a dollar-quoted body. In a text that ends inside a string or a comment the rest is
+ * one token or none; the parser reports that error.
  */
 export function tokenBounds(sql: string): number[] {
   const bounds: number[] = [];

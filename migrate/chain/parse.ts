@@ -1,8 +1,7 @@
-import type { Node, ParseResult } from "libpg-query";
+import type { Node, ParseResult, RawStmt } from "libpg-query";
 import { messageOf, ToolError } from "../../base/errors.ts";
-import { columnAt, lineAt, offsetOfPosition, splitStatements } from "./statements.ts";
-
-// Never import this module where previews go: the grammar is megabytes of WebAssembly.
+import { tokenBounds } from "./lexer.ts";
+import { columnAt, lineAt, offsetOfPosition } from "./places.ts";
 
 /** A place in a file, from 1. */
 interface Place {
@@ -13,7 +12,11 @@ interface Place {
 /** A statement with PostgreSQL's own view of it. */
 export interface ParsedStatement extends Place {
   readonly node: Node;
+  /** Its text, without the comments before and after it and without its semicolon. */
   readonly text: string;
+  /** Where the text begins and ends in the file, in UTF-16 units as JavaScript counts. */
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Why a file is no SQL, as PostgreSQL 16 says it. */
@@ -30,36 +33,73 @@ export function isSyntaxProblem(result: ParsedStatement[] | SyntaxProblem): resu
 }
 
 /**
- * Loads PostgreSQL 16's grammar.
+ * Loads PostgreSQL 16's grammar, a megabyte of WebAssembly. A preview has no use for it and must not call this.
  *
- * @throws {ToolError} if libpg-query is not installed: it is a development dependency.
+ * @throws {ToolError} if libpg-query can't be loaded.
  */
 export async function loadParser(): Promise<SqlParser> {
   const library = await import("libpg-query").catch((cause: unknown) => {
     throw new ToolError(
       "PostgreSQL's grammar can't be loaded:",
-      [{ subject: "libpg-query", problem: messageOf(cause), remedy: "Run `npm ci` without `--omit=dev`." }],
+      [{ subject: "libpg-query", problem: messageOf(cause), remedy: "Run `npm ci` or `npm install` again." }],
       { cause },
     );
   });
   await library.loadModule();
   return (sql) => {
-    const statements = splitStatements(sql);
-    // The library refuses a text without any statement.
-    if (statements.length === 0) return [];
+    // The library refuses an empty text, which has no statements.
+    if (sql === "") return [];
     try {
-      const { stmts = [] } = library.parseSync(sql) as ParseResult;
-      // Its places count bytes and begin behind the last semicolon, comments included; ours are exact. Both split alike.
-      return stmts.flatMap(({ stmt }, index) => {
-        const { text, start } = statements[index] ?? { text: "", start: 0 };
-        return stmt ? [{ node: stmt, text, line: lineAt(sql, start), column: columnAt(sql, start) }] : [];
-      });
+      return placeStatements(sql, (library.parseSync(sql) as ParseResult).stmts ?? []);
     } catch (error) {
       if (!library.hasSqlDetails(error)) throw error;
       const offset = offsetOfPosition(sql, error.sqlDetails.cursorPosition + 1);
       return { message: error.message, line: lineAt(sql, offset), column: columnAt(sql, offset) };
     }
   };
+}
+
+/** The library's places count bytes of UTF-8, and take in the blanks and comments on both sides of a statement. */
+function placeStatements(sql: string, statements: readonly RawStmt[]): ParsedStatement[] {
+  const bytes = Buffer.from(sql);
+  let behind = 0; // the last statement read, in bytes
+  let offset = 0; // the same in UTF-16 units
+  return statements.flatMap(({ stmt, stmt_location: location = 0, stmt_len: length }) => {
+    offset += bytes.toString("utf8", behind, location).length;
+    behind = length ? location + length : bytes.length;
+    const whole = bytes.toString("utf8", location, behind);
+    const bounds = tokenBounds(whole);
+    const start = offset + (bounds[0] ?? 0);
+    const end = offset + (bounds.at(-1) ?? 0);
+    offset += whole.length;
+    if (!stmt) return [];
+    return [
+      { node: stmt, text: sql.slice(start, end), start, end, line: lineAt(sql, start), column: columnAt(sql, start) },
+    ];
+  });
+}
+
+/** What stands between the semicolons around a place: the most that can be shown of a text that is no SQL. */
+export function textBetweenSemicolons(sql: string, offset: number): string {
+  const bounds = tokenBounds(sql);
+  let start: number | undefined;
+  let end = 0;
+  for (let index = 0; index < bounds.length; index += 2) {
+    const [from = 0, to = 0] = bounds.slice(index, index + 2);
+    if (sql.slice(from, to) !== ";") {
+      start ??= from;
+      end = to;
+    } else if (from >= offset) break;
+    else start = undefined;
+  }
+  return start === undefined ? "" : sql.slice(start, end);
+}
+
+const SAVEPOINTS = new Set(["TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO"]);
+
+/** Whether a statement begins or ends a transaction. Savepoints stay inside one. */
+export function controlsTransaction(node: Node): boolean {
+  return "TransactionStmt" in node && !SAVEPOINTS.has(node.TransactionStmt.kind ?? "");
 }
 
 /** Calls `visit` for every node of a kind, at any depth. */
@@ -74,7 +114,10 @@ export function visitNodes(tree: unknown, kind: string, visit: (node: Record<str
   }
 }
 
-/** A qualified name as it is in the tree, `["public", "users"]`, joined; without `public`, which is what no schema means here. */
+/**
+ * A qualified name as it is in the tree, `["public", "users"]`, joined; without `public`, which is what no schema means
+ * here.
+ */
 export function joinName(parts: readonly Node[] | undefined): string {
   const names = (parts ?? []).flatMap((part) => ("String" in part ? [part.String.sval ?? ""] : []));
   return qualify(names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? "");

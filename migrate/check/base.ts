@@ -1,8 +1,8 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { UsageError } from "../../base/errors.ts";
+import { ToolError, UsageError } from "../../base/errors.ts";
 import { semanticChecksum } from "../chain/checksum.ts";
 import { formatNumber } from "../chain/files.ts";
 import type { Finding } from "./hazards.ts";
@@ -19,17 +19,19 @@ export interface BaseComparison {
 /**
  * Compares a folder of migrations with the branch that it will be merged into.
  *
- * What is there may be applied somewhere: it may not be changed in its SQL, renamed or deleted, and nothing may come before it.
+ * The branch's files may be applied somewhere: their SQL may not change, they may not be renamed or deleted, and no new
+ * file may come before them.
  *
- * @param base a git revision.
- * @default - `origin/main`, else `main` where another branch is checked out; where neither exists nothing is compared.
- * @throws {UsageError} if a revision is asked for that does not exist.
+ * @param base a git revision; if not given `origin/main`, else `main` if another branch is checked out. Nothing is
+ * compared if neither exists.
+ * @throws {UsageError} if `base` does not exist.
+ * @throws {ToolError} if git can't read the repository.
  */
 export function compareWithBase(folder: string, base?: string): BaseComparison {
   const tip = findBase(folder, base);
   if (!tip) return { base: undefined, findings: [], released: new Set() };
   const tipFiles = listTree(folder, tip.commit);
-  // What the branch has had since we left it is not ours to have; what it had then is.
+  // Only files that the base had when this branch left it have to be here.
   const fork = git(folder, "merge-base", "HEAD", tip.commit) ?? tip.commit;
   const findings: Finding[] = [];
   const report = (file: string, rule: string, message: string, remedy: string) =>
@@ -74,7 +76,7 @@ export function compareWithBase(folder: string, base?: string): BaseComparison {
 }
 
 function findBase(folder: string, base: string | undefined): { name: string; commit: string } | undefined {
-  // Who works on main itself merges into nothing that is here: what is committed may still be nobody else's.
+  // main itself is compared with origin/main only: its own commits may not have been given to anybody yet.
   const isMain = git(folder, "symbolic-ref", "--quiet", "HEAD") === "refs/heads/main";
   const usual = isMain ? ["origin/main"] : ["origin/main", "main"];
   for (const name of base === undefined ? usual : [base]) {
@@ -93,19 +95,32 @@ function findBase(folder: string, base: string | undefined): { name: string; com
   return undefined;
 }
 
-/** git's answer, or undefined where it has none: no git, no repository, no such thing. */
+// What git says, in English, where it can't have what is asked for: outside a repository, and on a branch without a
+// commit.
+const NOTHING_THERE = /not a git repository|Not a valid object name HEAD/;
+
+/**
+ * git's answer; undefined where there is none: git is not installed, the folder is in no repository, or there is no
+ * such thing.
+ *
+ * @throws {ToolError} if git fails for another reason, such as a repository that it refuses to read.
+ */
 function git(folder: string, ...args: string[]): string | undefined {
-  try {
-    const answer = execFileSync("git", args, {
-      cwd: folder,
-      encoding: "utf8",
-      maxBuffer: 64 * 2 ** 20,
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    return args[0] === "cat-file" ? answer : answer.trim();
-  } catch {
-    return undefined;
-  }
+  const { error, status, stdout, stderr } = spawnSync("git", args, {
+    cwd: folder,
+    encoding: "utf8",
+    env: { ...process.env, LC_ALL: "C" },
+    maxBuffer: 64 * 2 ** 20,
+  });
+  if (status === 0 && !error) return args[0] === "cat-file" ? stdout : stdout.trim();
+  // It says 1 for "no such revision".
+  const notInstalled = (error as NodeJS.ErrnoException | undefined)?.code === "ENOENT";
+  if (status === 1 || notInstalled || NOTHING_THERE.test(stderr)) return undefined;
+  throw new ToolError(
+    "git can't be asked about the migrations of the base branch:",
+    [{ subject: folder, problem: error?.message ?? stderr.trim() }],
+    { cause: error },
+  );
 }
 
 /** The files of a folder at a revision, with git's ids of their contents. */
@@ -119,7 +134,7 @@ function listTree(folder: string, commit: string): Map<string, string> {
   return files;
 }
 
-/** The id that git gives a content, to compare a thousand files without a thousand processes. */
+/** The id that git gives a content. Ids compare a thousand files without a thousand processes. */
 function blobId(content: Buffer): string {
   return createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
 }

@@ -19,7 +19,10 @@ export interface CheckResult {
 /**
  * Checks a folder of migrations without a database: the chain, the base branch, PostgreSQL's grammar, locks and losses.
  *
- * @param options.base git revision to compare with; see {@link compareWithBase}.
+ * @param options.base git revision to compare with; its default is {@link compareWithBase}'s.
+ * @throws {StateError} if the folder can't be read. What is wrong with the files is a finding, not an error.
+ * @throws {UsageError} if `base` does not exist.
+ * @throws {ToolError} if git, PostgreSQL's grammar or squawk can't be run.
  */
 export async function checkMigrations(options: { folder: string; base?: string | undefined }): Promise<CheckResult> {
   const { folder, base } = options;

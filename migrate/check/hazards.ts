@@ -1,6 +1,6 @@
 import type { AlterTableStmt, Node } from "libpg-query";
 import { HEADER_KEYS } from "../chain/header.ts";
-import { joinName, qualify, visitNodes, type ParsedStatement } from "../chain/parse.ts";
+import { controlsTransaction, joinName, qualify, visitNodes, type ParsedStatement } from "../chain/parse.ts";
 
 /** Something in a file that is refused. */
 export interface Finding {
@@ -63,7 +63,10 @@ function headerProblems({ file, header }: ParsedMigrationFile): Finding[] {
 
 const OWN_PROGRAM = "It needs a connection outside any transaction; run it by hand or by a maintenance command.";
 
-/** What PostgreSQL refuses inside a transaction block: https://www.postgresql.org/docs/16/sql-commands.html, each command's notes. */
+/**
+ * The command, if PostgreSQL refuses it inside a transaction block:
+ * https://www.postgresql.org/docs/16/sql-commands.html, each command's notes.
+ */
 function outsideTransaction(node: Node): string | undefined {
   if ("IndexStmt" in node) return node.IndexStmt.concurrent ? "CREATE INDEX CONCURRENTLY" : undefined;
   if ("DropStmt" in node) return node.DropStmt.concurrent ? "DROP INDEX CONCURRENTLY" : undefined;
@@ -105,10 +108,7 @@ function transactionHazards(node: Node): Hazard[] {
       },
     ];
   }
-  if ("TransactionStmt" in node) {
-    const kind = node.TransactionStmt.kind ?? "";
-    // Savepoints stay inside.
-    if (["TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO"].includes(kind)) return [];
+  if (controlsTransaction(node)) {
     return [
       {
         rule: "transaction-control",
@@ -132,7 +132,7 @@ function sessionHazards(node: Node): Hazard[] {
     visitNodes(node, "FuncCall", (call) => {
       const [name, , isLocal] = (call["args"] ?? []) as Node[];
       if (joinName(call["funcname"] as Node[]).replace("pg_catalog.", "") !== "set_config") return;
-      // False is the absence of a value in the tree.
+      // In the tree a false constant has no value.
       if (isLocal && "A_Const" in isLocal && isLocal.A_Const.boolval?.boolval !== true) {
         hazards.push(sessionSetting(name && "A_Const" in name ? (name.A_Const.sval?.sval ?? "it") : "it"));
       }
@@ -159,7 +159,7 @@ function sessionSetting(name: string): Hazard {
   };
 }
 
-/** What a statement throws away that was not made in the same file. */
+/** The data that a statement throws away, unless the same file has made it. */
 function lostData(node: Node, created: ReadonlySet<string>): string[] {
   if ("DropStmt" in node && node.DropStmt.removeType === "OBJECT_TABLE") {
     return namesOf(node.DropStmt.objects)
@@ -181,7 +181,10 @@ function lostData(node: Node, created: ReadonlySet<string>): string[] {
   return lostRows(node, created);
 }
 
-/** Rows that a statement, or a part of it, removes or overwrites wholesale. Bodies of functions and rules don't run here. */
+/**
+ * Rows that a statement, or a part of it, removes, or overwrites without a condition. Bodies of functions and rules are
+ * left out, as they don't run with the migration.
+ */
 function lostRows(node: Node, created: ReadonlySet<string>): string[] {
   if ("CreateFunctionStmt" in node || "RuleStmt" in node) return [];
   const losses: string[] = [];
@@ -236,8 +239,9 @@ function relationName(relation: RelationName | undefined): string {
 /**
  * Labels that are added to an enum type and used before the transaction that adds them has ended.
  *
- * PostgreSQL refuses that ("unsafe use of new value") unless the type is as new as the label. All pending migrations run in one
- * transaction, so a later file counts too, unless the label is already in the base branch and so applied before.
+ * PostgreSQL refuses that ("unsafe use of new value") unless the type is as new as the label. All pending migrations
+ * run in one transaction, so a later file counts too, unless the label is already in the base branch and so applied
+ * before.
  */
 export function findEnumHazards(files: readonly ParsedMigrationFile[], released: ReadonlySet<string>): Finding[] {
   const enums = new EnumUse();
@@ -287,7 +291,7 @@ class EnumUse {
     if ("AlterEnumStmt" in node) {
       const { typeName, newVal, oldVal } = node.AlterEnumStmt;
       const type = joinName(typeName);
-      // A renamed label is no new one.
+      // A label that is only renamed is not new.
       if (newVal !== undefined && oldVal === undefined && !this.#createdHere.has(type)) {
         this.#newLabels.push({ type, label: newVal, addedIn: file });
       }

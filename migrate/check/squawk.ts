@@ -5,9 +5,12 @@ import { messageOf, ToolError } from "../../base/errors.ts";
 import type { Finding } from "./hazards.ts";
 
 const CONFIG = fileURLToPath(new URL("../../.squawk.toml", import.meta.url));
+/** A command line has a limit. */
 const MAX_FILES = 1000;
+// 25 MB of programs: a development dependency here, which an installed package does not bring along.
+const REMEDY = "Run `npm ci` without `--omit=dev`; for an installed package `npm install --save-dev squawk-cli`.";
 
-/** Taking back is what a down file is for; that data is lost must stand in its header (rule data-loss). */
+/** Rules against what every down file does. What data a down file loses, its header has to say (rule data-loss). */
 const NOT_FOR_DOWNS = new Set([
   "ban-drop-table",
   "ban-drop-column",
@@ -33,11 +36,10 @@ interface Violation {
  */
 export async function runSquawk(paths: readonly string[]): Promise<Finding[]> {
   const findings: Finding[] = [];
-  // A command line has a limit.
   for (let first = 0; first < paths.length; first += MAX_FILES) {
     findings.push(...(await runOnce(paths.slice(first, first + MAX_FILES))));
   }
-  // Sorted out here: --exclude on the command line would take the place of the rules that the configuration excludes.
+  // Not by --exclude on the command line, which would replace the configuration's list of excluded rules.
   return findings.filter(({ file, rule }) => !(file.endsWith(".down.sql") && NOT_FOR_DOWNS.has(rule)));
 }
 
@@ -50,11 +52,7 @@ function squawkProgram(): string {
 }
 
 function notUsable(problem: string, cause?: unknown): ToolError {
-  return new ToolError(
-    "squawk can't be run:",
-    [{ subject: "squawk-cli", problem, remedy: "Run `npm ci` without `--omit=dev`." }],
-    { cause },
-  );
+  return new ToolError("squawk can't be run:", [{ subject: "squawk-cli", problem, remedy: REMEDY }], { cause });
 }
 
 async function runOnce(files: readonly string[]): Promise<Finding[]> {
@@ -64,7 +62,8 @@ async function runOnce(files: readonly string[]): Promise<Finding[]> {
       process.execPath,
       [squawkProgram(), ...options, ...files],
       { maxBuffer: 64 * 2 ** 20 },
-      // It exits with 1 for findings as for failures; the output tells them apart.
+      // It exits with 1 for findings and for failures alike. A code that is a text is Node's: the program did not
+      // start.
       (error, out, err) =>
         typeof error?.code === "string"
           ? reject(notUsable(error.message, error))
@@ -79,7 +78,7 @@ async function runOnce(files: readonly string[]): Promise<Finding[]> {
   }
   return (
     violations
-      // The parser of PostgreSQL itself says that better.
+      // PostgreSQL's own grammar has reported them already.
       .filter(({ rule_name }) => rule_name !== "syntax-error")
       .map(({ file, line, column, message, help, rule_name }) => ({
         file: basename(file),

@@ -21,11 +21,11 @@ export interface RelationLock {
   /** Name as in the statement, without the schema `public`. */
   readonly relation: string;
   readonly mode: LockMode;
-  /** The name is an index's; the lock is on its table. */
+  /** True if the relation is an index; the lock is on the index's table. */
   readonly isIndex?: boolean;
   /**
-   * Foreign keys of the relation that go away, by name or all: the tables they refer to are locked likewise, but only the catalogue
-   * knows them.
+   * Foreign keys of the relation that the statement drops: the name of one, or true for all. The tables that they refer
+   * to are locked in the same mode, but only the catalogue knows which these are.
    */
   readonly dropsForeignKeys?: string | true;
 }
@@ -35,7 +35,7 @@ export interface StatementLocks {
   readonly locks: readonly RelationLock[];
   /** Whether all rows are read or written while the locks are held. */
   readonly work?: "reads all rows" | "rewrites the table";
-  /** Runs code whose locks can't be told from the statement. */
+  /** True if the statement runs code, such as a DO block, whose locks its text does not tell. */
   readonly opaque?: boolean;
 }
 
@@ -70,7 +70,7 @@ const REWRITES = new Set([
 ]);
 
 /**
- * The locks a statement takes on relations, by kind of statement and its parse tree.
+ * The locks that a statement takes on relations, read from its parse tree.
  *
  * Locks on what the statement itself creates are left out, as nobody waits for them.
  */
@@ -116,7 +116,7 @@ class Collection {
   read(node: Node): void {
     if ("AlterTableStmt" in node) {
       const { relation, cmds = [], objtype } = node.AlterTableStmt;
-      // A composite type is no relation that anyone waits for; an index's settings lock the index alone.
+      // Nobody waits for a composite type, and an index's settings lock the index alone.
       if (objtype === "OBJECT_TYPE" || objtype === "OBJECT_INDEX") return;
       for (const command of cmds) {
         if ("AlterTableCmd" in command) this.#alterTable(relation, command.AlterTableCmd, objtype === "OBJECT_VIEW");
@@ -168,7 +168,7 @@ class Collection {
     } else if ("SelectStmt" in node) this.#query(node);
     else if ("ViewStmt" in node) {
       this.#query(node.ViewStmt.query);
-      // Replacing changes the view, which its readers hold.
+      // A view that is replaced is locked against its readers.
       if (node.ViewStmt.replace) this.#add(node.ViewStmt.view, "ACCESS EXCLUSIVE");
     } else if ("CreateTableAsStmt" in node) this.#query(node.CreateTableAsStmt.query);
   }
@@ -188,7 +188,7 @@ class Collection {
   #query(tree: unknown): void {
     const locking = JSON.stringify(tree ?? null).includes('"LockingClause"');
     this.#readers(tree, locking ? "ROW SHARE" : "ACCESS SHARE");
-    // INSERT … in a WITH.
+    // Writing statements inside WITH.
     for (const kind of ["InsertStmt", "UpdateStmt", "DeleteStmt"]) {
       visitNodes(tree, kind, (statement) => this.#add(statement["relation"] as RangeVar, "ROW EXCLUSIVE"));
     }
@@ -209,7 +209,8 @@ class Collection {
       this.#add(constraint.pktable, "SHARE ROW EXCLUSIVE");
     }
     if (def && "PartitionCmd" in def) {
-      // Detaching takes both tables; attaching leaves the parent usable. The default partition is not named here.
+      // DETACH locks both tables against everybody, with CONCURRENTLY only the partition. ATTACH leaves the parent usable.
+      // It also locks the parent's default partition, which the statement does not name.
       if (subtype === "AT_DetachPartition" && def.PartitionCmd.concurrent) mode = "SHARE UPDATE EXCLUSIVE";
       this.#add(def.PartitionCmd.name, "ACCESS EXCLUSIVE");
       if (subtype === "AT_AttachPartition") this.#work = "reads all rows";
@@ -235,7 +236,8 @@ class Collection {
     parents: readonly Node[] | undefined,
     isPartition: boolean,
   ): void {
-    // A partition changes its parent's plans at once: https://www.postgresql.org/docs/16/ddl-partitioning.html
+    // CREATE TABLE … PARTITION OF locks the parent against everybody:
+    // https://www.postgresql.org/docs/16/ddl-partitioning.html
     this.#readers(parents, isPartition ? "ACCESS EXCLUSIVE" : "SHARE UPDATE EXCLUSIVE");
     for (const element of elements ?? []) {
       if ("ColumnDef" in element) this.#foreignKeys(element.ColumnDef.constraints);
@@ -250,7 +252,7 @@ class Collection {
       const { items = [] } = object.List;
       if (kind === "OBJECT_INDEX")
         this.#add(joinName(items), concurrent ? "SHARE UPDATE EXCLUSIVE" : "ACCESS EXCLUSIVE", { isIndex: true });
-      // Their last name is their own, the ones before it are their table's.
+      // The last part of such a name is the object's own; the parts before it name its table.
       else if (["OBJECT_TRIGGER", "OBJECT_POLICY", "OBJECT_RULE"].includes(kind)) {
         this.#add(joinName(items.slice(0, -1)), "ACCESS EXCLUSIVE");
       } else if (kind === "OBJECT_TABLE") this.#add(joinName(items), "ACCESS EXCLUSIVE", { dropsForeignKeys: true });

@@ -35,9 +35,9 @@ export interface PlannedStatement {
   readonly line: number;
   readonly sql: string;
   readonly locks: readonly PlannedLock[];
-  /** What takes long under these locks, if a table is large. */
+  /** What the statement does while it holds these locks and that takes long on a large table. */
   readonly work?: string;
-  /** Runs code whose locks nobody can tell beforehand. */
+  /** True if the statement runs code, such as a DO block, whose locks its text does not tell. */
   readonly opaque?: boolean;
 }
 
@@ -45,18 +45,19 @@ export interface PlannedStatement {
 interface PlannedMigration {
   readonly name: string;
   readonly phase: Phase;
-  /** What its author says about locks. */
+  /** What the file's header says about locks; undefined if it says nothing. */
   readonly lock: string | undefined;
   readonly statements: readonly PlannedStatement[];
 }
 
 /** What applying all pending migrations will do. */
 export interface MigrationPlan {
+  /** Number of applied migrations. */
   readonly applied: number;
   readonly pending: readonly PlannedMigration[];
   /**
-   * The strongest lock on each relation that is there already, in the order in which they are taken. All are held to the end, as all
-   * migrations of a run are one transaction.
+   * The strongest lock on each relation that is there already, in the order in which they are taken. All are held to
+   * the end, as all migrations of a run are one transaction.
    */
   readonly held: readonly HeldLock[];
   /** Statements that would stop the application for as long as a large table takes. */
@@ -68,12 +69,13 @@ const MIB = 2 ** 20;
 /**
  * What applying would do: pending SQL, its locks, and the sizes of the tables it touches.
  *
- * Reads in one transaction that is `read only` and takes no lock beyond ACCESS SHARE on catalogues and, for a moment each, on the
- * tables measured.
+ * Reads in one transaction that is `read only`. It takes no lock beyond ACCESS SHARE on catalogues and, for a moment
+ * each, on the tables that it measures.
  *
- * @param options.largeMiB size above which a table is not read through in a moment, so that its writers' wait is worth a warning;
- * 100 if not given.
- * @throws {StateError} if the files don't continue what is applied.
+ * @param options.largeMiB size of a table in MiB from which a statement that keeps its writers waiting is worth a
+ * warning; 100 if not given.
+ * @throws {StateError} if the files don't continue what is applied, or if one is no SQL.
+ * @throws {ToolError} if PostgreSQL's grammar can't be loaded.
  */
 export async function planMigrations(
   client: Client,

@@ -27,8 +27,9 @@ const RIGHTS_OF_OTHERS = `
     and grantee <> class.relowner and (class.relkind = 'S' or privilege_type <> 'SELECT')`;
 
 /**
- * Leaves everybody but the owner at most reading: what is applied is the owner's to say. The default privileges of schema public,
- * which are for the application's tables, give the application more: rows to write, and numbers to use up.
+ * SQL that takes every right but reading from everybody but the owner, as only the owner may say what is applied. The
+ * default privileges of schema public give the application the right to write rows and to use up numbers of the
+ * sequence.
  */
 export const PROTECT_TABLE_SQL = `do $$
 declare
@@ -47,32 +48,34 @@ begin
 end
 $$`;
 
-/**
- * Whether the table is there, whether it has our column besides node-pg-migrate's, and whether others may write it; for use in
- * a larger query.
- */
+/** A query for one row, a {@link TableState}. */
 export const TABLE_STATE_SQL = `select to_regclass('${QUALIFIED_TABLE}') is not null as "hasTable", exists (
   select from pg_catalog.pg_attribute
   where attrelid = to_regclass('${QUALIFIED_TABLE}') and attname = 'checksum' and not attisdropped
 ) as "hasChecksum", exists (${RIGHTS_OF_OTHERS}) as "othersMayWrite"`;
 
-/** Answer to {@link TABLE_STATE_SQL}. */
+/** The state of the table of applied migrations. */
 export interface TableState {
+  /** Whether the table is there. */
   readonly hasTable: boolean;
+  /** Whether it has the column `checksum`, which is not node-pg-migrate's. */
   readonly hasChecksum: boolean;
+  /** Whether others than its owner may write it. */
   readonly othersMayWrite: boolean;
 }
 
 /**
  * What is applied, in the order in which it was applied.
  *
- * A database without the table has nothing applied. Reads only; the role needs to read the table.
+ * A database without the table has nothing applied. The role needs the right to read the table.
+ *
+ * @param known the table's state, if it was read already.
  */
 export async function readApplied(client: Client, known?: TableState): Promise<AppliedMigration[]> {
   const state = known ?? (await client.query<TableState>(TABLE_STATE_SQL)).rows[0];
   if (!state?.hasTable) return [];
   const checksum = state.hasChecksum ? "checksum" : "null as checksum";
-  // By id, not by run_on as node-pg-migrate does: ids are given under the lock, clocks go back.
+  // Not by run_on as node-pg-migrate does: a clock can go back, while ids are given under the lock of migrations.
   const { rows } = await client.query<AppliedMigration>(`select name, ${checksum} from ${QUALIFIED_TABLE} order by id`);
   return rows;
 }
@@ -80,7 +83,8 @@ export async function readApplied(client: Client, known?: TableState): Promise<A
 /**
  * Compares the files with what is applied and gives the files still to be applied.
  *
- * @throws {StateError} naming every difference: a file gone, renamed, added before an applied one, or changed in its SQL.
+ * @throws {StateError} naming every difference: a file gone, renamed, added before an applied one, or changed in its
+ * SQL.
  */
 export function pendingMigrations(
   migrations: readonly Migration[],

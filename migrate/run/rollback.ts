@@ -21,7 +21,8 @@ export interface RollbackPlan {
  * Works out what a rollback would take back, and changes nothing.
  *
  * @param migrations the whole chain.
- * @throws {StateError} listing the migrations that can't be undone; if the target is not applied; if the files don't fit.
+ * @throws {StateError} listing the migrations that can't be undone; if the target is not applied; if the files don't
+ * fit.
  */
 export async function planRollback(
   client: Client,

@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Client } from "pg";
 import { afterEach, expect, it, vi } from "vitest";
 import { readMigrations } from "../../migrate/chain/files.ts";
+import { manifestOf } from "../../migrate/chain/manifest.ts";
 import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { migrations as migrationsType } from "../../infra/provider/resources/migrations.ts";
 import { called } from "../helpers/provider.ts";
@@ -25,7 +29,14 @@ const report = { status: () => {}, info: () => {}, warn: (line: string) => void 
 
 function inputs(phase: Phase) {
   const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), phase);
-  return { connection: {}, folder: MIGRATIONS_FOLDER, migrations: wanted.map(({ name }) => name), checksums: {} };
+  return { connection: {}, folder: MIGRATIONS_FOLDER, ...manifestOf(wanted) };
+}
+
+async function tables(): Promise<string[]> {
+  const { rows } = await owner.query<{ name: string }>(
+    "select tablename as name from pg_catalog.pg_tables where schemaname = 'public' order by 1",
+  );
+  return rows.map(({ name }) => name);
 }
 
 async function months(): Promise<{ parent_table: string; current: boolean }[]> {
@@ -64,6 +75,38 @@ it("does not fail where somebody uses a log meanwhile, and says what to do", asy
   expect(warned).toEqual([
     expect.stringMatching(/^no partition for this month in audit\.security_metrics: .*aiwdb maintain/),
   ]);
+});
+
+it("refuses files that have changed since the program read them, and touches nothing", async () => {
+  database = await createSchemaDatabase("resource_edited", { empty: true });
+  owner = await database.connect("ai_workflow_owner");
+  const folder = mkdtempSync(join(tmpdir(), "migrations-"));
+  const write = (name: string, sql: string) => {
+    writeFileSync(join(folder, `${name}.up.sql`), `-- Phase: 1\n-- Irreversible: test.\n${sql}\n`);
+  };
+  try {
+    write("0001_create_first", "create table public.first ();");
+    write("0002_create_second", "create table public.second ();");
+    const [first] = readMigrations(folder);
+    const before = { connection: {}, folder, ...manifestOf([first!]) };
+    const both = { connection: {}, folder, ...manifestOf(readMigrations(folder)) };
+    write("0002_create_second", "create table public.second (id int);");
+    await expect(migrations.create(both, report)).rejects.toThrow(
+      `The migrations in ${folder} are not those that this run began with; nothing was changed:\n` +
+        "- 0002_create_second.up.sql: its SQL has changed since this run began.",
+    );
+    expect(await tables()).toEqual([]);
+    await migrations.create(before, report);
+    await expect(migrations.update("db", before, both, report)).rejects.toThrow("its SQL has changed");
+    rmSync(join(folder, "0002_create_second.up.sql"));
+    await expect(migrations.update("db", before, both, report)).rejects.toThrow("is gone now");
+    expect(await tables()).toEqual(["first", "pgmigrations"]);
+    write("0002_create_second", "create table public.second (); -- as it was");
+    await migrations.update("db", before, both, report);
+    expect(await tables()).toEqual(["first", "pgmigrations", "second"]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 it("gives the roles their rights to what it makes, although one has taken itself out of them", async () => {

@@ -3,13 +3,13 @@ import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { compareWithBase } from "../../migrate/check/base.ts";
 import { checkError, checkMigrations } from "../../migrate/check/check.ts";
 import { readMigrations } from "../../migrate/chain/files.ts";
 import { findEnumHazards, findHazards, type ParsedMigrationFile } from "../../migrate/check/hazards.ts";
-import { isSyntaxProblem, loadParser, type SqlParser } from "../../migrate/chain/parse.ts";
-import { lineAt, splitStatements } from "../../migrate/chain/statements.ts";
+import { isSyntaxProblem, loadParser, type SqlParser, textBetweenSemicolons } from "../../migrate/chain/parse.ts";
+import { lineAt } from "../../migrate/chain/places.ts";
 
 const HEADER = "-- Phase: 1\n-- Why: test.\n-- Lock: none.\n";
 const chain = fileURLToPath(new URL("../../migrations", import.meta.url));
@@ -291,20 +291,31 @@ describe("compareWithBase", () => {
     expect(compare()).toEqual(["0001_create_users.up.sql file-edited"]);
   });
 
+  test("says so where git refuses to read the repository", () => {
+    vi.stubEnv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+    expect(() => compareWithBase(join(folder, "migrations"))).toThrow(/git can't be asked.*dubious ownership/s);
+    vi.unstubAllEnvs();
+  });
+
   test("compares nothing outside a repository", () => {
     rmSync(join(folder, ".git"), { recursive: true });
     expect(compareWithBase(join(folder, "migrations"))).toEqual({ base: undefined, findings: [], released: new Set() });
   });
 });
 
-describe("splitStatements", () => {
-  test("splits the package's own migrations as PostgreSQL does", () => {
-    for (const { name, up, down = "" } of readMigrations(chain)) {
+describe("statements", () => {
+  const statementsOf = (sql: string) => {
+    const parsed = parser(sql);
+    if (isSyntaxProblem(parsed)) throw new Error(parsed.message);
+    return parsed;
+  };
+
+  test("of the package's own migrations can each be read on their own, and stand where the file has them", () => {
+    for (const { up, down = "" } of readMigrations(chain)) {
       for (const sql of [up, down]) {
-        const statements = splitStatements(sql);
-        const parsed = parser(sql);
-        expect([name, isSyntaxProblem(parsed) ? parsed : parsed.length]).toEqual([name, statements.length]);
-        expect(statements.filter(({ text }) => isSyntaxProblem(parser(text)))).toEqual([]);
+        const statements = statementsOf(sql);
+        expect(statements.filter(({ text }) => statementsOf(text).length !== 1)).toEqual([]);
+        expect(statements.map(({ text }) => text)).toEqual(statements.map(({ start, end }) => sql.slice(start, end)));
       }
     }
   });
@@ -312,6 +323,7 @@ describe("splitStatements", () => {
   test.each<[string, string[]]>([
     ["select 1; select 2", ["select 1", "select 2"]],
     [";; -- a\n;/* b; */ select ';' ;", ["select ';'"]],
+    ["-- 😀\nselect '😀é' -- ü\n;;/* ß */ select 2 -- b", ["select '😀é'", "select 2"]],
     [
       "create rule r as on insert to t do also (select 1; select 2); select 3",
       ["create rule r as on insert to t do also (select 1; select 2)", "select 3"],
@@ -320,13 +332,24 @@ describe("splitStatements", () => {
       "create function f() returns int begin atomic select case when a then 1 end; select 2; end; select 3",
       ["create function f() returns int begin atomic select case when a then 1 end; select 2; end", "select 3"],
     ],
+    [
+      "create function f() returns int begin atomic select t.case, t.end from t; end; commit",
+      ["create function f() returns int begin atomic select t.case, t.end from t; end", "commit"],
+    ],
     ["do $$ begin; end; $$; begin; end;", ["do $$ begin; end; $$", "begin", "end"]],
     ["", []],
     ["-- nothing\n", []],
-  ])("splits %j", (sql, texts) => {
-    expect(splitStatements(sql).map(({ text }) => text)).toEqual(texts);
-    const parsed = parser(sql);
-    expect(isSyntaxProblem(parsed) ? parsed : parsed.length).toBe(texts.length);
+  ])("of %j", (sql, texts) => {
+    expect(statementsOf(sql).map(({ text }) => text)).toEqual(texts);
+  });
+
+  test.each([
+    ["select 1; /* a; */ create tabel t (); select 2", 25, "create tabel t ()"],
+    ["select 1; selct", 10, "selct"],
+    ["select (;", 8, "select ("],
+    ["", 0, ""],
+  ])("of no SQL are told by semicolons: %j", (sql, offset, text) => {
+    expect(textBetweenSemicolons(sql, offset)).toBe(text);
   });
 
   test("knows lines", () => {

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
 import { StateError } from "../../../base/errors.ts";
 import { QUALIFIED_TABLE } from "../../../migrate/run/applied.ts";
-import { readMigrations } from "../../../migrate/chain/files.ts";
+import { type Migration, readMigrations } from "../../../migrate/chain/files.ts";
+import { readManifested } from "../../../migrate/chain/manifest.ts";
 import { describePhases } from "../../../migrate/chain/phases.ts";
 import { POOLED_ROLES, ROLES } from "../../../database/access/roles.ts";
 import { loginProcessId } from "../../../base/node-postgres.ts";
@@ -80,9 +81,11 @@ function refused({ migrations: applied = [], checksums = {} }: State, news: Want
   return failures;
 }
 
+/** @throws {StateError} if a file is not the one that the program has read for these inputs. */
 async function apply(news: MigrationsInputs, operation: Operation): Promise<void> {
+  const migrations = readManifested(path.resolve(news.folder), news);
   try {
-    await migrate(news, operation);
+    await migrate(news, migrations, operation);
   } finally {
     // Also after a run that failed: what it applied before stays.
     await renewConnections(news.pooler, operation);
@@ -98,12 +101,14 @@ async function renewConnections(pooler: Pooler | undefined, { report, signal }: 
     );
 }
 
-async function migrate(news: MigrationsInputs, { report, signal }: Operation): Promise<void> {
+async function migrate(
+  news: MigrationsInputs,
+  migrations: readonly Migration[],
+  { report, signal }: Operation,
+): Promise<void> {
   // Only a run that applies something pays for loading the runner.
   const { applyMigrations } = await import("../../../migrate/run/runner.ts");
   const folder = path.resolve(news.folder);
-  const wanted = new Set(news.migrations);
-  const migrations = readMigrations(folder).filter(({ name }) => wanted.has(name));
   const { connection } = news;
   await withConnection(connection, (client) => stoppable(connection, client, signal, () => migrateBy(client)));
 
@@ -185,8 +190,9 @@ async function makePartitions(client: Client, report: Reporter): Promise<void> {
 /**
  * The migrations of a database, applied by node-pg-migrate as the owner over a direct connection.
  *
- * What is pending shows in the preview, phase by
- * phase; an applied file that changed stops it. Deleting the resource leaves the database as it is.
+ * What is pending shows in the preview, phase by phase; an applied file that changed stops it. Files that have changed since
+ * the program read them stop `create` and `update` before they touch the database. Deleting the resource leaves the database
+ * as it is.
  */
 export const migrations: ResourceType<MigrationsInputs> = {
   check(news, olds, { report }) {

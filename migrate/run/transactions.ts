@@ -1,0 +1,34 @@
+import { type Problem, StateError } from "../../base/errors.ts";
+import { controlsTransaction, isSyntaxProblem, loadParser } from "../chain/parse.ts";
+
+/** A file's name and its SQL. */
+export interface SqlFile {
+  readonly file: string;
+  readonly sql: string;
+}
+
+/**
+ * Refuses files that begin or end a transaction. `commit` in a file would end the transaction of the whole run, and
+ * release the lock of migrations: a part of the chain could stay behind.
+ *
+ * A file that is no SQL passes: the server reads the whole file before it runs a statement of it, and refuses it.
+ *
+ * @throws {StateError} naming each such statement with its file and line.
+ * @throws {ToolError} if PostgreSQL's grammar can't be loaded.
+ */
+export async function refuseTransactionControl(files: readonly SqlFile[]): Promise<void> {
+  const parse = await loadParser();
+  const problems = files.flatMap(({ file, sql }): Problem[] => {
+    const statements = parse(sql);
+    if (isSyntaxProblem(statements)) return [];
+    return statements
+      .filter(({ node }) => controlsTransaction(node))
+      .map(({ text, line }) => ({
+        subject: `${file}:${line}`,
+        problem: `\`${text}\` would end the transaction in which all migrations run.`,
+        remedy: "Delete it.",
+      }));
+  });
+  if (problems.length > 0)
+    throw new StateError("Migration files control the transaction; nothing was changed:", problems);
+}
