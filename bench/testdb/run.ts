@@ -9,9 +9,9 @@ import { createClone, dropClone } from "../../testing/pool/clones.ts";
 import { readLocalRecord } from "../../testing/server/local.ts";
 import { imageTag } from "../../toolchain/images/tag.ts";
 import type { Row } from "../measure.ts";
-import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
+import { listDatabases } from "../../testing/databases/by-name.ts";
 import { openRegistry } from "../../testing/pool/registry.ts";
-import { adminConfig, readServer, SERVER_VARIABLE } from "../../testing/server/server.ts";
+import { adminConfig, readServer, SERVER_VARIABLE } from "../../testing/description/server.ts";
 import { ensureTemplate, readSource } from "../../testing/pool/template.ts";
 import { closeTestDatabases, testDatabase } from "../../testing/databases/test-database.ts";
 
@@ -273,7 +273,7 @@ for (let count = 0; count < some(40); count++) {
   );
   bareDrop.push(await timed(() => bareClient.query("drop database bare")));
   let name = "";
-  cold.push(await timed(async () => (name = await createClone(registry, template, "taken"))));
+  cold.push(await timed(async () => (name = await createClone(registry, template, { label: "", run: "" }))));
   coldDrop.push(await timed(() => dropClone(registry, name)));
   walLog.push(
     await timed(() => bareClient.query(`create database bare template ${template.database} strategy wal_log`)),
@@ -296,7 +296,7 @@ rows.push({
 const resets: number[] = [];
 const anew: number[] = [];
 const used = await testDatabase({ connect: true });
-let current = await createClone(registry, template, "taken");
+let current = await createClone(registry, template, { label: "", run: "" });
 for (let count = 0; count < some(40); count++) {
   await used.client?.query(
     "insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')",
@@ -305,7 +305,7 @@ for (let count = 0; count < some(40); count++) {
   anew.push(
     await timed(async () => {
       await dropClone(registry, current);
-      current = await createClone(registry, template, "taken");
+      current = await createClone(registry, template, { label: "", run: "" });
     }),
   );
 }
@@ -496,7 +496,6 @@ for (let done = 0; done <= total; done += total / 5) {
 
 await bareClient.end();
 await registry.close();
-await closeHolders();
 await closeTestDatabases();
 await aiwdb("testdb", "stop");
 rmSync(home, { recursive: true, force: true });

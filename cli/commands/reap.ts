@@ -6,7 +6,7 @@ import { defineCommand } from "citty";
 import { ephemeralKind } from "../../infra/settings/profile.ts";
 import { EXPIRY_LABEL, STACK_LABEL } from "../../infra/settings/names.ts";
 import { localServers, readLocalRecord } from "../../testing/server/local.ts";
-import { serverFiles } from "../../testing/server/server.ts";
+import { serverFiles } from "../../testing/description/files.ts";
 import { findEngine } from "../../toolchain/engine/find.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { messageOf, type Problem, ToolError, UnknownError } from "../../base/errors.ts";

@@ -4,7 +4,8 @@ import { availableParallelism, hostname } from "node:os";
 import pg from "pg";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
 import { StateError } from "../../base/errors.ts";
-import { adminConfig, nameOption, type TestServer } from "../server/server.ts";
+import { setAlive } from "../description/pg-client.ts";
+import { adminConfig, nameOption, type TestServer } from "../description/server.ts";
 
 /** The database in which all processes keep account. */
 export const REGISTRY_DATABASE = "aiwdb_testdb";
@@ -238,7 +239,7 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
 }
 
 async function ensureSchema(client: pg.Client, server: TestServer): Promise<void> {
-  const schema = ["registry-roles.sql", "registry-schema.sql"]
+  const schema = ["registry-roles.sql", "registry-schema.sql", "states.sql"]
     .map((file) => readFileSync(new URL(file, import.meta.url), "utf8"))
     .join("\n");
   const version = createHash("sha256").update(schema).digest("hex").slice(0, 16);
@@ -302,7 +303,7 @@ export async function openRegistry(server: TestServer): Promise<Registry> {
       async close() {
         open = false;
         // Connections nobody waits for do not keep a process alive; this one does, until the others have ended.
-        (client as unknown as { ref(): void }).ref();
+        setAlive(client, true);
         await workers.end();
         await client.end();
       },

@@ -32,7 +32,8 @@ import { privateFolder } from "../../base/paths.ts";
 import { findPrograms, run } from "../../base/run.ts";
 import { versions } from "../../base/versions.ts";
 import { createTestAuthority } from "./certificates.ts";
-import { replaceFile, serverFiles, writeServer, type TestServer } from "./server.ts";
+import { replaceFile, serverFiles } from "../description/files.ts";
+import { writeServer, type TestServer } from "../description/server.ts";
 
 /** PostgreSQL refuses to run as root; this account has no rights anywhere. */
 const NOBODY = { uid: 65_534, gid: 65_534 };

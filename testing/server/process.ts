@@ -7,7 +7,7 @@ import { ephemeralKind } from "../../infra/settings/profile.ts";
 import { stackFolder } from "../../infra/settings/local-files.ts";
 import { hasPassword } from "../../infra/provider/resources/superuser-password.ts";
 import { engineNames } from "../../infra/settings/names.ts";
-import { boundPort } from "../http-api.ts";
+import { boundPort } from "../description/files.ts";
 import {
   certificatesEndSoon,
   isLocalServerRunning,
@@ -16,16 +16,8 @@ import {
   stopLocalServer,
 } from "./local.ts";
 import { openRegistry, refuseRemoval, UnreachableError, type Registry } from "../pool/registry.ts";
-import {
-  forgetServer,
-  nameOption,
-  readServer,
-  refuseLongSocketPath,
-  serverFiles,
-  serverLock,
-  type TestServer,
-  writeServer,
-} from "./server.ts";
+import { forgetServer, nameOption, readServer, type TestServer, writeServer } from "../description/server.ts";
+import { refuseLongSocketPath, serverFiles, serverLock } from "../description/files.ts";
 import { ensureTemplate, readSource, type TemplateSource } from "../pool/template.ts";
 import { findEngine } from "../../toolchain/engine/find.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";

@@ -1,10 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import path from "node:path";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import type pg from "pg";
-import { stackFolder } from "../../infra/settings/local-files.ts";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import type { Connection } from "../../database/connection.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
+import { replaceFile, serverFiles } from "./files.ts";
 
 /** The server that is meant when nothing else is said. */
 export const DEFAULT_SERVER = "ci-local";
@@ -47,56 +46,9 @@ export interface TestServer {
   readonly images: readonly string[];
 }
 
-/** Files of a server for tests that belong to this machine. */
-export function serverFiles(name: string) {
-  const folder = stackFolder(name);
-  return {
-    description: path.join(folder, "testdb.json"),
-    /** Where a local server's files are, written before there are any. */
-    local: path.join(folder, "testdb-local.json"),
-    socket: path.join(folder, "testdb.sock"),
-    token: path.join(folder, "testdb.token"),
-    port: path.join(folder, "testdb.port"),
-    log: path.join(folder, "testdb.log"),
-  } as const;
-}
-
-/** Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS' sys/un.h. */
-const SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
-
-/** Until the socket is whole, a point and the number of its process stand behind its name. */
-const SOCKET_SUFFIX_BYTES = ".4194304".length;
-
-/** @throws StateError where the system could not make the API's socket */
-export function refuseLongSocketPath(name: string): void {
-  const { socket } = serverFiles(name);
-  const bytes = Buffer.byteLength(socket) + SOCKET_SUFFIX_BYTES;
-  if (bytes <= SOCKET_PATH_BYTES) return;
-  throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, [
-    {
-      subject: socket,
-      problem: `has ${bytes} bytes with a process' number behind it, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
-      remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
-    },
-  ]);
-}
-
-/** Held by whoever starts or stops a server: two at once would remove each other's. */
-export function serverLock(name: string): string {
-  return path.join(stackFolder(name), "testdb.lock");
-}
-
 /** Makes a server known to every process of this user. */
 export function writeServer(server: TestServer): void {
   replaceFile(serverFiles(server.name).description, `${JSON.stringify(server, null, 2)}\n`);
-}
-
-/** Writes a file that only this user may read; who reads it meanwhile gets the old text or the new one. */
-export function replaceFile(file: string, text: string): void {
-  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o600 });
-  renameSync(temporary, file);
 }
 
 /** ` --name …` for a command that is printed, where the server is not the one a command without it would mean. */
