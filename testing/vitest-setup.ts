@@ -5,7 +5,7 @@ import { DEFAULT_SERVER, ENGINE_VARIABLE, nameOption, SERVER_VARIABLE } from "./
 import type { TemplateSource } from "./pool/template.ts";
 import { newRun, RUN_VARIABLE } from "./databases/runs.ts";
 import { createOutput } from "../base/output.ts";
-import { parseEngine, startServer, stopServer } from "./server/process.ts";
+import { parseEngine, startServer, stopServer } from "./server/life-cycle.ts";
 
 /**
  * vitest's `globalSetup` for a suite with migrations or a seed of its own, from a file of the suite's:

@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { expired, type Expiry } from "../../cli/commands/reap.ts";
+import { expired, type Expiry } from "../../testing/server/expired.ts";
 import { parseConfig } from "../../infra/settings/check.ts";
 import { renderPgHba } from "../../infra/servers/postgres/hba.ts";
 import { renderPgbouncerHba, renderPgbouncerIni } from "../../infra/servers/pgbouncer/ini.ts";

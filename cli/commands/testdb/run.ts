@@ -17,7 +17,7 @@ import {
   phaseOf,
   serverArguments,
 } from "./arguments.ts";
-import { parseEngine, startServer } from "../../../testing/server/process.ts";
+import { parseEngine, startServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
   meta: {

@@ -8,7 +8,7 @@ import { serverFiles } from "../../../testing/description/files.ts";
 import { UsageError } from "../../../base/errors.ts";
 import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
-import { recordKeeper, startKeeper } from "../../../testing/server/process.ts";
+import { recordKeeper, startKeeper } from "../../../testing/server/keeper-process.ts";
 
 export default defineCommand({
   meta: {

@@ -4,7 +4,7 @@ import { serverFiles } from "../../../testing/description/files.ts";
 import { UsageError } from "../../../base/errors.ts";
 import { createOutput } from "../../../base/output.ts";
 import { engineArgument, serverArguments } from "./arguments.ts";
-import { parseEngine, startServer } from "../../../testing/server/process.ts";
+import { parseEngine, startServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
   meta: {
