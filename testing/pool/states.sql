@@ -37,50 +37,30 @@ create table testdb.clone (
 create index clone_ready_idx on testdb.clone (template) where state = 'ready' and lease is null;
 
 -- A template that is not yet one: nobody copies it.
-create function testdb.begin_build(database name, key text, holder integer) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.begin_build(database name, key text, holder integer) returns void language sql as $$
   insert into testdb.clone (name, template, state, lease) values (database, key, 'building', holder);
-end
 $$;
 
-create function testdb.end_build(database name) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.end_build(database name) returns void language sql as $$
   delete from testdb.clone where name = database and state = 'building';
-end
 $$;
 
 -- Visible as nobody's, so that the next sweep removes it even if its process ends now.
-create function testdb.fail_build(database name) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.fail_build(database name) returns void language sql as $$
   update testdb.clone set state = 'returned', lease = null where name = database and state = 'building';
-end
 $$;
 
 -- Written down before it exists: whatever happens in between, somebody will find and remove it.
-create function testdb.begin_copy(database name, key text, holder integer, text_label text, text_run text) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.begin_copy(database name, key text, holder integer, text_label text, text_run text) returns void language sql as $$
   insert into testdb.clone (name, template, state, lease, label, run) values (database, key, 'creating', holder, text_label, text_run);
-end
 $$;
 
 -- Taken by `holder`, or ready where there is none.
-create function testdb.end_copy(database name, holder integer) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.end_copy(database name, holder integer) returns void language sql as $$
   update testdb.clone
      set state = case when holder is null then 'ready' else 'taken' end, lease = holder, taken_at = case when holder is not null then now() end,
          uses = case when holder is null then 0 else 1 end, rights = testdb.rights_of(database)
    where name = database and state = 'creating';
-end
 $$;
 
 -- A ready database of a template, or nothing.
@@ -175,94 +155,55 @@ end
 $$;
 
 -- Its holder has no connection to the registry: it is a process of that host, a time, or both.
-create function testdb.hand_over(database name, pid integer, start text, host text, seconds double precision) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.hand_over(database name, pid integer, start text, host text, seconds double precision) returns void language sql as $$
   update testdb.clone
      set lease = null, holder_pid = pid, holder_start = start, holder_host = host, expires_at = now() + make_interval(secs => seconds)
    where name = database and state = 'taken';
-end
 $$;
 
 -- More time, if it has an end; one that goes with its holder has none, and gets none. False if there is none of that name.
-create function testdb.renew(database name, seconds double precision) returns boolean
-  language plpgsql
-as $$
-begin
+create function testdb.renew(database name, seconds double precision) returns boolean language sql as $$
   update testdb.clone set expires_at = now() + make_interval(secs => case when expires_at is not null then seconds end)
-   where name = database and state in ('taken', 'kept');
-  return found;
-end
+   where name = database and state in ('taken', 'kept') returning true;
 $$;
 
 -- For a while, whatever becomes of its process. False if nobody has taken it.
-create function testdb.keep(database name, seconds double precision, why text) returns boolean
-  language plpgsql
-as $$
-begin
+create function testdb.keep(database name, seconds double precision, why text) returns boolean language sql as $$
   update testdb.clone set state = 'kept', lease = null, holder_pid = null, label = why, expires_at = now() + make_interval(secs => seconds)
-   where name = database and state = 'taken';
-  return found;
-end
+   where name = database and state = 'taken' returning true;
 $$;
 
 -- For one who will drop it; false if nobody has it.
-create function testdb.claim_held(database name, holder integer) returns boolean
-  language plpgsql
-as $$
-begin
-  update testdb.clone set state = 'dropping', lease = holder where name = database and state in ('taken', 'kept');
-  return found;
-end
+create function testdb.claim_held(database name, holder integer) returns boolean language sql as $$
+  update testdb.clone set state = 'dropping', lease = holder where name = database and state in ('taken', 'kept') returning true;
 $$;
 
 -- A returned one gets a name that nobody knows.
-create function testdb.renamed(database name, fresh name) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.renamed(database name, fresh name) returns void language sql as $$
   update testdb.clone set name = fresh where name = database;
-end
 $$;
 
 -- As its template is: taken by `holder`, or ready where there is none.
-create function testdb.emptied(database name, holder integer, text_label text, text_run text) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.emptied(database name, holder integer, text_label text, text_run text) returns void language sql as $$
   update testdb.clone
      set state = case when holder is null then 'ready' else 'taken' end, lease = holder, label = text_label, run = text_run, expires_at = null,
          holder_pid = null, taken_at = case when holder is not null then now() end, created_at = now(),
          uses = case when holder is null then 0 else 1 end
    where name = database and state = 'dropping';
-end
 $$;
 
 -- What a process could not bring to its end is the next sweep's.
-create function testdb.disclaim(database name) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.disclaim(database name) returns void language sql as $$
   update testdb.clone set lease = null where name = database and state in ('creating', 'returned', 'dropping');
-end
 $$;
 
-create function testdb.removed(database name) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.removed(database name) returns void language sql as $$
   delete from testdb.clone where name = database;
-end
 $$;
 
 -- The time of databases whose process has ended is over.
-create function testdb.expire(databases name[]) returns void
-  language plpgsql
-as $$
-begin
+create function testdb.expire(databases name[]) returns void language sql as $$
   update testdb.clone set expires_at = now() - interval '1 second' where name = any (databases) and state = 'taken';
-end
 $$;
 
 -- What nobody answers for any more, for one who will drop it, with the reason. What is claimed under a living lease is not
