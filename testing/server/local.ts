@@ -35,7 +35,7 @@ export interface LocalRecord {
   readonly expiresAfterHours: number;
 }
 
-/** The record of a local server; undefined where there is none. */
+/** The record of a local server; undefined where there is none, or none that can be read: `reap` says so of a file that is there. */
 export function readLocalRecord(name: string): LocalRecord | undefined {
   try {
     return JSON.parse(readFileSync(serverFiles(name).local, "utf8")) as LocalRecord;
