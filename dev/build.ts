@@ -14,6 +14,7 @@ const ASSETS = [
   "migrations",
   "testing/pool/registry-roles.sql",
   "testing/pool/registry-schema.sql",
+  "testing/pool/states.sql",
   "toolchain/go/cli",
   "toolchain/go/language-nodejs",
   "toolchain/go/providers",

@@ -2,7 +2,7 @@ import { engineNames } from "../infra/settings/names.ts";
 import { ROLES } from "../database/access/roles.ts";
 import { engineClient, engineFromEnv } from "../toolchain/engine/client.ts";
 import { inspect } from "../toolchain/engine/containers.ts";
-import { askServer } from "./ask-server.ts";
+import { askServer } from "../database/ask-server.ts";
 import { resourcesOf, TYPES } from "./engine-damage.ts";
 import { type Session } from "./pulumi-run.ts";
 import { readState } from "./session.ts";

@@ -2,7 +2,7 @@ import type Docker from "dockerode";
 import { engineNames } from "../infra/settings/names.ts";
 import { ROLES } from "../database/access/roles.ts";
 import { type Problem, StateError } from "../base/errors.ts";
-import { askServer } from "./ask-server.ts";
+import { askServer } from "../database/ask-server.ts";
 
 /** What a role or database takes that may not write. */
 export const FROZEN = "takes no changes: default_transaction_read_only is on";

@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { engineNames } from "../infra/settings/names.ts";
-import { askServer } from "./ask-server.ts";
+import { askServer } from "../database/ask-server.ts";
 import type { KnownState } from "./backend.ts";
 import { resourcesOf, TYPES } from "./engine-damage.ts";
 

@@ -6,10 +6,10 @@ import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { CLIENT_ROLES } from "../database/access/roles.ts";
 import { messageOf, type Problem, UserError } from "../base/errors.ts";
-import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/holders.ts";
+import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/by-name.ts";
 import { isPrintable, LABEL_MAX, lengthOf } from "./databases/labels.ts";
-import { serverFiles } from "./server/server.ts";
 import { replaceFile } from "../base/atomic-file.ts";
+import { boundPort, serverFiles } from "./description/files.ts";
 
 /** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */
 export const HTTP_TTL_SEC = 600;
@@ -120,15 +120,6 @@ export async function serveHttp({
       );
     },
   };
-}
-
-/** The loopback port of a running server's HTTP API; undefined where there is none. */
-export function boundPort(name: string): number | undefined {
-  try {
-    return Number(readFileSync(serverFiles(name).port, "utf8"));
-  } catch {
-    return undefined;
-  }
 }
 
 /** All keepers of one server have the same token, however often they are restarted; it goes with the server. */

@@ -1,10 +1,11 @@
-import { listDatabases, closeHolders } from "./databases/holders.ts";
-import { leakReport } from "./databases/leaks.ts";
-import { DEFAULT_SERVER, ENGINE_VARIABLE, nameOption, SERVER_VARIABLE } from "./server/server.ts";
+import { listDatabases } from "./databases/by-name.ts";
+import { closeRegistries } from "./databases/process.ts";
+import { leakReport } from "./databases/runs.ts";
+import { DEFAULT_SERVER, ENGINE_VARIABLE, nameOption, SERVER_VARIABLE } from "./description/server.ts";
 import type { TemplateSource } from "./pool/template.ts";
-import { newRun, RUN_VARIABLE } from "./databases/test-database.ts";
+import { newRun, RUN_VARIABLE } from "./databases/runs.ts";
 import { createOutput } from "../base/output.ts";
-import { parseEngine, startServer, stopServer } from "./server/process.ts";
+import { parseEngine, startServer, stopServer } from "./server/life-cycle.ts";
 
 /**
  * vitest's `globalSetup` for a suite with migrations or a seed of its own, from a file of the suite's:
@@ -42,7 +43,7 @@ async function setUp(source: TemplateSource): Promise<() => Promise<void>> {
       kept = databases.filter(({ state }) => state === "kept").map((database) => database.name);
       for (const line of leakReport(databases, run)) output.warn(line);
     } finally {
-      await closeHolders();
+      await closeRegistries();
       if (created && kept.length === 0) await stopServer(name, output);
     }
     if (created && kept.length > 0) {

@@ -1,6 +1,6 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
-import { privateFolder } from "../../base/paths.ts";
+import { replaceFile } from "../../base/atomic-file.ts";
 import { ADDRESS_SETTINGS, isDerived, type Addresses } from "./addresses.ts";
 import { stackFolder } from "./places.ts";
 
@@ -23,10 +23,7 @@ export function withChosenAddresses(
 
 /** Keeps the addresses that were chosen for a stack on this machine. */
 export function rememberAddresses(stack: string, chosen: Partial<Addresses>): void {
-  const file = addressFile(stack);
-  privateFolder(path.dirname(file));
-  writeFileSync(`${file}.tmp`, `${JSON.stringify(chosen)}\n`, { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
+  replaceFile(addressFile(stack), `${JSON.stringify(chosen)}\n`);
 }
 
 /** For a stack that is gone, or is about to be made. */

@@ -1,7 +1,7 @@
 import { inject } from "vitest";
 import { libpqUrl } from "../../database/libpq.ts";
 import { ROLES } from "../../database/access/roles.ts";
-import { connectionTo, readServer, SERVER_VARIABLE } from "../../testing/server/server.ts";
+import { connectionTo, readServer, SERVER_VARIABLE } from "../../testing/description/server.ts";
 
 const name = inject("testServer");
 process.env[SERVER_VARIABLE] = name;

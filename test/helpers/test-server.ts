@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
-import { startServer, stopServer } from "../../testing/server/process.ts";
+import { startServer, stopServer } from "../../testing/server/life-cycle.ts";
 import { createOutput } from "../../base/output.ts";
 import { stackFolder } from "../../infra/settings/places.ts";
 import { processStart } from "../../base/process-identity.ts";

@@ -5,11 +5,11 @@ import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { stackFolder } from "../../infra/settings/places.ts";
-import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
+import { listDatabases } from "../../testing/databases/by-name.ts";
 import { SWEEP_EVERY_MS } from "../../testing/server/keeper.ts";
 import { readLocalRecord } from "../../testing/server/local.ts";
 import { openRegistry } from "../../testing/pool/registry.ts";
-import { readServer, SERVER_VARIABLE } from "../../testing/server/server.ts";
+import { readServer, SERVER_VARIABLE } from "../../testing/description/server.ts";
 import { closeTestDatabases } from "../../testing/databases/test-database.ts";
 import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
 
@@ -27,7 +27,6 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await closeHolders();
   await closeTestDatabases();
   mustSucceed(await aiwdb(["testdb", "stop"]));
   home.remove();

@@ -4,8 +4,9 @@ import { stateFile } from "../../stack/backend.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { engineNames } from "../../infra/settings/names.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
-import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
-import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server/server.ts";
+import { listDatabases } from "../../testing/databases/by-name.ts";
+import { adminConfig, readServer, SERVER_VARIABLE, type TestServer } from "../../testing/description/server.ts";
+import { serverFiles } from "../../testing/description/files.ts";
 import { closeTestDatabases, testDatabase } from "../../testing/databases/test-database.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { findEngine } from "../../toolchain/engine/find.ts";
@@ -26,7 +27,6 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await closeHolders();
   await closeTestDatabases();
   mustSucceed(await aiwdb(["testdb", "stop"]));
   home.remove();

@@ -18,11 +18,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { stackFolder } from "../../infra/settings/places.ts";
-import { closeHolders, listDatabases } from "../../testing/databases/holders.ts";
+import { listDatabases } from "../../testing/databases/by-name.ts";
 import { serveHttp } from "../../testing/http-api.ts";
 import { LABEL_MAX } from "../../testing/databases/labels.ts";
 import { SEED_MAX_BYTES } from "../../testing/pool/seed-file.ts";
-import { serverFiles, SERVER_VARIABLE } from "../../testing/server/server.ts";
+import { serverFiles } from "../../testing/description/files.ts";
+import { SERVER_VARIABLE } from "../../testing/description/server.ts";
 import { closeTestDatabases, testDatabase, type TestDatabaseOptions } from "../../testing/databases/test-database.ts";
 import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
 
@@ -41,7 +42,6 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await closeHolders();
   await closeTestDatabases();
   mustSucceed(await aiwdb(["testdb", "stop"]));
   rmSync(folder, { recursive: true, force: true });
@@ -477,7 +477,6 @@ test("a seed that does not end keeps nobody from stopping the server", async () 
       (await db.client!.query("select from pg_stat_activity where query like 'select pg_sleep(86400)%'")).rowCount,
     (count) => count === 1,
   );
-  await closeHolders();
   const stopped = await aiwdb(["testdb", "stop"]);
   expect([stopped.exitCode, stopped.stderr]).toEqual([0, ""]);
   await closeTestDatabases();

@@ -5,10 +5,10 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { readStackConfig } from "../../stack/settings-file.ts";
 import { createClone } from "../../testing/pool/clones.ts";
-import { closeHolders, createHeld, listDatabases } from "../../testing/databases/holders.ts";
+import { createHeld, listDatabases } from "../../testing/databases/by-name.ts";
 import { startLocalServer, stopLocalServer } from "../../testing/server/local.ts";
 import { openRegistry, REGISTRY_DATABASE, type Registry } from "../../testing/pool/registry.ts";
-import { adminConfig, SERVER_VARIABLE, type TestServer } from "../../testing/server/server.ts";
+import { adminConfig, SERVER_VARIABLE, type TestServer } from "../../testing/description/server.ts";
 import { sweep } from "../../testing/pool/sweep.ts";
 import { ensureTemplate, readSource } from "../../testing/pool/template.ts";
 import { type Template } from "../../testing/pool/registry.ts";
@@ -50,7 +50,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await registry?.close();
-  await closeHolders();
   await closeTestDatabases();
   await stopLocalServer(NAME);
   home.remove();
@@ -178,7 +177,7 @@ describe("after a test", () => {
   ])("that %s the server's roles are as before", async (_what, sql) => {
     const before = await rolesOfServer();
     // Some that are ready already: what a test does to all databases must not be handed out with them.
-    await Promise.all([1, 2].map(() => createClone(registry, template, "ready")));
+    await Promise.all([1, 2].map(() => createClone(registry, template)));
     await inTest(sql);
     expect(await rolesOfServer()).toEqual(before);
     await expectUsable();

@@ -16,17 +16,17 @@ import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import {
-  closeHolders,
   createHeld,
   dropByName,
   listDatabases,
   renewByName,
   type ListedDatabase,
-} from "../../testing/databases/holders.ts";
+} from "../../testing/databases/by-name.ts";
 import { SWEEP_EVERY_MS } from "../../testing/server/keeper.ts";
 import { openRegistry, REGISTRY_DATABASE, type Registry } from "../../testing/pool/registry.ts";
-import { takeFingerprint } from "../../testing/databases/reset.ts";
-import { adminConfig, readServer, serverFiles, SERVER_VARIABLE, type TestServer } from "../../testing/server/server.ts";
+import { takeFingerprint } from "../../testing/pool/reset.ts";
+import { adminConfig, readServer, SERVER_VARIABLE, type TestServer } from "../../testing/description/server.ts";
+import { serverFiles } from "../../testing/description/files.ts";
 import { sweep } from "../../testing/pool/sweep.ts";
 import {
   closeTestDatabases,
@@ -55,7 +55,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await registry?.close();
-  await closeHolders();
   await closeTestDatabases();
   mustSucceed(await aiwdb(["testdb", "stop"]));
   home.remove();

@@ -1,11 +1,12 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { expired, type Expiry } from "../../cli/commands/reap.ts";
+import { expired, type Expiry } from "../../testing/server/expired.ts";
 import { parseConfig } from "../../infra/settings/check.ts";
 import { renderPgHba } from "../../infra/servers/postgres/hba.ts";
 import { renderPgbouncerHba, renderPgbouncerIni } from "../../infra/servers/pgbouncer/ini.ts";
 import { renderPostgresqlConf } from "../../infra/servers/postgres/conf.ts";
-import { leakReport } from "../../testing/databases/leaks.ts";
-import { connectionTo, refuseLongSocketPath, serverFiles, type TestServer } from "../../testing/server/server.ts";
+import { leakReport } from "../../testing/databases/runs.ts";
+import { connectionTo, type TestServer } from "../../testing/description/server.ts";
+import { refuseLongSocketPath, serverFiles } from "../../testing/description/files.ts";
 
 describe("the profile ci", () => {
   test("belongs to stacks named ci-…, and to others that may be thrown away if asked", () => {

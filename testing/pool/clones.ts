@@ -6,9 +6,10 @@ import { ROLES } from "../../database/access/roles.ts";
 import { StateError } from "../../base/errors.ts";
 import { dropOwner } from "./owners.ts";
 import type { Registry } from "./registry.ts";
-import { type Fingerprint, resetDatabase } from "../databases/reset.ts";
-import { adminConfig, type TestServer } from "../server/server.ts";
 import type { Template } from "./registry.ts";
+import { type Fingerprint, resetDatabase } from "./reset.ts";
+import { beginCopy, disclaim, emptied, endCopy, type Holder, removed, renamed } from "./states.ts";
+import { adminConfig, type TestServer } from "../description/server.ts";
 
 /** A name nobody had before, so that a stale address never leads to somebody else's database. */
 export function newCloneName(): string {
@@ -44,14 +45,6 @@ export async function recreateClone({ workers, server }: Registry, name: string,
   await workers.query(databaseRights(server, name));
 }
 
-/** What a process could not bring to its end is the next sweep's. */
-export async function disclaim({ query }: Registry, name: string): Promise<void> {
-  await query(
-    "update testdb.clone set lease = null where name = $1 and state in ('creating', 'returned', 'dropping')",
-    [name],
-  ).catch(() => {});
-}
-
 const IN_USE = "55006";
 
 /**
@@ -65,18 +58,16 @@ export async function recycleClone(
   registry: Registry,
   name: string,
   template: Template,
-  holder?: { readonly label: string; readonly run: string },
+  holder?: Holder,
 ): Promise<{ name: string; ready: boolean }> {
-  const { workers, server, lease } = registry;
+  const { workers, server } = registry;
   // One with an owner of its own goes with that role, which has its name.
   if (await isOwned(registry, name)) return { name, ready: false };
   const fresh = newCloneName();
   for (let attempt = 1; ; attempt++) {
     await endSessions(registry, name);
     try {
-      await workers.query(
-        `alter database ${name} rename to ${fresh}; update testdb.clone set name = '${fresh}' where name = '${name}'`,
-      );
+      await workers.query(`alter database ${name} rename to ${fresh}; ${renamed(name, fresh)}`);
       break;
     } catch (error) {
       // A pool of the one who had it has connected again in between.
@@ -97,13 +88,7 @@ export async function recycleClone(
   } finally {
     await admin.end();
   }
-  await workers.query(
-    `update testdb.clone
-        set state = case when $2::integer is null then 'ready' else 'taken' end, lease = $2, label = $3, run = $4, expires_at = null, holder_pid = null,
-            taken_at = case when $2::integer is null then null else now() end, created_at = now(), uses = case when $2::integer is null then 0 else 1 end
-      where name = $1`,
-    [fresh, holder ? lease : null, holder?.label ?? "", holder?.run ?? ""],
-  );
+  await emptied(registry, fresh, holder);
   return { name: fresh, ready: true };
 }
 
@@ -118,31 +103,17 @@ const SESSIONS_END_MS = 10_000;
 /**
  * Makes a copy of a template. FILE_COPY is the faster strategy in memory: docs/adr/0050-test-database-speed.md.
  *
- * @param state what becomes of it once it is whole
+ * @param holder who has it once it is whole; by default nobody, and it is ready
  */
-export async function createClone(
-  registry: Registry,
-  template: Template,
-  state: "ready" | "taken",
-  holder: { readonly label: string; readonly run: string } = { label: "", run: "" },
-): Promise<string> {
-  const { query, workers, server, lease } = registry;
+export async function createClone(registry: Registry, template: Template, holder?: Holder): Promise<string> {
+  const { workers, server, lease } = registry;
   const name = newCloneName();
-  // Written down before it exists: whatever happens in between, somebody will find and remove it.
-  await query(
-    "insert into testdb.clone (name, template, state, lease, label, run) values ($1, $2, 'creating', $3, $4, $5)",
-    [name, template.key, lease, holder.label, holder.run],
-  );
+  await beginCopy(registry, name, template, holder ?? { label: "", run: "" });
   try {
     await workers.query(
       `create database ${name} owner ${ROLES.owner} template ${identifier(template.database)} strategy file_copy`,
     );
-    await workers.query(
-      `${databaseRights(server, name)}
-      update testdb.clone
-         set state = '${state}', lease = ${state === "ready" ? "null" : lease}, taken_at = ${state === "ready" ? "null" : "now()"}, uses = ${state === "ready" ? 0 : 1}, rights = testdb.rights_of(name)
-       where name = '${name}'`,
-    );
+    await workers.query(`${databaseRights(server, name)} ${endCopy(name, holder ? lease : null)}`);
   } catch (error) {
     await disclaim(registry, name);
     throw error;
@@ -196,7 +167,7 @@ export async function dropClone(registry: Registry, name: string): Promise<{ ope
     openSessions = await endSessions(registry, name);
     await workers.query(`drop database if exists ${identifier(name)}`);
   }
-  await workers.query("delete from testdb.clone where name = $1", [name]);
+  await removed(registry, name);
   // What it was given or owns of another database stays until that is gone: the role is the next sweep's then.
   if (rows[0]?.has_owner) await dropOwner(registry, name).catch(() => {});
   return { openSessions };

@@ -6,7 +6,7 @@ import type { Connection } from "../../database/connection.ts";
 import { defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
 import { grantOwnersFunctions } from "../../database/access/public-functions.ts";
 import type { Registry } from "./registry.ts";
-import { adminConfig, connectionTo, type TestServer } from "../server/server.ts";
+import { adminConfig, connectionTo, type TestServer } from "../description/server.ts";
 
 /**
  * Hands every object of the database over. Not REASSIGN OWNED: that would take all databases of the old owner along, the

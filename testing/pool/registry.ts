@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { availableParallelism, hostname } from "node:os";
 import pg from "pg";
-import { keepProcessAlive } from "../../base/node-postgres.ts";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
 import { StateError } from "../../base/errors.ts";
-import { adminConfig, nameOption, type TestServer } from "../server/server.ts";
+import { keepProcessAlive } from "../../base/node-postgres.ts";
+import { adminConfig, nameOption, type TestServer } from "../description/server.ts";
 
 /** The database in which all processes keep account. */
 export const REGISTRY_DATABASE = "aiwdb_testdb";
@@ -239,7 +239,7 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
 }
 
 async function ensureSchema(client: pg.Client, server: TestServer): Promise<void> {
-  const schema = ["registry-roles.sql", "registry-schema.sql"]
+  const schema = ["registry-roles.sql", "registry-schema.sql", "states.sql"]
     .map((file) => readFileSync(new URL(file, import.meta.url), "utf8"))
     .join("\n");
   const version = createHash("sha256").update(schema).digest("hex").slice(0, 16);

@@ -1,9 +1,10 @@
 import { hostname } from "node:os";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { processStart } from "../../base/process-identity.ts";
-import { disclaim, dropClone } from "./clones.ts";
+import { dropClone } from "./clones.ts";
 import { dropOwner } from "./owners.ts";
 import { LOCK, type Registry } from "./registry.ts";
+import { claimGone, disclaim, expire } from "./states.ts";
 
 /** A template nobody has asked for this long is removed; the next use builds it again. */
 const TEMPLATE_UNUSED = "60 minutes";
@@ -18,7 +19,7 @@ export async function sweep(
   registry: Registry,
   removed: (name: string, why: string) => void = () => {},
 ): Promise<void> {
-  const { query, lease } = registry;
+  const { query } = registry;
   const failures: unknown[] = [];
   // One that cannot be removed keeps no other from it; the next sweep tries it again.
   const remove = async (name: string, why: string) => {
@@ -33,34 +34,7 @@ export async function sweep(
 
   await endDeadHolders(registry);
   await query("select testdb.restore_roles()");
-  // What is claimed here under a living lease is not claimed by another sweep.
-  const { rows: claimed } = await query<{ name: string; why: string }>(
-    `with gone as (
-      select name, case
-          when state = 'ready' and lease is null then 'its template is not used any more'
-          when state = 'kept' or expires_at < now() then 'its time is over'
-          when state = 'returned' then 'was returned'
-          else 'its process has ended'
-        end as why
-        from testdb.clone
-       where (state in ('building', 'creating', 'dropping') and not testdb.is_held(1, lease))
-          -- A holder that meant to drop it itself, since there was no keeper then, may have been killed at it.
-          or (state in ('taken', 'returned') and lease is not null and not testdb.is_held(1, lease))
-          or (state in ('kept', 'taken') and expires_at < now())
-          or (state = 'taken' and lease is null and expires_at is null and holder_pid is null)
-          -- A keeper empties these or drops them itself.
-          or (state = 'returned' and (template not in (select key from testdb.template) or not testdb.is_held(3, 0))
-              and (lease is null or not testdb.is_held(1, lease)))
-          -- Set aside by a process that ended: nobody has used it, but its session may still be open.
-          or (state = 'ready' and lease is not null and not testdb.is_held(1, lease))
-          or (state = 'ready' and lease is null and not exists (select from testdb.template where key = clone.template and used_at > now() - interval '${READY_UNUSED}'))
-         for update skip locked
-    )
-    update testdb.clone set state = 'dropping', lease = $1, expires_at = null from gone where clone.name = gone.name
-    returning clone.name, gone.why`,
-    [lease],
-  );
-  for (const { name, why } of claimed) await remove(name, why);
+  for (const { name, why } of await claimGone(registry, READY_UNUSED)) await remove(name, why);
 
   const { rows: templates } = await query<{ key: string; database: string }>(
     `delete from testdb.template where used_at < now() - interval '${TEMPLATE_UNUSED}' returning key, database`,
@@ -86,18 +60,13 @@ export async function sweep(
 }
 
 /** Holders without a connection of their own are processes of this machine, or have a time. */
-async function endDeadHolders({ query }: Registry): Promise<void> {
-  const { rows } = await query<{ name: string; pid: number; start: string }>(
+async function endDeadHolders(registry: Registry): Promise<void> {
+  const { rows } = await registry.query<{ name: string; pid: number; start: string }>(
     "select name, holder_pid as pid, holder_start as start from testdb.clone where state = 'taken' and holder_pid is not null and holder_host = $1",
     [hostname()],
   );
   const dead = rows.filter(({ pid, start }) => processStart(pid) !== start).map(({ name }) => name);
-  if (dead.length > 0) {
-    await query(
-      "update testdb.clone set expires_at = now() - interval '1 second' where name = any ($1) and state = 'taken'",
-      [dead],
-    );
-  }
+  if (dead.length > 0) await expire(registry, dead);
 }
 
 /** How often a process looks whether somebody keeps the server's pool. */

@@ -1,3 +1,4 @@
+import { clientConfig } from "../../database/connection.ts";
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
@@ -6,14 +7,14 @@ import { MIGRATIONS_FOLDER, readMigrations, type Migration } from "../../migrate
 import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
-import { clientConfig } from "../../database/connection.ts";
 import { baselineStatements, defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
 import { databaseRights, endSessions } from "./clones.ts";
-import { takeFingerprint } from "../databases/reset.ts";
 import { LOCK, type Registry, type Template } from "./registry.ts";
+import { takeFingerprint } from "./reset.ts";
 import { readSeedFile } from "./seed-file.ts";
-import { adminConfig, connectionTo, type TestServer } from "../server/server.ts";
+import { beginBuild, END_BUILD, failBuild } from "./states.ts";
+import { adminConfig, connectionTo, type TestServer } from "../description/server.ts";
 
 /** Fills a template once, as the role that owns the tables. */
 export type SeedFunction = (client: pg.Client) => Promise<void>;
@@ -139,15 +140,11 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
  * fails is dropped, one that is killed is found by its dead lease.
  */
 async function build(registry: Registry, source: ReadSource, report: (line: string) => void): Promise<Template> {
-  const { server, query, workers, lease } = registry;
+  const { server, workers } = registry;
   const name = `${TEMPLATE_DATABASE_PREFIX}${source.key}`;
   const draft = `${name}_${randomBytes(4).toString("hex")}`;
   report(`building a template: ${source.label}`);
-  await query("insert into testdb.clone (name, template, state, lease) values ($1, $2, 'building', $3)", [
-    draft,
-    source.key,
-    lease,
-  ]);
+  await beginBuild(registry, draft, source.key);
   try {
     await workers.query(
       `create database ${draft} owner ${ROLES.owner} template template0 encoding 'UTF8' lc_collate 'C.UTF-8' lc_ctype 'C.UTF-8' strategy file_copy`,
@@ -189,7 +186,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
       await worker.query("begin");
       await worker.query(`alter database ${draft} rename to ${name}`);
       await worker.query(`alter database ${name} allow_connections false is_template true`);
-      await worker.query("delete from testdb.clone where name = $1", [draft]);
+      await worker.query(END_BUILD, [draft]);
       await worker.query(
         `insert into testdb.template (key, database, label, fingerprint) values ($1, $2, $3, $4)
           on conflict (key) do update set built_at = now(), used_at = now(), fingerprint = excluded.fingerprint`,
@@ -203,8 +200,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
     }
     return { key: source.key, database: name };
   } catch (error) {
-    // Visible as nobody's, so that the next sweep removes it even if this process ends now.
-    await query("update testdb.clone set state = 'returned', lease = null where name = $1", [draft]).catch(() => {});
+    await failBuild(registry, draft);
     throw error;
   }
 }

@@ -3,7 +3,7 @@ import { messageOf } from "../../base/errors.ts";
 import { serveHttp } from "../http-api.ts";
 import { keep } from "./keeper.ts";
 import { openRegistry } from "../pool/registry.ts";
-import { readServer } from "./server.ts";
+import { readServer } from "../description/server.ts";
 
 export interface DaemonOptions {
   readonly name: string;

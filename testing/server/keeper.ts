@@ -1,7 +1,8 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { messageOf } from "../../base/errors.ts";
-import { createClone, disclaim, dropClone, recycleClone } from "../pool/clones.ts";
+import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
 import { LOCK, WORKERS, type Registry } from "../pool/registry.ts";
+import { claimReturned, disclaim } from "../pool/states.ts";
 import { sweep } from "../pool/sweep.ts";
 import type { Template } from "../pool/registry.ts";
 
@@ -132,15 +133,10 @@ interface Stock {
 
 /** One round: returned databases are made ready again or dropped, missing ones are made, as far as workers are free. */
 async function turn(registry: Registry, { atWork, done, peaks, resting, decay, max, report }: Stock): Promise<void> {
-  const { query, lease } = registry;
   const free = WORKERS - atWork.size;
   if (free <= 0) return;
-  const { rows: returned } = await query<{ name: string; template: string }>(
-    `update testdb.clone set state = 'dropping', lease = $1
-      where name in (select name from testdb.clone where state = 'returned' and lease is null limit $2 for update skip locked) returning name, template`,
-    [lease, free],
-  );
-  const { rows: demands } = await query<Demand>(
+  const returned = await claimReturned(registry, free);
+  const { rows: demands } = await registry.query<Demand>(
     `select key, database, count(*) filter (where state = 'creating' or (state = 'ready' and lease is null))::integer as ready,
             count(*) filter (where state = 'taken' or (state = 'ready' and lease is not null))::integer as taken
        from testdb.template left join testdb.clone on clone.template = key
@@ -182,7 +178,7 @@ async function turn(registry: Registry, { atWork, done, peaks, resting, decay, m
     for (let count = 0; count < missing && atWork.size < WORKERS; count++) {
       attempt(
         `copy of ${demand.database}`,
-        () => createClone(registry, demand, "ready"),
+        () => createClone(registry, demand),
         () => void resting.set(demand.key, Date.now() + COPY_AGAIN_MS),
       );
     }

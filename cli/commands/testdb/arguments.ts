@@ -1,6 +1,11 @@
 import type { ArgsDef } from "citty";
 import { parsePhase, type Phase } from "../../../migrate/chain/phases.ts";
-import { DEFAULT_SERVER, ENGINE_VARIABLE, SERVER_VARIABLE, type TestMode } from "../../../testing/server/server.ts";
+import {
+  DEFAULT_SERVER,
+  ENGINE_VARIABLE,
+  SERVER_VARIABLE,
+  type TestMode,
+} from "../../../testing/description/server.ts";
 import { UsageError } from "../../../base/errors.ts";
 
 /** Arguments every command on a server for tests has. */

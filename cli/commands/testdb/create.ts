@@ -1,6 +1,7 @@
 import { defineCommand } from "citty";
-import { closeHolders, createHeld } from "../../../testing/databases/holders.ts";
-import { RUN_VARIABLE } from "../../../testing/databases/test-database.ts";
+import { closeRegistries } from "../../../testing/databases/process.ts";
+import { createHeld } from "../../../testing/databases/by-name.ts";
+import { RUN_VARIABLE } from "../../../testing/databases/runs.ts";
 import { createOutput } from "../../../base/output.ts";
 import { parseRole } from "../../connection-arguments.ts";
 import {
@@ -53,7 +54,7 @@ export default defineCommand({
       output.text(database.url);
       output.json(database);
     } finally {
-      await closeHolders();
+      await closeRegistries();
     }
   },
 });

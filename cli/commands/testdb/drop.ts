@@ -1,5 +1,6 @@
 import { defineCommand } from "citty";
-import { closeHolders, dropByName, listDatabases } from "../../../testing/databases/holders.ts";
+import { closeRegistries } from "../../../testing/databases/process.ts";
+import { dropByName, listDatabases } from "../../../testing/databases/by-name.ts";
 import { StateError, UsageError } from "../../../base/errors.ts";
 import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
@@ -35,7 +36,7 @@ export default defineCommand({
       if (names.length === 0) output.text("no database is kept");
       output.json({ dropped: names });
     } finally {
-      await closeHolders();
+      await closeRegistries();
     }
   },
 });

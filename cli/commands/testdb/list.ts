@@ -1,5 +1,6 @@
 import { defineCommand } from "citty";
-import { closeHolders, listDatabases } from "../../../testing/databases/holders.ts";
+import { closeRegistries } from "../../../testing/databases/process.ts";
+import { listDatabases } from "../../../testing/databases/by-name.ts";
 import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
 
@@ -28,7 +29,7 @@ export default defineCommand({
       output.text(`${ready} ready`);
       output.json(databases);
     } finally {
-      await closeHolders();
+      await closeRegistries();
     }
   },
 });

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { defineCommand } from "citty";
-import { addressOf, closeHolders } from "../../../testing/databases/holders.ts";
+import { addressOf } from "../../../testing/databases/by-name.ts";
+import { closeRegistries } from "../../../testing/databases/process.ts";
 import { ToolError } from "../../../base/errors.ts";
 import { parseRole } from "../../connection-arguments.ts";
 import { databaseArguments, parseTestMode, serverArguments } from "./arguments.ts";
@@ -20,7 +21,7 @@ export default defineCommand({
   },
   async run({ args, rawArgs }) {
     const { env } = await addressOf(args.name, args.database, parseRole(args.role), parseTestMode(args.mode)).finally(
-      closeHolders,
+      closeRegistries,
     );
     const dashes = rawArgs.indexOf("--");
     process.exitCode = await new Promise<number>((resolve, reject) => {

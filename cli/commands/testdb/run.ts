@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { defineCommand } from "citty";
-import { closeHolders, listDatabases } from "../../../testing/databases/holders.ts";
-import { SERVER_VARIABLE } from "../../../testing/server/server.ts";
-import { closeTestDatabases, newRun, RUN_VARIABLE, testDatabase } from "../../../testing/databases/test-database.ts";
-import { leakReport } from "../../../testing/databases/leaks.ts";
+import { listDatabases } from "../../../testing/databases/by-name.ts";
+import { SERVER_VARIABLE } from "../../../testing/description/server.ts";
+import { closeTestDatabases, testDatabase } from "../../../testing/databases/test-database.ts";
+import { newRun, RUN_VARIABLE } from "../../../testing/databases/runs.ts";
+import { leakReport } from "../../../testing/databases/runs.ts";
 import { ToolError, UsageError } from "../../../base/errors.ts";
 import { createOutput } from "../../../base/output.ts";
 import { parseRole } from "../../connection-arguments.ts";
@@ -16,7 +17,7 @@ import {
   phaseOf,
   serverArguments,
 } from "./arguments.ts";
-import { parseEngine, startServer } from "../../../testing/server/process.ts";
+import { parseEngine, startServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
   meta: {
@@ -65,7 +66,6 @@ export default defineCommand({
     } finally {
       await database.drop();
       for (const line of leakReport(await listDatabases(args.name), run)) output.warn(line);
-      await closeHolders();
       await closeTestDatabases();
     }
   },

@@ -3,12 +3,12 @@ import { existsSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { defineCommand } from "citty";
 import { serve } from "../../../testing/server/daemon.ts";
-import { closeHolders } from "../../../testing/databases/holders.ts";
-import { serverFiles } from "../../../testing/server/server.ts";
+import { closeRegistries } from "../../../testing/databases/process.ts";
+import { serverFiles } from "../../../testing/description/files.ts";
 import { UsageError } from "../../../base/errors.ts";
 import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
-import { recordKeeper, startKeeper } from "../../../testing/server/process.ts";
+import { recordKeeper, startKeeper } from "../../../testing/server/keeper-process.ts";
 
 export default defineCommand({
   meta: {
@@ -57,7 +57,7 @@ export default defineCommand({
       report: (line) => output.progress(`${new Date().toISOString()} ${line}`),
       signal: stopping.signal,
     });
-    await closeHolders();
+    await closeRegistries();
     // At once: a seed that does not end would keep this process, and with it whoever stops the server.
     process.exit();
   },

@@ -1,10 +1,10 @@
 import { defineCommand } from "citty";
-import { boundPort } from "../../../testing/http-api.ts";
-import { serverFiles } from "../../../testing/server/server.ts";
+import { boundPort } from "../../../testing/description/files.ts";
+import { serverFiles } from "../../../testing/description/files.ts";
 import { UsageError } from "../../../base/errors.ts";
 import { createOutput } from "../../../base/output.ts";
 import { engineArgument, serverArguments } from "./arguments.ts";
-import { parseEngine, startServer } from "../../../testing/server/process.ts";
+import { parseEngine, startServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
   meta: {

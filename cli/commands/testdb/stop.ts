@@ -1,7 +1,7 @@
 import { defineCommand } from "citty";
 import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
-import { stopServer } from "../../../testing/server/process.ts";
+import { stopServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
   meta: { name: "stop", description: "Remove a server for tests with everything in it" },

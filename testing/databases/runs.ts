@@ -1,4 +1,13 @@
-import type { ListedDatabase } from "./holders.ts";
+import { randomBytes } from "node:crypto";
+import type { ListedDatabase } from "./by-name.ts";
+
+/** Groups what one run of a suite takes, for its leak report. Set by `aiwdb testdb run` and the global set-up. */
+export const RUN_VARIABLE = "AIWDB_TESTDB_RUN";
+
+/** A name for one run of a suite. */
+export function newRun(): string {
+  return randomBytes(6).toString("hex");
+}
 
 /** What a run took and did not give back; kept databases are meant to stay. */
 export function leakReport(databases: readonly ListedDatabase[], run: string): string[] {

@@ -1,0 +1,179 @@
+import type Docker from "dockerode";
+import type { StackConfig } from "../infra/settings/table.ts";
+import { TAKE_OVER_VARIABLE } from "../infra/provider/run-options.ts";
+import { findEngine, type Engine } from "../toolchain/engine/find.ts";
+import { engineClient } from "../toolchain/engine/client.ts";
+import { setUp } from "../toolchain/set-up.ts";
+import { StateError, ToolError } from "../base/errors.ts";
+import { forgetAddresses } from "../infra/settings/chosen-addresses.ts";
+import { isNew, type KnownState, readStateFile } from "./backend.ts";
+import type { Caller } from "./caller.ts";
+import { containersByStack, type EngineObjects, listObjects, removeOrphans } from "./engine-objects.ts";
+import { requireStack } from "./known-stacks.ts";
+import { withStackLock } from "./lock.ts";
+import { describeOwner, notOurs, readOwnership } from "./ownership.ts";
+import { isDisposable } from "./passphrase.ts";
+import { clearDeadLocks } from "./pulumi-lock.ts";
+import type { Session } from "./pulumi-run.ts";
+import { effectiveSettings, explain, forgetFiles, forgetStack, openSession, readState } from "./session.ts";
+import { readStackConfig } from "./settings-file.ts";
+
+/** What `down` is told. */
+export interface DownOptions {
+  readonly stack: string;
+  /** Also remove a stack that is not disposable, with its data. */
+  readonly deleteData: boolean;
+  /** Also remove one that another state made. */
+  readonly takeOver: boolean;
+  /** The engine is to be stopped next: other stacks on it must not be running, and it is not started for this. */
+  readonly endsEngine: boolean;
+}
+
+/**
+ * Removes a stack: containers, network, volumes, certificates, state.
+ *
+ * @returns whether there was anything; undefined where the engine is to be stopped, does not run, and there is no state: nothing
+ *   was looked for
+ * @throws StateError for a stack that is protected, another's, or not disposable; nothing has been changed then
+ */
+export async function down(options: DownOptions, caller: Caller): Promise<boolean | undefined> {
+  const { stack, endsEngine } = options;
+  const config = readStackConfig(stack);
+  const inFolder = readStateFile(stack);
+  if (endsEngine && inFolder.kind === "none" && !(await findEngine())) return undefined;
+  const toolchain = await setUp({ report: caller.progress, images: false });
+  const docker = engineClient(toolchain.engine);
+  // A throw-away stack may be gone already: a job's last step does not know how far the first one came.
+  if (!isDisposable(stack) && isNothing(await listObjects(docker, stack))) requireStack(stack);
+  const session = openSession(stack, toolchain);
+  if (endsEngine) await refuseOthersEngine(toolchain.engine, stack);
+  return withStackLock(stack, caller.progress, (lock) =>
+    tearDown({ ...session, lock }, docker, config, options, caller),
+  );
+}
+
+const isNothing = ({ containers, networks, volumes }: EngineObjects): boolean =>
+  containers.length + networks.length + volumes.length === 0;
+
+/** Pulumi's advice after `destroy` to do what `down` does next. */
+const ADVICE = /^.*The resources in the stack have been deleted[\s\S]*?pulumi stack rm.*$\n?/m;
+
+/**
+ * Removes everything of the stack, while nobody else changes it.
+ *
+ * @returns whether there was anything
+ */
+async function tearDown(
+  session: Session,
+  docker: Docker,
+  config: StackConfig,
+  { takeOver, deleteData }: DownOptions,
+  caller: Caller,
+): Promise<boolean> {
+  const { stack } = session;
+  const state = await readState(session);
+  const objects = await listObjects(docker, stack);
+  await refuseOthers(docker, stack, state, takeOver, caller.ask);
+  clearDeadLocks(stack, caller.warn);
+  if (!isNew(state) || !isNothing(objects)) {
+    refuseLoss(stack, config.protect, deleteData, objects.volumes);
+    caller.progress(
+      `removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`,
+    );
+    // First: one that a cut-off run left would hold on to a volume or network that is to be destroyed.
+    session.lock?.assertHeld();
+    await removeOrphans(docker, stack, state, caller.progress);
+    if (state.kind === "recorded") {
+      const settings = ["--config-file", effectiveSettings(session)];
+      // Who is refused has been refused above, or has said so.
+      const env = { ...session.env, [TAKE_OVER_VARIABLE]: "1" };
+      const { exitCode, stderr } = await caller.pulumi(
+        { ...session, env },
+        ["destroy", ...session.stackArguments, ...settings, "--yes"],
+        ADVICE,
+      );
+      if (exitCode !== 0)
+        throw (
+          explain(session, stderr) ??
+          new ToolError(`\`pulumi destroy\` failed for stack "${stack}"; run \`down\` again, it goes on from there.`)
+        );
+    }
+    session.lock?.assertHeld();
+    // The state as it was: what another user has made since has another identity.
+    await refuseOthers(docker, stack, state, takeOver, caller.ask);
+    await removeOrphans(docker, stack, { kind: "none" }, caller.progress);
+    for (const volume of (await listObjects(docker, stack)).volumes) {
+      caller.progress(`removing volume ${volume}`);
+      await docker.getVolume(volume).remove();
+    }
+  }
+  forgetAddresses(stack);
+  if (state.kind === "recorded") await forgetStack(session);
+  else if (!isNothing(objects)) forgetFiles(session); // of a state that is lost
+  return state.kind === "recorded" || !isNothing(objects);
+}
+
+/**
+ * Keeps off a stack of the same name that another user of the engine made.
+ *
+ * @throws StateError naming whose it is, unless the user says that its state is lost
+ */
+async function refuseOthers(
+  docker: Docker,
+  stack: string,
+  state: KnownState,
+  takeOver: boolean,
+  ask: Caller["ask"],
+): Promise<void> {
+  const ownership = await readOwnership(docker, stack, state);
+  if (takeOver || ownership.kind === "free" || ownership.kind === "mine") return;
+  if (await ask(`The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Remove them all?`)) return;
+  throw await notOurs(
+    docker,
+    stack,
+    state,
+    ownership,
+    `If its state is lost: \`aiwdb down --stack ${stack} --take-over\`.`,
+  );
+}
+
+/**
+ * Other stacks would go down with the engine, and nobody would be told.
+ *
+ * @throws StateError naming them
+ */
+async function refuseOthersEngine(engine: Engine, stack: string): Promise<void> {
+  if (!engine.isPrivate) return; // it is left alone anyway
+  const running = [...(await containersByStack(engineClient(engine)))].filter(
+    ([name, count]) => name !== stack && count.running > 0,
+  );
+  if (running.length === 0) return;
+  throw new StateError("The engine has other stacks; nothing has been changed:", [
+    {
+      subject: "--engine",
+      problem: `would stop ${running.map(([name]) => name).join(", ")}`,
+      remedy: "Remove them by `aiwdb down --stack <name>` first, or leave --engine out.",
+    },
+  ]);
+}
+
+function refuseLoss(stack: string, isProtected: boolean, deleteData: boolean, volumes: readonly string[]): void {
+  if (isProtected) {
+    throw new StateError(`Stack "${stack}" is protected; nothing has been changed:`, [
+      {
+        subject: "protect",
+        problem: `is true, so that ${volumes.join(", ")} and the certificate authority cannot be deleted by one command`,
+        remedy: "Back up, set `protect` to false in its settings, run `up`, then `down` with --delete-data.",
+      },
+    ]);
+  }
+  if (!isDisposable(stack) && !deleteData) {
+    throw new StateError(`Stack "${stack}" is not disposable; nothing has been changed:`, [
+      {
+        subject: "--delete-data",
+        problem: `would delete ${volumes.join(", ") || "its volumes"}`,
+        remedy: "Back up, then repeat the command with --delete-data.",
+      },
+    ]);
+  }
+}

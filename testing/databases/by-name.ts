@@ -1,0 +1,139 @@
+import { hostname } from "node:os";
+import { StateError, UsageError } from "../../base/errors.ts";
+import { processStart } from "../../base/process-identity.ts";
+import { type ClientRole, ROLES } from "../../database/access/roles.ts";
+import type { Phase } from "../../migrate/chain/phases.ts";
+import { describe } from "../description/connection.ts";
+import { connectionTo, type TestMode } from "../description/server.ts";
+import { ownerConnection } from "../pool/owners.ts";
+import { claimHeld, handOver, keepTaken, renew } from "../pool/states.ts";
+import { readSource } from "../pool/template.ts";
+import { labelOf } from "./labels.ts";
+import { withRegistry } from "./process.ts";
+import { dropClaimed, giveBack, refuseUnreachable, takeDatabase, type Way } from "./take.ts";
+import { KEEP_SEC } from "./taken.ts";
+
+/** A database whose holder has no connection to the registry: a process of this machine, a time, or both. */
+export interface HeldOptions extends Way {
+  readonly label?: string;
+  readonly run?: string;
+  readonly phase?: Phase | undefined;
+  /** Path of an SQL file. */
+  readonly seed?: string | undefined;
+  readonly pid?: number | undefined;
+  readonly ttlSec?: number | undefined;
+}
+
+export interface HeldDatabase {
+  readonly name: string;
+  readonly url: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** One line of `aiwdb testdb list`. */
+export interface ListedDatabase {
+  readonly name: string;
+  readonly state: string;
+  /** Who has it: a process, its connection, or nobody. */
+  readonly holder: string;
+  readonly label: string;
+  readonly run: string;
+  readonly ageSec: number;
+  readonly expiresInSec: number | null;
+  readonly sessions: number;
+  readonly template: string;
+}
+
+/** Takes a database for somebody else. */
+export function createHeld(server: string, options: HeldOptions): Promise<HeldDatabase> {
+  return withRegistry(server, async (registry) => {
+    const { pid, role = ROLES.app, mode = "direct" } = options;
+    const start = pid === undefined ? undefined : processStart(pid);
+    if (pid !== undefined && start === undefined) {
+      throw new UsageError(`There is no process ${pid}.`, [
+        { subject: "pid", problem: "the database would be dropped at once" },
+      ]);
+    }
+    refuseUnreachable(registry, options);
+    const source = readSource(registry.server, { phase: options.phase, seed: options.seed });
+    const holder = { label: labelOf(options.label ?? ""), run: options.run ?? "" };
+    const { name, password } = await takeDatabase(registry, source, holder, options);
+    try {
+      const host = pid === undefined ? undefined : hostname();
+      await handOver(registry, name, { pid, start, host, seconds: options.ttlSec });
+      const { url, env } = describe(
+        password === undefined
+          ? connectionTo(registry.server, name, role, mode)
+          : ownerConnection(registry.server, name, password),
+      );
+      return { name, url, env };
+    } catch (error) {
+      // Nobody else knows of it, and this process may live as long as the server. The error of the take is told.
+      await giveBack(registry, name).catch(() => {});
+      throw error;
+    }
+  });
+}
+
+/** Drops a taken or kept database; false if there is none of that name. */
+export function dropByName(server: string, name: string): Promise<boolean> {
+  return withRegistry(server, async (registry) => {
+    if (!(await claimHeld(registry, name))) return false;
+    await dropClaimed(registry, name);
+    await registry.query("select testdb.restore_roles()");
+    return true;
+  });
+}
+
+/** Gives a database more time, if it has an end; one that goes with its holder has none, and gets none. */
+export function renewByName(server: string, name: string, seconds: number): Promise<boolean> {
+  return withRegistry(server, (registry) => renew(registry, name, seconds));
+}
+
+/** Keeps a failed test's database for a while, whatever becomes of its process. */
+export function keepByName(server: string, name: string, why: string): Promise<boolean> {
+  return withRegistry(server, (registry) => keepTaken(registry, name, KEEP_SEC, labelOf(why)));
+}
+
+/** How to connect to a database that is taken or kept. */
+export function addressOf(server: string, name: string, role: ClientRole, mode: TestMode): Promise<HeldDatabase> {
+  return withRegistry(server, async (registry) => {
+    const { rows } = await registry.query("select from testdb.clone where name = $1 and state in ('taken', 'kept')", [
+      name,
+    ]);
+    if (rows.length === 0) {
+      throw new StateError(`There is no test database ${name}.`, [
+        {
+          subject: server,
+          problem: "nobody has one of that name now",
+          remedy: `See \`npx aiwdb testdb list --name ${server}\`.`,
+        },
+      ]);
+    }
+    const { url, env } = describe(connectionTo(registry.server, name, role, mode));
+    return { name, url, env };
+  });
+}
+
+/** Every test database of a server: who holds it, since when, until when. */
+export function listDatabases(server: string): Promise<ListedDatabase[]> {
+  return withRegistry(server, async ({ query }) => {
+    const { rows } = await query<ListedDatabase>(
+      `select name, state, label, run, template,
+            case
+              when holder_pid is not null then format('process %s on %s', holder_pid, holder_host)
+              when lease is not null and testdb.is_held(1, lease) then
+                (select application_name
+                   from pg_catalog.pg_locks join pg_catalog.pg_stat_activity using (pid)
+                  where locktype = 'advisory' and classid = 1 and objid = lease::oid and objsubid = 2 limit 1)
+              when lease is not null then 'a process that has ended'
+              else ''
+            end as holder,
+            extract(epoch from now() - coalesce(taken_at, created_at))::integer as "ageSec",
+            extract(epoch from expires_at - now())::integer as "expiresInSec",
+            (select count(*)::integer from pg_catalog.pg_stat_activity where datname = name) as sessions
+       from testdb.clone order by state, created_at`,
+    );
+    return rows;
+  });
+}

@@ -1,0 +1,182 @@
+import { existsSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
+import { ephemeralKind } from "../../infra/settings/profile.ts";
+import { messageOf, StateError, UsageError } from "../../base/errors.ts";
+import { reportWaiting, withLock } from "../../base/lock.ts";
+import type { Output } from "../../base/output.ts";
+import { readStackConfig } from "../../stack/settings-file.ts";
+import { refuseLongSocketPath, serverFiles, serverLock } from "../description/files.ts";
+import { forgetServer, nameOption, readServer, type TestServer } from "../description/server.ts";
+import { openRegistry, refuseRemoval, UnreachableError, type Registry } from "../pool/registry.ts";
+import { ensureTemplate, readSource, type TemplateSource } from "../pool/template.ts";
+import { ensureKeeper, stopKeeper } from "./keeper-process.ts";
+import {
+  certificatesEndSoon,
+  isLocalServerRunning,
+  renewCertificates,
+  startLocalServer,
+  stopLocalServer,
+} from "./local.ts";
+
+/** Loaded where it is needed: a server that runs, or is a process, needs nothing of Docker and Pulumi. */
+const stackServer = () => import("./stack-server.ts");
+
+/** A server for tests is a stack that is thrown away; only such a name may carry one. */
+export function refuseLastingStack(name: string): void {
+  if (ephemeralKind(name) === "ci") return;
+  throw new UsageError(`"${name}" is no name of a server for tests.`, [
+    {
+      subject: "--name",
+      problem: "its data is in memory and is thrown away, so its stack must be named ci-…",
+      remedy: `Use --name ci-${name}.`,
+    },
+  ]);
+}
+
+/** How long a server that is there may take to answer: it restarts by itself after one of its processes was killed. */
+const ANSWERS_MS = 15_000;
+
+/**
+ * The registry of a server that runs; undefined for one that is gone. One refusal is no proof of that: it is gone when its
+ * process or container is.
+ *
+ * @throws StateError when it is there and does not answer, or is none for tests
+ */
+async function reachable(name: string): Promise<Registry | undefined> {
+  if (!existsSync(serverFiles(name).description)) return undefined;
+  const server = readServer(name);
+  if (server.engine === "local" && isLocalServerRunning(name) && certificatesEndSoon(server)) {
+    await renewCertificates(server);
+  }
+  const deadline = Date.now() + ANSWERS_MS;
+  for (;;) {
+    try {
+      return await openRegistry(server);
+    } catch (error) {
+      // A mark that is not there is a decision, not an accident: it must not be removed by making a new server.
+      if (!(error instanceof UnreachableError)) throw error;
+      if (!(await isThere(server))) return undefined;
+      if (Date.now() > deadline) {
+        throw new StateError(
+          `The server for tests "${name}" runs and does not answer; nothing has been changed.`,
+          [
+            {
+              subject: `${server.direct.host}:${server.direct.port}`,
+              problem: messageOf(error.cause),
+              remedy: `Make it anew, with nothing in it: \`npx aiwdb testdb stop${nameOption(name)}\`, then \`start\`.`,
+            },
+          ],
+          { cause: error },
+        );
+      }
+      await wait(250);
+    }
+  }
+}
+
+async function isThere({ name, engine }: TestServer): Promise<boolean> {
+  return engine === "local" ? isLocalServerRunning(name) : (await stackServer()).isStackServerThere(name);
+}
+
+/** How a server is run: its stack's containers, or a process of this machine. */
+export type TestEngine = TestServer["engine"];
+
+export interface StartOptions {
+  /** Loopback port of the HTTP API. */
+  readonly port?: number | undefined;
+  /** @default - what runs already; else container */
+  readonly engine?: TestEngine | undefined;
+  /** Remove a server that was started here when its template or pool fails. @default false: the next start is quicker */
+  readonly stopOnFailure?: boolean | undefined;
+  /** What the template is made from that is built at once. @default the package's own migrations */
+  readonly source?: TemplateSource | undefined;
+}
+
+/** @throws UsageError when there is no such engine */
+export function parseEngine(text: string, subject: string): TestEngine | undefined {
+  if (text === "") return undefined;
+  if (text === "container" || text === "local") return text;
+  throw new UsageError(`There is no engine "${text}".`, [{ subject, problem: "must be container or local" }]);
+}
+
+/** One at a time starts or stops a server of that name. */
+function alone<T>(name: string, output: Output, action: () => Promise<T>): Promise<T> {
+  return withLock(serverLock(name), action, reportWaiting(`server ${name}`, output.progress));
+}
+
+/**
+ * Makes sure that a server for tests, its template and its pool are there.
+ *
+ * @throws StateError with the error of the migration that fails, or where the path of the API's socket is too long
+ */
+export function startServer(
+  name: string,
+  output: Output,
+  options: StartOptions = {},
+): Promise<{ server: TestServer; created: boolean }> {
+  refuseLastingStack(name);
+  refuseLongSocketPath(name);
+  return alone(name, output, () => start(name, output, options));
+}
+
+async function start(
+  name: string,
+  output: Output,
+  options: StartOptions,
+): Promise<{ server: TestServer; created: boolean }> {
+  let registry = await reachable(name);
+  if (registry && options.engine && registry.server.engine !== options.engine) {
+    await registry.close();
+    throw new StateError(`Server "${name}" runs with engine ${registry.server.engine}; nothing has been changed.`, [
+      {
+        subject: "--engine",
+        problem: `${options.engine} would need another server`,
+        remedy: `Stop it first: \`npx aiwdb testdb stop --name ${name}\`, or use another --name.`,
+      },
+    ]);
+  }
+  const created = registry === undefined;
+  if (!registry) {
+    if (existsSync(serverFiles(name).description)) {
+      output.progress(`server ${name} is gone, and what was in it; making it anew`);
+      await stop(name, output);
+    }
+    const server =
+      options.engine === "local"
+        ? await startLocalServer(readStackConfig(name), output.progress)
+        : await (await stackServer()).startStackServer(name, output);
+    registry = await openRegistry(server);
+  }
+  try {
+    await ensureTemplate(registry, readSource(registry.server, options.source ?? {}), output.progress);
+    await ensureKeeper(name, options.port, output);
+    await registry.close();
+    return { server: registry.server, created };
+  } catch (error) {
+    await registry.close();
+    // Whoever asked for it gets no server, so there is nobody who would stop it.
+    if (created && options.stopOnFailure) await stop(name, output);
+    throw error;
+  }
+}
+
+/**
+ * Ends the keeper, then removes the server with everything in it.
+ *
+ * @throws StateError when it is marked production
+ */
+export function stopServer(name: string, output: Output): Promise<void> {
+  refuseLastingStack(name);
+  return alone(name, output, () => stop(name, output));
+}
+
+async function stop(name: string, output: Output): Promise<void> {
+  const { description } = serverFiles(name);
+  const server = existsSync(description) ? readServer(name) : undefined;
+  if (server) await refuseRemoval(server);
+  await stopKeeper(name);
+  const isLocal = server?.engine === "local" || existsSync(serverFiles(name).local);
+  if (isLocal) await stopLocalServer(name);
+  if (server?.engine === "container" || !isLocal) await (await stackServer()).stopStackServer(name, output);
+  forgetServer(name);
+}
