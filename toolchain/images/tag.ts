@@ -11,7 +11,7 @@ export type ImageKind = (typeof IMAGE_KINDS)[number];
 export interface ImageSources {
   /** Folder with one folder a server. @default infra/servers */
   readonly servers?: string;
-  /** Folder of the stand-in for the official PostgreSQL image. @default toolchain/postgres-base */
+  /** Folder of the stand-in for the official PostgreSQL image. @default toolchain/images/postgres-base */
   readonly postgresBase?: string;
 }
 
@@ -33,7 +33,7 @@ function filesOf(folder: string): [name: string, file: string][] {
 
 /** Files of the stand-in for the official PostgreSQL image. */
 export function postgresBaseFiles({ postgresBase }: ImageSources = {}): ReadonlyMap<string, string> {
-  return new Map(filesOf(postgresBase ?? join(PACKAGE_ROOT, "toolchain/postgres-base")));
+  return new Map(filesOf(postgresBase ?? join(PACKAGE_ROOT, "toolchain/images/postgres-base")));
 }
 
 /** Names and content of groups of files, and further text, as a short hash. */
