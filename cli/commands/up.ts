@@ -46,8 +46,8 @@ import { display, endLeftPlugins, type Session } from "../../stack/pulumi-run.ts
 import { effectiveSettings, ensureStack, explain, openSession, readState } from "../../stack/session.ts";
 import { checkStackConfig, readStackConfig } from "../../stack/settings-file.ts";
 import { withStackLock } from "../../stack/lock.ts";
-import { statusText } from "../../stack/status-text.ts";
-import { readStatus, refuseUnlessHealthy } from "../../stack/status.ts";
+import { statusText } from "../../stack/status/text.ts";
+import { readStatus, refuseUnlessHealthy } from "../../stack/status/status.ts";
 
 export const examples = [
   "aiwdb up",
