@@ -69,3 +69,8 @@ export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Whether an error has one of these codes, as those of the file system, of PostgreSQL and of the Docker Engine's client do. */
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return codes.includes((error as { code?: string }).code ?? "");
+}

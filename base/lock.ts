@@ -1,11 +1,13 @@
-import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { lock as acquire } from "proper-lockfile";
-import { StateError } from "./errors.ts";
+import { hasCode, StateError } from "./errors.ts";
 import { privateFolder } from "./paths.ts";
 import { isAlive, type ProcessIdentity, thisProcess } from "./process-identity.ts";
 import type { Report } from "./progress.ts";
+import { readJsonIfWhole, replaceFile } from "./text-file.ts";
 
 const POLL_MS = 50;
 /** A holder gives a sign of life this often. */
@@ -53,15 +55,6 @@ export const reportWaiting = (what: string, report: Report): LockOptions => ({
   onDoubt: (holder) => report(`${what}: waiting to see whether ${holder} is still at it`),
 });
 
-/** Undefined for none, and for one that was killed while it wrote this. */
-async function readHolder(path: string): Promise<Holder | undefined> {
-  try {
-    return JSON.parse(await readFile(path, "utf8")) as Holder;
-  } catch {
-    return undefined;
-  }
-}
-
 const nameOf = (holder: Holder | undefined): string =>
   holder === undefined ? "an unknown process" : `process ${holder.pid} on ${holder.host} since ${holder.since}`;
 
@@ -95,7 +88,7 @@ export async function withLock<T>(
     const isLost = new Promise<never>((_resolve, reject) =>
       lost.signal.addEventListener("abort", () => reject(lost.signal.reason as Error)),
     );
-    isLost.catch(() => {}); // it is the race that reports it
+    isLost.catch(() => {}); // the race below reports it
     const held = { signal: lost.signal, assertHeld: () => lost.signal.throwIfAborted() };
     return await Promise.race([action(held), isLost]);
   } finally {
@@ -117,7 +110,7 @@ async function take(
   let toldDoubt = false;
   let touched: number | undefined;
   for (;;) {
-    const holder = await readHolder(path);
+    const holder = readJsonIfWhole<Holder>(path);
     const alive = holder === undefined ? "unknown" : isAlive(holder);
     try {
       const release = await acquire(path, {
@@ -127,14 +120,12 @@ async function take(
         update: updateMs,
         onCompromised: ({ message }) => onLost(message),
       });
-      await writeFile(path, JSON.stringify({ ...thisProcess(), since: new Date().toISOString() } satisfies Holder), {
-        mode: 0o600,
-      });
+      replaceFile(path, JSON.stringify({ ...thisProcess(), since: new Date().toISOString() } satisfies Holder));
       return release;
     } catch (error) {
-      if ((error as { code?: string }).code !== "ELOCKED") throw error;
+      if (!hasCode(error, "ELOCKED")) throw error;
     }
-    const mtime = (await stat(folder).catch(() => undefined))?.mtimeMs;
+    const mtime = statSync(folder, { throwIfNoEntry: false })?.mtimeMs;
     const hasMoved = touched !== undefined && mtime !== undefined && mtime !== touched;
     touched ??= mtime;
     if (!toldWait && (alive === true || (alive === "unknown" && holder !== undefined && hasMoved))) {

@@ -54,7 +54,7 @@ function isExecutable(path: string): boolean {
     accessSync(path, constants.X_OK);
     return statSync(path).isFile();
   } catch {
-    return false;
+    return false; // a shell passes over such a file too, whatever keeps it from being run
   }
 }
 

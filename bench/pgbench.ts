@@ -37,7 +37,7 @@ export async function startClient(
   await docker
     .getContainer(name)
     .remove({ force: true, v: true })
-    .catch(() => {});
+    .catch(() => {}); // an earlier run left none
   const container = await docker.createContainer({
     name,
     Image: imageTag("postgres"),

@@ -10,7 +10,7 @@ import {
 import { type StackConfig } from "../infra/settings/table.ts";
 import { parseConfig } from "../infra/settings/check.ts";
 import { addressFile } from "../infra/settings/local-files.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { replaceFile } from "../base/text-file.ts";
 import { hostRoutes } from "../toolchain/routes.ts";
 import { addressProblems } from "./engine-objects.ts";
 import { readSettingsFile } from "./settings-file.ts";

@@ -5,7 +5,7 @@ import type { ConnectionInfo } from "../infra/database-stack.ts";
 import { SESSION_OPTIONS } from "../database/connection.ts";
 import { StateError, ToolError } from "../base/errors.ts";
 import type { HeldLock } from "../base/lock.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { replaceFile } from "../base/text-file.ts";
 import { folders, privateFolder } from "../base/paths.ts";
 import type { Toolchain } from "../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";

@@ -9,7 +9,7 @@ import { messageOf, type Problem, UserError } from "../base/errors.ts";
 import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/holders.ts";
 import { isPrintable, LABEL_MAX, lengthOf } from "./databases/labels.ts";
 import { serverFiles } from "./server/server.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { readIfThere, replaceFile } from "../base/text-file.ts";
 
 /** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */
 export const HTTP_TTL_SEC = 600;
@@ -124,11 +124,8 @@ export async function serveHttp({
 
 /** The loopback port of a running server's HTTP API; undefined where there is none. */
 export function boundPort(name: string): number | undefined {
-  try {
-    return Number(readFileSync(serverFiles(name).port, "utf8"));
-  } catch {
-    return undefined;
-  }
+  const text = readIfThere(serverFiles(name).port);
+  return text === undefined ? undefined : Number(text);
 }
 
 /** All keepers of one server have the same token, however often they are restarted; it goes with the server. */
@@ -168,7 +165,7 @@ async function openPort(
     } catch (error) {
       if (!told) report(`HTTP API, port ${port}: ${messageOf(error)}; trying again`);
     }
-    await wait(PORT_AGAIN_MS, undefined, { signal }).catch(() => {});
+    await wait(PORT_AGAIN_MS, undefined, { signal }).catch(() => {}); // only the signal ends it early
   }
   return undefined;
 }

@@ -4,7 +4,9 @@ import { lstat, mkdir, readdir, readFile, readlink, rename, rm, writeFile } from
 import { dirname, join, relative } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type HeldLock, type LockOptions, withLock } from "../base/lock.ts";
+import { hasCode } from "../base/errors.ts";
 import { folders, privateFolder } from "../base/paths.ts";
+import { readJsonIfWhole } from "../base/text-file.ts";
 
 /** Lies inside the entry, so that one rename publishes both. */
 const CHECKSUMS = ".checksums.json";
@@ -61,16 +63,8 @@ async function describeAll(folder: string): Promise<Record<string, FileRecord>> 
   return files;
 }
 
-async function readChecksums(folder: string): Promise<Checksums | undefined> {
-  try {
-    return JSON.parse(await readFile(join(folder, CHECKSUMS), "utf8")) as Checksums;
-  } catch {
-    return undefined;
-  }
-}
-
 async function isWhole(folder: string, key: string, thorough: boolean): Promise<boolean> {
-  const checksums = await readChecksums(folder);
+  const checksums = readJsonIfWhole<Checksums>(join(folder, CHECKSUMS));
   if (checksums?.key !== key) return false;
   const checks = Object.entries(checksums.files).map(async ([name, record]) => {
     const path = join(folder, name);
@@ -80,7 +74,12 @@ async function isWhole(folder: string, key: string, thorough: boolean): Promise<
     if (!thorough && info.mtimeMs === record.mtimeMs) return true;
     return (await describe(path)).sha256 === record.sha256;
   });
-  return (await Promise.all(checks).catch(() => [false])).every(Boolean);
+  try {
+    return (await Promise.all(checks)).every(Boolean);
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ENOTDIR")) return false; // a file is missing
+    throw error;
+  }
 }
 
 /**
@@ -129,8 +128,8 @@ export async function cached(
       privateFolder(dirname(target));
       const old = join(dirname(work), "old");
       lock.assertHeld();
-      await rename(target, old).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT") throw error;
+      await rename(target, old).catch((error: unknown) => {
+        if (!hasCode(error, "ENOENT")) throw error;
       });
       await rename(work, target);
     } finally {

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -6,13 +5,10 @@ import { messageOf } from "../base/errors.ts";
 import { withLock } from "../base/lock.ts";
 import { folders } from "../base/paths.ts";
 import { run } from "../base/run.ts";
+import { readIfThere } from "../base/text-file.ts";
 
 function isDebian(): boolean {
-  try {
-    return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(readFileSync("/etc/os-release", "utf8"));
-  } catch {
-    return false;
-  }
+  return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(readIfThere("/etc/os-release") ?? "");
 }
 
 /** Whether this process may install Debian packages. */

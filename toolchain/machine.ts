@@ -2,7 +2,7 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import type Docker from "dockerode";
 import { askWithin } from "./engine/client.ts";
-import type { Problem } from "../base/errors.ts";
+import { hasCode, type Problem } from "../base/errors.ts";
 import { folders } from "../base/paths.ts";
 import { atLeast, versions } from "../base/versions.ts";
 
@@ -16,8 +16,9 @@ async function freeBytes(path: string): Promise<number | undefined> {
   try {
     const { bavail, bsize } = await statfs(path);
     return bavail * bsize;
-  } catch {
-    // Not made yet: its parent is on the same disk.
+  } catch (error) {
+    if (!hasCode(error, "ENOENT", "ENOTDIR", "EACCES")) throw error;
+    // It is not made yet, or lies in a folder that this user may not enter. Its parent is taken to be on the same disk.
     return dirname(path) === path ? undefined : await freeBytes(dirname(path));
   }
 }

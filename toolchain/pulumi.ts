@@ -2,7 +2,7 @@ import { linkSync, readFileSync, realpathSync, renameSync, statSync } from "node
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { replaceFile } from "../base/text-file.ts";
 import { messageOf } from "../base/errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go/build.ts";
 import { folders, privateFolder } from "../base/paths.ts";

@@ -1,8 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { request as secureRequest } from "node:https";
 import { join } from "node:path";
-import { folders, privateFolder } from "../base/paths.ts";
+import { folders } from "../base/paths.ts";
+import { readJsonIfWhole, replaceFile } from "../base/text-file.ts";
 
 /** All hosts set-up may want to download from, besides the package registries. They are probed together. */
 const HOSTS = {
@@ -74,7 +74,7 @@ async function answers(url: string, timeoutMs: number, env?: NodeJS.ProcessEnv):
     await response.body?.cancel();
     return true;
   } catch {
-    return false;
+    return false; // whatever failed, nothing can be downloaded from there
   }
 }
 
@@ -88,18 +88,14 @@ export interface ProbeOptions {
 }
 
 function remembered(file: string): Reachability | undefined {
-  try {
-    const { time, hosts } = JSON.parse(readFileSync(file, "utf8")) as { time: number; hosts: Reachability };
-    const age = Date.now() - time;
-    return age >= 0 && age < REMEMBER_MS ? hosts : undefined;
-  } catch {
-    return undefined;
-  }
+  const { time = 0, hosts } = readJsonIfWhole<{ time: number; hosts: Reachability }>(file) ?? {};
+  const age = Date.now() - time;
+  return age >= 0 && age < REMEMBER_MS ? hosts : undefined;
 }
 
 /** Probes every host at the same time, or takes the answers of the last ten minutes. */
 export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
-  const file = options.file ?? join(privateFolder(folders().cache), "reachable.json");
+  const file = options.file ?? join(folders().cache, "reachable.json");
   const known = remembered(file);
   if (known !== undefined) return known;
   const hosts = options.hosts ?? HOSTS;
@@ -111,7 +107,7 @@ export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
     DownloadHost,
     boolean
   >;
-  writeFileSync(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
+  replaceFile(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
   return reachability;
 }
 

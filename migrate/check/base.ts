@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { UsageError } from "../../base/errors.ts";
+import { hasCode, UsageError } from "../../base/errors.ts";
 import { semanticChecksum } from "../chain/checksum.ts";
 import { formatNumber } from "../chain/files.ts";
 import type { Finding } from "./hazards.ts";
@@ -103,8 +103,10 @@ function git(folder: string, ...args: string[]): string | undefined {
       stdio: ["ignore", "pipe", "ignore"],
     });
     return args[0] === "cat-file" ? answer : answer.trim();
-  } catch {
-    return undefined;
+  } catch (error) {
+    // git ended with an exit code, or is not installed.
+    if (typeof (error as { status?: unknown }).status === "number" || hasCode(error, "ENOENT")) return undefined;
+    throw error;
   }
 }
 

@@ -54,7 +54,7 @@ const registries = new Map<string, Promise<Registry>>();
 async function registryOf(name: string): Promise<Registry> {
   const server = readServer(name);
   const known = registries.get(name);
-  const opened = await known?.catch(() => undefined);
+  const opened = await known?.catch(() => undefined); // who opened it was told; it is opened again
   if (opened?.isOpen()) return opened;
   if (registries.get(name) === known) {
     registries.set(
@@ -116,7 +116,7 @@ export async function createHeld(name: string, options: HeldOptions): Promise<He
     return { name: database, url: connection.url, env: connection.env };
   } catch (error) {
     // Nobody else knows of it, and this process may live as long as the server.
-    await giveBack(registry, database).catch(() => {});
+    await giveBack(registry, database).catch(() => {}); // the error of the take is told
     throw error;
   }
 }

@@ -108,7 +108,7 @@ async function processOf(name: string | undefined): Promise<Process> {
     return { registry, held: 0, ahead: new Map(), connects: new Set<string>() };
   });
   processes.set(server.name, opening);
-  opening.catch(() => processes.delete(server.name));
+  opening.catch(() => processes.delete(server.name)); // whoever waits for it hears of the error
   return opening;
 }
 
@@ -222,6 +222,7 @@ function lookAhead(owner: Process, kind: string, source: ReadSource, role: Clien
       keepProcessAlive(client, false); // keeps no process alive that asks for no other
       return { name, client };
     } catch {
+      // The next take connects itself and hears why.
       client.end().catch(() => {});
       await giveBack(registry, name);
       return undefined;
@@ -229,7 +230,7 @@ function lookAhead(owner: Process, kind: string, source: ReadSource, role: Clien
   };
   ahead.set(
     kind,
-    prepare().catch(() => undefined),
+    prepare().catch(() => undefined), // the next take prepares one itself and hears why
   );
 }
 

@@ -44,7 +44,7 @@ export async function recreateClone({ workers, server }: Registry, name: string,
   await workers.query(databaseRights(server, name));
 }
 
-/** What a process could not bring to its end is the next sweep's. */
+/** What a process could not finish is left to the next sweep. If this fails, the connection is lost, and with it the lease. */
 export async function disclaim({ query }: Registry, name: string): Promise<void> {
   await query(
     "update testdb.clone set lease = null where name = $1 and state in ('creating', 'returned', 'dropping')",
@@ -197,7 +197,7 @@ export async function dropClone(registry: Registry, name: string): Promise<{ ope
     await workers.query(`drop database if exists ${identifier(name)}`);
   }
   await workers.query("delete from testdb.clone where name = $1", [name]);
-  // What it was given or owns of another database stays until that is gone: the role is the next sweep's then.
+  // A role that owns something in another database cannot be dropped yet. The next sweep tries again.
   if (rows[0]?.has_owner) await dropOwner(registry, name).catch(() => {});
   return { openSessions };
 }

@@ -32,7 +32,7 @@ import { privateFolder } from "../../base/paths.ts";
 import { findPrograms, run } from "../../base/run.ts";
 import { versions } from "../../base/versions.ts";
 import { createTestAuthority } from "./certificates.ts";
-import { replaceFile } from "../../base/atomic-file.ts";
+import { readJsonIfWhole, replaceFile } from "../../base/text-file.ts";
 import { serverFiles, writeServer, type TestServer } from "./server.ts";
 
 /** PostgreSQL refuses to run as root; this account has no rights anywhere. */
@@ -58,11 +58,7 @@ export interface LocalRecord {
 
 /** The record of a local server; undefined where there is none. */
 export function readLocalRecord(name: string): LocalRecord | undefined {
-  try {
-    return JSON.parse(readFileSync(serverFiles(name).local, "utf8")) as LocalRecord;
-  } catch {
-    return undefined;
-  }
+  return readJsonIfWhole<LocalRecord>(serverFiles(name).local);
 }
 
 /** Names of this user's local servers, running or not. */

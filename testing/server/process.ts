@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -33,6 +33,7 @@ import { messageOf, StateError, ToolError, UsageError } from "../../base/errors.
 import { imageTag } from "../../toolchain/images/tag.ts";
 import { reportWaiting, withLock } from "../../base/lock.ts";
 import { processStart } from "../../base/process-identity.ts";
+import { readJsonIfWhole } from "../../base/text-file.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
 import type { Output } from "../../base/output.ts";
@@ -245,14 +246,8 @@ function keeperFile(name: string): string {
 }
 
 function runningKeeper(name: string): Keeper | undefined {
-  const file = keeperFile(name);
-  if (!existsSync(file)) return undefined;
-  try {
-    const keeper = JSON.parse(readFileSync(file, "utf8")) as Keeper;
-    return processStart(keeper.pid) === keeper.start ? keeper : undefined;
-  } catch {
-    return undefined; // half written by a process that was killed
-  }
+  const keeper = readJsonIfWhole<Keeper>(keeperFile(name));
+  return keeper && processStart(keeper.pid) === keeper.start ? keeper : undefined;
 }
 
 /** Writes down which process looks after the server, so that `stop` ends that one and no other. */

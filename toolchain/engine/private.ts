@@ -6,7 +6,7 @@ import { askEngine } from "./client.ts";
 import { ToolError } from "../../base/errors.ts";
 import { withLock } from "../../base/lock.ts";
 import { folders, privateFolder } from "../../base/paths.ts";
-import { processStart } from "../../base/process-identity.ts";
+import { isEndedOrHidden, processStart } from "../../base/process-identity.ts";
 import type { Report } from "../../base/progress.ts";
 import { readRecord, writeRecord } from "../record.ts";
 import { findPrograms, run } from "../../base/run.ts";
@@ -56,8 +56,9 @@ export function isOurs(record: EngineRecord): boolean {
     const words = readFileSync(`/proc/${record.pid}/cmdline`, "utf8").split("\0");
     // The program is the second word where the first is its interpreter.
     return words.slice(0, 2).some((word) => basename(word) === "dockerd") && words.includes(record.dataRoot);
-  } catch {
-    return false;
+  } catch (error) {
+    if (!isEndedOrHidden(error)) throw error;
+    return false; // it ended meanwhile
   }
 }
 

@@ -373,6 +373,7 @@ async function offersOn(port: number, inputs: Inputs, deadlineMs: number): Promi
   const wanted = serialOf(certificate.content);
   const seen = await until(
     async () => {
+      // A server that restarts does not answer. It is asked until the deadline.
       const offered = await offeredCertificate(inputs.host, port).catch(() => undefined);
       if (offered?.serialNumber === wanted) return true;
       return hasFailed(await inspect(engine(), inputs.container)) ? false : undefined;
