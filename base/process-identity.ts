@@ -14,8 +14,8 @@ function exists(pid: number): boolean {
 }
 
 /**
- * When a process was started, in the kernel's own unit, or undefined if there is no such process. Tells the process from a later
- * one that got the same number, for example after a reboot.
+ * When a process was started, in the kernel's own unit, or undefined if there is no such process. Tells the process
+ * from a later one that got the same number, for example after a reboot.
  */
 export function processStart(pid: number): string | undefined {
   if (!exists(pid)) return undefined;
@@ -33,8 +33,9 @@ export function processStart(pid: number): string | undefined {
 }
 
 /**
- * Within what a process number means one process: the running kernel and its PID namespace. Each container has a namespace of
- * its own. Two machines that share a home folder differ in it, and so do two containers that share a volume.
+ * Within what a process number means one process: the running kernel and its PID namespace. Each container has a
+ * namespace of its own. Two machines that share a home folder differ in it, and so do two containers that share a
+ * volume.
  */
 export function processSpace(): string {
   try {

@@ -5,8 +5,8 @@ import { hasCode } from "./errors.ts";
 import { privateFolder } from "./paths.ts";
 
 /**
- * Writes a file in one step, and makes its folder where there is none. Whoever reads the file meanwhile, and after a crash,
- * gets the old text or the new one.
+ * Writes a file in one step, and makes its folder where there is none. Whoever reads the file meanwhile, and after a
+ * crash, gets the old text or the new one.
  *
  * @param mode permissions of the file. @default for this user only
  */
@@ -25,7 +25,10 @@ export function readIfThere(file: string): string | undefined {
   }
 }
 
-/** What a file of JSON says. Undefined where there is no such file, and where it was cut off because its writer was killed. */
+/**
+ * What a file of JSON says. Undefined where there is no such file, and where it was cut off because its writer was
+ * killed.
+ */
 export function readJsonIfWhole<T>(file: string): T | undefined {
   const text = readIfThere(file);
   if (text === undefined) return undefined;

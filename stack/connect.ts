@@ -6,14 +6,16 @@ import { messageOf, StateError } from "../base/errors.ts";
 import type { Output } from "../base/output.ts";
 import { stackConnection } from "./connections.ts";
 
-/** A statement that writes, in a database that somebody froze: https://www.postgresql.org/docs/16/errcodes-appendix.html */
+/**
+ * A statement that writes, in a database that somebody froze: https://www.postgresql.org/docs/16/errcodes-appendix.html
+ */
 const READ_ONLY = "25006";
 
 /**
  * Runs work as the owner of a stack's database, past the pooler.
  *
- * @throws StateError when the server lets nobody in: it does not run, its passwords or certificates are another state's; and when
- *   the database is frozen
+ * @throws StateError when the server lets nobody in: it does not run, its passwords or certificates are another
+ *   state's; and when the database is frozen
  */
 export async function asOwner<T>(
   args: { readonly stack: string },

@@ -5,7 +5,9 @@ import { setUp } from "../toolchain/set-up.ts";
 import { requireStack } from "./known-stacks.ts";
 import { openSession, readOutputs, type StackOutputs } from "./session.ts";
 
-/** Through PgBouncer with a server connection for each transaction or for the whole session, or directly to PostgreSQL. */
+/**
+ * Through PgBouncer with a server connection for each transaction or for the whole session, or directly to PostgreSQL.
+ */
 export type Mode = "transaction" | "session" | "direct";
 export const MODES: readonly Mode[] = ["transaction", "session", "direct"];
 

@@ -39,7 +39,10 @@ export function recordedRuns(stack: string): readonly PulumiRun[] {
   return readJsonIfWhole<PulumiRun[]>(recordFile(stack)) ?? [];
 }
 
-/** Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may share. */
+/**
+ * Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may
+ * share.
+ */
 export function recordPulumi(stack: string, pid: number, id: string): void {
   const run: PulumiRun = { run: id, pid, start: processStart(pid) ?? "ended", space: processSpace(), host: hostname() };
   const runs = [run, ...recordedRuns(stack).filter((each) => each.pid !== pid)].slice(0, RECORDED_RUNS);

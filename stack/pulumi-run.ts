@@ -103,8 +103,8 @@ function run(
 }
 
 /**
- * Ends plugins of earlier runs on the stack that were killed together with their Pulumi: nobody else would, and they would lie
- * there for an hour.
+ * Ends plugins of earlier runs on the stack that were killed together with their Pulumi: nobody else would, and they
+ * would lie there for an hour.
  */
 export function endLeftPlugins(stack: string): void {
   const dead = recordedRuns(stack).filter((each) => isAlive(each) === false);
@@ -117,7 +117,8 @@ function endPlugins(ids: ReadonlySet<string>): void {
     try {
       const variables = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
       const id = variables.find((each) => each.startsWith(`${RUN_VARIABLE}=`))?.slice(RUN_VARIABLE.length + 1);
-      if (id !== undefined && ids.has(id)) process.kill(pid, "SIGKILL"); // they hold nothing that would have to be put in order
+      // They hold nothing that would have to be put in order.
+      if (id !== undefined && ids.has(id)) process.kill(pid, "SIGKILL");
     } catch (error) {
       if (!isEndedOrHidden(error)) throw error;
     }

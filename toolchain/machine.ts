@@ -7,9 +7,15 @@ import { folders } from "../base/paths.ts";
 import { atLeast, versions } from "../base/versions.ts";
 
 const GIB = 1024 ** 3;
-/** Images, write-ahead log and a first database fit; less fails half-way with a message nobody understands. */
+/**
+ * Images, write-ahead log and a first database fit into this. With less, set-up fails half-way with a message nobody
+ * understands.
+ */
 const MINIMUM_FREE_BYTES = GIB;
-/** Certificates are valid from the moment they are made; clocks further apart would refuse fresh ones. */
+/**
+ * A certificate is valid from the moment it is made. Where clocks differ by more than this, the other side refuses
+ * fresh ones.
+ */
 const CLOCK_TOLERANCE_MS = 30_000;
 
 async function freeBytes(path: string): Promise<number | undefined> {

@@ -106,8 +106,8 @@ async function download(version: string, report: Report): Promise<PulumiCli> {
 }
 
 /**
- * The CLI trusts a language host that lies beside it and warns of one that it finds on PATH, so both get a folder in
- * common.
+ * Puts both programs into one folder. The CLI trusts a language host that lies beside it, and warns of one that it
+ * finds on PATH.
  */
 function builtIn(cliFolder: string, languageHostFolder: string): PulumiCli {
   const folder = privateFolder(folders().cache, "pulumi-bin");
@@ -125,8 +125,9 @@ function linkInto(folder: string, program: string): void {
 }
 
 /**
- * The built language host takes Pulumi.yaml's `typescript: false` as an option only, and today's CLI hands it none: without
- * it every run would load a compiler for nothing.
+ * Writes a script that starts the built language host with `-typescript=false`. That language host does not read the
+ * setting from Pulumi.yaml, and today's CLI does not pass it on. Without the option every run would load a compiler
+ * that it does not need.
  */
 function writeStarter(file: string, program: string): void {
   const text = `#!/bin/sh\nexec '${program.replaceAll("'", `'\\''`)}' -typescript=false "$@"\n`;

@@ -14,8 +14,8 @@ const NOT_OURS = /^(lo|docker|br-|veth|podman|cni)/;
 const WIDEST_BITS = 4;
 
 /**
- * Networks that a new one must not overlap, since this machine would not reach them any more. Without /proc, only those of the
- * machine's own interfaces are known.
+ * Networks that a new one must not overlap, since this machine would not reach them any more. Without /proc, only those
+ * of the machine's own interfaces are known.
  */
 export function hostRoutes(): readonly Route[] {
   const routes = [...parseRoutes(readIfThere("/proc/net/route") ?? ""), ...interfaceNetworks()];

@@ -8,7 +8,10 @@ export interface ContainerStatus {
   readonly name: string;
   /** The engine's word: running, exited, …; `missing` if there is none. */
   readonly state: string;
-  /** Of its health check, run now: healthy, starting, unhealthy; none where it has none, unknown where it could not be run. */
+  /**
+   * Of its health check, run now: healthy, starting, unhealthy; none where it has none, unknown where it could not be
+   * run.
+   */
   readonly health: string;
 }
 

@@ -20,7 +20,9 @@ export const lookNoting =
     }
   };
 
-/** Asks a database. A paused pooler, and a server whose tables are locked, never answer: the question fails after 15 s. */
+/**
+ * Asks a database. A paused pooler, and a server whose tables are locked, never answer: the question fails after 15 s.
+ */
 export const ask = <T>(connection: Connection, work: (client: Client) => Promise<T>): Promise<T> =>
   withConnection(connection, work, { queryTimeoutMs: 15_000 });
 

@@ -8,7 +8,9 @@ import type { StackOutputs } from "../session.ts";
 import { inTime } from "./look.ts";
 import { showAtPooler } from "./pooler-console.ts";
 
-/** A role by which the status looks can't log in: the answer is unknown, and nothing is wrong with the stack's clients. */
+/**
+ * A role by which the status looks can't log in: the answer is unknown, and nothing is wrong with the stack's clients.
+ */
 export const isBlinding = ({ subject, problem }: Problem): boolean =>
   [ROLES.monitor, ROLES.owner].some((role) => subject === `role ${role}`) && !problem.startsWith(FROZEN);
 

@@ -9,8 +9,8 @@ import type { StackOutputs } from "../session.ts";
 import { ask, inTime } from "./look.ts";
 
 /**
- * What a SHOW command says at each of the pooler's processes. Where a role's certificate opens that role's process only,
- * the monitoring role cannot ask the others, so the container's own account does.
+ * What a SHOW command says at each of the pooler's processes. Where a role's certificate opens that role's process
+ * only, the monitoring role cannot ask the others, so the container's own account does.
  */
 export async function showAtPooler(
   docker: Docker,

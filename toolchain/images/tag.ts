@@ -51,8 +51,8 @@ export function shortHash(groups: readonly ReadonlyMap<string, string>[], more: 
  * Name and tag of an image. The tag is a hash of what goes in, so that a changed Dockerfile shows in the preview and an
  * unchanged one never rebuilds. Read from files only: previews work without the engine.
  *
- * Which base was taken, official or from packages, is a label of the image instead: that is the machine's matter, and one
- * program must give one plan everywhere.
+ * Which base was taken, official or from packages, is a label of the image instead: that is the machine's matter, and
+ * one program must give one plan everywhere.
  */
 export function imageTag(kind: ImageKind, sources: ImageSources = {}): string {
   const { postgres, debian, pgbouncer, postgresServer, postgresClients } = versions.images;
