@@ -9,15 +9,18 @@ export interface Problem {
 }
 
 /**
- * An error whose message is meant for the user: what happened, every problem at once, what to do.
+ * An error whose message is meant for the user. It says what happened, names every problem at once, and says what to
+ * do.
  *
- * Anything thrown that is not one of these is a bug and is shown with its stack.
+ * Any other error is a bug of this package and is shown with its stack.
  */
 export class UserError extends Error {
   readonly problems: readonly Problem[];
-  /** What the command has found all the same; with `--json` it stands beside the error, in one document. */
+  /** What the command found although it failed. With `--json` it is printed in one document with the error. */
   readonly result: object | undefined;
-  /** Process exit code: 0 nothing was to be done, 1 failed or found something, 2 wrong usage, 3 could not look. */
+  /**
+   * Exit code of the process: 0 nothing had to be done, 1 failed or found something, 2 wrong usage, 3 could not look.
+   */
   readonly exitCode: 0 | 1 | 2 | 3 = 1;
 
   constructor(
@@ -46,12 +49,12 @@ export class UsageError extends UserError {
   override readonly exitCode = 2;
 }
 
-/** What was asked for could not be looked at, so that the answer is neither yes nor no. */
+/** The command could not look at what it was asked for, so that its answer is neither yes nor no. */
 export class UnknownError extends UserError {
   override readonly exitCode = 3;
 }
 
-/** The user was asked and said no: the command ends, and has not failed. */
+/** The user was asked and said no. The command ends, and has not failed. */
 export class Declined extends UserError {
   override readonly exitCode = 0;
 
@@ -68,4 +71,12 @@ function formatProblem({ subject, problem, remedy }: Problem): string {
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
   return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * Whether an error has one of these codes, as those of the file system, of PostgreSQL and of the Docker Engine's client
+ * do.
+ */
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return codes.includes((error as { code?: string }).code ?? "");
 }

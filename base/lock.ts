@@ -1,11 +1,13 @@
-import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { lock as acquire } from "proper-lockfile";
-import { StateError } from "./errors.ts";
+import { hasCode, StateError } from "./errors.ts";
 import { privateFolder } from "./paths.ts";
 import { isAlive, type ProcessIdentity, thisProcess } from "./process-identity.ts";
 import type { Report } from "./progress.ts";
+import { readJsonIfWhole, replaceFile } from "./text-file.ts";
 
 const POLL_MS = 50;
 /** A holder gives a sign of life this often. */
@@ -15,9 +17,12 @@ const UPDATE_MS = 10_000;
  * (`acdirmax`, https://man7.org/linux/man-pages/man5/nfs.5.html).
  */
 const STALE_MS = 90_000;
-/** As long for a holder that is known to be dead: another process may have taken the lock, and not have said so yet. */
+/**
+ * The same for a holder that is known to be dead. Another process may have taken the lock meanwhile, and may not have
+ * written its name yet.
+ */
 const DEAD_MS = 2_000;
-/** A holder writes its name after it took the lock; one that does not do so within this time was killed in between. */
+/** A holder writes its name after it took the lock. One that has not done so within this time was killed in between. */
 const NAMELESS_MS = 1_000;
 
 interface Holder extends ProcessIdentity {
@@ -27,51 +32,49 @@ interface Holder extends ProcessIdentity {
 
 /** A lock that this process has, or had. */
 export interface HeldLock {
-  /** Aborted when another process has taken the lock, as after this one stood still for minutes. */
+  /** Aborted when another process took the lock, for example because this one stood still for minutes. */
   readonly signal: AbortSignal;
-  /** @throws StateError when the lock was lost; to be called before each write */
+  /** To be called before each write. @throws StateError when the lock was lost */
   assertHeld(): void;
 }
 
 export interface LockOptions {
   /**
-   * Called once with the holder, as "process 12 on laptop since ...", if another process is at work. What it throws ends the
-   * wait.
+   * Called once when another process holds the lock and is at work, with its name such as "process 12 on laptop
+   * since ...". An error that it throws ends the wait.
    */
   readonly onWait?: ((holder: string) => void) | undefined;
-  /** Called once with the holder if only time will tell whether it is at work: it runs on another machine or in a container. */
+  /**
+   * Called once with the name of a holder on another machine or in a container. Only time shows whether that is at
+   * work.
+   */
   readonly onDoubt?: ((holder: string) => void) | undefined;
-  /** Without a sign of life for so long, a holder of another machine has lost the lock. @default 90 s, in milliseconds */
+  /**
+   * A holder on another machine loses the lock when it gives no sign of life for this long, in milliseconds.
+   *
+   * @default 90_000
+   */
   readonly staleMs?: number;
-  /** Between two signs of life. @default 10 s, in milliseconds */
+  /** Time between two signs of life, in milliseconds. @default 10_000 */
   readonly updateMs?: number;
 }
 
-/** Says what is waited for, where two commands would do the same thing at once. */
+/** Tells the user what a command waits for while another command does the same thing. */
 export const reportWaiting = (what: string, report: Report): LockOptions => ({
   onWait: (holder) => report(`${what}: waiting for ${holder}, which is at it`),
   onDoubt: (holder) => report(`${what}: waiting to see whether ${holder} is still at it`),
 });
 
-/** Undefined for none, and for one that was killed while it wrote this. */
-async function readHolder(path: string): Promise<Holder | undefined> {
-  try {
-    return JSON.parse(await readFile(path, "utf8")) as Holder;
-  } catch {
-    return undefined;
-  }
-}
-
 const nameOf = (holder: Holder | undefined): string =>
   holder === undefined ? "an unknown process" : `process ${holder.pid} on ${holder.host} since ${holder.since}`;
 
 /**
- * Runs an action while this process alone holds a lock. It holds across containers and machines that share the folder: the
- * holder keeps touching it. A lock whose holder is known to be dead is taken over at once, any other one when it was not
- * touched for 90 s.
+ * Runs an action while this process alone holds a lock. The lock works across containers and machines that share the
+ * folder: the holder touches it again and again. When the holder is known to be dead, the lock is taken over at once.
+ * Otherwise it is taken over when nobody touched it for 90 s.
  *
  * @param path of a file that names the holder; the lock itself is the folder `<path>.held`
- * @throws StateError when the lock is lost while the action runs; the action must look by `assertHeld` before it writes
+ * @throws StateError when the lock is lost while the action runs. The action must call `assertHeld` before it writes.
  */
 export async function withLock<T>(
   path: string,
@@ -95,7 +98,7 @@ export async function withLock<T>(
     const isLost = new Promise<never>((_resolve, reject) =>
       lost.signal.addEventListener("abort", () => reject(lost.signal.reason as Error)),
     );
-    isLost.catch(() => {}); // it is the race that reports it
+    isLost.catch(() => {}); // the race below reports it
     const held = { signal: lost.signal, assertHeld: () => lost.signal.throwIfAborted() };
     return await Promise.race([action(held), isLost]);
   } finally {
@@ -117,7 +120,7 @@ async function take(
   let toldDoubt = false;
   let touched: number | undefined;
   for (;;) {
-    const holder = await readHolder(path);
+    const holder = readJsonIfWhole<Holder>(path);
     const alive = holder === undefined ? "unknown" : isAlive(holder);
     try {
       const release = await acquire(path, {
@@ -127,14 +130,12 @@ async function take(
         update: updateMs,
         onCompromised: ({ message }) => onLost(message),
       });
-      await writeFile(path, JSON.stringify({ ...thisProcess(), since: new Date().toISOString() } satisfies Holder), {
-        mode: 0o600,
-      });
+      replaceFile(path, JSON.stringify({ ...thisProcess(), since: new Date().toISOString() } satisfies Holder));
       return release;
     } catch (error) {
-      if ((error as { code?: string }).code !== "ELOCKED") throw error;
+      if (!hasCode(error, "ELOCKED")) throw error;
     }
-    const mtime = (await stat(folder).catch(() => undefined))?.mtimeMs;
+    const mtime = statSync(folder, { throwIfNoEntry: false })?.mtimeMs;
     const hasMoved = touched !== undefined && mtime !== undefined && mtime !== touched;
     touched ??= mtime;
     if (!toldWait && (alive === true || (alive === "unknown" && holder !== undefined && hasMoved))) {

@@ -2,9 +2,9 @@ import type { EventEmitter } from "node:events";
 import type pg from "pg";
 
 /**
- * Fields of node-postgres that its types and its manual do not promise. No other file reads them, and a unit test holds the
- * version in which they were read. The file is about a library and stands in `base`, because `migrate` and `database`, which
- * do not import each other, both need it.
+ * Fields of node-postgres that its types and its manual do not promise. No other file reads them, and a unit test holds
+ * the version in which they were read. The file is about a library and stands in `base`, because `migrate` and
+ * `database`, which do not import each other, both need it.
  *
  * @see https://github.com/brianc/node-postgres/blob/pg%408.23.1/packages/pg/lib/client.js
  */

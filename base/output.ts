@@ -2,16 +2,19 @@ import { styleText } from "node:util";
 import { UserError } from "./errors.ts";
 
 /**
- * The only place that prints. Progress and errors go to stderr, data to stdout, so that `--json` and pipes stay clean.
+ * The only place that prints. Progress and errors go to stderr and data goes to stdout, so that `--json` and pipes get
+ * data only.
  */
 export interface Output {
   /** One progress line, for anything that takes longer than two seconds. */
   progress(line: string): void;
   /** A result for people; not printed with `--json`. */
   text(line: string): void;
-  /** The same result for machines; printed only with `--json`, once, and not by a command that fails after it. */
+  /**
+   * The same result for machines, printed only with `--json`. A command calls it once, and does not fail afterwards.
+   */
   json(value: unknown): void;
-  /** The same of JSON that the database has written: numbers of any size and any depth stay as they are. */
+  /** The same for JSON text that the database wrote. It is printed as it is, so that no large number loses digits. */
   jsonText(text: string): void;
   /** Something the user should know that does not stop the command. */
   warn(line: string): void;
@@ -24,12 +27,12 @@ function paint(format: "dim" | "yellow" | "red", text: string): string {
   return styleText(format, text, { stream: process.stderr, validateStream: true });
 }
 
-/** Without what a terminal would obey instead of showing it: lines hold values that the application wrote. */
+/** Replaces characters that a terminal obeys instead of showing. Lines may hold values that the application wrote. */
 function inert(line: string): string {
   return line.replaceAll(/[^\P{Cc}\n\t]|\p{Bidi_Control}/gu, "\uFFFD");
 }
 
-/** JSON that a terminal shows as it is: JSON itself escapes only what is below the space. */
+/** Escapes further characters that a terminal obeys: JSON itself escapes only those below the space. */
 function inertJson(text: string): string {
   return text.replaceAll(
     /[\u007F-\u009F]|\p{Bidi_Control}/gu,

@@ -4,11 +4,11 @@ import { isAbsolute, join } from "node:path";
 
 const NAME = "ai-workflow-database";
 
-/** Folders outside the checkout, so that they survive its deletion and a new clone finds them. */
+/** Folders outside the checkout. They survive its deletion, and a new clone finds them. */
 export interface Folders {
   /** Can be deleted at any time: built programs, downloads. */
   readonly cache: string;
-  /** Pulumi's file backend, the record of the private engine, the ways set-up took. */
+  /** Pulumi's file backend, the record of the private engine, and how set-up got each part. */
   readonly state: string;
   /** What can't be made again: passphrases, client certificates, the private engine's volumes. */
   readonly data: string;

@@ -1,13 +1,13 @@
 /** Receives one line per step that takes longer than a moment. */
 export type Report = (line: string) => void;
 
-/** How a part was come by, as `doctor` shows it. */
+/** How this machine got a part, as `doctor` shows it. */
 export type Way = "found" | "downloaded" | "built" | "installed" | "started";
 
-/** Steps shorter than this need no line that they are over. */
+/** No line says that a step is over which took less than this. */
 const NOTICEABLE_MS = 2_000;
 
-/** Does one step: says what it is when it begins, and how long it took if that was noticeable. */
+/** Does one step. Says what it is when it begins, and how long it took if that was noticeable. */
 export async function step<T>(report: Report, what: string, action: () => Promise<T>): Promise<T> {
   report(what);
   const started = performance.now();

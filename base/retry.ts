@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Calls `attempt` until it returns something, at most until the deadline. An error it throws ends the waiting; what
- * was not ready yet is said by returning undefined.
+ * Calls `attempt` until it returns something, at most until the deadline. `attempt` returns undefined while it is not
+ * ready. An error that it throws ends the wait.
  *
  * @param signal ends the waiting; its reason is thrown
  */

@@ -3,7 +3,7 @@ import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { ToolError } from "./errors.ts";
 
-/** As much of a failed program's output as tells what went wrong. */
+/** How many of the last lines of a failed program's output are shown. */
 const SHOWN_LINES = 15;
 
 export interface RunOptions {
@@ -54,7 +54,7 @@ function isExecutable(path: string): boolean {
     accessSync(path, constants.X_OK);
     return statSync(path).isFile();
   } catch {
-    return false;
+    return false; // a shell passes over such a file too, whatever keeps it from being run
   }
 }
 

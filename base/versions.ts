@@ -24,7 +24,9 @@ function numbers(text: string): number[] {
   return (/\d+(\.\d+)*/.exec(text)?.[0] ?? "").split(".").map(Number);
 }
 
-/** Whether a version such as `v3.259.0`, `1.26` or `20.10.24+dfsg1` is at least the minimum. Missing parts count as 0. */
+/**
+ * Whether a version such as `v3.259.0`, `1.26` or `20.10.24+dfsg1` is at least the minimum. Missing parts count as 0.
+ */
 export function atLeast(version: string, minimum: string): boolean {
   const [have, need] = [numbers(version), numbers(minimum)];
   for (const [index, part] of need.entries()) {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
 import type { StackOutputs } from "../stack/session.ts";
-import { connectionFor } from "../stack/status.ts";
+import { connectionFor } from "../stack/connections.ts";
 import { engineNames } from "../infra/settings/names.ts";
 import { POOLED_ROLES, type ClientRole } from "../database/access/roles.ts";
 import { archive } from "../toolchain/engine/archives.ts";
@@ -38,7 +38,7 @@ export async function startClient(
   await docker
     .getContainer(name)
     .remove({ force: true, v: true })
-    .catch(() => {});
+    .catch(() => {}); // an earlier run left none
   const container = await docker.createContainer({
     name,
     Image: imageTag("postgres"),

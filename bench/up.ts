@@ -145,7 +145,7 @@ export default {
       return time;
     };
 
-    await down().catch(() => {});
+    await down().catch(() => {}); // an earlier run left nothing
     report("bringing the stack up once, for the floor's files");
     await ours();
     report("measuring");

@@ -14,8 +14,9 @@ export interface Connection {
 }
 
 /**
- * A role or the database's owner may have given every session time-outs and defaults. They must not stop ours half-way, and a
- * client's own settings win over them. A freeze (`default_transaction_read_only`) is not overruled. PgBouncer ignores these options.
+ * A role or the database's owner may have given every session time-outs and defaults. They must not stop ours half-way,
+ * and a client's own settings win over them. A freeze (`default_transaction_read_only`) is not overruled. PgBouncer
+ * ignores these options.
  *
  * @see https://www.postgresql.org/docs/16/runtime-config-client.html
  */
@@ -50,7 +51,8 @@ export function clientConfig(connection: Connection, applicationName: string): p
     application_name: applicationName,
     connectionTimeoutMillis: 15_000,
     ssl: {
-      // The name that the certificate must have. Older releases of node-postgres, which a test's own project may use, pass on no address.
+      // The name that the certificate must have. Older releases of node-postgres, which a test's own project may use,
+      // pass on no address.
       host,
       ca: readFileSync(connection.sslRootCert, "utf8"),
       cert: readFileSync(connection.sslCert, "utf8"),
@@ -66,7 +68,8 @@ export async function connect(
   connection: Connection,
   { applicationName = "ai-workflow-database", queryTimeoutMs }: ConnectOptions = {},
 ): Promise<pg.Client> {
-  const { default: postgres } = await import("pg"); // loaded here, because a preview of a stack without changes connects to nothing
+  // Loaded here, because a preview of a stack without changes connects to nothing.
+  const { default: postgres } = await import("pg");
   const config = {
     ...clientConfig(connection, applicationName),
     options: SESSION_OPTIONS,
@@ -77,14 +80,18 @@ export async function connect(
   try {
     await client.connect();
   } catch (error) {
-    // Not awaited, since it never settles after a refusal inside TLS. Its own error says less than the one that is thrown.
+    // Not awaited, since it never settles after a refusal inside TLS. Its own error says less than the one that is
+    // thrown.
     client.end().catch(() => {});
     throw error;
   }
   return client;
 }
 
-/** node-postgres fills in what it is not given from variables such as PGOPTIONS. The caller set those for other connections. */
+/**
+ * node-postgres fills in what it is not given from variables such as PGOPTIONS. The caller set those for other
+ * connections.
+ */
 function withoutLibpqVariables<T>(make: () => T): T {
   const kept = Object.entries(process.env).filter(([name]) => name.startsWith("PG"));
   for (const [name] of kept) delete process.env[name];

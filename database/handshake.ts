@@ -1,11 +1,15 @@
 import net from "node:net";
 import tls from "node:tls";
 
-/** PostgreSQL's request to speak TLS; PgBouncer knows it too. https://www.postgresql.org/docs/16/protocol-message-formats.html */
+/**
+ * PostgreSQL's request to speak TLS, which PgBouncer knows too.
+ *
+ * @see https://www.postgresql.org/docs/16/protocol-message-formats.html
+ */
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 
 /**
- * The certificate a server offers, read by a handshake that ends before anybody logs in.
+ * The certificate that a server offers. It is read by a TLS handshake, and nobody logs in.
  *
  * @throws Error when there is no server, no TLS or no answer within `timeoutMs`
  */
@@ -23,7 +27,7 @@ export function offeredCertificate(host: string, port: number, timeoutMs = 3_000
     socket.once("connect", () => socket.write(SSL_REQUEST));
     socket.once("data", (answer) => {
       if (answer.toString("latin1", 0, 1) !== "S") return fail(new Error(`${host}:${port} refuses TLS`));
-      // Trust is not the question here, but which certificate is in use: logins verify it.
+      // This asks which certificate is in use, not whether to trust it. Each login verifies it.
       const secure = tls.connect({ socket, rejectUnauthorized: false });
       secure.once("error", fail);
       secure.once("secureConnect", () => {

@@ -1,9 +1,9 @@
 import type { Connection } from "./connection.ts";
 
 /**
- * Loopback by its name. libpq before 15 compares a host with the DNS names of a certificate only, and the certificate has 127.0.0.1
- * as an address. Where `localhost` means ::1 first, clients go on to the next address. A `hostaddr` would spare them that, but many
- * drivers send parameters that they do not know to the server, which refuses them.
+ * Loopback by its name. libpq before 15 compares a host with the DNS names of a certificate only, and the certificate
+ * has 127.0.0.1 as an address. Where `localhost` means ::1 first, clients go on to the next address. A `hostaddr` would
+ * spare them that, but many drivers send parameters that they do not know to the server, which refuses them.
  */
 function hostName({ host }: Connection): string {
   return host === "127.0.0.1" ? "localhost" : host;
@@ -39,8 +39,8 @@ export function libpqUrl(connection: Connection): string {
 }
 
 /**
- * Every variable that libpq reads. One of the caller's could lead to another server (a service's values win over PGHOST), weaken the
- * checks of the server, or change what it answers.
+ * Every variable that libpq reads. One of the caller's could lead to another server (a service's values win over
+ * PGHOST), weaken the checks of the server, or change what it answers.
  *
  * @see https://www.postgresql.org/docs/16/libpq-envars.html
  */

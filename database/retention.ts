@@ -26,7 +26,9 @@ interface Row extends Omit<RetentionPolicy, "action"> {
   readonly days: number;
   readonly type: "ARCHIVE" | "DELETE" | "ANONYMIZE";
   readonly column: string | null;
-  /** Names and values, each value as JSON that the database has written, so that it is the one that the digest is of. */
+  /**
+   * Names and values, each value as JSON that the database has written, so that it is the one that the digest is of.
+   */
   readonly match: readonly [string, string][];
   readonly set: readonly [string, string][];
 }

@@ -1,13 +1,17 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 
-/** PostgreSQL's own default. https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-SCRAM-ITERATIONS */
+/**
+ * PostgreSQL's own default.
+ *
+ * @see https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-SCRAM-ITERATIONS
+ */
 export const SCRAM_ITERATIONS = 4_096;
 
 /**
- * The secret PostgreSQL stores for a password (`SCRAM-SHA-256$…`), so that the password itself never goes into a
- * statement, and so into no log. Printable ASCII only: other text would need SASLprep first.
+ * The secret that PostgreSQL stores for a password (`SCRAM-SHA-256$…`). Statements carry it instead of the password, so
+ * that no log has the password. The password must be printable ASCII: other text would need SASLprep first.
  *
- * https://www.postgresql.org/docs/16/catalog-pg-authid.html, RFC 5802 section 3
+ * @see https://www.postgresql.org/docs/16/catalog-pg-authid.html and RFC 5802, section 3
  */
 export function scramSecret(password: string, iterations = SCRAM_ITERATIONS, salt = randomBytes(16)): string {
   const salted = pbkdf2Sync(password, salt, iterations, 32, "sha256");

@@ -20,7 +20,7 @@ const ASSETS = [
   "toolchain/go/providers",
   // As it is written: the shell script that looks for Node reads it line by line.
   "base/versions.json",
-  "toolchain/postgres-base",
+  "toolchain/images/postgres-base",
   "Pulumi.yaml",
   "Pulumi.dev.yaml",
   "Pulumi.prod.yaml",

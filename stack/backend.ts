@@ -4,7 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { PROJECT } from "../infra/settings/names.ts";
-import { StateError } from "../base/errors.ts";
+import { hasCode, StateError } from "../base/errors.ts";
 import { folders, privateFolder } from "../base/paths.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";
 
@@ -139,8 +139,9 @@ function isJson(file: string): boolean {
   try {
     JSON.parse(readFileSync(file, "utf8"));
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    if (error instanceof SyntaxError || hasCode(error, "ENOENT")) return false;
+    throw error; // what cannot be read is not broken, and must not be removed
   }
 }
 

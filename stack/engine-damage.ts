@@ -7,8 +7,8 @@ import type { KnownState, StateResource } from "./backend.ts";
 import { healthNow } from "../infra/servers/container-health.ts";
 
 /**
- * What the engine has of a stack, against what its state says. Pulumi compares settings with its state and asks the engine
- * nothing, so that it takes a stack whose containers are gone for one that needs no change.
+ * What the engine has of a stack, against what its state says. Pulumi compares settings with its state and asks the
+ * engine nothing, so that it takes a stack whose containers are gone for one that needs no change.
  */
 export interface Damage {
   /** Containers that can be started as they are, the server before the pooler. */
@@ -16,8 +16,8 @@ export interface Damage {
   /** Containers that are there and can't serve any more; they are made again. They hold no data. */
   readonly unusable: readonly DamagedContainer[];
   /**
-   * The maintenance container, while it runs and its health check fails. It serves nobody and holds no data, so that it can always be
-   * started again. A server whose check fails may be recovering; it is left alone.
+   * The maintenance container, while it runs and its health check fails. It serves nobody and holds no data, so that it
+   * can always be started again. A server whose check fails may be recovering; it is left alone.
    */
   readonly unhealthy: readonly DamagedContainer[];
   /** What is not on the engine any more, with the resources of the state that stand for it. */

@@ -73,8 +73,8 @@ function known(state: KnownState): Set<string> {
 
 /**
  * Removes containers and networks that carry the stack's label and that its state does not know: a run that was killed
- * between creating one and recording it leaves them, and their names would be taken for ever. They hold no data; volumes
- * are left alone, the next run takes them over.
+ * between creating one and recording it leaves them, and their names would be taken for ever. They hold no data;
+ * volumes are left alone, the next run takes them over.
  *
  * @param reason what the user is told of each
  */

@@ -7,8 +7,9 @@ import { resourcesOf, TYPES } from "./engine-damage.ts";
 import { listObjects } from "./engine-objects.ts";
 
 /**
- * Whose the objects of a stack's name on the engine are: nobody's ("free"), this state's ("mine"), another state's, which says
- * who made it, or nobody can tell ("unknown"). "data": there is only a volume with data, and this state knows nothing of it.
+ * Whose the objects of a stack's name on the engine are: nobody's ("free"), this state's ("mine"), another state's,
+ * which says who made it, or nobody can tell ("unknown"). "data": there is only a volume with data, and this state
+ * knows nothing of it.
  */
 export type Ownership =
   | { readonly kind: "free" | "data" | "unknown" }
@@ -20,9 +21,9 @@ export type Ownership =
   | { readonly kind: "another"; readonly madeBy: string };
 
 /**
- * Finds out whose stack is on the engine. The identity decides that every state writes into its volumes and on its network.
- * Releases before wrote none; there, and for a state of such a release, the random ids of containers and networks do that the
- * state has.
+ * Finds out whose stack is on the engine. The identity decides that every state writes into its volumes and on its
+ * network. Releases before wrote none; there, and for a state of such a release, the random ids of containers and
+ * networks do that the state has.
  */
 export async function readOwnership(docker: Docker, stack: string, state: KnownState): Promise<Ownership> {
   const [objects, found] = await Promise.all([listObjects(docker, stack), findIdentity(docker, stack)]);
@@ -39,13 +40,15 @@ export async function readOwnership(docker: Docker, stack: string, state: KnownS
   }
   if (isNamed) return { kind: "mine" };
   if (servers.length + objects.networks.length > 0) return { kind: "unknown" };
-  // Volumes have names for ids, which every state of the stack's name may know. One that had the network, or has set a password
-  // in the data, made them.
+  // Volumes have names for ids, which every state of the stack's name may know. One that had the network, or has set a
+  // password in the data, made them.
   const madeThem = resources.some(({ type }) => type === TYPES.network || type === TYPES.superuser);
   return { kind: objects.volumes.includes(engineNames(stack).dataVolume) && !madeThem ? "data" : "free" };
 }
 
-/** What is said to somebody whose state does not know the stack that is there; `remedy` is for one whose state is lost. */
+/**
+ * What is said to somebody whose state does not know the stack that is there; `remedy` is for one whose state is lost.
+ */
 export async function notOurs(
   docker: Docker,
   stack: string,

@@ -20,8 +20,8 @@ export function passphraseGiven(): boolean {
  * Environment that opens the stack's secrets.
  *
  * A disposable stack has a passphrase of its own, whatever the variables say: in the shell where they are set for prod,
- * dev must open too, and a dev made there must open in any other. They count for it only where it has none: when it was made
- * by them, or its state is shared with machines that do not have the file.
+ * dev must open too, and a dev made there must open in any other. They count for it only where it has none: when it was
+ * made by them, or its state is shared with machines that do not have the file.
  *
  * @throws ConfigError for any other stack without a passphrase
  * @throws StateError for a disposable one whose passphrase is gone

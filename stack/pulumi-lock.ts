@@ -2,10 +2,16 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from "nod
 import { hostname, uptime } from "node:os";
 import path from "node:path";
 import { PROJECT } from "../infra/settings/names.ts";
-import { StateError } from "../base/errors.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { hasCode, StateError } from "../base/errors.ts";
+import { readJsonIfWhole, replaceFile } from "../base/text-file.ts";
 import { folders } from "../base/paths.ts";
-import { isAlive, processStart, type ProcessIdentity, processSpace } from "../base/process-identity.ts";
+import {
+  isAlive,
+  isEndedOrHidden,
+  processStart,
+  type ProcessIdentity,
+  processSpace,
+} from "../base/process-identity.ts";
 import { backendFolder, backendUrl } from "./backend.ts";
 
 /** A lock file of Pulumi's. */
@@ -29,14 +35,14 @@ const recordFile = (stack: string): string => path.join(folders().state, "locks"
 
 /** The last runs of Pulumi that we started on a stack, the newest first. */
 export function recordedRuns(stack: string): readonly PulumiRun[] {
-  try {
-    return JSON.parse(readFileSync(recordFile(stack), "utf8")) as PulumiRun[];
-  } catch {
-    return []; // none yet, or cut off: then a lock is judged as one of a Pulumi that we did not start
-  }
+  // Without a record, a lock is judged as one of a Pulumi that we did not start.
+  return readJsonIfWhole<PulumiRun[]>(recordFile(stack)) ?? [];
 }
 
-/** Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may share. */
+/**
+ * Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may
+ * share.
+ */
 export function recordPulumi(stack: string, pid: number, id: string): void {
   const run: PulumiRun = { run: id, pid, start: processStart(pid) ?? "ended", space: processSpace(), host: hostname() };
   const runs = [run, ...recordedRuns(stack).filter((each) => each.pid !== pid)].slice(0, RECORDED_RUNS);
@@ -60,12 +66,8 @@ export function clearDeadLocks(stack: string, warn: (line: string) => void): voi
   if (!existsSync(locks)) return;
   for (const name of readdirSync(locks).filter((entry) => entry.endsWith(".json"))) {
     const file = path.join(locks, name);
-    let holder: PulumiLock;
-    try {
-      holder = JSON.parse(readFileSync(file, "utf8"));
-    } catch {
-      continue; // released while we looked, or half written: Pulumi itself decides
-    }
+    const holder = readJsonIfWhole<PulumiLock>(file);
+    if (holder === undefined) continue; // released while we looked, or half written: Pulumi itself decides
     if (isGone(stack, holder)) {
       warn(`the last run on stack "${stack}" (process ${holder.pid}) was cut off; continuing from where it stopped`);
       rmSync(file, { force: true });
@@ -102,8 +104,8 @@ const FIRST_NAMESPACE = "pid:[4026531836]";
 function seesEveryProcess(): boolean {
   try {
     return readlinkSync("/proc/self/ns/pid") === FIRST_NAMESPACE;
-  } catch {
-    return true; // no /proc on this system, and no namespaces
+  } catch (error) {
+    return hasCode(error, "ENOENT"); // a system without /proc has no namespaces
   }
 }
 
@@ -117,8 +119,9 @@ function isAtWork(pid: number): boolean {
         const status = readFileSync(`/proc/${name}/status`, "utf8");
         const within = /^NSpid:.*?(\d+)$/m.exec(status)?.[1] ?? name;
         return Number(within) === pid && /^Name:.*pulumi/m.test(status) && processStart(Number(name)) !== undefined;
-      } catch {
-        return false; // ended meanwhile
+      } catch (error) {
+        if (!isEndedOrHidden(error)) throw error;
+        return false;
       }
     });
 }

@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { ToolError } from "../base/errors.ts";
 import type { HeldLock } from "../base/lock.ts";
-import { isAlive } from "../base/process-identity.ts";
+import { isAlive, isEndedOrHidden } from "../base/process-identity.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";
 import { backendUrl } from "./backend.ts";
 import { recordedRuns, recordPulumi } from "./pulumi-lock.ts";
@@ -103,8 +103,8 @@ function run(
 }
 
 /**
- * Ends plugins of earlier runs on the stack that were killed together with their Pulumi: nobody else would, and they would lie
- * there for an hour.
+ * Ends plugins of earlier runs on the stack that were killed together with their Pulumi: nobody else would, and they
+ * would lie there for an hour.
  */
 export function endLeftPlugins(stack: string): void {
   const dead = recordedRuns(stack).filter((each) => isAlive(each) === false);
@@ -117,19 +117,17 @@ function endPlugins(ids: ReadonlySet<string>): void {
     try {
       const variables = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
       const id = variables.find((each) => each.startsWith(`${RUN_VARIABLE}=`))?.slice(RUN_VARIABLE.length + 1);
-      if (id !== undefined && ids.has(id)) process.kill(pid, "SIGKILL"); // they hold nothing that would have to be put in order
-    } catch {
-      continue; // ended meanwhile, or is another user's
+      // They hold nothing that would have to be put in order.
+      if (id !== undefined && ids.has(id)) process.kill(pid, "SIGKILL");
+    } catch (error) {
+      if (!isEndedOrHidden(error)) throw error;
     }
   }
 }
 
 function pids(): number[] {
-  try {
-    return readdirSync("/proc")
-      .filter((name) => /^\d+$/.test(name))
-      .map(Number);
-  } catch {
-    return []; // no /proc on this system
-  }
+  if (!existsSync("/proc")) return []; // another system than Linux
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
 }

@@ -6,7 +6,7 @@ import type { ConnectionInfo } from "../infra/database-stack.ts";
 import { SESSION_OPTIONS } from "../database/connection.ts";
 import { StateError, ToolError } from "../base/errors.ts";
 import type { HeldLock } from "../base/lock.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { replaceFile } from "../base/text-file.ts";
 import { folders, privateFolder } from "../base/paths.ts";
 import type { Toolchain } from "../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";
@@ -33,7 +33,10 @@ function needsPassphrase(stack: string): boolean {
 /** `aiwdb env --pulumi` sets it for one stack; in the same shell another one must not get its settings. */
 const NO_OTHER_SETTINGS = { PULUMI_OPTION_CONFIG_FILE: undefined };
 
-/** The PostgreSQL provider reads libpq's variables: none of the caller's, and the time-outs that our own connections have. */
+/**
+ * The PostgreSQL provider reads libpq's variables: none of the caller's, and the time-outs that our own connections
+ * have.
+ */
 const PROVIDER_VARIABLES = { ...NO_LIBPQ_VARIABLES, PGOPTIONS: SESSION_OPTIONS };
 
 /** The environment and arguments for a stack. Nothing is started or created. */
@@ -87,8 +90,9 @@ export function openTemporarySession(
 }
 
 /**
- * The settings file Pulumi reads. Pulumi writes the passphrase's salt into it, which for a generated passphrase belongs to
- * this machine and not into the checkout: such stacks get a copy beside the state, made from the checkout's at each run.
+ * The settings file Pulumi reads. Pulumi writes the passphrase's salt into it, which for a generated passphrase belongs
+ * to this machine and not into the checkout: such stacks get a copy beside the state, made from the checkout's at each
+ * run.
  */
 export function effectiveSettings(session: Session): string {
   const settings = readSettingsFile(session.stack);
@@ -133,8 +137,8 @@ export async function forgetStack(session: Session): Promise<void> {
 }
 
 /**
- * Removes what this machine keeps of a stack that is gone: the certificates of its clients, our copy of its settings, and the
- * passphrase that was made for it. The settings file in the checkout and backups stay.
+ * Removes what this machine keeps of a stack that is gone: the certificates of its clients, our copy of its settings,
+ * and the passphrase that was made for it. The settings file in the checkout and backups stay.
  */
 export function forgetFiles({ stack, settingsFolder }: Session): void {
   rmSync(path.join(settingsFolder, `Pulumi.${stack}.yaml`), { force: true });

@@ -8,7 +8,7 @@ import { CLIENT_ROLES } from "../database/access/roles.ts";
 import { messageOf, type Problem, UserError } from "../base/errors.ts";
 import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/by-name.ts";
 import { isPrintable, LABEL_MAX, lengthOf } from "./databases/labels.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { replaceFile } from "../base/text-file.ts";
 import { boundPort, serverFiles } from "./description/files.ts";
 
 /** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */

@@ -4,9 +4,11 @@ import { lstat, mkdir, readdir, readFile, readlink, rename, rm, writeFile } from
 import { dirname, join, relative } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type HeldLock, type LockOptions, withLock } from "../base/lock.ts";
+import { hasCode } from "../base/errors.ts";
 import { folders, privateFolder } from "../base/paths.ts";
+import { readJsonIfWhole } from "../base/text-file.ts";
 
-/** Lies inside the entry, so that one rename publishes both. */
+/** This file lies inside the entry, so that one rename publishes both. */
 const CHECKSUMS = ".checksums.json";
 
 interface FileRecord {
@@ -16,12 +18,12 @@ interface FileRecord {
 }
 
 interface Checksums {
-  /** What the entry was built from; another key means another entry. */
+  /** What the entry was built from. Another key means another entry. */
   key: string;
   files: Record<string, FileRecord>;
 }
 
-/** A folder in the cache that is either whole or not there. */
+/** A folder in the cache. It is either whole or not there. */
 export interface CacheEntry {
   /** Path below the cache folder. */
   readonly name: string;
@@ -32,7 +34,7 @@ export interface CacheEntry {
 export interface CacheOptions {
   /** @default the user's cache folder */
   readonly root?: string;
-  /** Told that another process is building the same entry. */
+  /** How the user is told that another process is building the same entry. */
   readonly lock?: LockOptions;
 }
 
@@ -61,26 +63,23 @@ async function describeAll(folder: string): Promise<Record<string, FileRecord>> 
   return files;
 }
 
-async function readChecksums(folder: string): Promise<Checksums | undefined> {
-  try {
-    return JSON.parse(await readFile(join(folder, CHECKSUMS), "utf8")) as Checksums;
-  } catch {
-    return undefined;
-  }
-}
-
 async function isWhole(folder: string, key: string, thorough: boolean): Promise<boolean> {
-  const checksums = await readChecksums(folder);
+  const checksums = readJsonIfWhole<Checksums>(join(folder, CHECKSUMS));
   if (checksums?.key !== key) return false;
   const checks = Object.entries(checksums.files).map(async ([name, record]) => {
     const path = join(folder, name);
     const info = await lstat(path);
     if (info.size !== record.size) return false;
-    // Hashing hundreds of megabytes at every command would cost seconds; an untouched file need not be read.
+    // Hashing hundreds of megabytes at every command would take seconds. A file with its old size and time is not read.
     if (!thorough && info.mtimeMs === record.mtimeMs) return true;
     return (await describe(path)).sha256 === record.sha256;
   });
-  return (await Promise.all(checks).catch(() => [false])).every(Boolean);
+  try {
+    return (await Promise.all(checks)).every(Boolean);
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ENOTDIR")) return false; // a file is missing
+    throw error;
+  }
 }
 
 /**
@@ -99,8 +98,8 @@ export async function findCached(
 /**
  * The entry's folder, built first if it is missing, broken or made from something else.
  *
- * The folder appears under its name only once it is whole: it is built under a temporary name, its checksums are written,
- * then it is renamed. Two processes never build the same entry at once.
+ * It is built under a temporary name, gets its checksums, and is renamed then, so that the entry's name never leads to
+ * half a folder. Two processes never build the same entry at once.
  */
 export async function cached(
   entry: CacheEntry,
@@ -112,7 +111,7 @@ export async function cached(
 
   const root = options.root ?? folders().cache;
   const flatName = entry.name.replaceAll("/", "_");
-  // Of this entry alone, so that what lies there when the lock is held was left by a build that was killed.
+  // Only this entry uses the folder. Whatever lies there while we hold the lock was left by a build that was killed.
   const temporary = join(root, ".tmp", flatName);
   const buildLocked = async (lock: HeldLock) => {
     const target = join(root, entry.name);
@@ -129,8 +128,8 @@ export async function cached(
       privateFolder(dirname(target));
       const old = join(dirname(work), "old");
       lock.assertHeld();
-      await rename(target, old).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT") throw error;
+      await rename(target, old).catch((error: unknown) => {
+        if (!hasCode(error, "ENOENT")) throw error;
       });
       await rename(work, target);
     } finally {
@@ -141,7 +140,7 @@ export async function cached(
   return await withLock(join(root, ".locks", flatName), buildLocked, options.lock);
 }
 
-/** A hash over the content of files, in the given order; changes when any of them does. */
+/** A hash over the content of files, in the given order. */
 export async function hashFiles(paths: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
   for (const path of paths) hash.update(await readFile(path)).update("\0");

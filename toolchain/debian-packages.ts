@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -6,13 +5,10 @@ import { messageOf } from "../base/errors.ts";
 import { withLock } from "../base/lock.ts";
 import { folders } from "../base/paths.ts";
 import { run } from "../base/run.ts";
+import { readIfThere } from "../base/text-file.ts";
 
 function isDebian(): boolean {
-  try {
-    return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(readFileSync("/etc/os-release", "utf8"));
-  } catch {
-    return false;
-  }
+  return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(readIfThere("/etc/os-release") ?? "");
 }
 
 /** Whether this process may install Debian packages. */
@@ -20,10 +16,15 @@ export function canInstallPackages(): boolean {
   return process.platform === "linux" && userInfo().uid === 0 && isDebian();
 }
 
-/** Seconds that apt waits for another program that installs packages, such as a machine's own upgrade after its start. */
+/**
+ * Seconds that apt waits for another program that installs packages, such as a machine's own upgrade after its start.
+ */
 const LOCK_WAIT_SEC = 300;
 
-/** The option counts for the lock on packages; apt gives up at once where somebody else holds the one on their lists. */
+/**
+ * apt waits for the lock on packages by an option. For the lock on their lists it has none and gives up at once, so we
+ * repeat.
+ */
 async function whenListsAreFree(work: () => Promise<unknown>): Promise<void> {
   const deadline = Date.now() + LOCK_WAIT_SEC * 1_000;
   for (;;) {

@@ -14,7 +14,7 @@ import type { ToolchainRecord } from "./set-up.ts";
 export interface Part {
   readonly part: string;
   readonly version: string;
-  /** How it was come by, or `missing`. */
+  /** How this machine got it, or `missing`. */
   readonly way: string;
   readonly where: string;
 }
@@ -62,7 +62,9 @@ async function pulumiParts(): Promise<Part[]> {
   return [cliPart, ...pluginParts];
 }
 
-/** Looks at every part and at the machine; changes nothing. Compares every checksum of the cache, which takes a second. */
+/**
+ * Looks at every part and at the machine; changes nothing. Compares every checksum of the cache, which takes a second.
+ */
 export async function diagnose(): Promise<Diagnosis> {
   const record = readRecord<ToolchainRecord>("toolchain");
   const problems: Problem[] = [];

@@ -2,22 +2,29 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import type Docker from "dockerode";
 import { askWithin } from "./engine/client.ts";
-import type { Problem } from "../base/errors.ts";
+import { hasCode, type Problem } from "../base/errors.ts";
 import { folders } from "../base/paths.ts";
 import { atLeast, versions } from "../base/versions.ts";
 
 const GIB = 1024 ** 3;
-/** Images, write-ahead log and a first database fit; less fails half-way with a message nobody understands. */
+/**
+ * Images, write-ahead log and a first database fit into this. With less, set-up fails half-way with a message nobody
+ * understands.
+ */
 const MINIMUM_FREE_BYTES = GIB;
-/** Certificates are valid from the moment they are made; clocks further apart would refuse fresh ones. */
+/**
+ * A certificate is valid from the moment it is made. Where clocks differ by more than this, the other side refuses
+ * fresh ones.
+ */
 const CLOCK_TOLERANCE_MS = 30_000;
 
 async function freeBytes(path: string): Promise<number | undefined> {
   try {
     const { bavail, bsize } = await statfs(path);
     return bavail * bsize;
-  } catch {
-    // Not made yet: its parent is on the same disk.
+  } catch (error) {
+    if (!hasCode(error, "ENOENT", "ENOTDIR", "EACCES")) throw error;
+    // It is not made yet, or lies in a folder that this user may not enter. Its parent is taken to be on the same disk.
     return dirname(path) === path ? undefined : await freeBytes(dirname(path));
   }
 }

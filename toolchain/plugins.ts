@@ -67,7 +67,9 @@ function isInstalled(name: string, version: string): boolean {
   return existsSync(join(folder, `pulumi-resource-${name}`)) && !existsSync(`${folder}.partial`);
 }
 
-/** The plugins if they are already here: official ones in the user's Pulumi folder, else those an earlier set-up built. */
+/**
+ * The plugins if they are already here: official ones in the user's Pulumi folder, else those an earlier set-up built.
+ */
 export async function findPlugins(thorough = false): Promise<Plugins | undefined> {
   const needed = Object.entries(pluginVersions());
   if (needed.every(([name, version]) => isInstalled(name, version))) return official("found");

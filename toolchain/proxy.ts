@@ -1,11 +1,11 @@
-/** Names of this machine, as programs compare them with what they connect to. */
+/** Names of this machine. Programs compare the host that they connect to with these texts. */
 const LOOPBACK = ["localhost", "127.0.0.1", "::1"];
 
 /**
- * The variables by which programs that share an environment reach this machine without a proxy. Pulumi's processes talk to
- * each other by gRPC on 127.0.0.1, and gRPC for Node asks the proxy of `https_proxy` and `http_proxy` for that too.
+ * Variables that make programs reach this machine without a proxy. Pulumi's processes talk to each other by gRPC on
+ * 127.0.0.1, and gRPC for Node asks the proxy of `https_proxy` and `http_proxy` for that too.
  *
- * The user's own exceptions stay. gRPC takes no space after a comma, which others allow.
+ * The user's own exceptions stay. They are written without spaces after the commas, which gRPC does not take.
  *
  * @see https://github.com/grpc/grpc-node/blob/master/doc/environment_variables.md
  */

@@ -2,7 +2,7 @@ import { linkSync, readFileSync, realpathSync, renameSync, statSync } from "node
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cached, findCached, type CacheEntry } from "./cache.ts";
-import { replaceFile } from "../base/atomic-file.ts";
+import { replaceFile } from "../base/text-file.ts";
 import { messageOf } from "../base/errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go/build.ts";
 import { folders, privateFolder } from "../base/paths.ts";
@@ -106,8 +106,8 @@ async function download(version: string, report: Report): Promise<PulumiCli> {
 }
 
 /**
- * The CLI trusts a language host that lies beside it and warns of one that it finds on PATH, so both get a folder in
- * common.
+ * Puts both programs into one folder. The CLI trusts a language host that lies beside it, and warns of one that it
+ * finds on PATH.
  */
 function builtIn(cliFolder: string, languageHostFolder: string): PulumiCli {
   const folder = privateFolder(folders().cache, "pulumi-bin");
@@ -125,8 +125,9 @@ function linkInto(folder: string, program: string): void {
 }
 
 /**
- * The built language host takes Pulumi.yaml's `typescript: false` as an option only, and today's CLI hands it none: without
- * it every run would load a compiler for nothing.
+ * Writes a script that starts the built language host with `-typescript=false`. That language host does not read the
+ * setting from Pulumi.yaml, and today's CLI does not pass it on. Without the option every run would load a compiler
+ * that it does not need.
  */
 function writeStarter(file: string, program: string): void {
   const text = `#!/bin/sh\nexec '${program.replaceAll("'", `'\\''`)}' -typescript=false "$@"\n`;

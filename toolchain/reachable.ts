@@ -1,10 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { request as secureRequest } from "node:https";
 import { join } from "node:path";
-import { folders, privateFolder } from "../base/paths.ts";
+import { folders } from "../base/paths.ts";
+import { readJsonIfWhole, replaceFile } from "../base/text-file.ts";
 
-/** All hosts set-up may want to download from, besides the package registries. They are probed together. */
+/** All hosts that set-up may download from, except the package registries. They are probed together. */
 const HOSTS = {
   /** Pulumi's installer and releases. */
   pulumi: "https://get.pulumi.com/",
@@ -17,12 +17,12 @@ const HOSTS = {
 export type DownloadHost = keyof typeof HOSTS;
 export type Reachability = Readonly<Record<DownloadHost, boolean>>;
 
-/** Below the 5 s an unreachable host may cost in all, since every probe runs at the same time and only once. */
+/** All probes run at the same time, and once. An unreachable host may cost 5 s in all, so this stays below. */
 const PROBE_TIMEOUT_MS = 4_000;
 const REMEMBER_MS = 10 * 60_000;
 
 /**
- * The proxy that downloads from an address go through: npm, Go, Pulumi and the engine all read these variables.
+ * The proxy through which an address is downloaded. npm, Go, Pulumi and the engine all read these variables.
  *
  * @see https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
  */
@@ -37,7 +37,10 @@ export function proxyFor(url: URL, env: NodeJS.ProcessEnv = process.env): URL | 
   return URL.parse(proxy.includes("://") ? proxy : `http://${proxy}`) ?? undefined;
 }
 
-/** Whether the proxy lets through to the address; `fetch` knows no proxies before Node 24. */
+/**
+ * Whether the proxy connects to the address. Asked by a request of our own, since `fetch` knows no proxies before Node
+ * 24.
+ */
 function letsThrough(proxy: URL, url: URL, timeoutMs: number): Promise<boolean> {
   const port = url.port || (url.protocol === "https:" ? "443" : "80");
   const user = decodeURIComponent(proxy.username);
@@ -74,7 +77,7 @@ async function answers(url: string, timeoutMs: number, env?: NodeJS.ProcessEnv):
     await response.body?.cancel();
     return true;
   } catch {
-    return false;
+    return false; // whatever failed, nothing can be downloaded from there
   }
 }
 
@@ -88,18 +91,14 @@ export interface ProbeOptions {
 }
 
 function remembered(file: string): Reachability | undefined {
-  try {
-    const { time, hosts } = JSON.parse(readFileSync(file, "utf8")) as { time: number; hosts: Reachability };
-    const age = Date.now() - time;
-    return age >= 0 && age < REMEMBER_MS ? hosts : undefined;
-  } catch {
-    return undefined;
-  }
+  const { time = 0, hosts } = readJsonIfWhole<{ time: number; hosts: Reachability }>(file) ?? {};
+  const age = Date.now() - time;
+  return age >= 0 && age < REMEMBER_MS ? hosts : undefined;
 }
 
 /** Probes every host at the same time, or takes the answers of the last ten minutes. */
 export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
-  const file = options.file ?? join(privateFolder(folders().cache), "reachable.json");
+  const file = options.file ?? join(folders().cache, "reachable.json");
   const known = remembered(file);
   if (known !== undefined) return known;
   const hosts = options.hosts ?? HOSTS;
@@ -111,7 +110,7 @@ export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
     DownloadHost,
     boolean
   >;
-  writeFileSync(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
+  replaceFile(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
   return reachability;
 }
 

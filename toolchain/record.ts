@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { replaceFile } from "../base/atomic-file.ts";
+import { readJsonIfWhole, replaceFile } from "../base/text-file.ts";
 import { folders } from "../base/paths.ts";
 
 /** What set-up remembers between commands, one small file each in the state folder. */
@@ -10,13 +9,9 @@ function fileOf(name: RecordName): string {
   return join(folders().state, `${name}.json`);
 }
 
-/** The record, or undefined if there is none or it can't be read: every record can be made again. */
+/** The record, or undefined where there is none or it was cut off: set-up makes every record again. */
 export function readRecord<T>(name: RecordName): T | undefined {
-  try {
-    return JSON.parse(readFileSync(fileOf(name), "utf8")) as T;
-  } catch {
-    return undefined;
-  }
+  return readJsonIfWhole<T>(fileOf(name));
 }
 
 export function writeRecord(name: RecordName, value: object): void {

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { readIfThere } from "../base/text-file.ts";
 
 /** An IPv4 network that this machine reaches by an interface of its own, such as a VPN's or the office's. */
 export interface Route {
@@ -13,18 +13,13 @@ const NOT_OURS = /^(lo|docker|br-|veth|podman|cni)/;
 /** A VPN that takes everything sends it by two halves. */
 const WIDEST_BITS = 4;
 
-/** Networks that a new one must keep off: whoever is in them would not be reached any more. */
+/**
+ * Networks that a new one must not overlap, since this machine would not reach them any more. Without /proc, only those
+ * of the machine's own interfaces are known.
+ */
 export function hostRoutes(): readonly Route[] {
-  const routes = [...parseRoutes(kernelRoutes()), ...interfaceNetworks()];
+  const routes = [...parseRoutes(readIfThere("/proc/net/route") ?? ""), ...interfaceNetworks()];
   return routes.filter(({ subnet, device }) => !NOT_OURS.test(device) && Number(subnet.split("/")[1]) >= WIDEST_BITS);
-}
-
-function kernelRoutes(): string {
-  try {
-    return readFileSync("/proc/net/route", "utf8");
-  } catch {
-    return ""; // another system: its interfaces' own networks have to do
-  }
 }
 
 /** The text of /proc/net/route: addresses and masks are hexadecimal, the last byte first. */

@@ -22,7 +22,7 @@ export interface Toolchain {
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** How each part was come by when it was first set up. */
+/** How this machine got each part when it was first set up. */
 export interface ToolchainRecord {
   readonly pulumi: string;
   readonly plugins: string;
@@ -49,7 +49,7 @@ function pulumiEnv(pulumi: PulumiCli, plugins: Plugins, engine: Engine): NodeJS.
   };
 }
 
-/** What kept parts from being set up, in one error; a single failure stays as it is. */
+/** Joins the failures of several parts into one error. A single failure stays as it is. */
 function combined(failures: readonly unknown[]): unknown {
   if (failures.length === 1) return failures[0];
   const unexpected = failures.find((failure) => !(failure instanceof ToolError));
@@ -75,8 +75,8 @@ function remember(toolchain: Omit<Toolchain, "env">): void {
 }
 
 /**
- * Engine, Pulumi, its plugins and the images: whatever is missing is downloaded, built or started, the slow parts at the
- * same time. Costs only quick checks when all is there.
+ * Provides engine, Pulumi, its plugins and the images. Whatever is missing is downloaded, built or started, and slow
+ * parts run at the same time. When everything is there, only quick checks are made.
  *
  * @throws ToolError that names everything that could not be had, and what to do
  */

@@ -4,8 +4,8 @@ import { stackArguments } from "../arguments.ts";
 import { createOutput } from "../../base/output.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
 import { openSession } from "../../stack/session.ts";
-import { statusText } from "../../stack/status-text.ts";
-import { readStatus, refuseUnlessHealthy } from "../../stack/status.ts";
+import { statusText } from "../../stack/status/text.ts";
+import { readStatus, refuseUnlessHealthy } from "../../stack/status/status.ts";
 
 export const examples = ["aiwdb status", "aiwdb status --stack prod --json"];
 

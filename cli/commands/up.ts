@@ -1,7 +1,7 @@
 import { defineCommand } from "citty";
 import { createOutput } from "../../base/output.ts";
-import { statusText } from "../../stack/status-text.ts";
-import { readStatus, refuseUnlessHealthy } from "../../stack/status.ts";
+import { statusText } from "../../stack/status/text.ts";
+import { readStatus, refuseUnlessHealthy } from "../../stack/status/status.ts";
 import { up } from "../../stack/up.ts";
 import { stackArguments } from "../arguments.ts";
 import { person } from "../person.ts";

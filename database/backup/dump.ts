@@ -20,11 +20,12 @@ export interface BackupSource {
 }
 
 /**
- * Dumps a database by the pg_dump inside its server's container, so that versions always fit, into a file of this user's
- * only.
+ * Dumps a database by the pg_dump inside its server's container, so that versions always fit, into a file of this
+ * user's only.
  *
  * @returns path of the archive, for pg_restore
- * @throws StateError if the server does not run; ToolError if pg_dump fails or the archive cannot be read back; nothing may be changed then
+ * @throws StateError if the server does not run; ToolError if pg_dump fails or the archive cannot be read back; nothing
+ *   may be changed then
  */
 export async function backUp(
   docker: Docker,

@@ -10,7 +10,7 @@ import { StateError } from "../../base/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { openSession, readOutputs, type StackOutputs } from "../../stack/session.ts";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { dumpSchema } from "./schema-dump.ts";
 import { readSchema } from "./schema-reader.ts";
 import { renderSchemaFiles } from "./schema.ts";

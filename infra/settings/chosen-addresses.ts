@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
-import { replaceFile } from "../../base/atomic-file.ts";
+import { replaceFile } from "../../base/text-file.ts";
 import { ADDRESS_SETTINGS, isDerived, type Addresses } from "./addresses.ts";
 import { stackFolder } from "./places.ts";
 

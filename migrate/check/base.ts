@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ToolError, UsageError } from "../../base/errors.ts";
+import { hasCode, ToolError, UsageError } from "../../base/errors.ts";
 import { semanticChecksum } from "../chain/checksum.ts";
 import { formatNumber } from "../chain/files.ts";
 import type { Finding } from "./hazards.ts";
@@ -114,7 +114,7 @@ function git(folder: string, ...args: string[]): string | undefined {
   });
   if (status === 0 && !error) return args[0] === "cat-file" ? stdout : stdout.trim();
   // It says 1 for "no such revision".
-  const notInstalled = (error as NodeJS.ErrnoException | undefined)?.code === "ENOENT";
+  const notInstalled = hasCode(error, "ENOENT");
   if (status === 1 || notInstalled || NOTHING_THERE.test(stderr)) return undefined;
   throw new ToolError(
     "git can't be asked about the migrations of the base branch:",

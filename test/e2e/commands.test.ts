@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, realpathSync, renameSync, statSync, writeFil
 import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { StackStatus } from "../../stack/status.ts";
+import type { StackStatus } from "../../stack/status/status.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
 import { pgbouncerConsole } from "../../infra/servers/pgbouncer/console.ts";

@@ -5,7 +5,7 @@ import Docker from "dockerode";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse } from "yaml";
 import { listObjects } from "../../stack/engine-objects.ts";
-import type { StackStatus } from "../../stack/status.ts";
+import type { StackStatus } from "../../stack/status/status.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { createCheckout, type Checkout, type CommandResult } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { StackStatus } from "../../stack/status.ts";
+import type { StackStatus } from "../../stack/status/status.ts";
 import { readMigrations } from "../../migrate/chain/files.ts";
 import { PHASE_NAMES, PHASES } from "../../migrate/chain/phases.ts";
 import { fillTables, readTables, type Filled } from "../helpers/fill-tables.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { poolOf } from "../../stack/status.ts";
+import { poolOf } from "../../stack/status/pools.ts";
 
 test("counts a pool's server connections that wait for their check as idle", () => {
   const row = {

@@ -61,7 +61,7 @@ let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "aiwdb-images-"));
   cpSync(join(PACKAGE_ROOT, "infra/servers"), join(folder, "servers"), { recursive: true });
-  cpSync(join(PACKAGE_ROOT, "toolchain/postgres-base"), join(folder, "postgres-base"), { recursive: true });
+  cpSync(join(PACKAGE_ROOT, "toolchain/images/postgres-base"), join(folder, "postgres-base"), { recursive: true });
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -3,7 +3,7 @@ import type pg from "pg";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { clientConfig, type Connection } from "../../database/connection.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
-import { replaceFile } from "../../base/atomic-file.ts";
+import { replaceFile } from "../../base/text-file.ts";
 import { serverFiles } from "./files.ts";
 
 /** The server that is meant when nothing else is said. */

@@ -130,7 +130,7 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
     try {
       return (await findTemplate(registry, source.key)) ?? (await build(registry, source, report));
     } finally {
-      await registry.query("select pg_advisory_unlock($1, $2)", [LOCK.build, lock]).catch(() => {});
+      await registry.query("select pg_advisory_unlock($1, $2)", [LOCK.build, lock]).catch(() => {}); // a lost connection has no lock
     }
   }
 }

@@ -30,12 +30,12 @@ export async function serve({ name, max, port, report, signal }: DaemonOptions):
           await keep(registry, { ...(max === undefined ? {} : { max }), report }, signal);
         } finally {
           lastSeen = Date.now();
-          await registry.close().catch(() => {});
+          await registry.close().catch(() => {}); // its connection may be lost already
         }
       } catch (error) {
         report(messageOf(error));
       }
-      if (!signal.aborted) await wait(500, undefined, { signal }).catch(() => {});
+      if (!signal.aborted) await wait(500, undefined, { signal }).catch(() => {}); // only the signal ends it early
     }
   } finally {
     await api.close();

@@ -47,7 +47,7 @@ export async function keep(
   while (!signal.aborted) {
     const { rows } = await query<{ locked: boolean }>("select pg_try_advisory_lock($1, 0) as locked", [LOCK.keeper]);
     if (rows[0]?.locked) break;
-    await wait(500, undefined, { signal }).catch(() => {});
+    await wait(500, undefined, { signal }).catch(() => {}); // only the signal ends it early
   }
   if (signal.aborted) return;
 
@@ -97,7 +97,7 @@ export async function keep(
     } catch (error) {
       if (!registry.isOpen()) break;
       report(`failed, going on: ${messageOf(error)}`);
-      await wait(500, undefined, { signal }).catch(() => {});
+      await wait(500, undefined, { signal }).catch(() => {}); // only the signal ends it early
     }
     if (!woken && !signal.aborted) {
       await new Promise<void>((resolve) => {

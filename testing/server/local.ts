@@ -23,7 +23,7 @@ import { renderPostgresqlConf } from "../../infra/servers/postgres/conf.ts";
 import { StateError } from "../../base/errors.ts";
 import { privateFolder } from "../../base/paths.ts";
 import { createTestAuthority } from "./certificates.ts";
-import { replaceFile } from "../../base/atomic-file.ts";
+import { replaceFile } from "../../base/text-file.ts";
 import { serverFiles } from "../description/files.ts";
 import { writeServer, type TestServer } from "../description/server.ts";
 

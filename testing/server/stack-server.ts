@@ -9,7 +9,7 @@ import type { Caller } from "../../stack/caller.ts";
 import { down } from "../../stack/down.ts";
 import { capture } from "../../stack/pulumi-run.ts";
 import { openSession, readOutputs } from "../../stack/session.ts";
-import { readStatus, refuseUnlessHealthy } from "../../stack/status.ts";
+import { readStatus, refuseUnlessHealthy } from "../../stack/status/status.ts";
 import { up } from "../../stack/up.ts";
 import { type TestServer, writeServer } from "../description/server.ts";
 

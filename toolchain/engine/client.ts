@@ -14,7 +14,10 @@ export interface EngineAddress {
 /** An engine that is asked for a sign of life has this long. */
 export const ENGINE_ANSWER_MS = 5_000;
 
-/** A question about what is there is answered within this, also on a busy machine; an engine that takes longer hangs. */
+/**
+ * An engine answers a question about what is there within this time, also on a busy machine. One that takes longer
+ * hangs.
+ */
 const ENGINE_QUESTION_MS = 30_000;
 
 /** Whether the engine runs on this machine, which is where the servers are published and reached. */

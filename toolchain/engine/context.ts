@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { ToolError } from "../../base/errors.ts";
+import { messageOf, ToolError } from "../../base/errors.ts";
+import { readIfThere } from "../../base/text-file.ts";
 
 /** Where an engine listens, as a docker context describes it. */
 export interface ContextEndpoint {
@@ -12,11 +13,14 @@ export interface ContextEndpoint {
   readonly certPath?: string;
 }
 
+/** @throws ToolError when the file is there and cannot be read: it may name another engine than the default one */
 function readJson<T>(path: string): T | undefined {
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as T;
-  } catch {
-    return undefined;
+    const text = readIfThere(path);
+    return text === undefined ? undefined : (JSON.parse(text) as T);
+  } catch (cause) {
+    const problem = { subject: path, problem: messageOf(cause), remedy: "Repair the file, or set DOCKER_HOST." };
+    throw new ToolError("No Docker Engine can be used.", [problem], { cause });
   }
 }
 
@@ -24,7 +28,7 @@ function readJson<T>(path: string): T | undefined {
  * The endpoint of the docker context in use, or undefined if it is the default one.
  *
  * @see https://docs.docker.com/engine/manage-resources/contexts/
- * @throws ToolError when the context in use does not exist
+ * @throws ToolError when the context in use does not exist, and when docker's own files cannot be read
  */
 export function currentContext(env: NodeJS.ProcessEnv = process.env): ContextEndpoint | undefined {
   const folder = env["DOCKER_CONFIG"] || join(env["HOME"] || homedir(), ".docker");

@@ -156,7 +156,8 @@ async function search(options: FindEngineOptions): Promise<Search> {
 }
 
 /**
- * The running engine: DOCKER_HOST, the docker context in use, the default sockets, the recorded private one; in this order.
+ * The running engine: DOCKER_HOST, the docker context in use, the default sockets, the recorded private one; in this
+ * order.
  *
  * @throws ToolError when the engine the user chose does not answer, or one is there but hangs
  */

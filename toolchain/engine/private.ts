@@ -6,7 +6,7 @@ import { askEngine } from "./client.ts";
 import { ToolError } from "../../base/errors.ts";
 import { withLock } from "../../base/lock.ts";
 import { folders, privateFolder } from "../../base/paths.ts";
-import { processStart } from "../../base/process-identity.ts";
+import { isEndedOrHidden, processStart } from "../../base/process-identity.ts";
 import type { Report } from "../../base/progress.ts";
 import { readRecord, writeRecord } from "../record.ts";
 import { findPrograms, run } from "../../base/run.ts";
@@ -23,15 +23,16 @@ export interface EngineRecord {
 }
 
 const START_TIMEOUT_MS = 60_000;
-/** Longer than the time containers are given to stop, which the engine waits for. */
+/** The engine waits for its containers to stop. This is longer than they are given for it. */
 const STOP_TIMEOUT_MS = 150_000;
 const POLL_MS = 100;
 /** dockerd lies in folders that only root has on PATH. */
 const ADMIN_FOLDERS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /**
- * Where the private engine has its socket and run-time files: a short path, since sockets have 108 bytes, which a reboot
- * empties. One for the machine, whatever data folder is in use: two engines would take each other's packet filters down.
+ * Where the private engine has its socket and run-time files. The path is short, since that of a socket has at most 108
+ * bytes. A reboot empties the folder. There is one for the machine, whatever data folder is in use, because two engines
+ * would remove each other's packet filters.
  */
 const RUNTIME_FOLDER = "/run/ai-workflow-database";
 
@@ -56,8 +57,9 @@ export function isOurs(record: EngineRecord): boolean {
     const words = readFileSync(`/proc/${record.pid}/cmdline`, "utf8").split("\0");
     // The program is the second word where the first is its interpreter.
     return words.slice(0, 2).some((word) => basename(word) === "dockerd") && words.includes(record.dataRoot);
-  } catch {
-    return false;
+  } catch (error) {
+    if (!isEndedOrHidden(error)) throw error;
+    return false; // it ended meanwhile
   }
 }
 
@@ -85,7 +87,7 @@ function launch(dockerd: string, runtime: string): EngineRecord {
   const root = privateFolder(folders().data, "engine");
   const dataRoot = privateFolder(root, "data");
   const socket = join(privateFolder(runtime), "docker.sock");
-  // Left by a crash or a reboot: the number in it may be another process' by now, which keeps dockerd from starting.
+  // A crash or a reboot leaves it. Another process may have its number by now, and dockerd would not start.
   rmSync(join(runtime, "dockerd.pid"), { force: true });
   rmSync(socket, { force: true });
   const log = logFile();

@@ -11,7 +11,7 @@ export type ImageKind = (typeof IMAGE_KINDS)[number];
 export interface ImageSources {
   /** Folder with one folder a server. @default infra/servers */
   readonly servers?: string;
-  /** Folder of the stand-in for the official PostgreSQL image. @default toolchain/postgres-base */
+  /** Folder of the stand-in for the official PostgreSQL image. @default toolchain/images/postgres-base */
   readonly postgresBase?: string;
 }
 
@@ -33,7 +33,7 @@ function filesOf(folder: string): [name: string, file: string][] {
 
 /** Files of the stand-in for the official PostgreSQL image. */
 export function postgresBaseFiles({ postgresBase }: ImageSources = {}): ReadonlyMap<string, string> {
-  return new Map(filesOf(postgresBase ?? join(PACKAGE_ROOT, "toolchain/postgres-base")));
+  return new Map(filesOf(postgresBase ?? join(PACKAGE_ROOT, "toolchain/images/postgres-base")));
 }
 
 /** Names and content of groups of files, and further text, as a short hash. */
@@ -51,8 +51,8 @@ export function shortHash(groups: readonly ReadonlyMap<string, string>[], more: 
  * Name and tag of an image. The tag is a hash of what goes in, so that a changed Dockerfile shows in the preview and an
  * unchanged one never rebuilds. Read from files only: previews work without the engine.
  *
- * Which base was taken, official or from packages, is a label of the image instead: that is the machine's matter, and one
- * program must give one plan everywhere.
+ * Which base was taken, official or from packages, is a label of the image instead: that is the machine's matter, and
+ * one program must give one plan everywhere.
  */
 export function imageTag(kind: ImageKind, sources: ImageSources = {}): string {
   const { postgres, debian, pgbouncer, postgresServer, postgresClients } = versions.images;

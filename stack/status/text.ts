@@ -1,4 +1,4 @@
-import { waitingText } from "../database/retention.ts";
+import { waitingText } from "../../database/retention.ts";
 import type { StackStatus } from "./status.ts";
 
 type Row = [label: string, text: string];

@@ -1,0 +1,53 @@
+import type Docker from "dockerode";
+import type { Problem } from "../../base/errors.ts";
+import { ROLES } from "../../database/access/roles.ts";
+import type { ConnectionInfo } from "../../infra/database-stack.ts";
+import { localSql } from "../../database/local-sql.ts";
+import { freezeSql, FROZEN } from "../freeze.ts";
+import type { StackOutputs } from "../session.ts";
+import { inTime } from "./look.ts";
+import { showAtPooler } from "./pooler-console.ts";
+
+/**
+ * A role by which the status looks can't log in: the answer is unknown, and nothing is wrong with the stack's clients.
+ */
+export const isBlinding = ({ subject, problem }: Problem): boolean =>
+  [ROLES.monitor, ROLES.owner].some((role) => subject === `role ${role}`) && !problem.startsWith(FROZEN);
+
+/** By the container's own socket, so that no role that is locked out keeps the status from saying so. */
+export async function obstaclesInPostgres(
+  docker: Docker,
+  { containers, database }: ConnectionInfo,
+): Promise<Problem[]> {
+  const roles = Object.values(ROLES).filter((role) => role !== ROLES.lookupOwner);
+  const found = await localSql(
+    docker,
+    containers.postgres,
+    `select coalesce(json_agg(json_build_object('subject', subject, 'problem', problem)), '[]') from (
+       select 'role ' || wanted.name as subject, case
+           when rolname is null then 'is not there'
+           when not rolcanlogin then 'may not log in (NOLOGIN)'
+           when rolconnlimit = 0 then 'may not log in (CONNECTION LIMIT 0)'
+           else 'may not log in: its password was valid until ' || rolvaliduntil
+         end as problem
+       from unnest('{${roles.join(",")}}'::text[]) as wanted (name) left join pg_roles on rolname = wanted.name
+       where rolname is null or not rolcanlogin or rolconnlimit = 0 or rolvaliduntil <= now()
+       union all
+       select subject, problem from (${freezeSql(database)}) as frozen
+     ) as found`,
+    { signal: inTime() },
+  );
+  return JSON.parse(found) as Problem[];
+}
+
+export async function obstaclesInPgBouncer(docker: Docker, outputs: StackOutputs): Promise<Problem[]> {
+  const shown = await showAtPooler(docker, outputs, "show databases");
+  return shown.flatMap(({ rows }) =>
+    rows
+      .filter(({ paused, disabled }) => paused === "1" || disabled === "1")
+      .map(({ name = "", paused }) => ({
+        subject: `PgBouncer's database ${name}`,
+        problem: paused === "1" ? "is paused: clients wait (`PAUSE`)" : "is disabled: no client gets in (`DISABLE`)",
+      })),
+  );
+}

@@ -1,0 +1,52 @@
+import type Docker from "dockerode";
+import { StateError } from "../../base/errors.ts";
+import { ROLES } from "../../database/access/roles.ts";
+import { pgbouncerConsole } from "../../infra/servers/pgbouncer/console.ts";
+import { listeners, type Listener } from "../../infra/settings/listeners.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
+import { connectionFor } from "../connections.ts";
+import type { StackOutputs } from "../session.ts";
+import { ask, inTime } from "./look.ts";
+
+/**
+ * What a SHOW command says at each of the pooler's processes. Where a role's certificate opens that role's process
+ * only, the monitoring role cannot ask the others, so the container's own account does.
+ */
+export async function showAtPooler(
+  docker: Docker,
+  outputs: StackOutputs,
+  command: string,
+): Promise<{ listener: Listener; rows: Record<string, string>[] }[]> {
+  const bound = outputs.connections.rolePorts !== undefined;
+  return Promise.all(
+    listeners({ pgbouncerBindCertificates: bound }).map(async (listener) => ({
+      listener,
+      rows: bound
+        ? await showLocally(docker, outputs.connections.containers.pgbouncer, listener.port, command)
+        : await showOverTls(outputs, command),
+    })),
+  );
+}
+
+async function showOverTls(outputs: StackOutputs, command: string): Promise<Record<string, string>[]> {
+  const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
+  const { rows } = await ask(connection, (client) => client.query<Record<string, unknown>>(command));
+  return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? "")])));
+}
+
+async function showLocally(docker: Docker, container: string, port: number, command: string) {
+  const inTabs = ["-P", "footer=off", "-F", "\t"];
+  const { exitCode, stdout, stderr } = await exec(
+    docker,
+    container,
+    pgbouncerConsole(port, command, ...inTabs),
+    undefined,
+    inTime(),
+  );
+  if (exitCode !== 0) throw new StateError(`${container} does not answer on port ${port}: ${stderr.trim()}`);
+  const [names = [], ...lines] = stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => line.split("\t"));
+  return lines.map((values) => Object.fromEntries(names.map((name, index) => [name, values[index] ?? ""])));
+}

@@ -1,0 +1,36 @@
+import type Docker from "dockerode";
+import { ROLES } from "../../database/access/roles.ts";
+import type { StackOutputs } from "../session.ts";
+import { showAtPooler } from "./pooler-console.ts";
+
+export interface PoolStatus {
+  readonly database: string;
+  readonly role: string;
+  readonly mode: string;
+  readonly clientsActive: number;
+  readonly clientsWaiting: number;
+  readonly serversActive: number;
+  readonly serversIdle: number;
+}
+
+export async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolStatus[]> {
+  const shown = await showAtPooler(docker, outputs, "show pools");
+  // A role that is refused leaves an empty pool at a listener that is not its own.
+  const rows = shown.flatMap(({ listener, rows: all }) =>
+    all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
+  );
+  return rows.filter(({ database }) => database !== "pgbouncer").map(poolOf);
+}
+
+/** A row of `show pools`. Connections that have to be checked before their next use (`sv_used`) are idle too. */
+export function poolOf(row: Readonly<Record<string, string>>): PoolStatus {
+  return {
+    database: row["database"] ?? "",
+    role: row["user"] ?? "",
+    mode: row["pool_mode"] ?? "",
+    clientsActive: Number(row["cl_active"]),
+    clientsWaiting: Number(row["cl_waiting"]),
+    serversActive: Number(row["sv_active"]),
+    serversIdle: Number(row["sv_idle"]) + Number(row["sv_used"]),
+  };
+}
