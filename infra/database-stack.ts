@@ -1,4 +1,3 @@
-import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./components/certificates.ts";
 import { hasMaintenance, SECRET_SETTINGS } from "./settings/table.ts";
@@ -6,6 +5,7 @@ import { configError, parseConfig } from "./settings/check.ts";
 import { Database, type RolePasswords } from "./components/database.ts";
 import { Maintenance } from "./components/maintenance.ts";
 import { readMigrations } from "../migrate/chain/files.ts";
+import { MIGRATIONS_FOLDER } from "../migrate/chain/folder.ts";
 import { engineNames, sessionDatabase } from "./settings/names.ts";
 import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../database/access/roles.ts";
 import { DatabaseNetwork } from "./components/network.ts";
@@ -16,8 +16,6 @@ import { roleListener } from "./settings/listeners.ts";
 import { DataOwner, Password, StateIdentity } from "./resources.ts";
 
 keepTracesReadable();
-
-const PACKAGE_MIGRATIONS = path.join(import.meta.dirname, "..", "migrations");
 
 export interface DatabaseStackArgs {
   /** Stack name; part of every name on the engine. */
@@ -46,7 +44,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
   constructor(name: string, args: DatabaseStackArgs, opts?: pulumi.ComponentResourceOptions) {
     const config = parseConfig(args.stack, args.settings);
     refusePasswords(args);
-    const migrationsFolder = args.migrationsFolder ?? PACKAGE_MIGRATIONS;
+    const migrationsFolder = args.migrationsFolder ?? MIGRATIONS_FOLDER;
     const migrations = readMigrations(migrationsFolder);
     super("aiwdb:index:DatabaseStack", name, {}, opts);
     const child = { parent: this };

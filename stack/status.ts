@@ -20,7 +20,7 @@ import { messageOf, type Problem, StateError, UnknownError } from "../base/error
 import type { Toolchain } from "../toolchain/set-up.ts";
 import { healthNow } from "../infra/servers/container-health.ts";
 import { freezeSql, FROZEN } from "./freeze.ts";
-import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
+import { MIGRATIONS_FOLDER } from "../migrate/chain/folder.ts";
 import { countWaiting } from "../database/retention.ts";
 import { type Session } from "./pulumi-run.ts";
 import { readOutputs, type StackOutputs } from "./session.ts";

@@ -37,7 +37,7 @@ import {
 } from "../../stack/history.ts";
 import { describeOwner, notOurs, type Ownership, readOwnership } from "../../stack/ownership.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
-import { MIGRATIONS_FOLDER } from "../../stack/migrations-folder.ts";
+import { MIGRATIONS_FOLDER } from "../../migrate/chain/folder.ts";
 import { isDisposable } from "../../stack/passphrase.ts";
 import { renewConnections } from "../../stack/pooler.ts";
 import { clearDeadLocks } from "../../stack/pulumi-lock.ts";

@@ -9,7 +9,7 @@ import { engineClient } from "../../toolchain/engine/client.ts";
 import { StateError } from "../../base/errors.ts";
 import type { Toolchain } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
-import { MIGRATIONS_FOLDER } from "../../stack/migrations-folder.ts";
+import { MIGRATIONS_FOLDER } from "../../migrate/chain/folder.ts";
 import { openSession, readOutputs, type StackOutputs } from "../../stack/session.ts";
 import { connectionFor } from "../../stack/status.ts";
 import { dumpSchema } from "./schema-dump.ts";
