@@ -42,10 +42,6 @@ export function expired(stacks: readonly Expiry[], now: Date): Expiry[] {
 }
 
 export default defineCommand({
-  meta: {
-    name: "reap",
-    description: "Remove the stacks named ci-… and pr-… that are past their expiry, and only those",
-  },
   args: {
     stack: { type: "string", default: "", description: "Only this one, if it is past its expiry", valueHint: "STACK" },
     "take-over": {
