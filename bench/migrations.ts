@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
-import { connectionFor } from "../stack/status.ts";
+import { connectionFor } from "../stack/connections.ts";
 import { libpqUrl } from "../database/libpq.ts";
 import { effectiveSettings, openSession, readOutputs } from "../stack/session.ts";
 import { formatNumber, readMigrations } from "../migrate/chain/files.ts";

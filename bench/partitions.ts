@@ -2,7 +2,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
-import { connectionFor } from "../stack/status.ts";
+import { connectionFor } from "../stack/connections.ts";
 import { openSession, readOutputs } from "../stack/session.ts";
 import { ROLES } from "../database/access/roles.ts";
 import { connect } from "../database/connection.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
 import type { StackOutputs } from "../stack/session.ts";
-import { connectionFor } from "../stack/status.ts";
+import { connectionFor } from "../stack/connections.ts";
 import { engineNames } from "../infra/settings/names.ts";
 import { POOLED_ROLES, type ClientRole } from "../database/access/roles.ts";
 import { archive, exec } from "../toolchain/engine/containers.ts";

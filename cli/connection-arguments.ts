@@ -3,8 +3,7 @@ import { UsageError } from "../base/errors.ts";
 import type { Output } from "../base/output.ts";
 import { CLIENT_ROLES, type ClientRole, POOLED_ROLES } from "../database/access/roles.ts";
 import type { Connection } from "../database/connection.ts";
-import { stackConnection } from "../stack/connect.ts";
-import { MODES, type Mode } from "../stack/status.ts";
+import { MODES, type Mode, stackConnection } from "../stack/connections.ts";
 import { stackArguments } from "./arguments.ts";
 
 /** Arguments of commands that connect as somebody. */

@@ -1,33 +1,13 @@
 import type { Client } from "pg";
 import { frozenDatabase } from "../migrate/run/runner.ts";
-import { type ClientRole, ROLES } from "../database/access/roles.ts";
-import { connect, type Connection } from "../database/connection.ts";
+import { ROLES } from "../database/access/roles.ts";
+import { connect } from "../database/connection.ts";
 import { messageOf, StateError } from "../base/errors.ts";
-import type { Report } from "../base/progress.ts";
-import { setUp } from "../toolchain/set-up.ts";
 import type { Output } from "../base/output.ts";
-import { requireStack } from "./known-stacks.ts";
-import { openSession, readOutputs } from "./session.ts";
-import { connectionFor, type Mode } from "./status.ts";
+import { stackConnection } from "./connections.ts";
 
 /** A statement that writes, in a database that somebody froze: https://www.postgresql.org/docs/16/errcodes-appendix.html */
 const READ_ONLY = "25006";
-
-/**
- * How a role reaches a stack's database.
- *
- * @throws UsageError, StateError when there is no such stack, or it is not up
- */
-export async function stackConnection(
-  stack: string,
-  role: ClientRole,
-  mode: Mode,
-  report: Report,
-): Promise<Connection> {
-  requireStack(stack);
-  const toolchain = await setUp({ report, images: false });
-  return connectionFor(await readOutputs(openSession(stack, toolchain)), role, mode);
-}
 
 /**
  * Runs work as the owner of a stack's database, past the pooler.

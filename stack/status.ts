@@ -22,12 +22,10 @@ import { healthNow } from "../infra/servers/container-health.ts";
 import { freezeSql, FROZEN } from "./freeze.ts";
 import { MIGRATIONS_FOLDER } from "./migrations-folder.ts";
 import { countWaiting } from "../database/retention.ts";
+import { connectionFor, MODES, type Mode } from "./connections.ts";
 import { type Session } from "./pulumi-run.ts";
 import { readOutputs, type StackOutputs } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
-
-export type Mode = "transaction" | "session" | "direct";
-export const MODES: readonly Mode[] = ["transaction", "session", "direct"];
 
 export interface ContainerStatus {
   readonly name: string;
@@ -108,16 +106,6 @@ export interface StackStatus {
   readonly certificates: readonly CertificateStatus[];
   /** What could not be looked at, and why. */
   readonly unknown: readonly Problem[];
-}
-
-/** How a role connects in one mode. */
-export function connectionFor({ connections, passwords }: StackOutputs, role: ClientRole, mode: Mode): Connection {
-  const { host, port: shared, database } = connections[mode];
-  const port = (mode === "direct" ? undefined : connections.rolePorts?.[role]) ?? shared;
-  const certificate = connections.certificates[role];
-  const password = passwords[role];
-  if (!certificate || password === undefined) throw new Error(`the stack's outputs have no ${role}`);
-  return { host, port, database, user: role, password, ...certificate };
 }
 
 /** Of a paused pooler, and of one whose server keeps a lock, no answer comes. */

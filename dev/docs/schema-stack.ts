@@ -11,7 +11,7 @@ import type { Toolchain } from "../../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { MIGRATIONS_FOLDER } from "../../stack/migrations-folder.ts";
 import { openSession, readOutputs, type StackOutputs } from "../../stack/session.ts";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { dumpSchema } from "./schema-dump.ts";
 import { readSchema } from "./schema-model.ts";
 import { renderSchemaFiles } from "./schema.ts";

@@ -7,7 +7,7 @@ import { type ClientRole } from "../../database/access/roles.ts";
 import { exec, type ExecResult } from "../../toolchain/engine/containers.ts";
 import { until } from "../../base/retry.ts";
 import type { StackOutputs } from "../../stack/session.ts";
-import { connectionFor, type Mode } from "../../stack/status.ts";
+import { connectionFor, type Mode } from "../../stack/connections.ts";
 import type { KeyPair } from "../../certs/verify.ts";
 
 type Tls = Exclude<pg.ClientConfig["ssl"], boolean | undefined>;

@@ -1,5 +1,5 @@
 import { afterEach, inject } from "vitest";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 
 const { outputs, name } = inject("stack");
 

@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { describe, expect, inject, test } from "vitest";
 import { lookupDatabase } from "../../infra/settings/names.ts";
 import { POOLED_ROLES, ROLES, type PooledRole } from "../../database/access/roles.ts";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { asSuperuser, containerName, eventually, log, open, query, refusal, startedAt } from "../helpers/connect.ts";
 import { fingerprint } from "../helpers/fingerprint.ts";
 

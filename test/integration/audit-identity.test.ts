@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { asSuperuser, open, query, shell } from "../helpers/connect.ts";
 
 const NAME = `audit-identity-${process.pid}`;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, inject, test } from "vitest";
-import { connectionFor, type Mode } from "../../stack/status.ts";
+import { connectionFor, type Mode } from "../../stack/connections.ts";
 import { query, shell } from "../helpers/connect.ts";
 
 /** What is left of forward secrecy with authenticated encryption where a server has an ECDSA key. */

@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { beforeAll, describe, expect, inject, test } from "vitest";
 import { libpqUrl } from "../../database/libpq.ts";
-import { connectionFor, type Mode } from "../../stack/status.ts";
+import { connectionFor, type Mode } from "../../stack/connections.ts";
 import { offeredCertificate } from "../../database/handshake.ts";
 import { scramSecret } from "../../database/scram.ts";
 import { authority, createCa, type ThrowAwayCa } from "../helpers/throw-away-ca.ts";

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { addressIn } from "../../infra/settings/addresses.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { ROLES, type ClientRole } from "../../database/access/roles.ts";

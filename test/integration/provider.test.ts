@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, inject, test } from "vitest";
 import { engineNames } from "../../infra/settings/names.ts";
 import { checkPair } from "../helpers/openssl.ts";
 import { containerName, docker, query, shell } from "../helpers/connect.ts";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { CLIENT_ROLES } from "../../database/access/roles.ts";
 
 const SERVICES = [

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { engineNames, STACK_LABEL } from "../../infra/settings/names.ts";
 import { offeredCertificate } from "../../database/handshake.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
-import { connectionFor, type StackStatus } from "../../stack/status.ts";
+import { type StackStatus } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import type { StackOutputs } from "../../stack/session.ts";
 import type { Checkout, CommandResult } from "../helpers/checkout.ts";
 import { containerName, docker, eventually, open, query, refusal } from "../helpers/connect.ts";

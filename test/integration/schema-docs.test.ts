@@ -5,7 +5,7 @@ import { dumpSchema, normaliseDump } from "../../dev/docs/schema-dump.ts";
 import { readSchema, type SchemaModel } from "../../dev/docs/schema-model.ts";
 import { DUMP_FILE } from "../../dev/docs/schema-stack.ts";
 import { renderSchemaFiles } from "../../dev/docs/schema.ts";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import { connect } from "../../database/connection.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";

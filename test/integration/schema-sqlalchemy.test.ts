@@ -1,6 +1,6 @@
 import { expect, inject, it } from "vitest";
 import { libpqUrl } from "../../database/libpq.ts";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import { runSqlalchemyProgram } from "../helpers/python.ts";
 
 it(

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { libpqEnvironment, libpqUrl } from "../../database/libpq.ts";
-import { connectionFor, MODES } from "../../stack/status.ts";
+import { connectionFor, MODES } from "../../stack/connections.ts";
 import type { StackOutputs } from "../../stack/session.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { type ClientRole } from "../../database/access/roles.ts";

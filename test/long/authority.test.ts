@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { certificatesOf, type KeyPair } from "../../certs/verify.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { offeredCertificate } from "../../database/handshake.ts";
-import { connectionFor } from "../../stack/status.ts";
+import { connectionFor } from "../../stack/connections.ts";
 import type { StackOutputs } from "../../stack/session.ts";
 import type { Checkout } from "../helpers/checkout.ts";
 import { docker, eventually, open, query, refusal } from "../helpers/connect.ts";

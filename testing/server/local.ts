@@ -31,7 +31,6 @@ import { processStart } from "../../base/process-identity.ts";
 import { privateFolder } from "../../base/paths.ts";
 import { findPrograms, run } from "../../base/run.ts";
 import { versions } from "../../base/versions.ts";
-import { createTestAuthority } from "./certificates.ts";
 import { replaceFile, serverFiles, writeServer, type TestServer } from "./server.ts";
 
 /** PostgreSQL refuses to run as root; this account has no rights anywhere. */
@@ -263,6 +262,8 @@ async function writeCertificates(
   passwords: Readonly<Record<string, string>>,
   lifeMs?: number,
 ): Promise<TestServer["roles"]> {
+  // Loaded here: only who makes certificates needs a library for them.
+  const { createTestAuthority } = await import("./certificates.ts");
   const authority = await createTestAuthority(name, lifeMs);
   const owner = account();
   const tls = path.join(folder, "tls");

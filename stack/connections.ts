@@ -1,0 +1,35 @@
+import type { ClientRole } from "../database/access/roles.ts";
+import type { Connection } from "../database/connection.ts";
+import type { Report } from "../base/progress.ts";
+import { setUp } from "../toolchain/set-up.ts";
+import { requireStack } from "./known-stacks.ts";
+import { openSession, readOutputs, type StackOutputs } from "./session.ts";
+
+export type Mode = "transaction" | "session" | "direct";
+export const MODES: readonly Mode[] = ["transaction", "session", "direct"];
+
+/** How a role connects in one mode. */
+export function connectionFor({ connections, passwords }: StackOutputs, role: ClientRole, mode: Mode): Connection {
+  const { host, port: shared, database } = connections[mode];
+  const port = (mode === "direct" ? undefined : connections.rolePorts?.[role]) ?? shared;
+  const certificate = connections.certificates[role];
+  const password = passwords[role];
+  if (!certificate || password === undefined) throw new Error(`the stack's outputs have no ${role}`);
+  return { host, port, database, user: role, password, ...certificate };
+}
+
+/**
+ * How a role reaches a stack's database.
+ *
+ * @throws UsageError, StateError when there is no such stack, or it is not up
+ */
+export async function stackConnection(
+  stack: string,
+  role: ClientRole,
+  mode: Mode,
+  report: Report,
+): Promise<Connection> {
+  requireStack(stack);
+  const toolchain = await setUp({ report, images: false });
+  return connectionFor(await readOutputs(openSession(stack, toolchain)), role, mode);
+}
