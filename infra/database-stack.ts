@@ -14,10 +14,11 @@ import { PostgresServer } from "./components/postgres.ts";
 import { keepTracesReadable } from "./readable-errors.ts";
 import { roleListener } from "./settings/listeners.ts";
 import { DataOwner, Password, StateIdentity } from "./resources.ts";
+import { PACKAGE_ROOT } from "../base/versions.ts";
 
 keepTracesReadable();
 
-const PACKAGE_MIGRATIONS = path.join(import.meta.dirname, "..", "migrations");
+const PACKAGE_MIGRATIONS = path.join(PACKAGE_ROOT, "migrations");
 
 export interface DatabaseStackArgs {
   /** Stack name; part of every name on the engine. */

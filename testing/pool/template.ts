@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { QUALIFIED_TABLE } from "../../migrate/run/applied.ts";
@@ -9,6 +9,7 @@ import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { baselineStatements, defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
+import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { databaseRights, endSessions } from "./clones.ts";
 import { takeFingerprint } from "../databases/reset.ts";
 import { LOCK, type Registry, type Template } from "./registry.ts";
@@ -46,7 +47,7 @@ export interface ReadSource {
 /** Raise it when a template is made in another way from the same source. */
 const BUILD_VERSION = 2;
 
-const PACKAGE_MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url));
+const PACKAGE_MIGRATIONS = join(PACKAGE_ROOT, "migrations");
 
 /**
  * Reads migrations and seed, and computes the key of their template.

@@ -1,11 +1,9 @@
-import { fileURLToPath } from "node:url";
 import type { ArgsDef } from "citty";
 import { Client } from "pg";
 import { StateError, UsageError, messageOf } from "../../../base/errors.ts";
 import type { Output } from "../../../base/output.ts";
 import { asOwner } from "../../../stack/connect.ts";
-
-const PACKAGE_FOLDER = fileURLToPath(new URL("../../../migrations", import.meta.url));
+import { MIGRATIONS_FOLDER } from "../../../stack/migrations-folder.ts";
 
 /** Arguments of every command on migration files. */
 export const migrationArguments = {
@@ -24,7 +22,7 @@ export const databaseArguments = {
 
 /** The folder of migrations a command works on. */
 export function migrationsFolder(args: { folder?: string | undefined }): string {
-  return args.folder ?? PACKAGE_FOLDER;
+  return args.folder ?? MIGRATIONS_FOLDER;
 }
 
 /**
