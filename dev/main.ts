@@ -79,7 +79,7 @@ const bench = defineCommand({
 });
 
 const build = defineCommand({
-  meta: { name: "build", description: "Bundle the package for publishing into dist/" },
+  meta: { name: "build", description: "Compile the package for publishing into dist/" },
   async run() {
     const { bundle, cleanBuild, completeBuild } = await import("./build.ts");
     const folder = path.join(PACKAGE_ROOT, "dist");
