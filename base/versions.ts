@@ -1,12 +1,20 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { findPackageJSON } from "node:module";
+import { dirname, join } from "node:path";
 import pinned from "./versions.json" with { type: "json" };
 
 /** Every pinned part: name, version, source and checksum. */
 export const versions = pinned;
 
 /** The checkout (or installed package) this file belongs to. */
-export const PACKAGE_ROOT = join(import.meta.dirname, "..");
+export const PACKAGE_ROOT = packageRoot();
+
+/** By its manifest: in the bundle this code is in another folder than in the checkout. */
+function packageRoot(): string {
+  const manifest = findPackageJSON("..", import.meta.url);
+  if (manifest === undefined) throw new Error(`no package.json above ${import.meta.dirname}`);
+  return dirname(manifest);
+}
 
 interface Manifest {
   dependencies: Record<string, string>;

@@ -33,7 +33,7 @@ async function emptyProject(folder: string): Promise<NodeJS.ProcessEnv> {
 }
 
 export default {
-  question: "How long does `pulumi preview` take when nothing changes, against the same on a stack without resources?",
+  question: "How long does a preview take when nothing changes, against the same on a stack without resources?",
   async run(report) {
     const folder = mkdtempSync(join(tmpdir(), "bench-preview-"));
     try {
@@ -58,14 +58,19 @@ export default {
       await empty(); // fills the caches of compiled code, as any earlier command does
       await ours();
       report("measuring");
-      const samples = await inTurns(empty, ours);
-      const command = await inTurns(ours, () => timed(() => aiwdb(["preview", "--stack", STACK])));
+      const look = await inTurns(empty, () => timed(() => aiwdb(["preview", "--stack", STACK])));
+      const alone = await inTurns(empty, ours);
       const state = await run("pulumi", ["stack", "export", "--stack", STACK], { env: session.env });
       const { resources } = (JSON.parse(state) as { deployment: { resources: unknown[] } }).deployment;
       return {
         rows: [
-          { name: "preview without changes", unit: "ms", ...samples, target: { atMost: 2 } },
-          { name: "`aiwdb preview` against `pulumi preview`", unit: "ms", ...command },
+          {
+            name: "`aiwdb preview` without changes, its look at engine and database included",
+            unit: "ms",
+            ...look,
+            target: { atMost: 2.5 },
+          },
+          { name: "`pulumi preview` of the same", unit: "ms", ...alone },
         ],
         notes: [`${resources.length} resources in the state, of four provider plugins.`],
       };

@@ -1,39 +1,87 @@
-import { defineCommand } from "citty";
 import type { CommandModule } from "./find-command.ts";
 
-/** Commands by name, loaded when they are run. */
-export const commands: Readonly<Record<string, () => Promise<CommandModule>>> = {
-  up: () => import("./commands/up.ts"),
-  preview: () => import("./commands/preview.ts"),
-  down: () => import("./commands/down.ts"),
-  status: () => import("./commands/status.ts"),
-  stacks: () => import("./commands/stacks.ts"),
-  url: () => import("./commands/url.ts"),
-  env: () => import("./commands/env.ts"),
-  psql: () => import("./commands/psql.ts"),
-  migrate: () => import("./commands/migrate.ts"),
-  rollback: () => import("./commands/rollback.ts"),
-  maintain: () => import("./commands/maintain.ts"),
-  retention: () => import("./commands/retention.ts"),
-  privacy: () => import("./commands/privacy.ts"),
-  testdb: () => import("./commands/testdb.ts"),
-  reap: () => import("./commands/reap.ts"),
-  doctor: () => import("./commands/doctor.ts"),
-  pulumi: () => import("./commands/pulumi.ts"),
-};
-
-/** The program itself. */
+/** Every command with the line that the help shows; its module is loaded when the command is run. */
 export const program: CommandModule = {
-  default: defineCommand({
+  default: {
     meta: {
       name: "aiwdb",
       description: "PostgreSQL 16 and PgBouncer with mTLS on every hop, one database name, one migration chain",
     },
-    subCommands: Object.fromEntries(
-      Object.entries(commands).map(([name, load]) => [name, () => load().then((module) => module.default)]),
-    ),
-  }),
-  modules: commands,
+  },
+  commands: {
+    up: {
+      description:
+        "Bring a stack up, or to what its settings and migrations say: engine, images, certificates, servers, database",
+      load: () => import("./commands/up.ts"),
+    },
+    preview: {
+      description: "Show what `up` would change, pending migrations by name; changes nothing",
+      load: () => import("./commands/preview.ts"),
+    },
+    down: {
+      description:
+        "Remove a stack: containers, network, volumes, certificates. Data of stacks other than dev, ci-… and pr-… only with --delete-data",
+      load: () => import("./commands/down.ts"),
+    },
+    status: {
+      description: "One screen: containers, health, TLS, pools, migrations, certificates",
+      load: () => import("./commands/status.ts"),
+    },
+    stacks: {
+      description: "List the stacks: with a state, with a settings file, on the engine",
+      load: () => import("./commands/stacks.ts"),
+    },
+    url: {
+      description: "Print a libpq URL, password included, for psql, node-postgres, psycopg and others",
+      load: () => import("./commands/url.ts"),
+    },
+    env: {
+      description: "Print shell exports of the PG* variables and DATABASE_URL, or of what plain `pulumi` needs",
+      load: () => import("./commands/env.ts"),
+    },
+    psql: {
+      description: "Open psql on the stack; what follows -- goes to psql",
+      load: () => import("./commands/psql.ts"),
+    },
+    migrate: {
+      description: "Check, write and preview migrations; `aiwdb up` applies them",
+      load: () => import("./commands/migrate.ts"),
+    },
+    rollback: {
+      description: "Take migrations back, the last one first, all in one transaction",
+      load: () => import("./commands/rollback.ts"),
+    },
+    maintain: {
+      description:
+        "Make partitions ahead, apply the retention policies, refresh the materialized views: what the stack's maintenance container does on schedule",
+      load: () => import("./commands/maintain.ts"),
+    },
+    retention: {
+      description: "Approve the retention policies that maintenance carries out",
+      load: () => import("./commands/retention.ts"),
+    },
+    privacy: {
+      description: "Carry out a user's rights: export, erasure, pseudonymisation",
+      load: () => import("./commands/privacy.ts"),
+    },
+    testdb: {
+      description:
+        "Databases for tests, one per test, in milliseconds: start, run, create, list, drop, psql, serve, stop",
+      load: () => import("./commands/testdb.ts"),
+    },
+    reap: {
+      description: "Remove the stacks named ci-… and pr-… that are past their expiry, and only those",
+      load: () => import("./commands/reap.ts"),
+    },
+    doctor: {
+      description: "Show every tool with its version and how it was come by; check ports, disk, clock and versions",
+      load: () => import("./commands/doctor.ts"),
+    },
+    pulumi: {
+      description: "Run any Pulumi command on the stack, with the programs, state and passphrase `up` uses",
+      load: () => import("./commands/pulumi.ts"),
+    },
+  },
   examples: [
     "aiwdb up",
     "aiwdb preview --stack prod",

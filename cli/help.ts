@@ -1,11 +1,16 @@
 import { defineCommand, renderUsage } from "citty";
-import type { CommandModule } from "./find-command.ts";
+import type { FoundCommand } from "./find-command.ts";
 
-/** A command's help without colours: usage, options, examples. */
+/**
+ * A command's help without colours: usage, options, examples.
+ *
+ * @param name words that the program is called by, behind `aiwdb`
+ */
 export async function renderHelp(
-  { default: command, examples = [] }: CommandModule,
-  path: readonly string[],
+  { command, examples, path: words }: Omit<FoundCommand, "rest">,
+  name: readonly string[] = [],
 ): Promise<string> {
+  const path = [...name, ...words];
   const parent =
     path.length === 0 ? undefined : defineCommand({ meta: { name: ["aiwdb", ...path.slice(0, -1)].join(" ") } });
   const usage = (await renderUsage(command, parent)).replaceAll(/\u001B\[[0-9;]*m/g, "");

@@ -1,8 +1,8 @@
-import { runCommand, type ArgsDef } from "citty";
-import { Declined, UsageError, UserError } from "../base/errors.ts";
+import { Declined, UserError } from "../base/errors.ts";
 import { createOutput } from "../base/output.ts";
 import { type CommandModule, findCommand } from "./find-command.ts";
 import { renderHelp } from "./help.ts";
+import { parseArguments } from "./parse.ts";
 
 /**
  * Runs the command that a command line names, and sets the exit code.
@@ -24,16 +24,14 @@ export async function runProgram(
   try {
     await run(program, name, argv, passesOn);
   } catch (error) {
-    // citty's own errors are about the command line.
-    const shown = (error as Error).name === "CLIError" ? new UsageError((error as Error).message) : error;
     const output = createOutput({ json: beforeDoubleDash(argv).includes("--json") });
-    if (shown instanceof Declined) {
-      output.progress(shown.message);
+    if (error instanceof Declined) {
+      output.progress(error.message);
       output.json({ declined: true });
     } else {
-      output.error(shown);
+      output.error(error);
     }
-    process.exitCode = shown instanceof UserError ? shown.exitCode : 1;
+    process.exitCode = error instanceof UserError ? error.exitCode : 1;
   }
 }
 
@@ -45,14 +43,14 @@ async function run(
   argv: readonly string[],
   passesOn: readonly string[],
 ): Promise<void> {
-  if (argv[0] === undefined || HELP.has(argv[0])) return print(await renderHelp(program, name));
-  const { module, path: words, rest, args } = await findCommand(program, argv);
-  const path = [...name, ...words];
-  const own = beforeDoubleDash(rest);
-  const asksForHelp = own.some((arg) => arg === "--help" || arg === "-h");
-  if (asksForHelp || !module.default.run) return print(await renderHelp(module, path));
-  if (!passesOn.includes(words.join(" "))) refuseUnknown(own, args, path.join(" "));
-  await runCommand(module.default, { rawArgs: [...rest] });
+  const isHelp = argv[0] === undefined || HELP.has(argv[0]);
+  const found = await findCommand(program, isHelp ? [] : argv);
+  const { command, path, rest } = found;
+  const asksForHelp = beforeDoubleDash(rest).some((arg) => arg === "--help" || arg === "-h");
+  if (isHelp || asksForHelp || !command.run) return print(await renderHelp(found, name));
+  const words = path.join(" ");
+  const args = parseArguments(command, [...name, ...path].join(" "), rest, passesOn.includes(words));
+  await command.run({ rawArgs: [...rest], args, cmd: command });
 }
 
 function print(text: string): void {
@@ -62,31 +60,4 @@ function print(text: string): void {
 function beforeDoubleDash(args: readonly string[]): readonly string[] {
   const end = args.indexOf("--");
   return end < 0 ? args : args.slice(0, end);
-}
-
-/** A misspelt option must not be passed over in silence. */
-function refuseUnknown(args: readonly string[], definition: ArgsDef, command: string): void {
-  const refuse = (summary: string) =>
-    new UsageError(summary, [{ subject: "usage", problem: `see \`aiwdb ${command} --help\`` }]);
-  const types = new Map<string, string>();
-  for (const [name, spec] of Object.entries(definition)) {
-    const aliases = "alias" in spec && spec.alias ? [spec.alias].flat() : [];
-    for (const spelling of [name, ...aliases]) types.set(spelling, spec.type ?? "boolean");
-  }
-  const positionals = [...types.values()].filter((type) => type === "positional").length;
-  let words = 0;
-  for (let at = 0; at < args.length; at++) {
-    const arg = args[at] as string;
-    if (!arg.startsWith("-")) {
-      words += 1;
-      if (words > positionals) throw refuse(`\`aiwdb ${command}\` does not take "${arg}".`);
-      continue;
-    }
-    const [option = ""] = arg.replace(/^--?/, "").split("=");
-    const type = types.get(option) ?? (option.startsWith("no-") ? types.get(option.slice("no-".length)) : undefined);
-    if (type === undefined) throw refuse(`\`aiwdb ${command}\` has no option ${arg.split("=")[0]}.`);
-    if (type === "boolean" || arg.includes("=")) continue;
-    at += 1;
-    if (args[at] === undefined) throw refuse(`${arg} needs a value.`);
-  }
 }

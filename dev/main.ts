@@ -81,11 +81,13 @@ const bench = defineCommand({
 const build = defineCommand({
   meta: { name: "build", description: "Compile the package for publishing into dist/" },
   async run() {
-    const { cleanBuild, completeBuild } = await import("./build.ts");
-    cleanBuild(PACKAGE_ROOT);
+    const { bundle, cleanBuild, completeBuild } = await import("./build.ts");
+    const folder = path.join(PACKAGE_ROOT, "dist");
+    cleanBuild(folder);
+    await bundle(folder);
     if ((await runNode("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"], process.env)) !== 0)
       throw new ToolError("The package does not compile.");
-    completeBuild(PACKAGE_ROOT);
+    completeBuild(folder);
   },
 });
 

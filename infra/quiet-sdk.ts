@@ -1,57 +1,69 @@
 // Imported before anything else. Habits of the SDK made up a third of a preview's time (docs/adr/0020-performance.md); none of
-// them is of use here.
+// them is of use here. What follows reaches into the SDK, so it is for one version of it, and not for whoever debugs.
+import inspector from "node:inspector";
 import { createRequire, Module } from "node:module";
+
+/** The version whose insides are known; test/unit/quiet-sdk.test.ts holds that it is the installed one. */
+export const KNOWN_SDK = "3.270.0";
 
 const require = createRequire(import.meta.url);
 
-// What the SDK's index loads besides what a program needs: the Automation API, dynamic and own providers, npm's dependency
-// resolver, a TypeScript compiler and a debugger session, for programs that drive other programs or turn functions into code.
-// Each is loaded when something asks for it.
-const sdk = createRequire(require.resolve("@pulumi/pulumi"));
-for (const name of [
-  "./automation",
-  "./dynamic",
-  "./provider",
-  "./runtime/closure/createClosure",
-  "@npmcli/arborist",
-  "normalize-package-data",
-]) {
-  const file = resolved(name);
-  if (file === undefined || require.cache[file] !== undefined) continue;
-  const deferred = new Module(file);
-  let real: Record<PropertyKey, unknown> | undefined;
-  deferred.exports = new Proxy(
-    {},
-    {
-      get(_target, key) {
-        if (key === "__esModule") return true; // asked of every module where it is imported
-        if (real === undefined) {
-          Reflect.deleteProperty(require.cache, file);
-          real = require(file) as Record<PropertyKey, unknown>;
-        }
-        return key === "default" && real["__esModule"] !== true ? real : real[key];
-      },
-    },
-  );
-  deferred.loaded = true;
-  require.cache[file] = deferred;
+/** `pulumi --attach-debugger`, `node --inspect`, one of Pulumi's own variables for debugging, or ours. */
+const isDebugging =
+  inspector.url() !== undefined ||
+  process.env["AIWDB_SDK_DEBUG"] === "1" ||
+  Object.keys(process.env).some((name) => name.startsWith("PULUMI_DEBUG"));
+const { version } = require("@pulumi/pulumi/package.json") as { version: string };
+if (version === KNOWN_SDK && !isDebugging) {
+  deferModules();
+  dropTraces();
+  dropDebugMessages();
 }
 
-/** Another version of the SDK may do without it. */
-function resolved(name: string): string | undefined {
-  try {
-    return sdk.resolve(name);
-  } catch {
-    return undefined;
+/**
+ * What the SDK's index loads besides what a program needs: the Automation API, dynamic and own providers, npm's dependency
+ * resolver, a TypeScript compiler and a debugger session, for programs that drive other programs or turn functions into code.
+ * Each is loaded when something asks for it.
+ */
+function deferModules(): void {
+  const sdk = createRequire(require.resolve("@pulumi/pulumi"));
+  for (const name of [
+    "./automation",
+    "./dynamic",
+    "./provider",
+    "./runtime/closure/createClosure",
+    "@npmcli/arborist",
+    "normalize-package-data",
+  ]) {
+    const file = sdk.resolve(name);
+    if (require.cache[file] !== undefined) continue;
+    const deferred = new Module(file);
+    let real: Record<PropertyKey, unknown> | undefined;
+    deferred.exports = new Proxy(
+      {},
+      {
+        get(_target, key) {
+          if (key === "__esModule") return true; // asked of every module where it is imported
+          if (real === undefined) {
+            Reflect.deleteProperty(require.cache, file);
+            real = require(file) as Record<PropertyKey, unknown>;
+          }
+          return key === "default" && real["__esModule"] !== true ? real : real[key];
+        },
+      },
+    );
+    deferred.loaded = true;
+    require.cache[file] = deferred;
   }
 }
 
-// Its launcher maps stack traces back through source maps, and it takes a trace for each resource and each promise. Node strips
-// types in place, so lines and columns are right as they are.
-Reflect.deleteProperty(Error, "prepareStackTrace");
-
-// The traces of its promises, ten for a resource, are shown only by PULUMI_DEBUG_PROMISE_LEAKS.
-if (!process.env["PULUMI_DEBUG_PROMISE_LEAKS"]) {
+/**
+ * The SDK takes a stack trace for each resource and ten for its promises; its launcher maps each back through source maps.
+ * Node strips types in place, so lines and columns are right as they are, and only PULUMI_DEBUG_PROMISE_LEAKS shows those of
+ * promises.
+ */
+function dropTraces(): void {
+  Reflect.deleteProperty(Error, "prepareStackTrace");
   const debuggable = require("@pulumi/pulumi/runtime/debuggable") as {
     debuggablePromise: (...args: unknown[]) => unknown;
   };
@@ -67,9 +79,8 @@ if (!process.env["PULUMI_DEBUG_PROMISE_LEAKS"]) {
   };
 }
 
-// Each of its debug messages, about five for a resource, is a call to the engine that waits for the one before, shown only by
-// `pulumi --debug`.
-if (process.env["AIWDB_SDK_DEBUG"] !== "1") {
+/** About five for a resource, each a call to the engine that waits for the one before; only `pulumi --debug` shows them. */
+function dropDebugMessages(): void {
   const log = require("@pulumi/pulumi/log") as { debug: (message: string) => Promise<void> };
   log.debug = () => Promise.resolve();
 }

@@ -4,7 +4,6 @@ import { engineClient, engineEnv } from "./engine/client.ts";
 import { ToolError, type Problem } from "../base/errors.ts";
 import type { Image } from "./images/build.ts";
 import type { ImageKind } from "./images/tag.ts";
-import { ensureImages } from "./images/ensure.ts";
 import { ensurePlugins, type Plugins } from "./plugins.ts";
 import type { Report } from "../base/progress.ts";
 import { directLoopback } from "./proxy.ts";
@@ -84,7 +83,9 @@ export async function setUp({ report, images: withImages = true }: SetUpOptions)
   const engineAndImages = async () => {
     const engine = await ensureEngine(report);
     if (engine.way !== "found") report(`Docker Engine ${engine.version}: ${engine.way} (${engine.host})`);
-    return { engine, images: withImages ? await ensureImages({ docker: engineClient(engine), report }) : undefined };
+    if (!withImages) return { engine, images: undefined };
+    const { ensureImages } = await import("./images/ensure.ts");
+    return { engine, images: await ensureImages({ docker: engineClient(engine), report }) };
   };
   const cli = ensurePulumiCli(report);
   const [engineResult, cliResult, pluginsResult] = await Promise.allSettled([

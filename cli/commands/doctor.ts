@@ -33,10 +33,6 @@ function table(parts: readonly Part[]): string[] {
 }
 
 export default defineCommand({
-  meta: {
-    name: "doctor",
-    description: "Show every tool with its version and how it was come by; check ports, disk, clock and versions",
-  },
   args: stackArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });

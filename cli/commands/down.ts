@@ -15,11 +15,6 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: {
-    name: "down",
-    description:
-      "Remove a stack: containers, network, volumes, certificates. Data of stacks other than dev, ci-… and pr-… only with --delete-data",
-  },
   args: {
     ...stackArguments,
     "delete-data": {

@@ -14,10 +14,6 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: {
-    name: "env",
-    description: "Print shell exports of the PG* variables and DATABASE_URL, or of what plain `pulumi` needs",
-  },
   args: {
     ...connectionArguments,
     pulumi: {

@@ -41,11 +41,6 @@ interface Report {
 const LOCK_NOT_AVAILABLE = "55P03";
 
 export default defineCommand({
-  meta: {
-    name: "maintain",
-    description:
-      "Make partitions ahead, apply the retention policies, refresh the materialized views: what the stack's maintenance container does on schedule",
-  },
   args: {
     ...stackArguments,
     "months-ahead": { type: "string", default: "3", description: "Months to have partitions for", valueHint: "N" },

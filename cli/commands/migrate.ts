@@ -1,6 +1,5 @@
-import { defineCommand } from "citty";
+import type { CommandTable } from "../find-command.ts";
 
-/** Shown below the help. */
 export const examples = [
   "aiwdb migrate check",
   "aiwdb migrate check --base origin/release",
@@ -10,11 +9,18 @@ export const examples = [
   "aiwdb migrate plan --database-url postgresql://owner@localhost/ai_workflow_db --json",
 ];
 
-export default defineCommand({
-  meta: { name: "migrate", description: "Check, write and preview migrations; `aiwdb up` applies them" },
-  subCommands: {
-    check: () => import("./migrate/check.ts").then((module) => module.default),
-    new: () => import("./migrate/new.ts").then((module) => module.default),
-    plan: () => import("./migrate/plan.ts").then((module) => module.default),
+export const commands: CommandTable = {
+  check: {
+    description:
+      "Check migration files without a database: the chain, the base branch, PostgreSQL's grammar, locks and lost data",
+    load: () => import("./migrate/check.ts"),
   },
-});
+  new: {
+    description: "Write the next migration's pair of files, with headers to fill in",
+    load: () => import("./migrate/new.ts"),
+  },
+  plan: {
+    description: "Print the pending SQL, its locks, and the sizes of the tables it touches; changes nothing",
+    load: () => import("./migrate/plan.ts"),
+  },
+};

@@ -31,7 +31,6 @@ import { checkAgreement, readStackConfig } from "../../stack/settings-file.ts";
 export const examples = ["aiwdb preview", "aiwdb preview --stack prod", "aiwdb preview --expect-no-changes   # in CI"];
 
 export default defineCommand({
-  meta: { name: "preview", description: "Show what `up` would change, pending migrations by name; changes nothing" },
   args: {
     ...stackArguments,
     "expect-no-changes": { type: "boolean", default: false, description: "Fail if anything would change" },

@@ -235,7 +235,6 @@ const fulfil = defineCommand({
 });
 
 export default defineCommand({
-  meta: { name: "privacy", description: "Carry out a user's rights: export, erasure, pseudonymisation" },
   subCommands: {
     export: exportUser,
     erase: removal(

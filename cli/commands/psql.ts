@@ -8,7 +8,6 @@ import { libpqEnvironment } from "../../database/libpq.ts";
 export const examples = ["aiwdb psql", "aiwdb psql --role app_readonly -- -c 'select count(*) from users'"];
 
 export default defineCommand({
-  meta: { name: "psql", description: "Open psql on the stack; what follows -- goes to psql" },
   args: connectionArguments,
   async run({ args, rawArgs }) {
     const output = createOutput({ json: false });

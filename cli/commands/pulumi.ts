@@ -16,10 +16,6 @@ export const examples = [
 const WITH_SETTINGS = new Set(["up", "update", "preview", "destroy", "refresh", "import", "watch"]);
 
 export default defineCommand({
-  meta: {
-    name: "pulumi",
-    description: "Run any Pulumi command on the stack, with the programs, state and passphrase `up` uses",
-  },
   args: stackArguments,
   async run({ args, rawArgs }) {
     const output = createOutput({ json: false });

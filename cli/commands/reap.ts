@@ -24,10 +24,6 @@ const unheard: Output = {
 const lastLines = (error: unknown): string => messageOf(error).split("\n").slice(-5).join("\n");
 
 export default defineCommand({
-  meta: {
-    name: "reap",
-    description: "Remove the stacks named ci-… and pr-… that are past their expiry, and only those",
-  },
   args: {
     stack: { type: "string", default: "", description: "Only this one, if it is past its expiry", valueHint: "STACK" },
     "take-over": {

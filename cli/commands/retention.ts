@@ -131,6 +131,5 @@ function describe({ policyId: id, state, action, digest, problems, approvedAt, a
 }
 
 export default defineCommand({
-  meta: { name: "retention", description: "Approve the retention policies that maintenance carries out" },
   subCommands: { list, approve, withdraw },
 });

@@ -28,7 +28,6 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: { name: "rollback", description: "Take migrations back, the last one first, all in one transaction" },
   args: {
     ...stackArguments,
     ...migrationArguments,

@@ -18,7 +18,6 @@ interface ListedStack {
 }
 
 export default defineCommand({
-  meta: { name: "stacks", description: "List the stacks: with a state, with a settings file, on the engine" },
   args: { json: { type: "boolean", default: false, description: "Print the result as JSON on stdout" } },
   async run({ args }) {
     const output = createOutput({ json: args.json });

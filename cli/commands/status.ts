@@ -10,7 +10,6 @@ import { readStatus, refuseUnlessHealthy } from "../../stack/status/status.ts";
 export const examples = ["aiwdb status", "aiwdb status --stack prod --json"];
 
 export default defineCommand({
-  meta: { name: "status", description: "One screen: containers, health, TLS, pools, migrations, certificates" },
   args: stackArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });

@@ -14,11 +14,6 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: {
-    name: "up",
-    description:
-      "Bring a stack up, or to what its settings and migrations say: engine, images, certificates, servers, database",
-  },
   args: {
     ...stackArguments,
     yes: {

@@ -10,10 +10,6 @@ export const examples = [
 ];
 
 export default defineCommand({
-  meta: {
-    name: "url",
-    description: "Print a libpq URL, password included, for psql, node-postgres, psycopg and others",
-  },
   args: connectionArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });

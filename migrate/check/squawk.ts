@@ -2,9 +2,10 @@ import { execFile } from "node:child_process";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { messageOf, ToolError } from "../../base/errors.ts";
+import { PACKAGE_ROOT } from "../../base/versions.ts";
 import type { Finding } from "./hazards.ts";
 
-const CONFIG = fileURLToPath(new URL("../../.squawk.toml", import.meta.url));
+const CONFIG = join(PACKAGE_ROOT, ".squawk.toml");
 /** A command line has a limit. */
 const MAX_FILES = 1000;
 // 25 MB of programs: a development dependency here, which an installed package does not bring along.

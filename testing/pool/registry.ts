@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { availableParallelism, hostname } from "node:os";
+import { join } from "node:path";
 import pg from "pg";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
 import { StateError } from "../../base/errors.ts";
 import { keepProcessAlive } from "../../base/node-postgres.ts";
+import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { adminConfig, nameOption, type TestServer } from "../description/server.ts";
 
 /** The database in which all processes keep account. */
@@ -240,7 +242,7 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
 
 async function ensureSchema(client: pg.Client, server: TestServer): Promise<void> {
   const schema = ["registry-roles.sql", "registry-schema.sql", "states.sql"]
-    .map((file) => readFileSync(new URL(file, import.meta.url), "utf8"))
+    .map((file) => readFileSync(join(PACKAGE_ROOT, "testing/pool", file), "utf8"))
     .join("\n");
   const version = createHash("sha256").update(schema).digest("hex").slice(0, 16);
   // Not to_regclass: behind the lock below it would answer from what this session remembers.

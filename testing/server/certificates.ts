@@ -1,6 +1,9 @@
 import "./reflect-metadata.ts";
 import { webcrypto } from "node:crypto";
-import * as x509 from "@peculiar/x509";
+import type { X509Certificate } from "@peculiar/x509";
+
+// Not by a declaration: in the bundle those of other packages are carried out before all code of our own.
+const x509 = await import("@peculiar/x509");
 
 /** A certificate and its key as PEM text. */
 export interface KeyPair {
@@ -81,7 +84,7 @@ export async function createTestAuthority(name: string, lifeMs: number = LIFE_MS
   };
 }
 
-function pem(certificate: x509.X509Certificate): string {
+function pem(certificate: X509Certificate): string {
   return `${certificate.toString("pem")}\n`;
 }
 

@@ -22,7 +22,6 @@ import { renderPgHba } from "../../infra/servers/postgres/hba.ts";
 import { renderPostgresqlConf } from "../../infra/servers/postgres/conf.ts";
 import { StateError } from "../../base/errors.ts";
 import { privateFolder } from "../../base/paths.ts";
-import { createTestAuthority } from "./certificates.ts";
 import { replaceFile } from "../../base/text-file.ts";
 import { serverFiles } from "../description/files.ts";
 import { writeServer, type TestServer } from "../description/server.ts";
@@ -125,6 +124,8 @@ async function writeCertificates(
   passwords: Readonly<Record<string, string>>,
   lifeMs?: number,
 ): Promise<TestServer["roles"]> {
+  // Loaded here: only who makes certificates needs a library for them.
+  const { createTestAuthority } = await import("./certificates.ts");
   const authority = await createTestAuthority(name, lifeMs);
   const owner = account();
   const tls = path.join(folder, "tls");

@@ -1,7 +1,13 @@
+import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
+import { get, type IncomingMessage } from "node:http";
+import { createRequire } from "node:module";
 import { join } from "node:path";
-import Docker from "dockerode";
+import { text } from "node:stream/consumers";
+import type Docker from "dockerode";
 import { ToolError } from "../../base/errors.ts";
+
+const require = createRequire(import.meta.url);
 
 /** Address of a Docker Engine. */
 export interface EngineAddress {
@@ -81,6 +87,8 @@ export function engineFromEnv(env: NodeJS.ProcessEnv = process.env): EngineAddre
  * @throws ToolError when the address is of no known kind
  */
 export function engineClient(address: EngineAddress | string): Docker {
+  // Loaded here: it brings ssh and gRPC with it, which a command that only asks for a sign of life would pay for.
+  const Client = require("dockerode") as typeof Docker;
   const { host, certPath } = typeof address === "string" ? { ...engineFromEnv(), host: address } : address;
   const unusable = (problem: string) =>
     new ToolError("No Docker Engine can be used.", [
@@ -97,7 +105,7 @@ export function engineClient(address: EngineAddress | string): Docker {
   };
   if (host.startsWith("unix://")) {
     const socketPath = host.slice("unix://".length);
-    return new Docker({ ...none, socketPath, protocol: "http" } as Docker.DockerOptions);
+    return new Client({ ...none, socketPath, protocol: "http" } as Docker.DockerOptions);
   }
   const url = URL.parse(host.includes("://") ? host : `tcp://${host}`);
   if (url === null) throw unusable("is not an address");
@@ -111,7 +119,7 @@ export function engineClient(address: EngineAddress | string): Docker {
       username: url.username,
       sshOptions,
     };
-    return new Docker(options as unknown as Docker.DockerOptions);
+    return new Client(options as unknown as Docker.DockerOptions);
   }
   if (!["tcp:", "http:", "https:"].includes(url.protocol)) throw unusable("is of a kind that is not supported");
   const file = (name: string) => {
@@ -119,7 +127,7 @@ export function engineClient(address: EngineAddress | string): Docker {
     return certPath !== undefined && existsSync(path) ? readFileSync(path) : undefined;
   };
   const secure = certPath !== undefined || url.protocol === "https:" || process.env["DOCKER_TLS_VERIFY"] === "1";
-  return new Docker({
+  return new Client({
     ...none,
     protocol: secure ? "https" : "http",
     host: url.hostname,
@@ -138,17 +146,31 @@ export type Answer =
   | { readonly state: "silent" }
   | { readonly state: "failed"; readonly message: string };
 
+/** A socket of this machine is asked without the client, which takes longer to load than the answer takes. */
+async function askVersion(address: EngineAddress, signal: AbortSignal): Promise<Docker.DockerVersion> {
+  if (!address.host.startsWith("unix://")) {
+    const docker = engineClient(address);
+    // The library's types do not know the option yet.
+    const version = docker.version.bind(docker) as unknown as (options: {
+      abortSignal: AbortSignal;
+    }) => Promise<Docker.DockerVersion>;
+    return version({ abortSignal: signal });
+  }
+  const socketPath = address.host.slice("unix://".length);
+  const [response] = (await once(get({ socketPath, path: "/version", signal, agent: false }), "response")) as [
+    IncomingMessage,
+  ];
+  const answer = await text(response);
+  if (response.statusCode !== 200) throw new Error(`(HTTP code ${response.statusCode}) ${answer.trim()}`);
+  return JSON.parse(answer) as Docker.DockerVersion;
+}
+
 /** Asks the engine for its version, waiting no longer than the limit. */
 export async function askEngine(address: EngineAddress, timeoutMs = ENGINE_ANSWER_MS): Promise<Answer> {
-  const docker = engineClient(address);
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<Answer>((resolve) => (timer = setTimeout(() => resolve({ state: "silent" }), timeoutMs)));
   const abort = new AbortController();
-  // The library's types do not know the option yet.
-  const version = docker.version.bind(docker) as unknown as (options: {
-    abortSignal: AbortSignal;
-  }) => Promise<Docker.DockerVersion>;
-  const question = version({ abortSignal: abort.signal }).then(
+  const question = askVersion(address, abort.signal).then(
     ({ Version }): Answer => ({ state: "answers", version: Version }),
     (error: NodeJS.ErrnoException): Answer => {
       if (error.code === "ENOENT" || error.code === "ECONNREFUSED") return { state: "absent" };

@@ -11,11 +11,6 @@ import { createOutput } from "../../../base/output.ts";
 import { migrationArguments, migrationsFolder } from "./arguments.ts";
 
 export default defineCommand({
-  meta: {
-    name: "check",
-    description:
-      "Check migration files without a database: the chain, the base branch, PostgreSQL's grammar, locks and lost data",
-  },
   args: {
     ...migrationArguments,
     base: {

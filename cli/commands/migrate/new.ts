@@ -9,7 +9,6 @@ import { migrationArguments, migrationsFolder } from "./arguments.ts";
 const PHASE_LIST = PHASES.map((phase) => `${phase} ${PHASE_NAMES[phase]}`).join(", ");
 
 export default defineCommand({
-  meta: { name: "new", description: "Write the next migration's pair of files, with headers to fill in" },
   args: {
     name: { type: "positional", required: true, description: "Verb and object: create_invoices", valueHint: "NAME" },
     phase: { type: "string", required: true, description: `Rollout phase: ${PHASE_LIST}`, valueHint: "N" },

@@ -13,10 +13,6 @@ import { readStackConfig } from "../../../stack/settings-file.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./arguments.ts";
 
 export default defineCommand({
-  meta: {
-    name: "plan",
-    description: "Print the pending SQL, its locks, and the sizes of the tables it touches; changes nothing",
-  },
   args: { ...stackArguments, ...migrationArguments, ...databaseArguments },
   async run({ args }) {
     const output = createOutput({ json: args.json });

@@ -18,10 +18,6 @@ import {
 const DEFAULT_TTL_SEC = 3_600;
 
 export default defineCommand({
-  meta: {
-    name: "create",
-    description: "Take a test database and print its URL; it goes when its time is over or its process ends",
-  },
   args: {
     ...serverArguments,
     ...databaseArguments,

@@ -6,7 +6,6 @@ import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
 
 export default defineCommand({
-  meta: { name: "drop", description: "Drop a test database that is taken or kept, with the sessions in it" },
   args: {
     ...serverArguments,
     database: { type: "positional", required: false, description: "Its name" },

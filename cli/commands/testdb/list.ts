@@ -5,7 +5,6 @@ import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
 
 export default defineCommand({
-  meta: { name: "list", description: "Show every test database: its state, who holds it, since and until when" },
   args: serverArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });

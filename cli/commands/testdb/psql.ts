@@ -9,10 +9,6 @@ import { databaseArguments, parseTestMode, serverArguments } from "./arguments.t
 const { role, mode } = databaseArguments;
 
 export default defineCommand({
-  meta: {
-    name: "psql",
-    description: "Open psql on a test database that is taken or kept; what follows -- goes to psql",
-  },
   args: {
     name: serverArguments.name,
     role,

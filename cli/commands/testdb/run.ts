@@ -20,11 +20,6 @@ import {
 import { parseEngine, startServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
-  meta: {
-    name: "run",
-    description:
-      "Run a command with a database of its own in DATABASE_URL and PG*; starts the server if there is none. The exit code is the command's",
-  },
   args: {
     name: serverArguments.name,
     ...databaseArguments,

@@ -11,11 +11,6 @@ import { serverArguments } from "./arguments.ts";
 import { recordKeeper, startKeeper } from "../../../testing/server/keeper-process.ts";
 
 export default defineCommand({
-  meta: {
-    name: "serve",
-    description:
-      "Keep the pool of a running server and answer the HTTP API, in the foreground; `start` does it in the background",
-  },
   args: {
     ...serverArguments,
     port: { type: "string", default: "", description: "Also on this loopback port; 0: a free one", valueHint: "PORT" },

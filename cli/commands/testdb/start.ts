@@ -7,10 +7,6 @@ import { engineArgument, serverArguments } from "./arguments.ts";
 import { parseEngine, startServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
-  meta: {
-    name: "start",
-    description: "Start a server for tests, build its template and fill its pool; does nothing where one runs",
-  },
   args: {
     ...serverArguments,
     engine: engineArgument,

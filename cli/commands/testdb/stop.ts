@@ -4,7 +4,6 @@ import { serverArguments } from "./arguments.ts";
 import { stopServer } from "../../../testing/server/life-cycle.ts";
 
 export default defineCommand({
-  meta: { name: "stop", description: "Remove a server for tests with everything in it" },
   args: serverArguments,
   async run({ args }) {
     const output = createOutput({ json: args.json });
