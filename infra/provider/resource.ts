@@ -1,5 +1,8 @@
 import type { RunOptions } from "./run-options.ts";
 
+/** Before the name in every type token of the package. */
+export const TYPE_PREFIX = "aiwdb:index:";
+
 /** Stands for a value that is not known yet, in previews. Fixed by Pulumi's protocol. */
 export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
@@ -42,8 +45,8 @@ export interface Difference {
 }
 
 /**
- * One resource type of the provider. `Inputs` is the one declaration of what a program gives it, which its class in
- * infra/resources.ts takes too; the state is always the inputs plus `Outputs`, which `create` and `update` return.
+ * One resource type of the provider. `Inputs` is the one declaration of what a program gives it, from which its class
+ * in infra/resources.ts takes it; the state is always the inputs plus `Outputs`, which `create` and `update` return.
  *
  * Every operation may be cut off and run again: it must converge from whatever the last one left.
  */

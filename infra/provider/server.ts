@@ -10,7 +10,7 @@ import pluginProto from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import proto from "@pulumi/pulumi/proto/provider_pb.js";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
-import { changedProperties, type AnyResourceType, type Operation } from "./resource.ts";
+import { changedProperties, TYPE_PREFIX, type AnyResourceType, type Operation } from "./resource.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** Properties as the protocol has them: plain JSON; secrets already opened. */
@@ -18,8 +18,6 @@ type Properties = Readonly<Record<string, structProto.JavaScriptValue>>;
 type Loader = () => Promise<AnyResourceType>;
 type Call<T> = grpc.ServerUnaryCall<T, unknown>;
 
-/** Before the name in every type token of the package. */
-const TYPE_PREFIX = "aiwdb:index:";
 /** By then a preview has loaded what it needs. */
 const COMPILE_CACHE_DELAY_MS = 1_500;
 const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };

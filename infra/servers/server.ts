@@ -26,7 +26,7 @@ export interface Server {
   readonly live?: LiveServer;
 }
 
-export interface LiveServer {
+interface LiveServer {
   /**
    * A script that tries files with the server's own program before the running one sees them. It runs in a container of
    * the image, in the folder; `$1` is the version's folder. It fails, and says why, where the server would refuse.

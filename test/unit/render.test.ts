@@ -9,6 +9,7 @@ import { addresses, renderPgHba } from "../../infra/servers/postgres/hba.ts";
 import {
   pgbouncerDefaults,
   pgbouncerRestartKey,
+  readPgbouncerIni,
   renderPgbouncerHba,
   renderPgbouncerIni,
   renderUserlist,
@@ -212,6 +213,21 @@ describe("the restart key", () => {
       pgbouncerRestartKey(dev),
     );
   });
+});
+
+test("pgbouncer.ini is read back from a state as PgBouncer reads it, the entry for all other databases aside", () => {
+  const ci = parseConfig("ci-a", {
+    pgbouncerBindCertificates: true,
+    pgbouncerDefaultPoolSize: 10,
+    pgbouncerMaxClientConn: 500,
+  });
+  for (const listener of listeners(ci)) {
+    const text = renderPgbouncerIni(ci, "host", listener);
+    const { port, settings, transactionEntries } = readPgbouncerIni(text);
+    expect(port).toBe(listener.port);
+    expect(Object.fromEntries(settings)).toEqual(readIni(text)["pgbouncer"]);
+    expect(transactionEntries).toEqual(["ai_workflow_db", "ai_workflow_db_lookup"]);
+  }
 });
 
 describe("pg_hba.conf", () => {

@@ -19,7 +19,7 @@ export interface LoginRolesInputs {
 const ANSWER_MS = 30_000;
 
 /** What a role has been given by ALTER ROLE ... SET. */
-export interface RoleSetting {
+interface RoleSetting {
   readonly role: string;
   /** Where it counts; null: everywhere. */
   readonly database: string | null;

@@ -141,7 +141,7 @@ export function renderPgbouncerIni(
 }
 
 /** What `renderPgbouncerIni` of this or an older release has written into a file. */
-export interface PgbouncerIni {
+interface PgbouncerIni {
   readonly port: number;
   /** Values in the section [pgbouncer], by name. */
   readonly settings: ReadonlyMap<string, string>;
