@@ -5,11 +5,17 @@ const MINUTE = 60_000;
 /** Tests of migrations and schema need a server and databases, but no stack. */
 const ON_TEST_DATABASES = [
   "test/integration/migration-*.test.ts",
-  "test/integration/schema-{attacks,audit*,commands,dictionary,erasure,functions,maintenance,privacy,retention,rights,roundtrip,upgrade}.test.ts",
+  "test/integration/schema-!(docs|sqlalchemy).test.ts",
 ];
 
-// One group after the other: what the quick tests find need not wait for a stack, and a stack under test has the
-// machine to itself.
+/** Files that make a server or a stack of their own, and need not leave the machine to it. */
+const ON_THEIR_OWN = [
+  "test/integration/testdb*.test.ts",
+  "test/integration/{changed-roles,provider-network,rotation,secrets-logged,toolchain-images}.test.ts",
+];
+
+// One group after the other: what the quick tests find need not wait for a stack. The files of the group with stacks of
+// their own wait for containers most of the time, so two of them run side by side.
 export default defineConfig({
   test: {
     projects: [
@@ -43,7 +49,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          exclude: ON_TEST_DATABASES,
+          exclude: [...ON_TEST_DATABASES, ...ON_THEIR_OWN],
           // Brings one real stack up for all files; each makes its own databases, sessions and load in it.
           globalSetup: ["test/helpers/real-stack.ts"],
           setupFiles: ["test/helpers/real-stack-environment.ts"],
@@ -57,10 +63,21 @@ export default defineConfig({
       },
       {
         test: {
+          name: "own",
+          include: ON_THEIR_OWN,
+          sequence: { groupOrder: 3 },
+          maxWorkers: 2,
+          testTimeout: 5 * MINUTE,
+          hookTimeout: 5 * MINUTE,
+          expect: { poll: { timeout: MINUTE } },
+        },
+      },
+      {
+        test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           sequence: { groupOrder: 3 },
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 10 * MINUTE,
           hookTimeout: 10 * MINUTE,
           expect: { poll: { timeout: MINUTE } },

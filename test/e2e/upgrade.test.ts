@@ -14,7 +14,7 @@ const ENVIRONMENT = { XDG_DATA_HOME: "/nonexistent/data", PULUMI_CONFIG_PASSPHRA
 const INTENDED: Readonly<Record<string, "update" | "create">> = {};
 
 /** These look whether the engine and the disk have what they declare. Here nothing is there, and they would make it anew. */
-const LOOKING = ["ClientFiles", "ContainerReady", "DataOwner", "LoginRoles"];
+const LOOKING = new Set(["ClientFiles", "ContainerReady", "DataOwner", "LoginRoles"]);
 
 interface Step {
   readonly op: string;
@@ -26,7 +26,7 @@ interface Step {
 /** Whether a resource of these would be left alone on a machine where the stack is up. */
 function onlyLooked({ op, oldState, newState }: Step): boolean {
   const type = oldState?.type.replace("aiwdb:index:", "") ?? "";
-  return op === "update" && LOOKING.includes(type) && isDeepStrictEqual(oldState?.inputs, newState?.inputs);
+  return op === "update" && LOOKING.has(type) && isDeepStrictEqual(oldState?.inputs, newState?.inputs);
 }
 
 let checkout: Checkout;

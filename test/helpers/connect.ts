@@ -56,6 +56,9 @@ export async function open(role: ClientRole, mode: Mode, change?: Change): Promi
   return client;
 }
 
+/** For so many clients at once. */
+export const times = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
 /** Runs one query as a role and returns its rows. */
 export async function query<Row extends pg.QueryResultRow>(
   role: ClientRole,

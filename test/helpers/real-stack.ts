@@ -4,6 +4,7 @@ import path from "node:path";
 import type { TestProject } from "vitest/node";
 import type { StackOutputs } from "../../stack/session.ts";
 import { processStart } from "../../base/process-identity.ts";
+import { withLock } from "../../base/lock.ts";
 import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
 
 /** What the integration tests get: `inject("stack")`. */
@@ -71,8 +72,12 @@ export function mustSucceed(result: CommandResult): CommandResult {
   return result;
 }
 
-/** Stacks of runs that were killed. */
-async function removeLeftBehind(): Promise<void> {
+/** Stacks of runs that were killed. One run at a time looks for them: two would remove a folder under each other. */
+function removeLeftBehind(): Promise<void> {
+  return withLock(path.join(tmpdir(), "aiwdb-left-behind/lock"), removeEach);
+}
+
+async function removeEach(): Promise<void> {
   for (const folder of readdirSync(tmpdir())) {
     const [, stack, pid] = /^aiwdb-stack-(ci-[tbrl](\d+))$/.exec(folder) ?? [];
     if (stack === undefined || processStart(Number(pid)) !== undefined) continue;

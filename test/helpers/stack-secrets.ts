@@ -22,6 +22,21 @@ export async function exportStack(showSecrets: boolean): Promise<{ text: string;
   return { text: stdout, resources: JSON.parse(stdout).deployment.resources };
 }
 
+/** With --show-secrets a secret is an object around its JSON text. */
+function opened(value: unknown): string {
+  return typeof value === "object" && value !== null
+    ? (JSON.parse((value as { plaintext: string }).plaintext) as string)
+    : (value as string);
+}
+
+/** Of every private key in a state that was exported with --show-secrets: its resource's name, and a line of its own. */
+export function privateKeyLines(exported: string): [name: string, line: string][] {
+  const { resources } = (JSON.parse(exported) as { deployment: { resources: ExportedResource[] } }).deployment;
+  return resources
+    .filter(({ type }) => type === "tls:index/privateKey:PrivateKey")
+    .map(({ urn, outputs }) => [urn.split("::").at(-1) ?? "", opened(outputs?.["privateKeyPem"]).split("\n")[1] ?? ""]);
+}
+
 /** The environment in which the real stack's checkout was brought up. */
 export function environment(home: string): NodeJS.ProcessEnv {
   const { PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE, ...rest } = process.env;
@@ -39,11 +54,7 @@ export async function stackAuthority(): Promise<KeyPair> {
   const { resources } = await exportStack(true);
   const output = (type: string, property: string) => {
     const found = resources.find((each) => each.type === type && each.urn.includes("database-certificates-ca-"));
-    const value = found?.outputs?.[property];
-    // With --show-secrets a secret is an object around its JSON text.
-    return typeof value === "object" && value !== null
-      ? (JSON.parse((value as { plaintext: string }).plaintext) as string)
-      : (value as string);
+    return opened(found?.outputs?.[property]);
   };
   return {
     keyPem: output("tls:index/privateKey:PrivateKey", "privateKeyPemPkcs8"),

@@ -19,6 +19,9 @@ import { stackAuthority } from "../helpers/stack-secrets.ts";
 const MODES: Mode[] = ["direct", "transaction", "session"];
 const SERVER = { direct: "postgres", transaction: "pgbouncer", session: "pgbouncer" } as const;
 
+/** The client itself gives up: both servers ask for one. */
+const NO_PASSWORD = "-: SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string";
+
 let foreign: ThrowAwayCa;
 let own: ThrowAwayCa;
 
@@ -111,9 +114,9 @@ describe.each(MODES)("a %s connection", (mode) => {
 
   test("is refused with a wrong password, and without one", async () => {
     expect(await refusal(open("app_user", mode, { password: "wrong" }))).toMatch(
-      /28P01: .*password authentication failed|08P01: .*SASL authentication failed/,
+      /^28P01: password authentication failed for user|^08P01: SASL authentication failed$/,
     );
-    expect(await refusal(open("app_user", mode, { password: "" }))).toMatch(/password|SASL/);
+    expect(await refusal(open("app_user", mode, { password: "" }))).toBe(NO_PASSWORD);
   });
 
   test("is refused to a role that does not exist", async () => {
@@ -172,7 +175,7 @@ describe("certificate of one role, account of another", () => {
     expect(
       await refusal(open("app_readonly", "transaction", { certificate, password: passwordOf("app_user") })),
     ).toMatch(/SASL authentication failed|password authentication failed/);
-    expect(await refusal(open("app_readonly", "transaction", { certificate, password: "" }))).toMatch(/password|SASL/);
+    expect(await refusal(open("app_readonly", "transaction", { certificate, password: "" }))).toBe(NO_PASSWORD);
   });
 
   // PgBouncer compares a certificate's name with the role only by its "cert" method, which leaves no password to hand on.
@@ -254,7 +257,7 @@ describe("roles and databases", () => {
       expect(await refusal(open("app_readonly", "direct"))).toMatch(/28P01/);
       // A pooled server connection that is still open must not let it in either.
       for (const mode of ["transaction", "session"] as const)
-        expect(await refusal(open("app_readonly", mode)), mode).toMatch(/28P01|08P01|authentication/);
+        expect(await refusal(open("app_readonly", mode)), mode).toBe("08P01: SASL authentication failed");
     } finally {
       await setUntil("infinity");
     }

@@ -1,11 +1,10 @@
-import { type ArgsDef, type CommandDef, runCommand } from "citty";
 import type { Client } from "pg";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import maintain from "../../cli/commands/maintain.ts";
-import privacy from "../../cli/commands/privacy.ts";
 import retention from "../../cli/commands/retention.ts";
-import { StateError, UsageError } from "../../base/errors.ts";
+import { UsageError } from "../../base/errors.ts";
 import { approveAll } from "../helpers/approve.ts";
+import { failureOf, forgetPrinted, printed, run, takeOutput } from "../helpers/commands.ts";
 import { fillTables } from "../helpers/fill-tables.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
 
@@ -16,7 +15,6 @@ vi.mock("../../stack/connect.ts", () => ({
 }));
 
 let database: SchemaDatabase;
-let printed: string;
 
 beforeAll(async () => {
   database = await createSchemaDatabase("commands");
@@ -26,30 +24,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await database?.close();
 });
-beforeEach(() => {
-  printed = "";
-  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
-    printed += String(text);
-    return true;
-  });
-  vi.spyOn(process.stderr, "write").mockReturnValue(true);
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-});
 
-function run<T extends ArgsDef>(command: CommandDef<T>, ...rawArgs: string[]): Promise<unknown> {
-  return runCommand(command, { rawArgs });
-}
-
-async function failureOf(work: Promise<unknown>): Promise<StateError> {
-  const error = await work.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toBeInstanceOf(StateError);
-  return error as StateError;
-}
+takeOutput();
 
 describe("aiwdb maintain", () => {
   it.each([
@@ -138,7 +114,7 @@ describe("aiwdb retention", () => {
   });
 
   async function listed(...args: string[]): Promise<{ policyId: string; state: string; digest: string }[]> {
-    printed = "";
+    forgetPrinted();
     await run(retention, "list", "--json", ...args);
     return (JSON.parse(printed) as { policies: { policyId: string; state: string; digest: string }[] }).policies;
   }
@@ -149,7 +125,7 @@ describe("aiwdb retention", () => {
       select 'projects', 30 + n, 'DELETE', '{"column": "created_at"}' from generate_series(1, 1000) as n`);
     await run(retention, "list", "--json");
     expect(JSON.parse(printed)).toMatchObject({ policies: { length: 1000 }, total: 1001 });
-    printed = "";
+    forgetPrinted();
     await run(retention, "list");
     expect(printed).toContain("These are the first 1000 of 1001 policies.");
     await run(maintain);
@@ -184,7 +160,7 @@ describe("aiwdb retention", () => {
           'delete rows of "auth_queue_operations" whose "created_at" is more than 90 days ago and "completed_at" is null',
       }),
     );
-    printed = "";
+    forgetPrinted();
     await run(retention, "list");
     expect(printed).toMatch(new RegExp(`^proposed {2}${id} {2}delete rows of "projects"`));
   });
@@ -280,165 +256,14 @@ describe("aiwdb retention", () => {
         // Another date than now may be refused, which is as good.
         expect(error.message).toMatch(/executed_at|date|time/i);
       });
-    printed = "";
+    forgetPrinted();
     await run(maintain, "--json");
     expect(JSON.parse(printed)).toMatchObject({ problems: [], waiting: [{ policyId: id, state: "proposed" }] });
     expect(printed).not.toContain("planted");
-    printed = "";
+    forgetPrinted();
     await run(maintain);
     expect(printed).toContain(
       "approval    1 policy waits for approval and is not carried out; see `aiwdb retention list --stack dev`",
     );
-  });
-});
-
-describe("aiwdb privacy", () => {
-  it("says why a user under a legal hold stays, and what to do", async () => {
-    const { rows } = await owner.query<{ id: number }>("select min(id) as id from public.users");
-    const id = rows[0]?.id ?? 0;
-    await owner.query(
-      "update public.forensic_investigations set legal_hold = true, status = 'ANALYSIS', affected_users = array[$1::integer]",
-      [id],
-    );
-    for (const what of ["erase", "pseudonymise"]) {
-      const error = await failureOf(run(privacy, what, "--user", String(id), "--yes"));
-      expect(error.message).toContain(`User ${id} is under a legal hold`);
-      expect(error.message).toContain("Close the case or lift its legal hold first.");
-    }
-    await owner.query("update public.forensic_investigations set legal_hold = false");
-    await run(privacy, "erase", "--user", String(id), "--yes");
-    expect(printed).toContain("user_id");
-  });
-
-  it("gives up, and changes nothing, when the application keeps a row of the user's locked", async () => {
-    const { rows } = await owner.query<{ id: number }>("select max(id) as id from public.users");
-    const id = Number(rows[0]?.id);
-    const holder = await database.connect("app_user");
-    await holder.query("begin");
-    await holder.query("select from public.users where id = $1 for update", [id]);
-    const error = await failureOf(run(privacy, "erase", "--user", String(id), "--yes"));
-    await holder.query("rollback");
-    expect(error.message).toMatch(/nothing was changed:\n- lock: .*lock timeout/);
-    expect(
-      (await owner.query("select from public.users where id = $1 and hashed_password <> '!'", [id])).rowCount,
-    ).toBe(1);
-  });
-
-  it("carries out no request that the application planted for somebody else, or changed after the look", async () => {
-    const app = await database.connect("app_user");
-    const { rows } = await owner.query<{ id: number }>("select max(id) as id from public.users");
-    const victim = rows[0]?.id ?? 0;
-    const planted = await app.query<{ id: string }>(
-      `insert into public.privacy_requests (user_id, request_type, request_details, requested_scope, due_date)
-       values ($1, 'DATA_EXPORT', '{}', '{}', now()) returning id`,
-      [victim],
-    );
-    const request = planted.rows[0]?.id ?? "";
-    const fulfil = (...args: string[]) => run(privacy, "fulfil", "--request", request, ...args);
-    await expect(fulfil()).rejects.toThrow(
-      `carry out request ${request}: DATA_EXPORT of user ${victim}, PENDING, no check of identity noted; nothing`,
-    );
-    await expect(fulfil()).rejects.toThrow("Repeat the command with --yes.");
-    await app.query("update public.privacy_requests set request_type = 'DATA_DELETION' where id = $1", [request]);
-    await expect(fulfil()).rejects.toThrow("then repeat the command with --yes and --user");
-    await expect(fulfil("--yes")).rejects.toThrow("--user: is missing, and this would erase that user's data");
-    await expect(fulfil("--yes", "--user", String(victim + 1))).rejects.toThrow(`is about user ${victim}; nothing`);
-    expect(
-      (await owner.query("select from public.users where id = $1 and username ~ '^erased'", [victim])).rowCount,
-    ).toBe(0);
-    await fulfil("--yes", "--user", String(victim));
-    expect(
-      (await owner.query("select from public.users where id = $1 and username ~ '^erased'", [victim])).rowCount,
-    ).toBe(1);
-    expect((await failureOf(fulfil("--yes", "--user", String(victim)))).message).toContain("COMPLETED already");
-  });
-
-  it("exports numbers of any size and JSON of any depth as they are", async () => {
-    const deep = `${"[".repeat(3000)}${"]".repeat(3000)}`;
-    const { rows } = await owner.query<{ id: number }>(
-      `update public.users set agent_settings = $1 where id = (select max(id) from public.users) returning id`,
-      [`{"account": 12345678901234567890, "iban": 1.10, "deep": ${deep}}`],
-    );
-    await run(privacy, "export", "--user", String(rows[0]?.id));
-    expect(printed).toContain('"account": 12345678901234567890');
-    expect(printed).toContain('"iban": 1.10');
-    expect(printed.split("[").length).toBeGreaterThan(3000);
-    expect(printed.length, "with a line for each row, not for each bracket").toBeLessThan(200_000);
-    await owner.query("update public.users set agent_settings = null where id = $1", [rows[0]?.id]);
-  });
-
-  it("exports JSON as the database has it", async () => {
-    const { rows } = await owner.query<{ id: number }>("select min(id) as id from public.users");
-    const id = Number(rows[0]?.id);
-    await run(privacy, "export", "--user", String(id));
-    const { rows: wanted } = await owner.query<{ value: { about_the_user: object } }>(
-      "select privacy.export_user($1) as value",
-      [id],
-    );
-    const exported = JSON.parse(printed) as { about_the_user: object };
-    expect(Object.keys(exported)).toEqual(Object.keys(wanted[0]!.value));
-    // Each export is an entry in this log.
-    const log = { "audit.data_access_log": expect.any(Array) };
-    expect(exported.about_the_user).toEqual({ ...wanted[0]!.value.about_the_user, ...log });
-    expect(Object.keys(exported.about_the_user).length).toBeGreaterThan(1);
-  });
-
-  it("says what to do where a user's rows are more than one value can hold", async () => {
-    const { rows } = await owner.query<{ id: number }>(
-      "insert into public.users (username, email, hashed_password) values ('large', 'large@example.org', 'x') returning id",
-    );
-    await owner.query(
-      `insert into public.chat_messages (session_id, user_id, message_type, content, message_order)
-       select 'large', $1, 'human', repeat('x', 70000000), n from generate_series(1, 4) as n`,
-      [rows[0]?.id],
-    );
-    const error = await failureOf(run(privacy, "export", "--user", String(rows[0]?.id)));
-    await owner.query("delete from public.chat_messages where session_id = 'large'");
-    expect(error.message).toContain("more than PostgreSQL holds in one value");
-  });
-
-  it("exports a user of whom there is nothing", async () => {
-    const { rows } = await owner.query<{ id: number }>(
-      "insert into public.users (username, email, hashed_password) values ('nothing', 'nothing@example.org', 'x') returning id",
-    );
-    await run(privacy, "export", "--user", String(rows[0]?.id));
-    expect(JSON.parse(printed)).toMatchObject({ made_by_the_user: {} });
-  });
-
-  it("says that there is no such user", async () => {
-    expect((await failureOf(run(privacy, "export", "--user", "999999"))).message).toContain("There is no user 999999");
-  });
-
-  it("fails, though the rest is done, where a row is too large to be searched", async () => {
-    const { rows } = await owner.query<{ id: number }>(
-      `insert into public.users (username, email, hashed_password) values ('a1', 'a1@example.org', 'x'), ('a2', 'a2@example.org', 'x')
-       returning id`,
-    );
-    const chat = await owner.query<{ id: string }>(
-      "insert into public.chat_history (session_id, message) values ('large', to_jsonb(repeat('x', 5000000))) returning id",
-    );
-    const [erased, requested] = rows.map(({ id }) => String(id)) as [string, string];
-    const request = await owner.query<{ id: string }>(
-      `insert into public.privacy_requests (user_id, request_type, request_details, requested_scope, due_date)
-       values ($1, 'DATA_DELETION', '{}', '{}', now()) returning id`,
-      [requested],
-    );
-    for (const error of [
-      await failureOf(run(privacy, "erase", "--user", erased, "--yes")),
-      await failureOf(run(privacy, "fulfil", "--request", String(request.rows[0]?.id), "--user", requested, "--yes")),
-    ]) {
-      expect(error.message).toContain(`- public.chat_history: 1: ${chat.rows[0]?.id}`);
-      expect(error).toMatchObject({
-        result: { rows: { "public.users": 1 }, unsearched: { "public.chat_history": [String(chat.rows[0]?.id)] } },
-      });
-    }
-    expect(
-      (
-        await owner.query("select from public.users where id = any ($1) and username ~ '^erased'", [
-          [erased, requested],
-        ])
-      ).rowCount,
-    ).toBe(2);
-    await owner.query("delete from public.chat_history where session_id = 'large'");
   });
 });

@@ -16,6 +16,7 @@ import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { docker, eventually, log, open, query, refusal } from "../helpers/connect.ts";
 import { markOf, printablePassword } from "../helpers/passwords.ts";
 import { mustSucceed, readOutputs, SETTINGS } from "../helpers/real-stack.ts";
+import { privateKeyLines } from "../helpers/stack-secrets.ts";
 
 // A stack of its own, made with everything logged from its first start.
 const NAME = `ci-l${process.pid}`;
@@ -78,12 +79,7 @@ async function learnSecrets(): Promise<void> {
   const exported = mustSucceed(
     await checkout.aiwdb(["pulumi", "--stack", NAME, "--", "stack", "export", "--show-secrets"]),
   );
-  const { resources } = (JSON.parse(exported.stdout) as { deployment: { resources: Exported[] } }).deployment;
-  for (const { type, urn, outputs: values } of resources) {
-    if (type !== "tls:index/privateKey:PrivateKey") continue;
-    const pem = JSON.parse((values["privateKeyPem"] as { plaintext: string }).plaintext) as string;
-    secrets.set(`key of ${urn.split("::").at(-1)}`, pem.split("\n")[1] ?? "");
-  }
+  for (const [name, line] of privateKeyLines(exported.stdout)) secrets.set(`key of ${name}`, line);
   const rows = await query<{ name: string; secret: string }>(
     "postgres",
     "direct",
@@ -91,12 +87,6 @@ async function learnSecrets(): Promise<void> {
     { outputs, database: "postgres" },
   );
   for (const { name, secret } of rows) secrets.set(`stored secret of ${name}`, secret.split("$").at(-1) ?? "");
-}
-
-interface Exported {
-  readonly type: string;
-  readonly urn: string;
-  readonly outputs: Readonly<Record<string, unknown>>;
 }
 
 /** Names of secrets that stand in a text. */

@@ -19,6 +19,7 @@ afterEach(() => temporary.sweep());
 afterAll(() => checkout.remove());
 
 test.each([
+  ["while containers are created", "Container database-postgres-container creating"],
   ["while the server is waited for", "ContainerReady database-postgres-ready creating"],
   ["while roles are created", "Role database-database-role-app_user creating"],
   ["while the database is created", "Database database-database-database creating"],

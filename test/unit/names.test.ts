@@ -1,44 +1,54 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { STACK_NAME } from "../../infra/settings/names.ts";
-import { engineNames, sessionDatabase } from "../../infra/settings/names.ts";
-import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
+import { parseConfig } from "../../infra/settings/check.ts";
+import { engineNames, lookupDatabase, sessionDatabase, STACK_NAME } from "../../infra/settings/names.ts";
 
-test("engine objects carry the stack", () => {
-  expect(engineNames("ci-7")).toEqual({
-    network: "aiwdb-ci-7-network",
-    postgres: "aiwdb-ci-7-postgres",
-    pgbouncer: "aiwdb-ci-7-pgbouncer",
-    maintenance: "aiwdb-ci-7-maintenance",
-    dataVolume: "aiwdb-ci-7-data",
-    postgresConfigVolume: "aiwdb-ci-7-postgres-config",
-    pgbouncerConfigVolume: "aiwdb-ci-7-pgbouncer-config",
-    maintenanceConfigVolume: "aiwdb-ci-7-maintenance-config",
-  });
+/** Of the longest stack name that is taken. */
+const LONGEST = `z${"9".repeat(29)}`;
+
+/** The words that names on the engine are made of. */
+const WORDS = [...new Set(Object.values(engineNames("x")).flatMap((name) => name.split("-").slice(2)))];
+
+test("the longest stack name is taken, one more character is not", () => {
+  expect(LONGEST).toMatch(STACK_NAME);
+  expect(`${LONGEST}9`).not.toMatch(STACK_NAME);
 });
 
-test("two stacks never share a name on the engine, and containers' names are host names", () => {
-  const stackName = fc.stringMatching(new RegExp(STACK_NAME.source));
+test("a stack whose name goes on with the words of our names shares none with the stack it begins like", () => {
+  const stack = fc.string({ unit: fc.constantFrom("a", "-", ...WORDS), minLength: 1, maxLength: 4 });
+  const taken = stack.filter((name) => STACK_NAME.test(name));
+  const more = fc.array(fc.constantFrom(...WORDS), { minLength: 1, maxLength: 3 });
   fc.assert(
-    fc.property(stackName, stackName, (one, two) => {
-      fc.pre(one !== two);
-      const names = [...Object.values(engineNames(one)), ...Object.values(engineNames(two))];
-      expect(new Set(names).size).toBe(names.length);
-      for (const name of names) expect(name).toMatch(/^[a-z0-9][a-z0-9-]{0,62}$/);
+    fc.property(taken, more, (one, words) => {
+      const names = [one, [one, ...words].join("-")].flatMap((each) => Object.values(engineNames(each)));
+      expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test("containers of the longest stack name are host names, which have 63 characters at most", () => {
+  const { postgres, pgbouncer, maintenance } = engineNames(LONGEST);
+  for (const name of [postgres, pgbouncer, maintenance]) expect(name).toMatch(/^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$/);
+});
+
+test("the pooler's entries of every database name that is taken are names of their own that PostgreSQL does not cut off", () => {
+  const character = fc.constantFrom(..."abcdefghijklmnopqrstuvwxyz0123456789_");
+  const name = fc.string({ unit: character, minLength: 50, maxLength: 60 });
+  let taken = 0;
+  fc.assert(
+    fc.property(name, (databaseName) => {
+      const isTaken = databaseName.length <= 55 && !/^[0-9]/.test(databaseName);
+      if (!isTaken) {
+        expect(() => parseConfig("dev", { databaseName })).toThrow("databaseName");
+        return;
+      }
+      taken += 1;
+      const entries = [parseConfig("dev", { databaseName }).databaseName];
+      entries.push(sessionDatabase(databaseName), lookupDatabase(databaseName));
+      expect(new Set(entries).size).toBe(3);
+      for (const entry of entries) expect(entry.length).toBeLessThanOrEqual(63);
     }),
   );
-});
-
-test("the session entry is named after the database", () => {
-  expect(sessionDatabase("ai_workflow_db")).toBe("ai_workflow_db_session");
-});
-
-test("neither owner nor superuser nor the pooler's own login may come through the pooler", () => {
-  expect([...POOLED_ROLES].sort()).toEqual(["app_monitor", "app_readonly", "app_user"]);
-});
-
-test("every role that can log in from outside can be asked for, the pooler's cannot", () => {
-  expect(new Set(CLIENT_ROLES)).toEqual(
-    new Set([ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.owner, ROLES.superuser]),
-  );
+  expect(taken).toBeGreaterThan(10);
 });

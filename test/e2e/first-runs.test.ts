@@ -1,0 +1,50 @@
+import type Docker from "dockerode";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { Checkout } from "../helpers/checkout.ts";
+import { listObjects } from "../../stack/engine-objects.ts";
+import { mustSucceed } from "../helpers/real-stack.ts";
+import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
+
+let temporary: TemporaryStacks;
+let checkout: Checkout;
+let docker: Docker;
+
+const newStack = (purpose: string, settings?: Record<string, unknown>) => temporary.add(purpose, settings);
+const up = (stack: string, ...more: string[]) => temporary.up(stack, ...more);
+const expectHealthy = (stack: string) => temporary.expectHealthy(stack);
+const expectNothingMade = (stack: string) => temporary.expectNothingMade(stack);
+
+beforeAll(async () => {
+  temporary = await temporaryStacks();
+  ({ checkout, docker } = temporary);
+});
+
+afterEach(() => temporary.sweep());
+
+afterAll(() => checkout.remove());
+
+test.each([
+  ["PostgreSQL", { postgresSettings: { work_mem: "banana" } }],
+  ["PgBouncer", { pgbouncerSettings: { stats_period: "banana" } }],
+])("a first run that %s cannot start with is gone on with once the setting is corrected", async (_server, settings) => {
+  const stack = newStack("banana", settings);
+  const failed = await up(stack);
+  expect(failed.exitCode).toBe(1);
+  expect(failed.all).toContain("does not stay up");
+  expect(failed.all).toContain("banana");
+  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
+  const corrected = mustSucceed(await up(stack));
+  expect(corrected.all).toContain("which did not stay up");
+  await expectHealthy(stack);
+});
+
+test("two stacks live side by side, and removing one leaves the other whole", async () => {
+  const one = newStack("one");
+  const two = newStack("two");
+  mustSucceed(await up(one));
+  mustSucceed(await up(two));
+  mustSucceed(await checkout.aiwdb(["down", "--stack", one]));
+  await expectNothingMade(one);
+  await expectHealthy(two);
+  expect((await listObjects(docker, two)).containers.every(({ running }) => running)).toBe(true);
+});

@@ -1,0 +1,91 @@
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type Docker from "dockerode";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { until } from "../../base/retry.ts";
+import { findImage } from "../../toolchain/images/build.ts";
+import type { Checkout } from "../helpers/checkout.ts";
+import { mustSucceed } from "../helpers/real-stack.ts";
+import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
+
+let temporary: TemporaryStacks;
+let checkout: Checkout;
+let docker: Docker;
+
+const newStack = (purpose: string, settings?: Record<string, unknown>) => temporary.add(purpose, settings);
+const up = (stack: string, ...more: string[]) => temporary.up(stack, ...more);
+const expectHealthy = (stack: string) => temporary.expectHealthy(stack);
+const expectNothingMade = (stack: string) => temporary.expectNothingMade(stack);
+
+beforeAll(async () => {
+  temporary = await temporaryStacks();
+  ({ checkout, docker } = temporary);
+});
+
+afterEach(() => temporary.sweep());
+
+afterAll(() => checkout.remove());
+
+// At other moments it is killed in test/long/faults.test.ts.
+test("an up that is killed while migrations run is continued by the next, and leaves no orphan", async () => {
+  const line = "Migrations database-database-migrations creating";
+  const stack = newStack("killed");
+  expect(await temporary.killAt(stack, line)).toContain(line);
+  mustSucceed(await up(stack));
+  await expectHealthy(stack);
+  mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
+});
+
+test("an up that is killed while a helper holds a volume is taken down without another up", async () => {
+  const stack = newStack("helper");
+  const running = checkout.start(["up", "--stack", stack]);
+  const helperOf = async () => {
+    const containers = await docker.listContainers({ all: true, filters: { label: ["ai-workflow-database.helper"] } });
+    return containers.find(({ Labels }) => Labels["ai-workflow-database.helper"]?.startsWith(`aiwdb-${stack}-`));
+  };
+  const seen = await until(helperOf, { deadlineMs: 120_000, everyMs: 5 });
+  running.kill();
+  await running.result;
+  expect(seen).toBeDefined();
+  mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
+  await expectNothingMade(stack);
+  expect(await helperOf()).toBeUndefined();
+});
+
+test("an up that is killed while an image is built leaves none half-built, and the next one builds it", async () => {
+  const stack = newStack("image");
+  const dockerfile = path.join(checkout.root, "infra/servers/pgbouncer/image/Dockerfile");
+  const original = readFileSync(dockerfile);
+  appendFileSync(dockerfile, `RUN sleep 5 # ${process.pid} ${Date.now()}\n`);
+  let tag: string | undefined;
+  try {
+    const running = checkout.start(["up", "--stack", stack]);
+    const building = async () => /(\S+\/pgbouncer:\S+): building on/.exec(running.output())?.[1];
+    tag = await until(building, { deadlineMs: 120_000, everyMs: 5 });
+    running.kill();
+    const { all } = await running.result;
+    expect(tag, all).toBeDefined();
+    expect(await findImage(docker, tag ?? "")).toBeUndefined();
+    await expectNothingMade(stack);
+
+    mustSucceed(await up(stack));
+    expect(await findImage(docker, tag ?? "")).toMatchObject({ tag });
+    await expectHealthy(stack);
+    mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
+  } finally {
+    writeFileSync(dockerfile, original);
+    if (tag !== undefined && (await findImage(docker, tag))) await docker.getImage(tag).remove();
+  }
+});
+
+test("of two first runs at once exactly one goes on, and the other names it", async () => {
+  const stack = newStack("twice");
+  const runs = [checkout.start(["up", "--stack", stack]), checkout.start(["up", "--stack", stack])];
+  const results = await Promise.all(runs.map(({ result }) => result));
+  expect(results.map(({ exitCode }) => exitCode).sort(), results.map(({ all }) => all).join("\n")).toEqual([0, 1]);
+  const refused = results.find(({ exitCode }) => exitCode === 1);
+  const holder = runs[results.findIndex(({ exitCode }) => exitCode === 0)];
+  expect(refused?.stderr).toContain(`held by process ${holder?.pid} on `);
+  expect(refused?.stdout).toBe("");
+  await expectHealthy(stack);
+});
