@@ -78,5 +78,5 @@ export function messageOf(error: unknown): string {
  * do.
  */
 export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
-  return codes.includes((error as { code?: string }).code ?? "");
+  return codes.includes((error as { code?: string } | null | undefined)?.code ?? "");
 }
