@@ -7,19 +7,21 @@ import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
 import type { Migration } from "../../migrate/chain/files.ts";
 import { manifestOf } from "../../migrate/chain/manifest.ts";
 import { type Environment } from "../../database/environment.ts";
+import {
+  CONNECTING_ROLES,
+  DEFAULT_PRIVILEGES,
+  LOGIN_ROLES,
+  type LoginRole,
+  MEMBERSHIPS,
+} from "../../database/access/rights.ts";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import type { PostgresServer } from "./postgres.ts";
 import { SCRAM_ITERATIONS } from "../../database/scram.ts";
 import { poolerOf } from "../settings/listeners.ts";
 import { DatabaseBaseline, LoginRoles, Migrations, ScramSecret, type ConnectionInput } from "../resources.ts";
 
-export interface RolePasswords {
-  readonly [ROLES.owner]: pulumi.Input<string>;
-  readonly [ROLES.app]: pulumi.Input<string>;
-  readonly [ROLES.readonly]: pulumi.Input<string>;
-  readonly [ROLES.monitor]: pulumi.Input<string>;
-  readonly [ROLES.pooler]: pulumi.Input<string>;
-}
+/** Passwords of the roles that log in. */
+export type RolePasswords = Readonly<Record<LoginRole, pulumi.Input<string>>>;
 
 export interface DatabaseArgs {
   readonly config: StackConfig;
@@ -98,16 +100,22 @@ export class Database extends pulumi.ComponentResource {
         },
       );
     };
-    const login = (roleName: keyof RolePasswords, roleArgs: Partial<postgresql.RoleArgs> = {}) =>
-      role(roleName, { login: true, password: secrets[roleName] as pulumi.Output<string>, ...roleArgs });
-    const owner = login(ROLES.owner);
     // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too. Test
     // suites connect directly, and often.
     const connectionLimit = config.profile === "ci" ? -1 : config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
-    const app = login(ROLES.app, { connectionLimit });
-    const readonly = login(ROLES.readonly, { connectionLimit });
-    const monitor = login(ROLES.monitor, { connectionLimit, roles: ["pg_monitor"] });
-    const pooler = login(ROLES.pooler);
+    const isPooled = (roleName: LoginRole) => (POOLED_ROLES as readonly string[]).includes(roleName);
+    const login = (roleName: LoginRole) =>
+      role(roleName, {
+        login: true,
+        password: secrets[roleName] as pulumi.Output<string>,
+        ...(isPooled(roleName) ? { connectionLimit } : {}),
+        ...(MEMBERSHIPS[roleName] ? { roles: [...MEMBERSHIPS[roleName]] } : {}),
+      });
+    const roles = Object.fromEntries(LOGIN_ROLES.map((roleName) => [roleName, login(roleName)])) as Record<
+      LoginRole,
+      postgresql.Role
+    >;
+    const owner = roles[ROLES.owner];
     const lookupOwner = role(ROLES.lookupOwner, { login: false });
 
     const database = new postgresql.Database(
@@ -133,37 +141,41 @@ export class Database extends pulumi.ComponentResource {
       {
         connection: superuser,
         owner: lookupOwner.name,
-        caller: pooler.name,
+        caller: roles[ROLES.pooler].name,
         roles: [...POOLED_ROLES],
         environment: environmentOf(config),
       },
-      { parent: this, dependsOn: [owner, app, readonly, monitor, statements], deletedWith: server.dataVolume },
+      { parent: this, dependsOn: [...Object.values(roles), statements], deletedWith: server.dataVolume },
     );
 
     // PUBLIC has lost its rights in the baseline, so every role that may connect is named.
-    const connect = (grantee: postgresql.Role, roleName: string, privileges: string[]) =>
-      new postgresql.Grant(
-        `${name}-connect-${roleName}`,
-        { database: database.name, role: grantee.name, objectType: "database", privileges },
-        { ...inside, dependsOn: baseline },
-      );
-    const grants: pulumi.Resource[] = [
-      connect(app, ROLES.app, config.appUserTemporary ? ["CONNECT", "TEMPORARY"] : ["CONNECT"]),
-      connect(readonly, ROLES.readonly, ["CONNECT"]),
-      connect(monitor, ROLES.monitor, ["CONNECT"]),
-      connect(pooler, ROLES.pooler, ["CONNECT"]),
-    ];
-    // Rights on what the migrations will make; the migrations only narrow them, table by table.
-    const byDefault = (grantee: postgresql.Role, roleName: string, objectType: string, privileges: string[]) =>
-      new postgresql.DefaultPrivileges(
-        `${name}-default-${roleName}-${objectType}`,
-        { database: database.name, owner: owner.name, role: grantee.name, schema: "public", objectType, privileges },
-        { ...inside, dependsOn: baseline },
-      );
-    grants.push(
-      byDefault(app, ROLES.app, "table", ["SELECT", "INSERT", "UPDATE", "DELETE"]),
-      byDefault(app, ROLES.app, "sequence", ["USAGE", "SELECT"]),
-      byDefault(readonly, ROLES.readonly, "table", ["SELECT"]),
+    const connecting = CONNECTING_ROLES.map(
+      (roleName) =>
+        new postgresql.Grant(
+          `${name}-connect-${roleName}`,
+          {
+            database: database.name,
+            role: roles[roleName].name,
+            objectType: "database",
+            privileges: roleName === ROLES.app && config.appUserTemporary ? ["CONNECT", "TEMPORARY"] : ["CONNECT"],
+          },
+          { ...inside, dependsOn: baseline },
+        ),
+    );
+    const byDefault = DEFAULT_PRIVILEGES.map(
+      ({ role: roleName, objectType, privileges }) =>
+        new postgresql.DefaultPrivileges(
+          `${name}-default-${roleName}-${objectType}`,
+          {
+            database: database.name,
+            owner: owner.name,
+            role: roles[roleName].name,
+            schema: "public",
+            objectType,
+            privileges: [...privileges],
+          },
+          { ...inside, dependsOn: baseline },
+        ),
     );
 
     const wanted = upToPhase(args.migrations, config.rolloutPhase as Phase);
@@ -180,7 +192,7 @@ export class Database extends pulumi.ComponentResource {
         pooler: poolerOf(config),
         ...manifestOf(wanted),
       },
-      { parent: this, dependsOn: [statements, ...grants], deletedWith: server.dataVolume },
+      { parent: this, dependsOn: [statements, ...connecting, ...byDefault], deletedWith: server.dataVolume },
     );
     this.migrations = migrations.migrations;
     this.databaseName = pulumi.all([database.name, migrations.id]).apply(([databaseName]) => databaseName);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ROLES } from "../../database/access/roles.ts";
-import { defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
+import { defaultPrivileges } from "../../database/access/rights.ts";
 import { attackDatabase, clients, endsOf, owner, superuser, valuesOf, type Attacker } from "../helpers/attackers.ts";
 import { fingerprint } from "../helpers/fingerprint.ts";
 

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { TEST_DATABASE_PREFIX } from "../../infra/settings/names.ts";
+import { connectStatements } from "../../database/access/rights.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import { StateError } from "../../base/errors.ts";
 import { dropOwner } from "./owners.ts";
@@ -24,16 +25,14 @@ const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 export function databaseRights({ database: stacksOwn }: TestServer, name: string): string {
   const database = identifier(name);
   return `
-    revoke all on database ${database} from public;
-    grant connect on database ${database} to ${ROLES.app};
+    ${connectStatements(name)}
     do $$
     begin
       if pg_catalog.has_database_privilege('${ROLES.app}', '${stacksOwn}', 'temporary') then
         grant temporary on database ${database} to ${ROLES.app};
       end if;
     end
-    $$;
-    grant connect on database ${database} to ${ROLES.readonly}, ${ROLES.monitor}, ${ROLES.pooler};`;
+    $$;`;
 }
 
 /** Makes a database anew under its name: for one that can not be brought back. Nobody may be connected. */

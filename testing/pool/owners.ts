@@ -3,7 +3,7 @@ import pg from "pg";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { scramSecret } from "../../database/scram.ts";
 import type { Connection } from "../../database/connection.ts";
-import { defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
+import { defaultPrivileges } from "../../database/access/rights.ts";
 import { grantOwnersFunctions } from "../../database/access/public-functions.ts";
 import type { Registry } from "./registry.ts";
 import { adminConfig, connectionTo, type TestServer } from "../description/server.ts";

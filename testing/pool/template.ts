@@ -7,7 +7,8 @@ import { MIGRATIONS_FOLDER, readMigrations, type Migration } from "../../migrate
 import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
-import { baselineStatements, defaultPrivileges } from "../../infra/provider/resources/database-baseline.ts";
+import { baselineStatements } from "../../database/access/baseline.ts";
+import { defaultPrivileges } from "../../database/access/rights.ts";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
 import { databaseRights, endSessions } from "./clones.ts";
 import { LOCK, type Registry, type Template } from "./registry.ts";

@@ -5,6 +5,7 @@ import path from "node:path";
 import { clientCertificateFolder, stackFolder } from "../../infra/settings/places.ts";
 import type { StackConfig } from "../../infra/settings/table.ts";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
+import { LOGIN_ROLES, MEMBERSHIPS } from "../../database/access/rights.ts";
 import { CLIENT_ROLES, ROLES, type ClientRole } from "../../database/access/roles.ts";
 import { account, placesOf, rootFolder } from "../../database/scratch/place.ts";
 import {
@@ -105,11 +106,9 @@ function bootstrap(config: StackConfig, passwords: Readonly<Record<string, strin
   return [
     "revoke connect on database postgres, template1 from public",
     `alter role ${ROLES.superuser} ${secret(ROLES.superuser)}`,
-    ...[ROLES.owner, ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map(
-      (role) => `create role ${role} login ${secret(role)}`,
-    ),
+    ...LOGIN_ROLES.map((role) => `create role ${role} login ${secret(role)}`),
     `create role ${ROLES.lookupOwner}`,
-    `grant pg_monitor to ${ROLES.monitor}`,
+    ...LOGIN_ROLES.flatMap((role) => (MEMBERSHIPS[role] ?? []).map((group) => `grant ${group} to ${role}`)),
     `create database ${config.databaseName} owner ${ROLES.owner} template template0 strategy file_copy`,
     `revoke all on database ${config.databaseName} from public`,
     ...(config.appUserTemporary ? [`grant temporary on database ${config.databaseName} to ${ROLES.app}`] : []),

@@ -12,7 +12,7 @@ import { withConnection, type Connection } from "../../../database/connection.ts
 import { engine } from "../../../toolchain/engine/containers.ts";
 import { reconnect } from "../../servers/pgbouncer/console.ts";
 import type { Pooler } from "../../settings/listeners.ts";
-import { defaultPrivileges } from "./database-baseline.ts";
+import { defaultPrivileges } from "../../../database/access/rights.ts";
 import {
   changedProperties,
   UNKNOWN,
