@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -71,6 +71,13 @@ test("docs/house.svg shows the rooms as they are", async () => {
   expect(readFileSync(path.join(PACKAGE_ROOT, "docs/house.svg"), "utf8"), "run `npm run docs`").toBe(
     await renderHouse(),
   );
+});
+
+test("docs/development.md names files and folders that are there", () => {
+  const page = readFileSync(path.join(PACKAGE_ROOT, "docs/development.md"), "utf8");
+  const named = [...page.matchAll(/`((?:[\w.-]+\/)+[\w.-]*)`/g)].map(([, name = ""]) => name);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter((name) => !existsSync(path.join(PACKAGE_ROOT, name)))).toEqual(["image/"]);
 });
 
 test("every folder with code of the package is a room", () => {
