@@ -6,7 +6,7 @@ import type { ConnectionInfo } from "../infra/database-stack.ts";
 import { SESSION_OPTIONS } from "../database/connection.ts";
 import { StateError, ToolError } from "../base/errors.ts";
 import type { HeldLock } from "../base/lock.ts";
-import { replaceFile } from "../base/text-file.ts";
+import { readJsonIfWhole, replaceFile } from "../base/text-file.ts";
 import { folders, privateFolder } from "../base/paths.ts";
 import type { Toolchain } from "../toolchain/set-up.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";
@@ -255,7 +255,9 @@ export async function readOutputs(session: Session): Promise<StackOutputs> {
   ]);
   if ((await readState(session)).kind === "none") throw missing;
   const file = stateFile(session.stack, session.env["PULUMI_BACKEND_URL"]);
-  const known = file && outputsIn(JSON.parse(readFileSync(file, "utf8")) as Checkpoint, session.env);
+  // Pulumi may be writing it just now; then it is asked.
+  const checkpoint = file === undefined ? undefined : readJsonIfWhole<Checkpoint>(file);
+  const known = checkpoint && outputsIn(checkpoint, session.env);
   const outputs = (known || (await askForOutputs(session))) as Partial<StackOutputs>;
   if (!outputs.connections || !outputs.passwords) throw missing;
   return outputs as StackOutputs;
