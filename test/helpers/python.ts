@@ -10,15 +10,15 @@ const run = promisify(execFile);
 const FOLDER = fileURLToPath(new URL("../python", import.meta.url));
 
 /**
- * Python with the packages of test/python/requirements.txt, in the user's cache folder; made by the first test that asks.
+ * Python with the packages of a requirements file, in the user's cache folder; made by the first test that asks.
  *
+ * @param name begins the folder's name
  * @returns the path of the interpreter.
  */
-async function python(): Promise<string> {
-  const requirements = join(FOLDER, "requirements.txt");
+export async function pythonWith(requirements: string, name: string): Promise<string> {
   const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16);
   const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
-  const folder = join(cache, "ai-workflow-database", `python-${hash}`);
+  const folder = join(cache, "ai-workflow-database", `${name}-${hash}`);
   const interpreter = join("bin", "python");
   if (!existsSync(join(folder, interpreter))) {
     // Under another name until it is whole. Python finds its packages from where it lies, so it may be moved.
@@ -41,6 +41,8 @@ async function python(): Promise<string> {
   }
   return join(folder, interpreter);
 }
+
+const python = (): Promise<string> => pythonWith(join(FOLDER, "requirements.txt"), "python");
 
 /** What test/python/schema_program.py says at its end. */
 export interface SqlalchemySummary {

@@ -1,6 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import path from "node:path";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { engineNames, STACK_LABEL } from "../../infra/settings/names.ts";
 import { offeredCertificate } from "../../database/handshake.ts";
@@ -11,6 +10,7 @@ import type { StackOutputs } from "../../stack/session.ts";
 import type { Checkout, CommandResult } from "../helpers/checkout.ts";
 import { containerName, docker, eventually, open, query, refusal } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";
+import { editFile, poolerCertificates, whileConnecting, withOneMigration } from "../helpers/rotation.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 
 // A stack of its own, because passwords and settings change under it.
@@ -24,29 +24,6 @@ const up = (env: NodeJS.ProcessEnv = {}): Promise<CommandResult> => own.up(env);
 const settings = (changed: Record<string, unknown> = {}) => own.settings(changed);
 const started = () => own.started();
 const shown = (name: string) => own.shown(name);
-
-/** Connects as app_user in every way, again and again, while something runs. */
-async function connecting(run: () => Promise<CommandResult>) {
-  const done = new AbortController();
-  let connects = 0;
-  const failures: string[] = [];
-  const load = (["direct", "transaction", "session"] as const).map(async (mode) => {
-    while (!done.signal.aborted) {
-      try {
-        await query("app_user", mode, "select 1", { outputs });
-        connects += 1;
-      } catch (error) {
-        failures.push(`${mode}: ${(error as Error).message}`);
-      }
-    }
-  });
-  try {
-    return { result: await run(), connects: () => connects, failures };
-  } finally {
-    done.abort();
-    await Promise.all(load);
-  }
-}
 
 beforeAll(async () => {
   own = await ownStack(NAME, { appUserTemporary: true });
@@ -82,7 +59,9 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
     ),
   );
 
-  const { connects, failures, result } = await connecting(() => up({ AIWDB_ROTATE_CERTIFICATES: "test" }));
+  const { connects, failures, result } = await whileConnecting(outputs, () =>
+    up({ AIWDB_ROTATE_CERTIFICATES: "test" }),
+  );
   mustSucceed(result);
 
   expect(failures).toEqual([]);
@@ -100,7 +79,7 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
 
 test("temporary tables are taken from app_user while it goes on connecting, and the next run changes nothing", async () => {
   settings();
-  const { connects, failures, result } = await connecting(up);
+  const { connects, failures, result } = await whileConnecting(outputs, up);
   mustSucceed(result);
   expect(failures).toEqual([]);
   expect(connects()).toBeGreaterThan(20);
@@ -111,16 +90,7 @@ test("temporary tables are taken from app_user while it goes on connecting, and 
 });
 
 test("when a renewal is done, no server connection of transaction mode is older than it; one of session mode ends with its client", async () => {
-  /** Serial numbers of the certificates the pooler made its server connections with, by backend. */
-  const inUse = async () => {
-    const rows = await query<{ pid: number; client_serial: string }>(
-      "postgres",
-      "direct",
-      "select pid, client_serial::text from pg_stat_ssl join pg_stat_activity using (pid) where usename in ('app_user', 'pgbouncer') and client_addr is not null and pid <> pg_backend_pid() and client_dn like '%CN=pgbouncer%'",
-      { outputs, database: "ai_workflow_db" },
-    );
-    return new Map(rows.map(({ pid, client_serial }) => [pid, client_serial]));
-  };
+  const inUse = () => poolerCertificates(outputs);
   const session = await open("app_user", "session", { outputs });
   onTestFinished(() => session.end());
   const sessionPid = (await session.query("select pg_backend_pid() as pid")).rows[0].pid as number;
@@ -367,28 +337,14 @@ test("`up` applies a migration again that the database no longer knows of", asyn
   const name = `${String(Number(last?.name.slice(0, 4)) + 1).padStart(4, "0")}_say_something`;
   const inDatabase = (sql: string) => query("postgres", "direct", sql, { outputs, database: "ai_workflow_db" });
   const forget = () => inDatabase(`delete from public.pgmigrations where name = '${name}' returning name`);
-  // The stack has phase 1 only, and the next number is another phase's.
-  const folder = path.join(checkout.root, "migrations");
-  const aside = path.join(checkout.root, "migrations-aside");
-  cpSync(folder, aside, { recursive: true });
-  for (const file of readdirSync(folder).filter((each) => each > `${last?.name}.up.sql`))
-    rmSync(path.join(folder, file));
+  const giveBack = withOneMigration(checkout.root, last!.name, name);
   try {
-    writeFileSync(
-      path.join(folder, `${name}.up.sql`),
-      "-- Phase: 1\n-- Lock: none.\ncomment on schema public is 'Said.';\n",
-    );
-    writeFileSync(
-      path.join(folder, `${name}.down.sql`),
-      "-- Phase: 1\n-- Lock: none.\ncomment on schema public is null;\n",
-    );
     mustSucceed(await up());
     expect(await forget()).toEqual([{ name }]);
     expect(mustSucceed(await up()).all).toContain(`the database no longer says that ${name} is applied: pending again`);
     expect(await forget()).toEqual([{ name }]);
   } finally {
-    rmSync(folder, { recursive: true });
-    renameSync(aside, folder);
+    giveBack();
   }
   mustSucceed(await up());
 });
@@ -420,13 +376,7 @@ describe("a refresh reads what is there", () => {
 
   test("of files in a volume: one that was edited is put right by the next `up`", async () => {
     const volume = engineNames(NAME).pgbouncerConfigVolume;
-    const { Image } = await docker().getContainer(containerName("pgbouncer", NAME)).inspect();
-    const editor = await docker().createContainer({
-      Image,
-      Entrypoint: ["sh", "-c", "echo '; by hand' >>/etc/pgbouncer/pgbouncer.ini"],
-      HostConfig: { Binds: [`${volume}:/etc/pgbouncer`], NetworkMode: "none", AutoRemove: true },
-    });
-    await editor.start();
+    await editFile("pgbouncer", NAME, `${volume}:/etc/pgbouncer`, "echo '; by hand' >>/etc/pgbouncer/pgbouncer.ini");
     const text = async () =>
       (await exec(docker(), containerName("pgbouncer", NAME), ["cat", "/etc/pgbouncer/pgbouncer.ini"])).stdout;
     await eventually(async () => expect(await text()).toContain("; by hand"));

@@ -11,11 +11,9 @@ import { readLocalRecord } from "../../testing/server/local.ts";
 import { openRegistry } from "../../testing/pool/registry.ts";
 import { readServer, SERVER_VARIABLE } from "../../testing/description/server.ts";
 import { closeTestDatabases } from "../../testing/databases/test-database.ts";
-import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
+import { aiwdb, LIBRARY, MIGRATIONS, mustSucceed, ownHome, until } from "../helpers/testdb.ts";
 
 const NAME = `ci-tc${process.pid}`;
-const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
-const MIGRATIONS = path.join(import.meta.dirname, "../../migrations");
 const ROUNDS = 50;
 
 let home: { remove(): void };

@@ -11,7 +11,7 @@ import { closeTestDatabases, testDatabase } from "../../testing/databases/test-d
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { findEngine } from "../../toolchain/engine/find.ts";
 import { toolEnvironment } from "../helpers/checkout.ts";
-import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
+import { aiwdb, mustSucceed, ownHome, until } from "../helpers/testdb.ts";
 
 const NAME = `ci-tp${process.pid}`;
 

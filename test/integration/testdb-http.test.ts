@@ -1,202 +1,54 @@
 import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  existsSync,
-  ftruncateSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { request } from "node:http";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import pg from "pg";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { stackFolder } from "../../infra/settings/places.ts";
 import { listDatabases } from "../../testing/databases/by-name.ts";
 import { serveHttp } from "../../testing/http-api.ts";
 import { LABEL_MAX } from "../../testing/databases/labels.ts";
-import { SEED_MAX_BYTES } from "../../testing/pool/seed-file.ts";
-import { serverFiles } from "../../testing/description/files.ts";
-import { SERVER_VARIABLE } from "../../testing/description/server.ts";
-import { closeTestDatabases, testDatabase, type TestDatabaseOptions } from "../../testing/databases/test-database.ts";
-import { aiwdb, mustSucceed, ownHome, until } from "./testdb-support.ts";
+import { boundPort, serverFiles } from "../../testing/description/files.ts";
+import { testDatabase, type TestDatabaseOptions } from "../../testing/databases/test-database.ts";
+import { httpServer, raw, subjects } from "../helpers/http-server.ts";
+import { aiwdb, mustSucceed, until } from "../helpers/testdb.ts";
 
 const NAME = `ci-th${process.pid}`;
+const { call, folder, nothingHeld, take, token } = httpServer(NAME);
 
-let home: { remove(): void };
-let folder: string;
 let port: number;
-
-beforeAll(async () => {
-  home = ownHome();
-  folder = mkdtempSync(path.join(tmpdir(), "aiwdb-seeds-"));
-  process.env[SERVER_VARIABLE] = NAME;
-  mustSucceed(await aiwdb(["testdb", "start", "--engine", "local", "--port", "0"]));
-  port = Number(readFileSync(serverFiles(NAME).port, "utf8"));
+beforeAll(() => {
+  port = boundPort(NAME)!;
 });
 
-afterAll(async () => {
-  await closeTestDatabases();
-  mustSucceed(await aiwdb(["testdb", "stop"]));
-  rmSync(folder, { recursive: true, force: true });
-  home.remove();
-});
-
-interface Answer {
-  readonly status: number;
-  readonly body: any;
-  readonly headers: NodeJS.Dict<string | string[]>;
-}
-
-const token = () => readFileSync(serverFiles(NAME).token, "utf8");
-
-function call(
-  method: string,
-  where: string,
-  body?: unknown,
-  { headers = {}, tcp = false }: { headers?: Record<string, string>; tcp?: boolean } = {},
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const message = request(
-      {
-        ...(tcp ? { host: "127.0.0.1", port } : { socketPath: serverFiles(NAME).socket }),
-        method,
-        path: where,
-        headers: { authorization: `Bearer ${token()}`, ...headers },
-      },
-      (response) => {
-        let text = "";
-        response.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
-        response.on("end", () =>
-          resolve({
-            status: response.statusCode ?? 0,
-            body: text === "" ? undefined : JSON.parse(text),
-            headers: response.headers,
-          }),
-        );
-      },
+describe("the HTTP API", () => {
+  test("takes, lists, renews, keeps and drops", async () => {
+    const taken = await call("POST", "/v1/databases", { label: "by http" });
+    expect(taken).toMatchObject({
+      status: 201,
+      body: { name: expect.stringMatching(/^aiwdb_test_/), env: { PGUSER: "app_user" } },
+    });
+    const { name, url } = taken.body as { name: string; url: string };
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.end();
+    expect((await call("GET", "/v1/databases")).body).toContainEqual(
+      expect.objectContaining({ name, state: "taken", label: "by http" }),
     );
-    message.on("error", reject);
-    message.end(body === undefined || typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body));
-  });
-}
-
-/** What a server says to bytes; it is done when it ends the connection. */
-function raw(bytes: string | Buffer, to: { path: string } | { host: string; port: number }): Promise<string> {
-  return new Promise((resolve) => {
-    let text = "";
-    const socket = connect(to as never, () => socket.write(bytes));
-    socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
-    socket.on("error", () => {}); // it may be cut while this still writes
-    socket.on("close", () => resolve(text));
-  });
-}
-
-const take = (body: unknown) => call("POST", "/v1/databases", body);
-const subjects = ({ body }: Answer) => (body.error.problems as { subject: string }[]).map(({ subject }) => subject);
-/** Nobody has one: a refused request leaves nothing behind. */
-const nothingHeld = () =>
-  until(
-    () => listDatabases(NAME),
-    (databases) => databases.every(({ state }) => state === "ready" || state === "creating"),
-  );
-
-describe("a seed", () => {
-  const inFolder = (name: string, content: string | Buffer): string => {
-    writeFileSync(path.join(folder, name), content);
-    return path.join(folder, name);
-  };
-  const made: Readonly<Record<string, () => string>> = {
-    "a device without end": () => "/dev/zero",
-    "another one": () => "/dev/urandom",
-    "a device that waits": () => "/dev/tty",
-    "a named pipe": () => {
-      execFileSync("mkfifo", [path.join(folder, "pipe")]);
-      return path.join(folder, "pipe");
-    },
-    "a directory": () => folder,
-    "a socket": () => serverFiles(NAME).socket,
-    "a symbolic link to a device": () => {
-      symlinkSync("/dev/zero", path.join(folder, "link"));
-      return path.join(folder, "link");
-    },
-    "a symbolic link to itself": () => {
-      symlinkSync(path.join(folder, "loop"), path.join(folder, "loop"));
-      return path.join(folder, "loop");
-    },
-    "a file that is not there": () => path.join(folder, "nowhere.sql"),
-    "a file that is too large": () => {
-      const handle = openSync(path.join(folder, "huge.sql"), "w");
-      ftruncateSync(handle, SEED_MAX_BYTES + 1);
-      closeSync(handle);
-      return path.join(folder, "huge.sql");
-    },
-    "a file of /proc": () => "/proc/self/status",
-    "the memory of the machine": () => "/proc/kcore",
-    "the kernel's messages": () => "/proc/kmsg",
-    "bytes that are no text": () => inFolder("binary.sql", Buffer.from([0x73, 0xff, 0xfe])),
-    "a text with NUL": () => inFolder("nul.sql", "select 1;\0 select 2"),
-    "a text of UTF-16": () => inFolder("utf16.sql", Buffer.from("select 1", "utf16le")),
-  };
-
-  test.each(Object.entries(made))("that is %s is refused, and others are served", async (_what, make) => {
-    const file = make();
-    const refused = await take({ seed: file });
-    expect([refused.status, refused.body.error.message]).toEqual([
-      409,
-      expect.stringMatching(/^The seed can not be read\.\n- /),
-    ]);
-    expect(subjects(refused)).toEqual([file]);
-    expect((await call("GET", "/v1/databases")).status).toBe(200);
-    await expect(testDatabase({ seed: file })).rejects.toThrow("The seed can not be read.");
+    expect((await call("POST", `/v1/databases/${name}/renew`)).status).toBe(204);
+    expect((await call("POST", `/v1/databases/${name}/keep`)).status).toBe(204);
+    expect((await call("DELETE", `/v1/databases/${name}`)).status).toBe(204);
+    expect((await call("DELETE", `/v1/databases/${name}`)).status).toBe(404);
   });
 
-  test("is refused in the same words on the command line, where a path may be relative", async () => {
-    for (const seed of ["/dev/zero", "nowhere.sql"]) {
-      const refused = await aiwdb(["testdb", "create", "--seed", seed]);
-      expect([refused.exitCode, refused.stderr]).toEqual([1, expect.stringContaining("The seed can not be read.")]);
-    }
-  });
-
-  test("that its reader may not open is refused", async () => {
-    const file = inFolder("secret.sql", "select 1");
-    chmodSync(file, 0o000);
-    // Whoever runs as root may open it all the same.
-    const { status } = await take({ seed: file });
-    expect(status).toBe(process.getuid?.() === 0 ? 201 : 409);
-    chownSync(file, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
-    chmodSync(file, 0o600);
-    for (const { name, state } of await listDatabases(NAME))
-      if (state === "taken") await call("DELETE", `/v1/databases/${name}`);
-  });
-
-  test("with a path that the server would look for in its own folder is refused, and with NUL", async () => {
-    for (const seed of ["seed.sql", "../seed.sql", "./seed.sql", ""]) {
-      const refused = await take({ seed });
-      expect([refused.status, subjects(refused)]).toEqual([400, ["seed"]]);
-    }
-    expect((await take({ seed: "/tmp/a\0b" })).status).toBe(400);
-    await expect(testDatabase({ seed: "/tmp/a\0b" })).rejects.toThrow("The seed can not be read.");
-  });
-
-  test("that is a file, or a link to one, or empty, is run", async () => {
-    const file = inFolder(
-      "seed.sql",
-      "insert into users (username, email, hashed_password) values ('änne', 'anne@example.com', 'x')",
+  test("refuses a wrong token, other paths and requests it does not understand", async () => {
+    expect((await call("GET", "/v1/databases", undefined, { headers: { authorization: "Bearer wrong" } })).status).toBe(
+      401,
     );
-    symlinkSync(file, path.join(folder, "link.sql"));
-    for (const seed of [file, path.join(folder, "link.sql"), inFolder("empty.sql", "")]) {
-      const taken = await take({ seed });
-      expect(taken.status).toBe(201);
-      expect((await call("DELETE", `/v1/databases/${taken.body.name}`)).status).toBe(204);
-    }
-    await nothingHeld();
+    expect((await call("GET", "/v2/databases")).status).toBe(404);
+    expect((await call("POST", "/v1/databases", "{")).status).toBe(400);
+    expect((await call("POST", "/v1/databases", { colour: "red" })).status).toBe(400);
+    expect((await call("POST", "/v1/databases", { pid: 2 ** 22 + 1 })).status).toBe(409);
   });
 });
 
@@ -465,20 +317,4 @@ describe("a test's own name", () => {
       await expect(testDatabase(options as TestDatabaseOptions)).rejects.toThrow(/^There is no such (role|mode)/);
     },
   );
-});
-
-test("a seed that does not end keeps nobody from stopping the server", async () => {
-  const seed = path.join(folder, "endless.sql");
-  writeFileSync(seed, "select pg_sleep(86400)");
-  take({ seed }).catch(() => {}); // it is cut off
-  const db = await testDatabase({ role: "postgres", connect: true });
-  await until(
-    async () =>
-      (await db.client!.query("select from pg_stat_activity where query like 'select pg_sleep(86400)%'")).rowCount,
-    (count) => count === 1,
-  );
-  const stopped = await aiwdb(["testdb", "stop"]);
-  expect([stopped.exitCode, stopped.stderr]).toEqual([0, ""]);
-  await closeTestDatabases();
-  mustSucceed(await aiwdb(["testdb", "start", "--engine", "local"]));
 });

@@ -13,10 +13,9 @@ import { sweep } from "../../testing/pool/sweep.ts";
 import { ensureTemplate, readSource } from "../../testing/pool/template.ts";
 import { type Template } from "../../testing/pool/registry.ts";
 import { closeTestDatabases, testDatabase } from "../../testing/databases/test-database.ts";
-import { node, ownHome } from "./testdb-support.ts";
+import { LIBRARY, node, ownHome } from "../helpers/testdb.ts";
 
 const NAME = `ci-tr${process.pid}`;
-const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
 
 let home: { remove(): void };
 let server: TestServer;

@@ -7,17 +7,25 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { stateFile } from "../../stack/backend.ts";
 import { clientCertificateFolder, stackFolder } from "../../infra/settings/places.ts";
-import { isLocalServerRunning, readLocalRecord, renewCertificates } from "../../testing/server/local.ts";
+import { isLocalServerRunning, readLocalRecord } from "../../testing/server/local.ts";
 import { openRegistry } from "../../testing/pool/registry.ts";
 import { adminConfig, readServer, SERVER_VARIABLE, writeServer } from "../../testing/description/server.ts";
 import { serverFiles } from "../../testing/description/files.ts";
 import type { Problem } from "../../base/errors.ts";
 import { closeTestDatabases, testDatabase } from "../../testing/databases/test-database.ts";
-import { aiwdb, MAIN, mustSucceed, ownHome, until, type Result } from "./testdb-support.ts";
+import {
+  aiwdb,
+  expireCertificates,
+  LIBRARY,
+  MAIN,
+  mustSucceed,
+  ownHome,
+  until,
+  type Result,
+} from "../helpers/testdb.ts";
 
 const NAME = `ci-ts${process.pid}`;
 const OTHER = `ci-tx${process.pid}`;
-const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
 /** No engine at all: what is done here needs none, and nobody else's stacks may be seen. */
 const NO_ENGINE = { DOCKER_HOST: "unix:///nonexistent/docker.sock" };
 
@@ -132,15 +140,7 @@ describe("a local server", () => {
 
   test("whose certificates have expired says so, and start renews them with everything still in it", async () => {
     const db = await testDatabase({ label: "stays" });
-    await renewCertificates(readServer(), 4_000);
-    await until(
-      () =>
-        openRegistry(readServer()).then(
-          (registry) => registry.close(),
-          (error: Error) => error.message,
-        ),
-      (message) => /have expired/.test(String(message)),
-    );
+    await expireCertificates(4_000);
     const listed = await aiwdb(["testdb", "list"]);
     expect([listed.exitCode, listed.stderr]).toEqual([1, expect.stringContaining("What is in it stays.")]);
     mustSucceed(await start(NAME));

@@ -4,7 +4,7 @@ import { availableParallelism, hostname } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
-import { StateError } from "../../base/errors.ts";
+import { hasCode, messageOf, StateError } from "../../base/errors.ts";
 import { keepProcessAlive } from "../../base/node-postgres.ts";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { adminConfig, nameOption, type TestServer } from "../description/server.ts";
@@ -107,9 +107,10 @@ function refuseProduction(marks: readonly Mark[]): void {
 }
 
 /**
- * Refuses to have a server removed that is marked production; one that does not answer has no mark to read.
+ * Refuses to have a server removed that is marked production; one that is gone, or never answers, has no mark to read.
  *
  * @throws StateError when it is marked so
+ * @throws what it says, when it answers and lets nobody read its marks
  */
 export async function refuseRemoval(server: TestServer): Promise<void> {
   const client = new pg.Client({ ...adminConfig(server, "postgres"), connectionTimeoutMillis: 3_000 });
@@ -118,8 +119,10 @@ export async function refuseRemoval(server: TestServer): Promise<void> {
   try {
     await client.connect();
     marks = await readMarks(client);
-  } catch {
-    return;
+  } catch (error) {
+    // The last one is node-postgres' own, without a code.
+    if (hasCode(error, "ECONNREFUSED", "ETIMEDOUT") || /timeout expired/.test(messageOf(error))) return;
+    throw error;
   } finally {
     client.end().catch(() => {}); // not awaited: after a refusal inside TLS it never settles
   }
@@ -176,7 +179,7 @@ async function connectAdmin(server: TestServer, database: string): Promise<pg.Cl
 export class UnreachableError extends StateError {}
 
 /** What Node says of the server's certificate, and the server of the client's. */
-const CERTIFICATE_EXPIRED = new Set(["CERT_HAS_EXPIRED", "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED"]);
+export const CERTIFICATE_EXPIRED = ["CERT_HAS_EXPIRED", "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED"] as const;
 const UNREACHABLE = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
@@ -193,7 +196,7 @@ const UNREACHABLE = new Set([
 function explainUnreachable(server: TestServer, error: unknown): unknown {
   const { code = "", message } = error as { code?: string; message: string };
   const subject = `${server.direct.host}:${server.direct.port}`;
-  if (CERTIFICATE_EXPIRED.has(code)) {
+  if (hasCode(error, ...CERTIFICATE_EXPIRED)) {
     const remedy =
       server.engine === "local"
         ? `Renew them: \`npx aiwdb testdb start${nameOption(server.name)}\`. What is in it stays.`

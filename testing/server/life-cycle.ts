@@ -1,18 +1,19 @@
 import { existsSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { ephemeralKind } from "../../infra/settings/profile.ts";
-import { messageOf, StateError, UsageError } from "../../base/errors.ts";
+import { hasCode, messageOf, StateError, UsageError } from "../../base/errors.ts";
 import { reportWaiting, withLock } from "../../base/lock.ts";
 import type { Output } from "../../base/output.ts";
 import { readStackConfig } from "../../stack/settings-file.ts";
 import { refuseLongSocketPath, serverFiles, serverLock } from "../description/files.ts";
 import { forgetServer, nameOption, readServer, type TestServer } from "../description/server.ts";
-import { openRegistry, refuseRemoval, UnreachableError, type Registry } from "../pool/registry.ts";
+import { CERTIFICATE_EXPIRED, openRegistry, refuseRemoval, UnreachableError, type Registry } from "../pool/registry.ts";
 import { ensureTemplate, readSource, type TemplateSource } from "../pool/template.ts";
 import { ensureKeeper, stopKeeper } from "./keeper-process.ts";
 import {
   certificatesEndSoon,
   isLocalServerRunning,
+  localServerProcesses,
   renewCertificates,
   startLocalServer,
   stopLocalServer,
@@ -45,9 +46,7 @@ const ANSWERS_MS = 15_000;
 async function reachable(name: string): Promise<Registry | undefined> {
   if (!existsSync(serverFiles(name).description)) return undefined;
   const server = readServer(name);
-  if (server.engine === "local" && isLocalServerRunning(name) && certificatesEndSoon(server)) {
-    await renewCertificates(server);
-  }
+  await renewIfDue(server);
   const deadline = Date.now() + ANSWERS_MS;
   for (;;) {
     try {
@@ -71,6 +70,13 @@ async function reachable(name: string): Promise<Registry | undefined> {
       }
       await wait(250);
     }
+  }
+}
+
+/** Nobody comes in with certificates that have expired; a stack's are renewed by `up`. */
+async function renewIfDue(server: TestServer): Promise<void> {
+  if (server.engine === "local" && isLocalServerRunning(server.name) && certificatesEndSoon(server)) {
+    await renewCertificates(server);
   }
 }
 
@@ -163,7 +169,7 @@ async function start(
 /**
  * Ends the keeper, then removes the server with everything in it.
  *
- * @throws StateError when it is marked production
+ * @throws StateError when it is marked production, or is there and lets nobody read whether it is
  */
 export function stopServer(name: string, output: Output): Promise<void> {
   refuseLastingStack(name);
@@ -173,10 +179,47 @@ export function stopServer(name: string, output: Output): Promise<void> {
 async function stop(name: string, output: Output): Promise<void> {
   const { description } = serverFiles(name);
   const server = existsSync(description) ? readServer(name) : undefined;
-  if (server) await refuseRemoval(server);
+  if (server) await refuseUnlessRemovable(server);
   await stopKeeper(name);
   const isLocal = server?.engine === "local" || existsSync(serverFiles(name).local);
   if (isLocal) await stopLocalServer(name);
   if (server?.engine === "container" || !isLocal) await (await stackServer()).stopStackServer(name, output);
   forgetServer(name);
+}
+
+/** A server that answers and refuses may be marked production: it is removed only once its user has ended it. */
+async function refuseUnlessRemovable(server: TestServer): Promise<void> {
+  const { name, direct } = server;
+  await renewIfDue(server);
+  const deadline = Date.now() + ANSWERS_MS;
+  for (;;) {
+    try {
+      return await refuseRemoval(server);
+    } catch (error) {
+      if (error instanceof StateError) throw error;
+      if (!(await isThere(server))) return; // another program has its port
+      if (Date.now() > deadline) {
+        throw new StateError(
+          `The server for tests "${name}" runs and lets nobody read whether it is marked production; nothing has been removed.`,
+          [{ subject: `${direct.host}:${direct.port}`, problem: messageOf(error), remedy: wayOut(server, error) }],
+          { cause: error },
+        );
+      }
+    }
+    await wait(250);
+  }
+}
+
+/** How its mark can be read again, or the server be ended by hand: one that is gone is removed. */
+function wayOut({ name, engine }: TestServer, error: unknown): string {
+  const again = `then again \`npx aiwdb testdb stop${nameOption(name)}\`.`;
+  if (engine === "container" && hasCode(error, ...CERTIFICATE_EXPIRED))
+    return `Renew its certificates, \`npx aiwdb up --stack ${name}\`, ${again}`;
+  const end =
+    engine === "local"
+      ? localServerProcesses(name)
+          .map((file) => `kill -INT $(head -n 1 ${file})`)
+          .join("; ")
+      : `npx aiwdb down --stack ${name}`;
+  return `If you know that it is none, end it yourself, \`${end}\`, ${again}`;
 }

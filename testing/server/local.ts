@@ -165,9 +165,11 @@ async function writeCertificates(
 /** Less than this left at a start, and the certificates are made anew. */
 const RENEWED_BEFORE_MS = 86_400_000;
 
-/** Whether a local server's certificates end soon, or have ended. */
+/** Whether a local server's certificates end soon, have ended, or are not there any more. */
 export function certificatesEndSoon(server: TestServer): boolean {
-  const { validTo } = new X509Certificate(readFileSync(server.roles.postgres.sslRootCert));
+  const { sslRootCert } = server.roles.postgres;
+  if (!existsSync(sslRootCert)) return true;
+  const { validTo } = new X509Certificate(readFileSync(sslRootCert));
   return new Date(validTo).getTime() - Date.now() < RENEWED_BEFORE_MS;
 }
 
@@ -183,6 +185,13 @@ export async function renewCertificates(server: TestServer, lifeMs?: number): Pr
 /** Whether a local server's process is there, whatever it answers. */
 export function isLocalServerRunning(name: string): boolean {
   return foldersOf(name).some(isRunning);
+}
+
+/** Files whose first line is the number of a running local server's process. */
+export function localServerProcesses(name: string): string[] {
+  return foldersOf(name)
+    .filter(isRunning)
+    .map((folder) => path.join(folder, "data/postmaster.pid"));
 }
 
 /** Where a local server's files are or may be: what wrote no record was started by an earlier version. */

@@ -5,10 +5,17 @@ import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
+import { readServer } from "../../testing/description/server.ts";
+import { openRegistry } from "../../testing/pool/registry.ts";
+import { renewCertificates } from "../../testing/server/local.ts";
+import { pythonWith } from "./python.ts";
 
 const run = promisify(execFile);
 
 export const MAIN = path.join(import.meta.dirname, "../../cli/main.ts");
+/** For scripts in processes of their own. */
+export const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
+export const MIGRATIONS = path.join(import.meta.dirname, "../../migrations");
 
 export interface Result {
   readonly exitCode: number | null;
@@ -51,31 +58,22 @@ export function mustSucceed(result: Result): Result {
   return result;
 }
 
-/** pytest with what examples/pytest/requirements.txt names, in the user's cache folder; made by the first test that asks. */
-export async function pytest(): Promise<string> {
-  const requirements = path.join(import.meta.dirname, "../../examples/pytest/requirements.txt");
-  const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16);
-  const folder = path.join(
-    process.env["XDG_CACHE_HOME"] || path.join(homedir(), ".cache"),
-    "ai-workflow-database",
-    `pytest-${hash}`,
+/** Gives the server new certificates with a life so short that they have expired afterwards. */
+export async function expireCertificates(lifeMs: number): Promise<void> {
+  await renewCertificates(readServer(), lifeMs);
+  await until(
+    () =>
+      openRegistry(readServer()).then(
+        (registry) => registry.close(),
+        (error: Error) => error.message,
+      ),
+    (message) => /have expired/.test(String(message)),
   );
-  if (!existsSync(folder)) {
-    // Under another name until it is whole; Python finds its packages from where it lies, so it may be moved.
-    const half = `${folder}.${process.pid}`;
-    await run("python3", ["-m", "venv", half]);
-    await run(path.join(half, "bin/python"), [
-      "-m",
-      "pip",
-      "install",
-      "--quiet",
-      "--disable-pip-version-check",
-      "-r",
-      requirements,
-    ]);
-    if (!existsSync(folder)) renameSync(half, folder);
-  }
-  return path.join(folder, "bin/python");
+}
+
+/** Python with pytest and what examples/pytest/requirements.txt names. */
+export function pytest(): Promise<string> {
+  return pythonWith(path.join(import.meta.dirname, "../../examples/pytest/requirements.txt"), "pytest");
 }
 
 /** The examples of drivers with what their package-lock.json names, in the user's cache folder; made by the first test that asks. */
