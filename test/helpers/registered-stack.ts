@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DatabaseStack, type DatabaseStackArgs } from "../../infra/database-stack.ts";
 import { register, type Registered } from "./pulumi-mocks.ts";
 
+/** The package's own migrations. */
 export const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
 
 /** Marks that are easy to find again where they must not be. */
@@ -10,6 +11,7 @@ const KEY = `-----BEGIN ${"PRIVATE"} KEY----- mark`;
 export const PASSWORD = "generated-password-mark";
 export const STORED = "SCRAM-secret-mark";
 
+/** What the engine and the providers would give out. */
 export function outputsOf(type: string): Record<string, unknown> {
   if (type === "tls:index/privateKey:PrivateKey") return { privateKeyPem: KEY, privateKeyPemPkcs8: KEY };
   if (type.startsWith("tls:"))
@@ -27,12 +29,14 @@ export function outputsOf(type: string): Record<string, unknown> {
   return {};
 }
 
+/** What a stack with these arguments registers. */
 export const stackOf = (args: Partial<DatabaseStackArgs>, stack = "dev") =>
   register(() => new DatabaseStack("database", { stack, migrationsFolder, clientDirectory: "/clients", ...args }), {
     stack,
     outputs: outputsOf,
   });
 
+/** A large stack whose data are protected. */
 export const PROD = {
   protect: true,
   postgresPort: 15_432,
@@ -44,10 +48,13 @@ export const PROD = {
   pgbouncerMemoryMiB: 256,
 };
 
+/** The one resource of this name. */
 export const named = (resources: readonly Registered[], name: string): Registered => {
   const found = resources.find((each) => each.name === name);
   if (!found) throw new Error(`no resource ${name}`);
   return found;
 };
+
+/** Resources by the last part of their type. */
 export const ofType = (resources: readonly Registered[], type: string) =>
   resources.filter((each) => each.type.split(":").at(-1) === type);

@@ -55,7 +55,11 @@ describe("arguments", () => {
       'stack "Dev"',
     ]);
     expect(message).not.toMatch(/mark|config set/);
-    const registered = await register(() => expect(() => new DatabaseStack("database", args as never)).toThrow());
+    const registered = await register(() =>
+      expect(() => new DatabaseStack("database", args as never)).toThrow(
+        'Configuration of stack "Dev" is not usable (11 problems); nothing has been changed:',
+      ),
+    );
     expect(registered.map(({ type }) => type)).toEqual(["pulumi:pulumi:Stack"]);
     expect(refusal({ stack: undefined }).problems).toEqual([
       { subject: "stack", problem: "must be text", remedy: "Correct it in the program." },

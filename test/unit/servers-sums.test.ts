@@ -1,10 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { StackConfig } from "../../infra/settings/table.ts";
-import { parseConfig } from "../../infra/settings/check.ts";
-import { ConfigError } from "../../base/errors.ts";
 import { renderPgbouncerIni } from "../../infra/servers/pgbouncer/ini.ts";
 import { renderPostgresqlConf } from "../../infra/servers/postgres/conf.ts";
+import { forAccepted } from "../helpers/accepted-settings.ts";
 import { readConf, readIni } from "../helpers/server-files.ts";
 
 /** Settings that parseConfig may or may not take; half of what it gets fits. */
@@ -19,29 +17,9 @@ const anyRaw = fc.record({
   pgbouncerMaxClientConn: fc.integer({ min: 1, max: 3_000 }),
 });
 
-/** Runs a property over configurations that are accepted, and makes sure that there were some. */
-function forAccepted(property: (config: StackConfig) => void): void {
-  let accepted = 0;
-  fc.assert(
-    fc.property(anyRaw, (raw) => {
-      let config: StackConfig;
-      try {
-        config = parseConfig("dev", raw);
-      } catch (error) {
-        if (error instanceof ConfigError) return;
-        throw error;
-      }
-      accepted += 1;
-      property(config);
-    }),
-    { numRuns: 500 },
-  );
-  expect(accepted).toBeGreaterThan(40);
-}
-
 describe("sums of any accepted stack", () => {
   test("keep both pool modes and the lookup together at pgbouncerMaxDbConnections, inside what PostgreSQL leaves beside superusers and direct connections", () => {
-    forAccepted((config) => {
+    forAccepted(anyRaw, (config) => {
       const ini = readIni(renderPgbouncerIni(config, "host"));
       const limits = Object.values(ini["databases"] ?? {}).map((entry) =>
         Number(/max_db_connections=(\d+)/.exec(entry)?.[1]),
@@ -66,7 +44,7 @@ describe("sums of any accepted stack", () => {
 
   test("keep buffers and one sort of every connection inside the container's memory", () => {
     const mib = (text: string | undefined) => Number(/^(\d+)MB$/.exec(text ?? "")?.[1]);
-    forAccepted((config) => {
+    forAccepted(anyRaw, (config) => {
       const conf = readConf(renderPostgresqlConf(config));
       const used = mib(conf["shared_buffers"]) + mib(conf["work_mem"]) * config.postgresMaxConnections;
       expect(used).toBeLessThanOrEqual(config.postgresMemoryMiB);
@@ -76,7 +54,7 @@ describe("sums of any accepted stack", () => {
   });
 
   test("keep parallel workers inside the CPUs and the worker processes", () => {
-    forAccepted((config) => {
+    forAccepted(anyRaw, (config) => {
       const conf = readConf(renderPostgresqlConf(config));
       expect(Number(conf["max_parallel_workers"])).toBeLessThanOrEqual(Math.max(1, config.postgresCpus));
       expect(Number(conf["max_parallel_workers_per_gather"])).toBeLessThanOrEqual(Number(conf["max_parallel_workers"]));

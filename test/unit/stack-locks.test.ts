@@ -80,41 +80,21 @@ describe("a lock", () => {
 });
 
 describe("the lock on a stack", () => {
+  const locked = <T>(stack: string, work: () => Promise<T>) => withStackLock(stack, () => {}, work);
+
   test("lets one command at a time change it, and names the one that does", async () => {
     let release = () => {};
-    const first = withStackLock(
-      "dev",
-      () => {},
-      () => new Promise<void>((resolve) => (release = resolve)),
-    );
+    const first = locked("dev", () => new Promise<void>((resolve) => (release = resolve)));
     await vi.waitFor(() => expect(existsSync(path.join(home, ".local/state/ai-workflow-database/locks"))).toBe(true));
-    await expect(
-      withStackLock(
-        "dev",
-        () => {},
-        async () => {},
-      ),
-    ).rejects.toThrow(
+    await expect(locked("dev", async () => {})).rejects.toThrow(
       new RegExp(
         `Stack "dev" is in use; nothing has been changed:\\n- lock: held by process ${process.pid} on ${hostname()} since \\d{4}-`,
       ),
     );
-    expect(
-      await withStackLock(
-        "prod",
-        () => {},
-        async () => "another stack",
-      ),
-    ).toBe("another stack");
+    expect(await locked("prod", async () => "another stack")).toBe("another stack");
     release();
     await first;
-    expect(
-      await withStackLock(
-        "dev",
-        () => {},
-        async () => "done",
-      ),
-    ).toBe("done");
+    expect(await locked("dev", async () => "done")).toBe("done");
   });
 
   test("of a run that was killed stops nobody", async () => {
@@ -122,21 +102,9 @@ describe("the lock on a stack", () => {
     const script = `import { withStackLock } from "${lock}"; await withStackLock("dev", () => {}, async () => { console.log("held"); setInterval(() => {}, 1000); await new Promise(() => {}); });`;
     const holder = spawn(process.execPath, ["--input-type=module", "-e", script]);
     await once(holder.stdout, "data");
-    await expect(
-      withStackLock(
-        "dev",
-        () => {},
-        async () => {},
-      ),
-    ).rejects.toThrow(`held by process ${holder.pid}`);
+    await expect(locked("dev", async () => {})).rejects.toThrow(`held by process ${holder.pid}`);
     holder.kill("SIGKILL");
     await once(holder, "exit");
-    expect(
-      await withStackLock(
-        "dev",
-        () => {},
-        async () => "done",
-      ),
-    ).toBe("done");
+    expect(await locked("dev", async () => "done")).toBe("done");
   });
 });

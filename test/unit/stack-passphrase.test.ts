@@ -127,7 +127,9 @@ describe("the passphrase", () => {
     const empty = path.join(root, "empty");
     writeFileSync(empty, "\n");
     vi.stubEnv("PULUMI_CONFIG_PASSPHRASE_FILE", empty);
-    expect(thrown(() => passphraseEnv("prod", "none")).message).toContain("is empty");
+    expect(thrown(() => passphraseEnv("prod", "none")).message).toContain(
+      `PULUMI_CONFIG_PASSPHRASE_FILE: ${empty} is empty, so the state's secrets would be readable for everybody`,
+    );
   });
 
   test("that is given by a file that is not there is refused with its path", () => {

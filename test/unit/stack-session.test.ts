@@ -45,12 +45,12 @@ describe("what Pulumi gets", () => {
 
   test("has a passphrase only where secrets are encrypted by one", () => {
     const open = () => openSession("prod", toolchain).env;
-    expect(() => open()).toThrow(/needs a passphrase/);
+    expect(() => open()).toThrow(/^Stack "prod" needs a passphrase; nothing has been changed:/);
     settingsFile("prod", "secretsprovider: awskms://key\n");
     expect(open()).toMatchObject({ PULUMI_BACKEND_URL: `file://${backend}` });
     expect(open()).not.toHaveProperty("PULUMI_CONFIG_PASSPHRASE_FILE");
     settingsFile("prod", "secretsprovider: passphrase\n");
-    expect(() => open()).toThrow(/needs a passphrase/);
+    expect(() => open()).toThrow(/^Stack "prod" needs a passphrase; nothing has been changed:/);
     vi.stubEnv("PULUMI_BACKEND_URL", "https://api.pulumi.com");
     expect(open()).toMatchObject({ PULUMI_BACKEND_URL: "https://api.pulumi.com" });
   });
