@@ -2,7 +2,7 @@ import type { Client } from "pg";
 import { frozenDatabase } from "../migrate/run/frozen.ts";
 import { ROLES } from "../database/access/roles.ts";
 import { connect } from "../database/connection.ts";
-import { messageOf, StateError } from "../base/errors.ts";
+import { hasCode, messageOf, StateError } from "../base/errors.ts";
 import type { Output } from "../base/output.ts";
 import { stackConnection } from "./connections.ts";
 
@@ -36,7 +36,7 @@ export async function asOwner<T>(
   try {
     return await work(client);
   } catch (error) {
-    throw (error as { code?: string }).code === READ_ONLY ? frozenDatabase(client) : error;
+    throw hasCode(error, READ_ONLY) ? frozenDatabase(client) : error;
   } finally {
     await client.end();
   }

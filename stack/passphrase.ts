@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { passphraseFile } from "../infra/settings/places.ts";
-import { ConfigError, StateError } from "../base/errors.ts";
+import { hasCode, ConfigError, StateError } from "../base/errors.ts";
 import { privateFolder } from "../base/paths.ts";
 import type { FolderState } from "./backend.ts";
 
@@ -99,7 +99,7 @@ export function makePassphrase(stack: string): void {
   try {
     linkSync(temporary, file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    if (!hasCode(error, "EEXIST")) throw error;
     if (!hasText(file)) renameSync(temporary, file); // an empty one opens nothing
   } finally {
     rmSync(temporary, { force: true });

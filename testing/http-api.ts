@@ -5,7 +5,7 @@ import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { CLIENT_ROLES } from "../database/access/roles.ts";
-import { messageOf, type Problem, UserError } from "../base/errors.ts";
+import { hasCode, messageOf, type Problem, UserError } from "../base/errors.ts";
 import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/by-name.ts";
 import { isPrintable, LABEL_MAX, lengthOf } from "./databases/labels.ts";
 import { replaceFile } from "../base/text-file.ts";
@@ -127,7 +127,7 @@ function tokenOf(file: string): string {
   try {
     writeFileSync(file, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    if (!hasCode(error, "EEXIST")) throw error;
   }
   const token = readFileSync(file, "utf8");
   if (/^[\w-]{43}$/.test(token)) return token;

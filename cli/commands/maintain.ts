@@ -1,6 +1,6 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
-import { type Problem, StateError, UsageError } from "../../base/errors.ts";
+import { hasCode, type Problem, StateError, UsageError } from "../../base/errors.ts";
 import { stackArguments } from "../arguments.ts";
 import { createOutput, type Output } from "../../base/output.ts";
 import { asOwner } from "../../stack/connect.ts";
@@ -86,7 +86,7 @@ function integer(subject: string, text: string, min: number, max: number): numbe
 }
 
 function explainLock(error: unknown): never {
-  if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+  if (!hasCode(error, LOCK_NOT_AVAILABLE)) throw error;
   throw new StateError(
     "The maintenance came to a table that somebody else has locked; what was done before stays done:",
     [
@@ -139,7 +139,7 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
   let locked: unknown;
   const [, retentionMs] = await timed("retention", () =>
     applyRetention(client, batchSize, problems).catch((error: unknown) => {
-      if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+      if (!hasCode(error, LOCK_NOT_AVAILABLE)) throw error;
       locked = error;
     }),
   );

@@ -1,9 +1,7 @@
+import { identifier, literal } from "../quote.ts";
 import { PUBLIC_FUNCTION_STATEMENTS } from "./public-functions.ts";
 import { functionDefaults } from "./rights.ts";
 import { ROLES } from "./roles.ts";
-
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
 /**
  * PUBLIC's rights, which every role has, and the lookup function with the few rights it needs. The function's owner can read

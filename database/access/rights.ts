@@ -1,3 +1,4 @@
+import { identifier } from "../quote.ts";
 import { ROLES } from "./roles.ts";
 
 /** Roles that log in with a password of the stack's. The superuser is not among them: the cluster brings it along. */
@@ -18,8 +19,6 @@ export const DEFAULT_PRIVILEGES = [
   { role: ROLES.app, objectType: "sequence", privileges: ["USAGE", "SELECT"] },
   { role: ROLES.readonly, objectType: "table", privileges: ["SELECT"] },
 ] as const;
-
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 
 /** SQL that lets the connecting roles, and nobody else but the owner, into a database. */
 export const connectStatements = (database: string): string => `

@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { ToolError } from "../../base/errors.ts";
-import { inspect, lastLines } from "../../toolchain/engine/containers.ts";
+import { inspect, lastLines, isNotFound } from "../../toolchain/engine/containers.ts";
 import { askServer } from "../ask-server.ts";
 
 /** There is no cluster on the volume. */
@@ -50,8 +50,8 @@ export async function withServerInContainer<T>(
     docker
       .getContainer(name)
       .remove({ force: true, v: true })
-      .catch((error: { statusCode?: number }) => {
-        if (error.statusCode !== 404) throw error;
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
       });
   await remove(); // one that a killed run left
   const container = await docker.createContainer({

@@ -4,8 +4,8 @@ import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { ToolError } from "../../base/errors.ts";
-import { processStart } from "../../base/process-identity.ts";
+import { hasCode, ToolError } from "../../base/errors.ts";
+import { isEndedOrHidden, processStart } from "../../base/process-identity.ts";
 import { account } from "./place.ts";
 import type { Programs } from "./programs.ts";
 
@@ -178,7 +178,8 @@ function postmaster(folder: string): number | undefined {
 function isOf(pid: number, folder: string): boolean {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(path.join(folder, "data"));
-  } catch {
+  } catch (error) {
+    if (!isEndedOrHidden(error)) throw error;
     return !existsSync("/proc"); // no such file system on this machine: the number has to do
   }
 }
@@ -227,6 +228,6 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it has just ended by itself
+    if (!hasCode(error, "ESRCH")) throw error; // it has just ended by itself
   }
 }

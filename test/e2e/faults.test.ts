@@ -1,32 +1,22 @@
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type Docker from "dockerode";
-import type pg from "pg";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { engineNames } from "../../infra/settings/names.ts";
 import { until } from "../../base/retry.ts";
-import type { Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
-import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
+import {
+  asOwner,
+  checkout,
+  docker,
+  expectHealthy,
+  expectNothingMade,
+  newStack,
+  stacksOfFile,
+  temporary,
+  up,
+} from "../helpers/file-stacks.ts";
 
-let temporary: TemporaryStacks;
-let checkout: Checkout;
-let docker: Docker;
-
-const newStack = (purpose: string, settings?: Record<string, unknown>) => temporary.add(purpose, settings);
-const up = (stack: string, ...more: string[]) => temporary.up(stack, ...more);
-const asOwner = <T>(stack: string, work: (client: pg.Client) => Promise<T>) => temporary.asOwner(stack, work);
-const expectHealthy = (stack: string) => temporary.expectHealthy(stack);
-const expectNothingMade = (stack: string) => temporary.expectNothingMade(stack);
-
-beforeAll(async () => {
-  temporary = await temporaryStacks();
-  ({ checkout, docker } = temporary);
-});
-
-afterEach(() => temporary.sweep());
-
-afterAll(() => checkout.remove());
+stacksOfFile();
 
 describe("on a stack that is up", () => {
   let stack: string;

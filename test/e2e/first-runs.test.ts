@@ -1,27 +1,17 @@
-import type Docker from "dockerode";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import type { Checkout } from "../helpers/checkout.ts";
+import { expect, test } from "vitest";
 import { listObjects } from "../../stack/engine-objects.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
-import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
+import {
+  checkout,
+  docker,
+  expectHealthy,
+  expectNothingMade,
+  newStack,
+  stacksOfFile,
+  up,
+} from "../helpers/file-stacks.ts";
 
-let temporary: TemporaryStacks;
-let checkout: Checkout;
-let docker: Docker;
-
-const newStack = (purpose: string, settings?: Record<string, unknown>) => temporary.add(purpose, settings);
-const up = (stack: string, ...more: string[]) => temporary.up(stack, ...more);
-const expectHealthy = (stack: string) => temporary.expectHealthy(stack);
-const expectNothingMade = (stack: string) => temporary.expectNothingMade(stack);
-
-beforeAll(async () => {
-  temporary = await temporaryStacks();
-  ({ checkout, docker } = temporary);
-});
-
-afterEach(() => temporary.sweep());
-
-afterAll(() => checkout.remove());
+stacksOfFile();
 
 test.each([
   ["PostgreSQL", { postgresSettings: { work_mem: "banana" } }],

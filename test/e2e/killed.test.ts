@@ -1,30 +1,21 @@
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type Docker from "dockerode";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { until } from "../../base/retry.ts";
 import { findImage } from "../../toolchain/images/build.ts";
-import type { Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
-import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
+import {
+  checkout,
+  docker,
+  expectHealthy,
+  expectNothingMade,
+  newStack,
+  stacksOfFile,
+  temporary,
+  up,
+} from "../helpers/file-stacks.ts";
 
-let temporary: TemporaryStacks;
-let checkout: Checkout;
-let docker: Docker;
-
-const newStack = (purpose: string, settings?: Record<string, unknown>) => temporary.add(purpose, settings);
-const up = (stack: string, ...more: string[]) => temporary.up(stack, ...more);
-const expectHealthy = (stack: string) => temporary.expectHealthy(stack);
-const expectNothingMade = (stack: string) => temporary.expectNothingMade(stack);
-
-beforeAll(async () => {
-  temporary = await temporaryStacks();
-  ({ checkout, docker } = temporary);
-});
-
-afterEach(() => temporary.sweep());
-
-afterAll(() => checkout.remove());
+stacksOfFile();
 
 // At other moments it is killed in test/long/faults.test.ts.
 test("an up that is killed while migrations run is continued by the next, and leaves no orphan", async () => {

@@ -2,33 +2,23 @@ import { execFileSync } from "node:child_process";
 import { createServer, type Server } from "node:net";
 import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
-import type Docker from "dockerode";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { derivedAddresses } from "../../infra/settings/addresses.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { checkDisk } from "../../toolchain/machine.ts";
 import { imageTag } from "../../toolchain/images/tag.ts";
-import type { Checkout } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
-import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
+import {
+  checkout,
+  docker,
+  expectHealthy,
+  expectNothingMade,
+  newStack,
+  stacksOfFile,
+  up,
+} from "../helpers/file-stacks.ts";
 
-let temporary: TemporaryStacks;
-let checkout: Checkout;
-let docker: Docker;
-
-const newStack = (purpose: string, settings?: Record<string, unknown>) => temporary.add(purpose, settings);
-const up = (stack: string, ...more: string[]) => temporary.up(stack, ...more);
-const expectHealthy = (stack: string) => temporary.expectHealthy(stack);
-const expectNothingMade = (stack: string) => temporary.expectNothingMade(stack);
-
-beforeAll(async () => {
-  temporary = await temporaryStacks();
-  ({ checkout, docker } = temporary);
-});
-
-afterEach(() => temporary.sweep());
-
-afterAll(() => checkout.remove());
+stacksOfFile();
 
 describe("what is in the way is named before anything is created", () => {
   const foreign: { remove(): Promise<unknown> }[] = [];

@@ -1,30 +1,26 @@
 import type { Client } from "pg";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import maintain from "../../cli/commands/maintain.ts";
 import retention from "../../cli/commands/retention.ts";
 import { UsageError } from "../../base/errors.ts";
 import { approveAll } from "../helpers/approve.ts";
-import { failureOf, forgetPrinted, printed, run, takeOutput } from "../helpers/commands.ts";
-import { fillTables } from "../helpers/fill-tables.ts";
-import { createSchemaDatabase, type SchemaDatabase } from "../helpers/schema-database.ts";
+import {
+  commandsDatabase,
+  database,
+  failureOf,
+  forgetPrinted,
+  printed,
+  run,
+  owner,
+  takeOutput,
+} from "../helpers/commands.ts";
 
 // The commands as they are, but for the stack: they get the owner's connection to a test database.
-let owner: Client;
 vi.mock("../../stack/connect.ts", () => ({
   asOwner: (_args: unknown, _output: unknown, work: (client: Client) => unknown) => work(owner),
 }));
 
-let database: SchemaDatabase;
-
-beforeAll(async () => {
-  database = await createSchemaDatabase("commands");
-  owner = await database.connect("ai_workflow_owner");
-  await fillTables(owner, 2);
-});
-afterAll(async () => {
-  await database?.close();
-});
-
+commandsDatabase();
 takeOutput();
 
 describe("aiwdb maintain", () => {

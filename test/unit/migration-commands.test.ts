@@ -9,26 +9,21 @@ import plan from "../../cli/commands/migrate/plan.ts";
 import rollback from "../../cli/commands/rollback.ts";
 import { checkMigrations } from "../../migrate/check/check.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
+import { printed, takeOutput } from "../helpers/commands.ts";
 import { MIGRATIONS_FOLDER } from "../helpers/schema-database.ts";
 
 let folder: string;
-let printed: string;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "commands-"));
   mkdirSync(join(folder, "migrations"));
-  printed = "";
-  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
-    printed += String(text);
-    return true;
-  });
-  vi.spyOn(process.stderr, "write").mockReturnValue(true);
 });
 afterEach(() => {
-  vi.restoreAllMocks();
   process.exitCode = 0;
   rmSync(folder, { recursive: true });
 });
+
+takeOutput();
 
 function run<T extends ArgsDef>(command: CommandDef<T>, ...args: string[]): Promise<unknown> {
   return runCommand(command, { rawArgs: [...args, "--folder", join(folder, "migrations")] });

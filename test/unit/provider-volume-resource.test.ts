@@ -13,26 +13,11 @@ describe("files in a volume", () => {
     uid: 999,
     files: { "postgresql.conf": { content: "a", mode: 0o600 } },
     service: "postgres",
-    // No container has this name, and no id begins with it.
-    container: "aiwdb-nobody-files",
+    container: "c",
     restartKey: "k",
     host: "127.0.0.1",
     port: 1,
   };
-
-  test("show a change of contents, and of the image whose server has to take them", async () => {
-    expect(await volumeFiles.diff!(inputs, { ...inputs }, quiet)).toEqual({ changed: [], replaces: [] });
-    expect(await volumeFiles.diff!(inputs, { ...inputs, image: "i:2" }, quiet)).toEqual({
-      changed: ["image"],
-      replaces: [],
-    });
-    const changed = { ...inputs, files: { "postgresql.conf": { content: "b", mode: 0o600 } } };
-    expect(await volumeFiles.diff!(inputs, changed, quiet)).toEqual({ changed: ["files"], replaces: [] });
-    expect(await volumeFiles.diff!(inputs, { ...inputs, volume: "w" }, quiet)).toEqual({
-      changed: ["volume"],
-      replaces: ["volume"],
-    });
-  });
 
   test("are refused before anything is touched when key and certificate do not belong together", async () => {
     const ca = await createCa();

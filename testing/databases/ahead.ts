@@ -53,14 +53,14 @@ export function lookAhead(owner: Process, kind: string, source: ReadSource, role
       keepProcessAlive(client, false); // keeps no process alive that asks for no other
       return { name, client };
     } catch {
+      // The next take connects itself, and hears why.
       client.end().catch(() => {});
       await giveBack(registry, name);
       return undefined;
     }
   };
-  // One that fails is no test's affair: the next one who asks takes a database without it, and hears of what is wrong.
   ahead.set(
     kind,
-    prepare().catch(() => undefined),
+    prepare().catch(() => undefined), // the next take goes without it, and hears what is wrong
   );
 }

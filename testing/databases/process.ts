@@ -39,7 +39,7 @@ export async function processOf(name: string | undefined): Promise<Process> {
     return { registry, held: 0, ahead: new Map(), connects: new Set<string>() };
   });
   processes.set(server.name, opening);
-  opening.catch(() => processes.delete(server.name));
+  opening.catch(() => processes.delete(server.name)); // whoever waits for it hears of the error
   return opening;
 }
 

@@ -1,4 +1,4 @@
-import { UsageError } from "../../base/errors.ts";
+import { hasCode, UsageError } from "../../base/errors.ts";
 import { type ClientRole, ROLES } from "../../database/access/roles.ts";
 import { connectionTo, type TestMode } from "../description/server.ts";
 import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
@@ -79,7 +79,7 @@ async function takeOf(registry: Registry, source: ReadSource, holder: Holder): P
       );
     } catch (error) {
       // Nobody used the template for so long that it was removed since this process looked.
-      if ((error as { code?: string }).code !== TEMPLATE_GONE || attempt > 1) throw error;
+      if (!hasCode(error, TEMPLATE_GONE) || attempt > 1) throw error;
       templates.get(registry)?.delete(source.key);
     }
   }

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readIfThere } from "../../base/text-file.ts";
 import path from "node:path";
 import { stackFolder } from "../../infra/settings/places.ts";
 import { StateError } from "../../base/errors.ts";
@@ -44,10 +44,6 @@ export function serverLock(name: string): string {
 
 /** The loopback port of a running server's HTTP API; undefined where there is none. */
 export function boundPort(name: string): number | undefined {
-  try {
-    return Number(readFileSync(serverFiles(name).port, "utf8"));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    return undefined;
-  }
+  const text = readIfThere(serverFiles(name).port);
+  return text === undefined ? undefined : Number(text);
 }

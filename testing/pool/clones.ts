@@ -1,10 +1,11 @@
+import { identifier } from "../../database/quote.ts";
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { TEST_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { connectStatements } from "../../database/access/rights.ts";
 import { ROLES } from "../../database/access/roles.ts";
-import { StateError } from "../../base/errors.ts";
+import { hasCode, StateError } from "../../base/errors.ts";
 import { dropOwner } from "./owners.ts";
 import type { Registry } from "./registry.ts";
 import type { Template } from "./registry.ts";
@@ -16,8 +17,6 @@ import { adminConfig, type TestServer } from "../description/server.ts";
 export function newCloneName(): string {
   return `${TEST_DATABASE_PREFIX}${randomBytes(8).toString("hex")}`;
 }
-
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
 
 /**
  * CREATE DATABASE copies neither a database's rights nor its settings: what the stack's own database has is granted here.
@@ -70,7 +69,7 @@ export async function recycleClone(
       break;
     } catch (error) {
       // A pool of the one who had it has connected again in between.
-      if ((error as { code?: string }).code !== IN_USE || attempt > 5) throw error;
+      if (!hasCode(error, IN_USE) || attempt > 5) throw error;
     }
   }
   const { rows } = await workers.query<{ fingerprint: Fingerprint }>(

@@ -1,3 +1,4 @@
+import { identifier } from "../../database/quote.ts";
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
@@ -68,6 +69,6 @@ export function ownerConnection(server: TestServer, database: string, password: 
 
 /** Drops a test database's own owner with all that it was given on the server; objects in other databases keep it. */
 export async function dropOwner({ workers }: Registry, name: string): Promise<void> {
-  const role = `"${name.replaceAll('"', '""')}"`;
+  const role = identifier(name);
   await workers.query(`reassign owned by ${role} to ${ROLES.owner}; drop owned by ${role}; drop role ${role}`);
 }

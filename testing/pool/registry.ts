@@ -227,7 +227,7 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
   try {
     return await connectAdmin(server, REGISTRY_DATABASE);
   } catch (error) {
-    if ((error as { code?: string }).code !== DATABASE_MISSING) throw error;
+    if (!hasCode(error, DATABASE_MISSING)) throw error;
   }
   const client = await connectAdmin(server, "postgres");
   try {
@@ -236,7 +236,7 @@ async function connectRegistry(server: TestServer): Promise<pg.Client> {
     await client.query(`create database ${REGISTRY_DATABASE}`);
     await client.query(`revoke all on database ${REGISTRY_DATABASE} from public`);
   } catch (error) {
-    if ((error as { code?: string }).code !== DATABASE_EXISTS) throw error;
+    if (!hasCode(error, DATABASE_EXISTS)) throw error;
   } finally {
     await client.end();
   }

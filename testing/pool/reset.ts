@@ -1,3 +1,4 @@
+import { literal } from "../../database/quote.ts";
 import type pg from "pg";
 
 /** What a database looks like that nobody has used yet. */
@@ -85,7 +86,6 @@ async function rowHashes(client: pg.Client, names: readonly string[], xid: strin
 const NO_ROWS = "0/0";
 
 const isNew = (table: string, xid = "$1::xid") => `(age(${table}.xmin) <= age(${xid}))`;
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
 async function sequenceValues(client: pg.Client): Promise<Fingerprint["sequences"]> {
   const written = await client.query<{ sql: string | null }>(SEQUENCES_SQL);

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { openSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -7,6 +7,7 @@ import { stackFolder } from "../../infra/settings/places.ts";
 import { ToolError, UsageError } from "../../base/errors.ts";
 import type { Output } from "../../base/output.ts";
 import { processStart } from "../../base/process-identity.ts";
+import { readJsonIfWhole, replaceFile } from "../../base/text-file.ts";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
 import { boundPort, serverFiles } from "../description/files.ts";
 
@@ -22,21 +23,13 @@ function keeperFile(name: string): string {
 }
 
 function runningKeeper(name: string): Keeper | undefined {
-  const file = keeperFile(name);
-  if (!existsSync(file)) return undefined;
-  try {
-    const keeper = JSON.parse(readFileSync(file, "utf8")) as Keeper;
-    return processStart(keeper.pid) === keeper.start ? keeper : undefined;
-  } catch {
-    return undefined; // half written by a process that was killed
-  }
+  const keeper = readJsonIfWhole<Keeper>(keeperFile(name));
+  return keeper && processStart(keeper.pid) === keeper.start ? keeper : undefined;
 }
 
 /** Writes down which process looks after the server, so that `stop` ends that one and no other. */
 export function recordKeeper(name: string): void {
-  writeFileSync(keeperFile(name), JSON.stringify({ pid: process.pid, start: processStart(process.pid) }), {
-    mode: 0o600,
-  });
+  replaceFile(keeperFile(name), JSON.stringify({ pid: process.pid, start: processStart(process.pid) }));
 }
 
 /** Starts the pool's keeper in the background, with one that restarts it, unless it runs. */

@@ -23,7 +23,7 @@ import { renderPgHba } from "../../infra/servers/postgres/hba.ts";
 import { renderPostgresqlConf } from "../../infra/servers/postgres/conf.ts";
 import { StateError } from "../../base/errors.ts";
 import { privateFolder } from "../../base/paths.ts";
-import { replaceFile } from "../../base/text-file.ts";
+import { readJsonIfWhole, replaceFile } from "../../base/text-file.ts";
 import { serverFiles } from "../description/files.ts";
 import { writeServer, type TestServer } from "../description/server.ts";
 
@@ -36,13 +36,9 @@ export interface LocalRecord {
   readonly expiresAfterHours: number;
 }
 
-/** The record of a local server; undefined where there is none, or none that can be read: `reap` says so of a file that is there. */
+/** The record of a local server; undefined where there is none, and where it was cut off: `reap` names a file that is there. */
 export function readLocalRecord(name: string): LocalRecord | undefined {
-  try {
-    return JSON.parse(readFileSync(serverFiles(name).local, "utf8")) as LocalRecord;
-  } catch {
-    return undefined;
-  }
+  return readJsonIfWhole<LocalRecord>(serverFiles(name).local);
 }
 
 /** Names of this user's local servers, running or not. */

@@ -1,3 +1,4 @@
+import { isNotFound } from "../../toolchain/engine/containers.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { hasPassword } from "../../infra/provider/resources/superuser-password.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
@@ -103,7 +104,7 @@ export async function isStackServerThere(name: string): Promise<boolean> {
     // One that was started again lost what was in memory, its roles' passwords among it.
     return State.Running && (await hasPassword(docker, postgres));
   } catch (error) {
-    if ((error as { statusCode?: number }).statusCode === 404) return false;
+    if (isNotFound(error)) return false;
     throw error;
   }
 }

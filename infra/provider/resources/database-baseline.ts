@@ -1,3 +1,4 @@
+import { identifier, literal } from "../../../database/quote.ts";
 import { PROTECT_TABLE_SQL } from "../../../migrate/run/applied.ts";
 import { ENVIRONMENT_SETTING, type Environment } from "../../../database/environment.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
@@ -24,9 +25,6 @@ export interface DatabaseBaselineOutputs {
 
 /** Raise it when the statements change (database/access), so that existing stacks get them. */
 const VERSION = 3;
-
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
 async function apply({
   connection,

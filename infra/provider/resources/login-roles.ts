@@ -1,3 +1,4 @@
+import { identifier, literal } from "../../../database/quote.ts";
 import type Docker from "dockerode";
 import { messageOf } from "../../../base/errors.ts";
 import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
@@ -50,9 +51,6 @@ export function reasonToReset({ role, name, value }: RoleSetting): string | unde
   if (READ_AS_NUMBERS.has(name) && !/^-?\d+$/.test(value)) return "the PostgreSQL provider can't read it";
   return GUARANTEES[name];
 }
-
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
 async function look(docker: Docker, { container, secrets }: LoginRolesInputs, signal: AbortSignal): Promise<Found> {
   const names = [...Object.keys(secrets), ROLES.superuser].map(literal).join(", ");

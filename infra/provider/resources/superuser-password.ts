@@ -1,5 +1,5 @@
 import type Docker from "dockerode";
-import { messageOf, StateError } from "../../../base/errors.ts";
+import { hasCode, messageOf, StateError } from "../../../base/errors.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
 import { localSql } from "../../../database/local-sql.ts";
 import { engine } from "../../../toolchain/engine/containers.ts";
@@ -90,7 +90,7 @@ async function accepted(connection: Connection): Promise<boolean> {
     await withConnection(connection, (client) => client.query("select 1"));
     return true;
   } catch (error) {
-    if ((error as { code?: string }).code === INVALID_PASSWORD) return false;
+    if (hasCode(error, INVALID_PASSWORD)) return false;
     throw error;
   }
 }
