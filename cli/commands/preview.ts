@@ -1,6 +1,8 @@
 import { defineCommand } from "citty";
+import type Docker from "dockerode";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { ToolError } from "../../base/errors.ts";
+import type { StackConfig } from "../../infra/settings/table.ts";
 import { PROGRAM_VARIABLES } from "../../infra/settings/program-variables.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { stackArguments } from "../arguments.ts";
@@ -52,29 +54,13 @@ export default defineCommand({
       // `checkAgreement` has compared it.
       const session = { ...opened, env: { ...opened.env, [PROGRAM_VARIABLES.comparedStack]: stack } };
       await ensureStack(session);
-      const docker = engineClient(toolchain.engine);
-      const known = await readState(session);
-      const ownership = await readOwnership(docker, stack, known);
-      const refusal =
-        ownership.kind === "free" || ownership.kind === "mine"
-          ? []
-          : [`\`up\` will be refused: the objects of stack "${stack}" on this engine ${describeOwner(ownership)}`];
-      const frozen = await findFrozen(docker, stack, config.databaseName);
-      const damage = await findDamage(docker, stack, known);
-      const history = await readHistory(docker, stack, config.databaseName);
-      const forgotten = findForgotten(known, history);
-      const lostDatabase = findLostDatabase(known, history);
-      const repairs = [
-        ...refusal,
-        ...frozen.map(({ subject, problem }) => `\`up\` will be refused: ${subject} ${problem}`),
-        ...describeDamage(damage),
-        ...(lostDatabase ? [describeLostDatabase(lostDatabase)] : []),
-        ...(forgotten ? [describeForgotten(forgotten)] : []),
-      ];
-      for (const line of repairs) output.warn(line);
       const settings = ["--config-file", effectiveSettings(session)];
       const preview = ["preview", ...session.stackArguments, ...settings, ...flags];
+      const looking = findRepairs(engineClient(toolchain.engine), config, session);
+      looking.catch(() => {}); // thrown below, once Pulumi has ended
       const result = await (args.json ? capture(session, preview) : display(session, preview, false));
+      const repairs = await looking;
+      for (const line of repairs) output.warn(line);
       const parsed = args.json ? parsePlan(result.stdout) : undefined;
       const plan = parsed && { ...parsed, repairs };
       if (result.exitCode !== 0) {
@@ -84,7 +70,6 @@ export default defineCommand({
           new ToolError(`The preview of stack "${stack}" failed.${problem}`, [], { result: plan })
         );
       }
-      // Pulumi's own plan knows nothing of what is wrong on the engine.
       if (args["expect-no-changes"] && repairs.length > 0)
         throw new ToolError(
           `\`up\` would mend stack "${stack}":`,
@@ -110,6 +95,33 @@ export default defineCommand({
     }
   },
 });
+
+/**
+ * Looks at the engine and the database for what `up` would mend or refuse, of which Pulumi's plan knows nothing.
+ *
+ * @returns one sentence for each
+ * @throws ToolError when the engine or the server does not answer
+ */
+async function findRepairs(docker: Docker, { stack, databaseName }: StackConfig, session: Session): Promise<string[]> {
+  const known = await readState(session);
+  const [ownership, frozen, damage, history] = await Promise.all([
+    readOwnership(docker, stack, known),
+    findFrozen(docker, stack, databaseName),
+    findDamage(docker, stack, known),
+    readHistory(docker, stack, databaseName),
+  ]);
+  const forgotten = findForgotten(known, history);
+  const lostDatabase = findLostDatabase(known, history);
+  return [
+    ...(ownership.kind === "free" || ownership.kind === "mine"
+      ? []
+      : [`\`up\` will be refused: the objects of stack "${stack}" on this engine ${describeOwner(ownership)}`]),
+    ...frozen.map(({ subject, problem }) => `\`up\` will be refused: ${subject} ${problem}`),
+    ...describeDamage(damage),
+    ...(lostDatabase ? [describeLostDatabase(lostDatabase)] : []),
+    ...(forgotten ? [describeForgotten(forgotten)] : []),
+  ];
+}
 
 /** What Pulumi printed as JSON; undefined where it failed before it had a plan. */
 function parsePlan(text: string): object | undefined {
