@@ -5,7 +5,7 @@ import { exec } from "../../toolchain/engine/containers.ts";
 import { readCurrent } from "../../infra/provider/volumes/versions.ts";
 import { volumeFiles as volumeFilesType } from "../../infra/provider/resources/volume-files.ts";
 import type { StackOutputs } from "../../stack/session.ts";
-import { containerName, docker, query } from "../helpers/connect.ts";
+import { containerName, docker, eventually, query } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";
 import { called, recorder } from "../helpers/provider.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
@@ -190,10 +190,12 @@ describe("each setting alone, at the provider", () => {
       port,
     };
     const wrong: string[] = [];
-    for (const { name, setting, value } of await ask()) {
+    // The provider waits for the certificate, which a server offers before its recovery has ended.
+    const asked = () => eventually(ask);
+    for (const { name, setting, value } of await asked()) {
       const content = `${files[file]?.content ?? ""}\n${name} = ${service === "postgres" ? `'${value}'` : value}\n`;
       const changed = { ...inputs, files: { ...files, [file]: { content, mode: 0o600 } } };
-      const now = async () => (await ask()).find((each) => each.name === name)?.setting;
+      const now = async () => (await asked()).find((each) => each.name === name)?.setting;
       try {
         await volumeFiles.update("", inputs, changed, recorder());
         if ((await now()) === setting) wrong.push(`${name} is not ${value}`);
