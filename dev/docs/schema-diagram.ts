@@ -203,7 +203,7 @@ function box(table: TableModel, [fill, line]: readonly [string, string], keyOnly
       ...(foreign.has(column.name) && !keyOnly ? ["FK"] : []),
       ...(unique.has(column.name) && !keyOnly ? ["U"] : []),
     ];
-    if (marks.length === 0 && (keyOnly || column.enumName === undefined)) return [];
+    if (marks.length === 0 && (keyOnly || column.enumName === null)) return [];
     return [
       `<tr><td align="left" port="${column.name}">${marks.length > 0 ? `<font point-size="9" color="${line}">${marks.join(" ")}</font>` : ""}</td>` +
         `<td align="left">${escape(column.name)}</td><td align="left" port="${column.name} right"><font color="#555555">${escape(shortType(column.type))}</font></td></tr>`,

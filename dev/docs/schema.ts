@@ -159,9 +159,9 @@ function columnTable(columns: readonly ColumnModel[]): string[] {
     ["Column", "Type", "Null", "Default", "Holds"],
     columns.map((column) => [
       code(column.name),
-      column.enumName === undefined ? text(column.type) : link(column.type, ENUMS),
+      column.enumName === null ? text(column.type) : link(column.type, ENUMS),
       column.nullable ? "null" : "",
-      column.default === undefined ? "" : code(column.default),
+      column.default === null ? "" : code(column.default),
       text(column.comment),
     ]),
   );
