@@ -1,4 +1,4 @@
-/** The dictionary's groups in the order in which they are read, and one for what the migrations add, with their titles. */
+/** Titles of the dictionary's groups, in the order of the page, and of one group for what the migrations add. */
 export const GROUPS = {
   core: "Core",
   auth: "Authentication",
