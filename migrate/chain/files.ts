@@ -73,7 +73,8 @@ interface Pair {
   down: boolean;
 }
 
-function countOf(count: number, noun: string): string {
+/** A count with its noun: `1 problem`, `2 problems`. */
+export function countOf(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { StateError } from "../../base/errors.ts";
 import { compareWithBase } from "./base.ts";
-import { readMigrations } from "../chain/files.ts";
+import { countOf, readMigrations } from "../chain/files.ts";
 import { findEnumHazards, findHazards, type Finding, type ParsedMigrationFile } from "./hazards.ts";
 import { parseHeader } from "../chain/header.ts";
 import { isSyntaxProblem, loadParser } from "../chain/parse.ts";
@@ -86,7 +86,7 @@ function chainFindings(folder: string): Finding[] {
 export function checkError(folder: string, findings: readonly Finding[]): StateError | undefined {
   if (findings.length === 0) return undefined;
   return new StateError(
-    `The migrations in ${folder} have ${findings.length} problem${findings.length === 1 ? "" : "s"}:`,
+    `The migrations in ${folder} have ${countOf(findings.length, "problem")}:`,
     findings.map(({ file, line, column, rule, message, remedy }) => ({
       subject: `${file}:${line}:${column}`,
       problem: `${message} (${rule})`,
