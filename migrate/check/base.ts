@@ -37,40 +37,29 @@ export function compareWithBase(folder: string, base?: string): BaseComparison {
   const report = (file: string, rule: string, message: string, remedy: string) =>
     findings.push({ file, line: 1, column: 1, rule, message, remedy });
 
-  const ours = new Map(readdirSync(folder).map((file) => [file, join(folder, file)]));
+  const ours = readdirSync(folder).filter(isUp);
   for (const [file, blob] of listTree(folder, fork)) {
-    if (!file.endsWith(".up.sql")) continue;
-    const path = ours.get(file);
-    if (path === undefined) {
-      report(
-        file,
-        "file-removed",
-        `is in ${tip.name}, but not here.`,
-        `Restore it: git checkout ${tip.name} -- ${file}`,
-      );
+    if (!isUp(file)) continue;
+    if (!ours.includes(file)) {
+      const remedy = `Restore it: git checkout ${tip.name} -- ${file}`;
+      report(file, "file-removed", `is in ${tip.name}, but not here.`, remedy);
       continue;
     }
-    const content = readFileSync(path);
+    const content = readFileSync(join(folder, file));
     if (blobId(content) === blob) continue;
     const before = git(folder, "cat-file", "blob", blob) ?? "";
-    if (semanticChecksum(before) !== semanticChecksum(content.toString())) {
-      report(
-        file,
-        "file-edited",
-        `its SQL is not that of ${tip.name}, where it may be applied already.`,
-        "Restore it and put the change into a new migration; comments and white space may change.",
-      );
-    }
-  }
-  const lastNumber = Math.max(0, ...[...tipFiles.keys()].map(numberOf));
-  for (const file of ours.keys()) {
-    if (!file.endsWith(".up.sql") || tipFiles.has(file) || numberOf(file) > lastNumber) continue;
+    if (semanticChecksum(before) === semanticChecksum(content.toString())) continue;
     report(
       file,
-      "file-inserted",
-      `is new, but ${tip.name} already has migrations up to ${formatNumber(lastNumber)}.`,
-      `Give it a number from ${formatNumber(lastNumber + 1)} on.`,
+      "file-edited",
+      `its SQL is not that of ${tip.name}, where it may be applied already.`,
+      "Restore it and put the change into a new migration; comments and white space may change.",
     );
+  }
+  const last = Math.max(0, ...[...tipFiles.keys()].map(numberOf));
+  for (const file of ours.filter((each) => !tipFiles.has(each) && numberOf(each) <= last)) {
+    const message = `is new, but ${tip.name} already has migrations up to ${formatNumber(last)}.`;
+    report(file, "file-inserted", message, `Give it a number from ${formatNumber(last + 1)} on.`);
   }
   return { base: tip.name, findings, released: new Set(tipFiles.keys()) };
 }
@@ -137,6 +126,10 @@ function listTree(folder: string, commit: string): Map<string, string> {
 /** The id that git gives a content. Ids compare a thousand files without a thousand processes. */
 function blobId(content: Buffer): string {
   return createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
+}
+
+function isUp(file: string): boolean {
+  return file.endsWith(".up.sql");
 }
 
 function numberOf(file: string): number {

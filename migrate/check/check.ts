@@ -43,7 +43,7 @@ export async function checkMigrations(options: { folder: string; base?: string |
     return [{ file, direction: file.endsWith(".down.sql") ? "down" : "up", header: parseHeader(sql), statements }];
   });
   const ups = parsed.filter(({ direction }) => direction === "up");
-  const squawk = files.length > 0 ? await runSquawk(files.map((file) => join(folder, file))) : [];
+  const squawk = runSquawk(files.map((file) => join(folder, file)));
   const findings = [
     ...chain,
     ...comparison.findings,
@@ -52,12 +52,9 @@ export async function checkMigrations(options: { folder: string; base?: string |
     ...findEnumHazards(ups, comparison.released),
     ...squawk,
   ];
-  const notes =
-    comparison.base === undefined
-      ? [
-          "not compared with a base branch: there is no origin/main here, nor a main besides the branch checked out (name one with --base).",
-        ]
-      : [];
+  const note =
+    "not compared with a base branch: there is no origin/main here, nor a main besides the branch checked out (name one with --base).";
+  const notes = comparison.base === undefined ? [note] : [];
   return { files: files.length, findings: findings.sort(byPlace), notes };
 }
 

@@ -155,15 +155,13 @@ async function alreadyRunning(client: Client): Promise<MigrationRunningError> {
       and classid = ${LOCK_ID >> 32n} and objid = ${LOCK_ID & 0xffff_ffffn}
       and database = (select oid from pg_catalog.pg_database where datname = current_database())`,
   );
-  const holder = rows[0];
+  const holders = rows.map(({ pid, application, role }) => ({
+    subject: `process ${pid}`,
+    problem: `holds the lock of migrations (application ${JSON.stringify(application ?? "")}, role ${role ?? "unknown"}).`,
+  }));
+  const [holder = { subject: "its process", problem: "has just ended." }] = holders;
   return new MigrationRunningError("Another migration is already running in this database; nothing was changed:", [
-    {
-      subject: holder ? `process ${holder.pid}` : "its process",
-      problem: holder
-        ? `holds the lock of migrations (application ${JSON.stringify(holder.application ?? "")}, role ${holder.role ?? "unknown"}).`
-        : "has just ended.",
-      remedy: "Wait until it has ended and run the command again.",
-    },
+    { ...holder, remedy: "Wait until it has ended and run the command again." },
   ]);
 }
 
@@ -183,17 +181,26 @@ function lastApplied(done: readonly Migration[], undo: readonly string[]): Migra
       },
     ]);
   }
-  const irreversible = last.filter(({ down }) => down === undefined);
-  if (irreversible.length > 0) {
-    throw new StateError(
-      "Some of the migrations can't be undone; nothing was changed:",
-      irreversible.map(({ name, header }) => ({
-        subject: name,
-        problem: header[HEADER_KEYS.irreversible] ?? "has no down file.",
-      })),
-    );
-  }
+  refuseIrreversible(last);
   return last;
+}
+
+/**
+ * Refuses to take back migrations that have no down file.
+ *
+ * @throws {StateError} naming each of them, with the reason that its header gives.
+ */
+export function refuseIrreversible(migrations: readonly Migration[]): void {
+  const problems = migrations
+    .filter(({ down }) => down === undefined)
+    .map(({ name, header }) => ({
+      subject: name,
+      problem: header[HEADER_KEYS.irreversible] ?? "has no down file.",
+      remedy: "Roll back to it at most, or restore a backup.",
+    }));
+  if (problems.length > 0) {
+    throw new StateError("Some of the migrations can't be undone; nothing was changed:", problems);
+  }
 }
 
 function fileOf(migration: Migration, direction: "up" | "down"): SqlFile {
