@@ -6,7 +6,7 @@ import { PACKAGE_ROOT } from "../base/versions.ts";
 import { aiwdb, run } from "./command.ts";
 import { inTurns, timed, type Benchmark } from "./measure.ts";
 
-/** A name of its own kind: thrown away like a CI stack, with the settings of dev. */
+/** The stack's name. Stacks with such a name have the settings of dev and are thrown away like those of CI. */
 const STACK = "pr-bench";
 
 /** A project with nothing in it, in the same language, with the same dependencies beside it. */

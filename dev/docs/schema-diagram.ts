@@ -172,7 +172,7 @@ function groupGraph(all: readonly TableModel[], tables: readonly TableModel[]): 
   };
 }
 
-/** The ends of an edge. Its tail is the table referred to: one row, or none or one. Its head refers: one, or any number. */
+/** The ends of an edge. The tail is the table referred to: one row, or none or one. The head is the one that refers. */
 function crowsFoot(table: TableModel, key: ForeignKeyModel) {
   const nullable = table.columns.some((column) => column.nullable && key.columns.includes(column.name));
   const unique = [table.primaryKey, ...table.uniqueKeys].some(

@@ -18,7 +18,7 @@ interface AlembicRevision {
 interface ProposedLink {
   readonly revision: string;
   readonly file: string;
-  /** What `down_revision` would have to be. */
+  /** What `down_revision` has to be in one chain; null for the first revision. */
   readonly downRevision: string | null;
   /** Whether that differs from what the file says. */
   readonly changed: boolean;
@@ -39,7 +39,7 @@ export interface AlembicReport {
 }
 
 const NAMES = ["revision", "down_revision", "depends_on", "branch_labels"];
-// The names of files that alembic itself takes for revisions.
+// alembic itself takes files with these names for revisions.
 const REVISION_FILE = /^(?!\.#|__init__).*\.py$/;
 
 /**
@@ -130,9 +130,8 @@ function examine(all: readonly AlembicRevision[]): Omit<AlembicReport, "unreadab
 /**
  * A chain of all revisions that are in no cycle, parents first.
  *
- * The next revision is a child of the last one if there is one, so that few files have to change; else the first in the
- * order of the files. Revisions that refer to a missing one come last: the missing revision had a parent, and that must
- * stand before them.
+ * A child of the last revision comes next, so that few files have to change. If there is none, the first file comes
+ * next. Revisions that refer to a missing one come last, because the parent of the missing one must stand before them.
  */
 function propose(
   revisions: readonly AlembicRevision[],
@@ -159,9 +158,7 @@ function propose(
   }
 }
 
-/**
- * The cycles. From every revision it goes up, through the first parent that is left, until it meets a revision again.
- */
+/** The cycles. It follows the first parent that is left, from every revision, until it meets a revision again. */
 function findCycles(left: readonly string[], parents: Parents): string[][] {
   const cycles = new Map<string, string[]>();
   for (const start of left) {

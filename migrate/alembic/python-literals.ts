@@ -20,9 +20,9 @@ const TOKEN = new RegExp(`${BLANK}|(?<prefix>[A-Za-z]{0,2})(?:${LONG_STRING}|${S
 const SIMPLE_ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "\n": "" };
 
 /**
- * Module-level assignments of constants in Python source, found without running it.
+ * Reads module-level assignments of constants from Python source, without running it.
  *
- * Knows strings (quotes of all kinds, adjacent ones, brackets around them), None, tuples, lists and sets, annotations
+ * It knows strings (quotes of all kinds, adjacent ones, brackets around them), None, tuples, lists and sets, annotations
  * and comments. As in Python, the last assignment of a name holds.
  */
 export function readAssignments(source: string, names: readonly string[]): Map<string, Value> {

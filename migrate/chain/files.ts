@@ -6,7 +6,7 @@ import { semanticChecksum } from "./checksum.ts";
 import { HEADER_KEYS, parseHeader } from "./header.ts";
 import { parsePhase, type Phase } from "./phases.ts";
 
-// Every preview loads this module and what it imports: nothing heavy here (no SQL parser, no node-pg-migrate, no zod).
+// Every preview loads this module. Import nothing heavy here: no SQL parser, no node-pg-migrate, no zod.
 
 /** The package's own migrations. */
 export const MIGRATIONS_FOLDER = join(PACKAGE_ROOT, "migrations");
@@ -51,8 +51,7 @@ type Refuse = (subject: string, problem: string, remedy: string) => void;
 /**
  * Reads a folder of migrations, in their order.
  *
- * @throws {StateError} if the folder can't be read; else listing everything that is wrong with the files: names, pairs,
- * numbers, phases.
+ * @throws {StateError} if the folder can't be read, or with every problem of the files: names, pairs, numbers, phases.
  */
 export function readMigrations(folder: string): Migration[] {
   const problems: Problem[] = [];
@@ -82,7 +81,7 @@ export function countOf(count: number, noun: string): string {
 
 function listFolder(folder: string): string[] {
   try {
-    // Files whose names begin with a dot are a desktop's or an editor's. node-pg-migrate passes over them too.
+    // Desktops and editors make files whose names begin with a dot. node-pg-migrate leaves them out too.
     return readdirSync(folder).filter((file) => !file.startsWith("."));
   } catch (cause) {
     const problems = [{ subject: folder, problem: messageOf(cause) }];
@@ -92,7 +91,7 @@ function listFolder(folder: string): string[] {
 
 function pairFiles(files: readonly string[], refuse: Refuse): Pair[] {
   const pairs = new Map<string, Pair>();
-  // By code unit, not by locale: the order must be the same on every machine.
+  // Sorted by code unit and not by locale, so that the order is the same on every machine.
   for (const file of [...files].sort()) {
     const [, digits, title, direction] = FILE_NAME.exec(file) ?? [];
     if (direction === undefined) {

@@ -59,7 +59,7 @@ export async function loadParser(): Promise<SqlParser> {
   };
 }
 
-/** The library's places count bytes of UTF-8, and take in the blanks and comments on both sides of a statement. */
+/** Corrects the library's places: they count bytes of UTF-8, and include blanks and comments around a statement. */
 function placeStatements(sql: string, statements: readonly RawStmt[]): ParsedStatement[] {
   const bytes = Buffer.from(sql);
   let behind = 0; // the last statement read, in bytes
@@ -79,7 +79,7 @@ function placeStatements(sql: string, statements: readonly RawStmt[]): ParsedSta
   });
 }
 
-/** What stands between the semicolons around a place: the most that can be shown of a text that is no SQL. */
+/** The text between the semicolons around a place. For a text that is no SQL, no better excerpt can be made. */
 export function textBetweenSemicolons(sql: string, offset: number): string {
   const bounds = tokenBounds(sql);
   let start: number | undefined;
@@ -139,10 +139,7 @@ export function namesIn(objects: readonly Node[] | undefined): Node[][] {
   return (objects ?? []).flatMap((object) => ("List" in object ? [object.List.items ?? []] : []));
 }
 
-/**
- * A qualified name as it is in the tree, `["public", "users"]`, joined; without `public`, which is what no schema means
- * here.
- */
+/** Joins a qualified name of the tree, such as `["audit", "users"]`. The schema `public` is left out. */
 export function joinName(parts: readonly Node[] | undefined): string {
   const names = (parts ?? []).flatMap((part) => ("String" in part ? [part.String.sval ?? ""] : []));
   return qualify(names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? "");

@@ -125,7 +125,7 @@ function sessionSettings(node: Node): string[] {
   if (!("SelectStmt" in node)) return [];
   return findNodes(node, "FuncCall").flatMap(({ funcname, args: [name, , isLocal] = [] }) => {
     if (joinName(funcname).replace("pg_catalog.", "") !== "set_config") return [];
-    // In the tree a false constant has no value.
+    // The tree leaves the value of a false constant out.
     if (!isLocal || !("A_Const" in isLocal) || isLocal.A_Const.boolval?.boolval === true) return [];
     return [name && "A_Const" in name ? (name.A_Const.sval?.sval ?? "it") : "it"];
   });
@@ -179,9 +179,9 @@ function lostRows(node: Node, created: ReadonlySet<string>): string[] {
 /**
  * Labels that are added to an enum type and used before the transaction that adds them has ended.
  *
- * PostgreSQL refuses that ("unsafe use of new value") unless the type is as new as the label. All pending migrations
- * run in one transaction, so a later file counts too, unless the label is already in the base branch and so applied
- * before.
+ * PostgreSQL refuses that ("unsafe use of new value") unless the same transaction has also made the type. All pending
+ * migrations run in one transaction, so a later file counts too. Labels of the base branch are left out: they are
+ * applied before.
  */
 export function findEnumHazards(files: readonly ParsedMigrationFile[], released: ReadonlySet<string>): Finding[] {
   const newLabels: { type: string; label: string; addedIn: string }[] = [];

@@ -8,10 +8,10 @@ import type { Finding } from "./hazards.ts";
 const CONFIG = join(PACKAGE_ROOT, ".squawk.toml");
 /** Files of one run: the system limits the length of a command line. */
 const MAX_FILES = 1000;
-// 25 MB of programs: a development dependency here, which an installed package does not bring along.
+// squawk has 25 MB of programs. It is a development dependency, so an installed package does not bring it along.
 const REMEDY = "Run `npm ci` without `--omit=dev`; for an installed package `npm install --save-dev squawk-cli`.";
 
-/** Rules against what every down file does. What data a down file loses, its header has to say (rule data-loss). */
+/** Rules against what every down file does. The rule data-loss wants its header to say which data it loses. */
 const NOT_FOR_DOWNS = new Set([
   "ban-drop-table",
   "ban-drop-column",
@@ -40,7 +40,7 @@ export function runSquawk(paths: readonly string[]): Finding[] {
   for (let first = 0; first < paths.length; first += MAX_FILES) {
     findings.push(...runOnce(paths.slice(first, first + MAX_FILES)));
   }
-  // Not by --exclude on the command line, which would replace the configuration's list of excluded rules.
+  // --exclude on the command line would replace the configuration's list of excluded rules.
   return findings.filter(({ file, rule }) => !(file.endsWith(".down.sql") && NOT_FOR_DOWNS.has(rule)));
 }
 

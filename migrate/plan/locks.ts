@@ -104,7 +104,7 @@ const WORK: ByKind<StatementLocks["work"]> = {
   ClusterStmt: () => "rewrites the table",
 };
 
-// By ALTER TABLE's page, "takes … lock"; what is not here takes ACCESS EXCLUSIVE.
+// The modes that the page of ALTER TABLE names. Every other command takes ACCESS EXCLUSIVE.
 // https://www.postgresql.org/docs/16/sql-altertable.html
 const SHARE_UPDATE_EXCLUSIVE =
   /^AT_(?:SetStatistics|(?:Set|Reset)(?:Rel)?Options|ClusterOn|DropCluster|ValidateConstraint|AttachPartition)$/;

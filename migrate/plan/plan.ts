@@ -67,13 +67,13 @@ export interface MigrationPlan {
 const MIB = 2 ** 20;
 
 /**
- * What applying would do: pending SQL, its locks, and the sizes of the tables it touches.
+ * Tells what applying would do: pending SQL, its locks, and the sizes of the tables that it locks.
  *
- * Reads in one transaction that is `read only`. It takes no lock beyond ACCESS SHARE on catalogues and, for a moment
- * each, on the tables that it measures.
+ * It reads in one transaction that is `read only`. It takes no lock but ACCESS SHARE, on catalogues and on the tables
+ * that it measures.
  *
- * @param options.largeMiB size of a table in MiB from which a statement that keeps its writers waiting is worth a
- * warning; 100 if not given.
+ * @param options.largeMiB size in MiB above which a table is large: statements that keep its writers waiting give a
+ * warning. 100 if not given.
  * @throws {StateError} if the files don't continue what is applied, or if one is no SQL.
  * @throws {ToolError} if PostgreSQL's grammar can't be loaded.
  */

@@ -27,9 +27,9 @@ const RIGHTS_OF_OTHERS = `
     and grantee <> class.relowner and (class.relkind = 'S' or privilege_type <> 'SELECT')`;
 
 /**
- * SQL that takes every right but reading from everybody but the owner, as only the owner may say what is applied. The
- * default privileges of schema public give the application the right to write rows and to use up numbers of the
- * sequence.
+ * SQL that leaves other roles than the owner only the right to read, as only the owner may say what is applied.
+ *
+ * The default privileges of schema public let the application write rows and take numbers of the sequence.
  */
 export const PROTECT_TABLE_SQL = `do $$
 declare
@@ -65,7 +65,7 @@ export interface TableState {
 }
 
 /**
- * What is applied, in the order in which it was applied.
+ * Reads what is applied, in the order in which it was applied.
  *
  * A database without the table has nothing applied. The role needs the right to read the table.
  *
@@ -75,7 +75,7 @@ export async function readApplied(client: Client, known?: TableState): Promise<A
   const state = known ?? (await client.query<TableState>(TABLE_STATE_SQL)).rows[0];
   if (!state?.hasTable) return [];
   const checksum = state.hasChecksum ? "checksum" : "null as checksum";
-  // Not by run_on as node-pg-migrate does: a clock can go back, while ids are given under the lock of migrations.
+  // node-pg-migrate orders by run_on, but a clock can go back. Ids are given under the lock of migrations.
   const { rows } = await client.query<AppliedMigration>(`select name, ${checksum} from ${QUALIFIED_TABLE} order by id`);
   return rows;
 }

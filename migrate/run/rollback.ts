@@ -6,7 +6,7 @@ import { HEADER_KEYS } from "../chain/header.ts";
 import type { Phase } from "../chain/phases.ts";
 import { applyMigrations, type ApplyOptions, refuseIrreversible } from "./runner.ts";
 
-/** How far back: behind a migration, behind a phase, or by a number of steps. */
+/** How far back: to the end of a migration (`to`), to the end of a phase, or by a number of steps. */
 export type RollbackTarget = { readonly to: string } | { readonly phase: Phase | 0 } | { readonly steps: number };
 
 /** Which migrations a rollback will take back. */
@@ -21,8 +21,8 @@ export interface RollbackPlan {
  * Works out what a rollback would take back, and changes nothing.
  *
  * @param migrations the whole chain.
- * @throws {StateError} listing the migrations that can't be undone; if the target is not applied; if the files don't
- * fit.
+ * @throws {StateError} naming the migrations that can't be undone; if the target is not applied; if the files don't
+ * continue what is applied.
  */
 export async function planRollback(
   client: Client,
