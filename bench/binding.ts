@@ -17,7 +17,7 @@ type Side = keyof typeof STACKS;
 const CPUS = 2;
 const SCALE = 5;
 const CLIENTS = 200;
-/** Of each client; a number and no time, so that a busy machine does the same work, connecting included, on both sides. */
+/** Transactions of each client. A number, not a time: on a busy machine both sides then do the same work. */
 const TRANSACTIONS = 50;
 const CONNECTIONS = 10;
 const CLIENTS_PER_THREAD = 4;
@@ -79,7 +79,7 @@ async function bringUp(side: Side) {
   return { ...bench, client, memoryMiB: () => memoryMiB(pgbouncer) };
 }
 
-/** What a container's processes hold, file cache aside. */
+/** Memory of a container's processes, without the file cache. */
 async function memoryMiB(container: string): Promise<number> {
   const { memory_stats: memory } = await engine().getContainer(container).stats({ stream: false, "one-shot": true });
   const cache = memory.stats as unknown as Record<string, number>;

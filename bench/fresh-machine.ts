@@ -1,8 +1,9 @@
-// How long the first `npm run up` takes where nothing is cached and no download host can be reached: a fresh clone, an empty
-// home, empty caches of Go and npm. Not among the benchmarks of run.ts, because it builds for minutes: node bench/fresh-machine.ts
+// How long does the first `npm run up` take where nothing is cached and no download host can be reached? It takes a fresh
+// clone, an empty home, and empty caches of Go and npm. It builds for minutes, so run.ts does not run it:
+// node bench/fresh-machine.ts
 //
-// The machine's own engine has the images already and may not be emptied. So set-up runs against a second engine, without
-// networks or packet filters of its own, and the stack is then brought up in the first.
+// The machine's own engine has the images already and may not be emptied. So set-up runs against a second engine, which
+// has no networks or packet filters. The stack is then brought up in the first engine.
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -28,7 +29,7 @@ mkdirSync(home);
 const clone = join(folder, "clone");
 execFileSync("git", ["clone", "--quiet", PACKAGE_ROOT, clone]);
 
-/** As of a user who has only just logged in; where registries are is the machine's affair and stays. */
+/** The environment of a user who has just logged in. The addresses of registries stay as the machine has them. */
 function freshEnvironment(dockerHost: string): NodeJS.ProcessEnv {
   const own = dirname(process.execPath);
   const registries = {

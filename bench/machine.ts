@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, loadavg, release, totalmem, type } from "node:os";
 import { engineClient } from "../toolchain/engine/client.ts";
 
-/** The machine in words that say nothing about whose it is. */
+/** Describes the machine without naming its owner. */
 export async function describeMachine(): Promise<string> {
   const { ServerVersion } = (await engineClient(process.env["DOCKER_HOST"] ?? "").info()) as { ServerVersion: string };
   const pulumi = execFileSync("pulumi", ["version"], { encoding: "utf8" }).trim();

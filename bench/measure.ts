@@ -7,7 +7,7 @@ export interface Row {
   readonly unit: string;
   readonly floor: Samples;
   readonly ours: Samples;
-  /** Of ours to the floor, both as medians. Without one the row is for information. */
+  /** The wanted ratio of ours to the floor, both as medians. A row without a target is for information. */
   readonly target?: { readonly atMost: number } | { readonly atLeast: number };
 }
 

@@ -77,7 +77,7 @@ export default {
       const container = engineNames(STACK).postgres;
       const admin = await connect(superuser);
 
-      /** A database with nothing in it but what a stack's own has before the migrations. */
+      /** A database as a stack's own is before the first migration. */
       const empty = async (name: string): Promise<Connection> => {
         await admin.query(`drop database if exists ${name} with (force)`);
         await admin.query(`create database ${name} owner ${ROLES.owner} template template0`);
@@ -100,7 +100,7 @@ export default {
       const sql = `begin;\n${migrations.map(({ up }) => up).join("\n")}\ncommit;\n`;
       const psql = async () => {
         await empty("bench_psql");
-        // Timed inside, so that starting a process in the container does not count.
+        // Timed inside the container, so that the start of a process there does not count.
         const script =
           `cat >/tmp/all.sql; start=$(date +%s%N); PGOPTIONS='${AS_OWNER}' psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -U postgres -d bench_psql -f /tmp/all.sql ` +
           "|| exit 1; echo $((($(date +%s%N) - start) / 1000))";

@@ -1,4 +1,5 @@
-// The figures behind docs/adr/0011-schema-partitions.md: a log by months against one table with the same columns and indexes.
+// The figures of docs/adr/0011-schema-partitions.md: a log partitioned by month against one table with the same columns
+// and indexes.
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
@@ -14,7 +15,7 @@ const STACK = "pr-bench-partitions";
 const LOG = "audit.security_metrics";
 const PLAIN = "public.plain_metrics";
 const MONTHS = 12;
-/** Ten million unless AIWDB_BENCH_ROWS says otherwise, for a try. */
+/** Number of rows: AIWDB_BENCH_ROWS, or ten million. */
 const ROWS = Number(process.env["AIWDB_BENCH_ROWS"] ?? 10_000_000);
 const USERS = 10_000;
 const MIB = 2 ** 20;
@@ -32,7 +33,7 @@ async function load(client: Client, table: Table, month: number): Promise<number
   );
 }
 
-/** A statement a number of times in one block, so that the way to the server does not count. */
+/** Repeats a statement in one DO block, so that the way to the server does not count. */
 function repeated(times: number, statement: (table: Table) => string) {
   return (client: Client, table: Table) =>
     timed(() =>
@@ -145,7 +146,7 @@ export default {
       });
       const client = await connect(connectionFor(await readOutputs(session), ROLES.owner, "direct"));
       try {
-        // The months must be there before the rows: what is measured is the log as maintenance keeps it.
+        // The months are made before the rows, as maintenance makes them.
         await client.query(
           `insert into ${LOG} (metric_name, metric_type, metric_value, recorded_at)
            select 'first', 'counter', 0, now() - make_interval(months => month) from generate_series(0, ${MONTHS - 1}) as month`,

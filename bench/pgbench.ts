@@ -12,7 +12,7 @@ import { median } from "./measure.ts";
 
 const FOLDER = "/etc/postgresql"; // writable for the image's account
 
-/** Processor time by container over one pgbench run, microseconds per transaction; the part inside the kernel apart. */
+/** Processor time of each container over one pgbench run, in microseconds per transaction; the kernel's part apart. */
 export type Cost = Record<string, { user: number; kernel: number }>;
 
 export interface Outcome {
@@ -90,7 +90,7 @@ export function pgbenchOn(docker: Docker, stack: string, outputs: StackOutputs, 
       through === "direct"
         ? ["-h", names.postgres, "-p", "5432", "-U", role]
         : ["-h", names.pgbouncer, "-p", String(portInside(role)), "-U", role];
-    // Into a file: what an exec prints while all cores are taken has been seen to get lost on its way.
+    // Into a file, because output of an exec has been lost while all cores were busy.
     const { exitCode, stderr } = await exec(docker, client, [
       "env",
       ...variables,
@@ -106,7 +106,7 @@ export function pgbenchOn(docker: Docker, stack: string, outputs: StackOutputs, 
     return (await exec(docker, client, ["cat", out])).stdout;
   }
 
-  /** Several at once are measured as one. */
+  /** Runs several at once and measures them as one. */
   async function measured(loads: readonly Load[]): Promise<Outcome> {
     const before = await Promise.all(Object.values(containers).map((name) => usage(docker, name)));
     const printed = await Promise.all(loads.map(run));
@@ -114,7 +114,7 @@ export function pgbenchOn(docker: Docker, stack: string, outputs: StackOutputs, 
     let [transactions, tps] = [0, 0];
     for (const stdout of printed) {
       const count = Number(/actually processed: (\d+)/.exec(stdout)?.[1] ?? Number.NaN);
-      // pgbench's time includes connecting, which 200 clients may need all of on a busy machine.
+      // pgbench's time includes connecting. On a busy machine 200 clients may spend all of it on that.
       if (!(count > 0)) throw new Error(`pgbench ran no transaction: ${stdout.slice(-1_000)}`);
       transactions += count;
       tps += Number(/^tps = ([\d.]+)/m.exec(stdout)?.[1] ?? Number.NaN);

@@ -19,8 +19,10 @@ const SECONDS = 6;
 const SERVER_CONNECTIONS = 30;
 const POOLED_CLIENTS = 200;
 /**
- * The same on both sides. A thread of pgbench looks at all of its connections each time one of them has something, and connects
- * one after the other: four to a thread are the pooled clients' best, and one where each transaction connects.
+ * Connections of one pgbench thread, the same on both sides.
+ *
+ * A thread looks at all of its connections whenever one of them has data, and it opens them one after the other. Pooled
+ * clients are fastest with four to a thread; clients that connect for each transaction are fastest with one.
  */
 const CLIENTS_PER_THREAD = 4;
 

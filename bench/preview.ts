@@ -7,7 +7,7 @@ import { bundle, completeBuild } from "../dev/build.ts";
 import { aiwdb, run } from "./command.ts";
 import { inTurns, timed, type Benchmark } from "./measure.ts";
 
-/** A name of its own kind: thrown away like a CI stack, with the settings of dev. */
+/** The stack's name. Stacks with such a name have the settings of dev and are thrown away like those of CI. */
 const STACK = "pr-bench";
 
 /** The package as users get it: one bundle. The checkout runs its sources, which takes longer. */

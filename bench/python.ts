@@ -28,7 +28,7 @@ async function interpreter(): Promise<string> {
   return join(folder, "bin/python");
 }
 
-/** Runs a task of bench/python/compare.py; its time in milliseconds. */
+/** Runs a task of bench/python/compare.py and returns its time in milliseconds. */
 export async function comparePython(task: "alembic" | "create_all", args: readonly string[]): Promise<number> {
   const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1" };
   const output = await run(await interpreter(), [join(FOLDER, "compare.py"), task, ...args], { env });

@@ -11,7 +11,7 @@ export default {
     const folder = mkdtempSync(path.join(tmpdir(), "aiwdb-bench-testdb-"));
     const file = path.join(folder, "report.json");
     const long = process.env["AIWDB_BENCH_LONG"] ? ["--long"] : [];
-    // A process of its own: it keeps connections, pools and a home of its own, and is killed with them.
+    // In another process, which keeps connections, pools and a home of its own. Killing it ends them all.
     const code = await new Promise<number | null>((resolve, reject) => {
       const child = spawn(
         process.execPath,

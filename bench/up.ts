@@ -14,7 +14,7 @@ import { inTurns, timed, type Benchmark } from "./measure.ts";
 
 const STACK = "pr-bench";
 
-/** One container as the stack made it, to be made again without Pulumi. */
+/** A container of the stack, with what is needed to make it again without Pulumi. */
 interface Recipe {
   readonly name: string;
   readonly inspected: Docker.ContainerInspectInfo;

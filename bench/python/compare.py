@@ -60,7 +60,7 @@ def create_all(url: str, source: str) -> float:
     origin = sa.create_engine(source)
     schemas = {"public", "audit"} & set(sa.inspect(origin).get_schema_names())
     for schema in schemas:
-        # public is the default: under its name its tables would be there twice, as foreign keys reflect them without.
+        # public has no name here: foreign keys reflect its tables without one, and each table would be there twice.
         metadata.reflect(bind=origin, schema=None if schema == "public" else schema)
     for table in metadata.tables.values():
         # Defaults and generated columns may call functions that only the migrations make.

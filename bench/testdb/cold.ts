@@ -9,7 +9,7 @@ import { timed } from "../measure.ts";
 import { home, NAME } from "./place.ts";
 import { head, quantile, rows, say, some, spread } from "./report.ts";
 
-/** Ends the pool's keeper: nobody else makes databases meanwhile. */
+/** Ends the pool's keeper, so that nobody else makes databases meanwhile. */
 async function endKeeper(): Promise<void> {
   const file = path.join(home, "data/ai-workflow-database/stacks", NAME, "testdb.pid");
   process.kill((JSON.parse(readFileSync(file, "utf8")) as { pid: number }).pid);

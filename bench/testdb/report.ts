@@ -2,7 +2,7 @@ import type { Row } from "../measure.ts";
 
 /** Memory and disk over 10,000 databases instead of 2,000. */
 export const long = process.argv.includes("--long");
-/** `--quick`: a tenth of everything, to see that it works; its figures are worth nothing. */
+/** `--quick`: a tenth of everything, to see that the benchmark works. Its figures mean nothing. */
 export const quick = process.argv.includes("--quick");
 export const some = (count: number) => (quick ? Math.ceil(count / 10) : count);
 

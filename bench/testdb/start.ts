@@ -19,7 +19,7 @@ const firstDatabase = async (engine: string, rounds: number) => {
   return times;
 };
 
-/** What testcontainers does: a container of the same image with the same relaxed settings, then the schema by psql. No TLS. */
+/** What testcontainers does: a container of the same image and settings, then the schema by psql, without TLS. */
 const plainDocker = async () => {
   const name = `aiwdb-${NAME}-plain`;
   const cluster = "/var/lib/postgresql/data/plain";
@@ -64,7 +64,7 @@ const plainDocker = async () => {
   return time;
 };
 
-/** Start of everything; the server of the last round goes on. */
+/** Measures starting everything. The server of the last round goes on running. */
 export async function measureStart(): Promise<TestServer> {
   say();
   say("## Start to the first database");

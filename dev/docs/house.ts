@@ -13,8 +13,7 @@ interface Room {
 const LINE = 36;
 
 /**
- * docs/house.svg: the rooms of the package, floor by floor, from the data that the lint rule checks imports with. Every
- * arrow between two rooms goes down.
+ * Draws docs/house.svg: the rooms of the package, floor by floor. The lint rule for imports uses the same data.
  */
 export async function renderHouse(): Promise<string> {
   const floors: readonly (readonly Room[])[] = house.floors;

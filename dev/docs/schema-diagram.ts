@@ -21,20 +21,14 @@ const COLOURS: Readonly<Record<Group, readonly [fill: string, line: string]>> = 
 const GREY = ["#f2f2f2", "#8a8a8a"] as const;
 
 type Attributes = Record<string, string | number | boolean | { html: string }>;
-interface Edge {
-  readonly tail: string;
-  readonly head: string;
-  readonly attributes: Attributes;
-}
+type Groups = ReadonlyMap<Group, readonly TableModel[]>;
 
 /** SVG by name: `overview`, and one per group. Equal for equal schemas. */
-export async function renderDiagrams(model: SchemaModel): Promise<Record<string, string>> {
+export async function renderDiagrams({ tables }: SchemaModel): Promise<Record<string, string>> {
   const viz = await instance();
-  const groups = (Object.keys(GROUPS) as Group[]).filter((group) =>
-    model.tables.some((table) => table.group === group),
-  );
-  const diagrams: Record<string, string> = { overview: toSvg(viz, overviewGraph(model, groups), "nop") };
-  for (const group of groups) diagrams[group] = toSvg(viz, groupGraph(model, group), "dot");
+  const groups = Map.groupBy(tables, ({ group }) => group);
+  const diagrams: Record<string, string> = { overview: toSvg(viz, overviewGraph(tables, groups), "nop") };
+  for (const [group, members] of groups) diagrams[group] = toSvg(viz, groupGraph(tables, members), "dot");
   return diagrams;
 }
 
@@ -75,138 +69,133 @@ function placeTables(tables: readonly TableModel[]): Map<string, { readonly row:
   return places;
 }
 
-function overviewGraph(model: SchemaModel, groups: readonly Group[]): Graph {
+function overviewGraph(all: readonly TableModel[], groups: Groups): Graph {
   const nodes: { name: string; attributes: Attributes }[] = [];
   const frames: { name: string; graphAttributes: Attributes }[] = [];
+  const middles = new Map<string, number>();
   for (const [at, members] of OVERVIEW_COLUMNS.entries()) {
     const left = at * (FRAME_WIDTH + FRAME.columnGap);
     let top = 0;
-    for (const group of members.filter((member) => groups.includes(member))) {
-      const tables = model.tables.filter((table) => table.group === group);
+    for (const group of members) {
+      const tables = groups.get(group) ?? [];
+      if (tables.length === 0) continue;
       const places = placeTables(tables);
       const rows = Math.max(...[...places.values()].map(({ row }) => row)) + 1;
       const height = FRAME.title + rows * (CELL.height + CELL.rowGap) - CELL.rowGap + FRAME.padding;
-      const [fill, line] = COLOURS[group];
+      const [fillcolor, color] = COLOURS[group];
       frames.push({
         name: `cluster_${group}`,
         graphAttributes: {
           label: GROUPS[group],
           bb: `${left},${top - height},${left + FRAME_WIDTH},${top}`,
           lp: `${left + FRAME_WIDTH / 2},${top - FRAME.title / 2}`,
-          color: line,
-          fontcolor: line,
+          color,
+          fontcolor: color,
         },
       });
-      for (const table of tables) {
-        const { row, column } = places.get(table.name)!;
+      for (const { name, foreignKeys } of tables) {
+        const { row, column } = places.get(name)!;
         const x = left + FRAME.padding + CELL.width / 2 + column * (CELL.width + CELL.columnGap);
         const y = top - FRAME.title - CELL.height / 2 - row * (CELL.height + CELL.rowGap);
-        const label = table.foreignKeys.some(({ refersTo }) => refersTo === HUB) ? `${table.name} ●` : table.name;
-        const look = { fillcolor: fill, color: line, penwidth: table.name === HUB ? 2.5 : 1 };
-        nodes.push({ name: table.name, attributes: { label, pos: `${x},${y}!`, ...look } });
+        const label = foreignKeys.some(({ refersTo }) => refersTo === HUB) ? `${name} ●` : name;
+        const penwidth = name === HUB ? 2.5 : 1;
+        nodes.push({ name, attributes: { label, pos: `${x},${y}!`, fillcolor, color, penwidth } });
+        middles.set(name, x);
       }
       top -= height + FRAME.gap;
     }
   }
-  const columnOf = (name: string) =>
-    (nodes.find((node) => node.name === name)!.attributes["pos"] as string).split(",")[0];
-  const pairs = new Map<string, Edge>();
-  for (const table of model.tables) {
+  // One edge for all keys between the same two tables.
+  const edges = new Map<string, { tail: string; head: string; attributes: Attributes }>();
+  for (const table of all) {
     for (const key of table.foreignKeys.filter(({ refersTo }) => refersTo !== HUB)) {
-      const headport = columnOf(key.refersTo) === columnOf(table.name) ? "e" : "w";
+      const headport = middles.get(key.refersTo) === middles.get(table.name) ? "e" : "w";
       const attributes = { ...crowsFoot(table, key), tailport: "e", headport };
-      pairs.set(`${key.refersTo} ${table.name}`, { tail: key.refersTo, head: table.name, attributes });
+      edges.set(`${key.refersTo} ${table.name}`, { tail: key.refersTo, head: table.name, attributes });
     }
   }
+  const size = { width: CELL.width / 72, height: CELL.height / 72, fixedsize: true };
   return {
     directed: true,
     graphAttributes: { fontname: FONT, fontsize: 13, bgcolor: "white", pad: 0.15, splines: true, esep: 3 },
-    nodeAttributes: {
-      shape: "box",
-      style: "filled",
-      fontname: FONT,
-      fontsize: 11,
-      width: CELL.width / 72,
-      height: CELL.height / 72,
-      fixedsize: true,
-    },
+    nodeAttributes: { shape: "box", style: "filled", fontname: FONT, fontsize: 11, ...size },
     edgeAttributes: { arrowsize: 0.7, color: "#444444" },
     nodes,
-    edges: [...pairs.values()],
+    edges: [...edges.values()],
     subgraphs: frames,
   };
 }
 
-/** From so many tables on, those that refer to the hub only stand on both sides of it. */
+/** From so many tables on, half of those that refer to the hub only stand on its other side. */
 const TWO_SIDED = 8;
 
-function groupGraph(model: SchemaModel, group: Group): Graph {
-  const tables = model.tables.filter((table) => table.group === group);
-  const names = new Set(tables.map(({ name }) => name));
+function groupGraph(all: readonly TableModel[], tables: readonly TableModel[]): Graph {
   const referred = new Set(tables.flatMap(({ foreignKeys }) => foreignKeys.map(({ refersTo }) => refersTo)));
-  const external = model.tables.filter(({ name }) => referred.has(name) && !names.has(name));
-  const toHub = tables.filter(({ foreignKeys }) => foreignKeys.some(({ refersTo }) => refersTo === HUB));
+  const external = all.filter((table) => referred.has(table.name) && !tables.includes(table));
+  const refers = ({ foreignKeys }: TableModel) => foreignKeys.some(({ refersTo }) => refersTo === HUB);
   const alone = tables.filter(({ name, foreignKeys }) => foreignKeys.length === 0 && !referred.has(name));
-  const leaves = toHub.filter(
-    ({ name, foreignKeys }) => !referred.has(name) && foreignKeys.every(({ refersTo }) => refersTo === HUB),
+  const leaves = tables.filter(
+    (table) =>
+      refers(table) && !referred.has(table.name) && table.foreignKeys.every(({ refersTo }) => refersTo === HUB),
   );
-  const turned = tables.length < TWO_SIDED ? 0 : Math.max(0, Math.floor((toHub.length - alone.length) / 2));
-  const left = new Set(leaves.slice(0, turned).map(({ name }) => name));
+  const turned = Math.max(0, Math.floor((tables.filter(refers).length - alone.length) / 2));
+  const left = new Set(tables.length < TWO_SIDED ? [] : leaves.slice(0, turned));
 
   const edges = tables.flatMap((table) =>
-    table.foreignKeys.map((key): Edge => {
-      const feet = crowsFoot(table, key);
-      const one = { node: key.refersTo, arrow: feet["arrowtail"]!, port: key.referencedColumns[0]! };
-      const many = { node: table.name, arrow: feet["arrowhead"]!, port: key.columns[0]! };
-      const [tail, head] = left.has(table.name) ? [many, one] : [one, many];
-      const ends = {
+    table.foreignKeys.map((key) => {
+      const { arrowtail, arrowhead } = crowsFoot(table, key);
+      const one = { node: key.refersTo, arrow: arrowtail, port: key.referencedColumns[0]! };
+      const many = { node: table.name, arrow: arrowhead, port: key.columns[0]! };
+      const [tail, head] = left.has(table) ? [many, one] : [one, many];
+      const attributes = {
+        dir: "both",
         arrowtail: tail.arrow,
         arrowhead: head.arrow,
         tailport: `${tail.port} right:e`,
         headport: `${head.port}:w`,
+        label: key.onDelete,
       };
-      return { tail: tail.node, head: head.node, attributes: { dir: "both", ...ends, label: key.onDelete } };
+      return { tail: tail.node, head: head.node, attributes };
     }),
   );
+  const node = (table: TableModel, keyOnly: boolean) => ({
+    name: table.name,
+    attributes: { label: { html: box(table, keyOnly) } },
+  });
   return {
     directed: true,
     graphAttributes: { rankdir: "LR", nodesep: 0.25, ranksep: 1.1, bgcolor: "white", pad: 0.2 },
     nodeAttributes: { shape: "plain", fontname: FONT, fontsize: 11 },
     edgeAttributes: { fontname: FONT, fontsize: 9, fontcolor: "#444444", color: "#444444", arrowsize: 0.8 },
-    nodes: [
-      ...external.map((table) => ({ name: table.name, attributes: { label: { html: box(table, GREY, true) } } })),
-      ...tables.map((table) => ({
-        name: table.name,
-        attributes: { label: { html: box(table, COLOURS[group], false) } },
-      })),
-    ],
+    nodes: [...external.map((table) => node(table, true)), ...tables.map((table) => node(table, false))],
     edges,
   };
 }
 
-/** From the table referred to, which is the tail, to the one that refers: one, or none or one, to one or many. */
-function crowsFoot(table: TableModel, key: ForeignKeyModel): Attributes {
-  const nullable = key.columns.some((name) => table.columns.find((column) => column.name === name)?.nullable);
+/** The ends of an edge. The tail is the table referred to: one row, or none or one. The head is the one that refers. */
+function crowsFoot(table: TableModel, key: ForeignKeyModel) {
+  const nullable = table.columns.some((column) => column.nullable && key.columns.includes(column.name));
   const unique = [table.primaryKey, ...table.uniqueKeys].some(
     (columns) => columns.length > 0 && columns.every((name) => key.columns.includes(name)),
   );
   return { dir: "both", arrowtail: nullable ? "teeodot" : "teetee", arrowhead: unique ? "teeodot" : "crowodot" };
 }
 
-/** A table with the columns that say what it is: keys, partition, enums. */
-function box(table: TableModel, [fill, line]: readonly [string, string], keyOnly: boolean): string {
-  const foreign = new Set(table.foreignKeys.flatMap(({ columns }) => columns));
-  const unique = new Set(table.uniqueKeys.flat());
-  const rows = table.columns.flatMap((column) => {
-    const marks = [
-      ...(table.primaryKey.includes(column.name) ? ["PK"] : []),
-      ...(foreign.has(column.name) && !keyOnly ? ["FK"] : []),
-      ...(unique.has(column.name) && !keyOnly ? ["U"] : []),
-    ];
-    if (marks.length === 0 && (keyOnly || column.enumName === undefined)) return [];
+/** A table with the columns that say what it is: keys, partition, enums. With `keyOnly`: its primary key, in grey. */
+function box(table: TableModel, keyOnly: boolean): string {
+  const [fill, line] = keyOnly ? GREY : COLOURS[table.group];
+  const foreign = table.foreignKeys.flatMap(({ columns }) => columns);
+  const keys = Object.entries({
+    PK: new Set(table.primaryKey),
+    ...(keyOnly ? {} : { FK: new Set(foreign), U: new Set(table.uniqueKeys.flat()) }),
+  });
+  const rows = table.columns.flatMap(({ name, type, enumName }) => {
+    const marks = keys.filter(([, columns]) => columns.has(name)).map(([mark]) => mark);
+    if (marks.length === 0 && (keyOnly || enumName === null)) return [];
+    const mark = marks.length > 0 ? `<font point-size="9" color="${line}">${marks.join(" ")}</font>` : "";
     return [
-      `<tr><td align="left" port="${column.name}">${marks.length > 0 ? `<font point-size="9" color="${line}">${marks.join(" ")}</font>` : ""}</td>` +
-        `<td align="left">${escape(column.name)}</td><td align="left" port="${column.name} right"><font color="#555555">${escape(shortType(column.type))}</font></td></tr>`,
+      `<tr><td align="left" port="${name}">${mark}</td><td align="left">${escape(name)}</td>` +
+        `<td align="left" port="${name} right"><font color="#555555">${escape(shortType(type))}</font></td></tr>`,
     ];
   });
   const more = table.columns.length - rows.length;

@@ -4,13 +4,13 @@ import { exec } from "../../toolchain/engine/containers.ts";
 import { ToolError } from "../../base/errors.ts";
 
 /**
- * Months with a partition of their own depend on the day the stack was made and on when it was last maintained, not on
- * the migrations; the default partitions show what each of them looks like.
+ * Partitions of single months. They depend on the day the stack was made and on its last maintenance, not on the
+ * migrations. The default partitions show what each of them looks like.
  */
 const DATED_PARTITIONS = "partitions.*_y[0-9][0-9][0-9][0-9]m[0-9][0-9]";
 
 /**
- * What the migrations made of a stack's database, by the pg_dump inside its own container, so that versions always fit.
+ * Dumps the schema of a stack's database. It uses the pg_dump in the stack's own container, so that the versions fit.
  *
  * @throws ToolError if pg_dump fails
  */
@@ -23,9 +23,10 @@ export async function dumpSchema(docker: Docker, stack: string, database: string
 }
 
 /**
- * A dump that is equal for equal schemas, and short enough to read: without versions and random tokens, rights in
- * alphabetical order (pg_dump has them in the order in which the roles were made, and a stack makes those in parallel),
- * and no caption above a comment or right that names its object itself.
+ * Makes a dump equal for equal schemas, and short enough to read.
+ *
+ * Versions and random tokens are left out. Rights are sorted, as pg_dump writes them in the order in which the roles
+ * were made, and a stack makes those in parallel. Comments and rights have no caption, as they name their object.
  */
 export function normaliseDump(dump: string): string {
   const entries = dump
@@ -52,7 +53,7 @@ function withoutCaption(entry: string): string {
   return entry.replace(/^--\n-- .*\n--\n/, "").trim();
 }
 
-/** REVOKE before GRANT, as grants after a revoke are what is left. */
+/** Sorts lines, each REVOKE before every GRANT: a revoke after a grant would take it back. */
 function sortLines(text: string): string {
   const rank = (line: string) => (line.includes("REVOKE") ? 0 : 1);
   return text

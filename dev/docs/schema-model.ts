@@ -1,4 +1,4 @@
-/** The dictionary's groups in the order in which they are read, and one for what the migrations add, with their titles. */
+/** Titles of the dictionary's groups, in the order of the page, and of one group for what the migrations add. */
 export const GROUPS = {
   core: "Core",
   auth: "Authentication",
@@ -27,10 +27,10 @@ export interface ColumnModel {
   readonly type: string;
   readonly nullable: boolean;
   /** As PostgreSQL writes it; for an identity column what it is generated as. */
-  readonly default: string | undefined;
+  readonly default: string | null;
   readonly comment: string;
-  /** Name of the enum, if it is one. */
-  readonly enumName: string | undefined;
+  /** Name of the enum; null for any other type. */
+  readonly enumName: string | null;
 }
 
 export interface ForeignKeyModel {
@@ -59,12 +59,19 @@ export interface RightsModel {
   readonly columns: Readonly<Record<string, readonly string[]>>;
 }
 
-export interface TableModel {
+/** A table, a view or a materialized view. */
+interface RelationModel {
   /** With its schema unless that is public. */
   readonly name: string;
-  readonly group: Group;
   readonly comment: string;
   readonly columns: readonly ColumnModel[];
+  /** Those that no constraint brings along. */
+  readonly indexes: readonly DefinitionModel[];
+  readonly rights: readonly RightsModel[];
+}
+
+export interface TableModel extends RelationModel {
+  readonly group: Group;
   /** Columns of the primary key. */
   readonly primaryKey: readonly string[];
   /** Columns of the unique keys, by constraint or by index over all rows. */
@@ -73,36 +80,30 @@ export interface TableModel {
   readonly keys: readonly DefinitionModel[];
   readonly foreignKeys: readonly ForeignKeyModel[];
   readonly checks: readonly (DefinitionModel & { readonly validated: boolean })[];
-  /** Those that no key brings along. */
-  readonly indexes: readonly DefinitionModel[];
   readonly triggers: readonly DefinitionModel[];
-  readonly rights: readonly RightsModel[];
-  readonly partitioning: { readonly key: string; readonly defaultPartition: string } | undefined;
+  /** Null if the table has no partitions. */
+  readonly partitioning: { readonly key: string; readonly defaultPartition: string } | null;
 }
 
-export interface ViewModel {
-  readonly name: string;
-  readonly comment: string;
-  readonly columns: readonly ColumnModel[];
-  readonly indexes: readonly DefinitionModel[];
-  readonly rights: readonly RightsModel[];
+export interface ViewModel extends RelationModel {
   readonly updatable: boolean;
+  /** Whether it reads with the rights of who asks, not of its owner. */
   readonly invoker: boolean;
 }
 
 export interface EnumModel {
   readonly name: string;
-  readonly comment: string;
   readonly labels: readonly string[];
   /** `table.column`. */
   readonly usedBy: readonly string[];
 }
 
 export interface FunctionModel {
-  readonly schema: string;
+  /** With its schema unless that is public. */
   readonly name: string;
   readonly kind: "function" | "procedure" | "trigger function";
   readonly arguments: string;
+  /** Empty for a procedure. */
   readonly result: string;
   readonly comment: string;
   /** Roles besides the owner that may call it. */

@@ -3,131 +3,126 @@ import {
   GROUPS,
   type ColumnModel,
   type DefinitionModel,
-  type Group,
   type RightsModel,
   type SchemaModel,
   type TableModel,
-  type ViewModel,
 } from "./schema-model.ts";
 
 /** docs/schema.md and its diagrams, by their path in the package. Equal for equal schemas. */
 export async function renderSchemaFiles(model: SchemaModel): Promise<Record<string, string>> {
-  const files: Record<string, string> = { "docs/schema.md": renderSchema(model) };
-  for (const [name, svg] of Object.entries(await renderDiagrams(model))) files[`docs/schema/${name}.svg`] = svg;
-  return files;
+  const diagrams = Object.entries(await renderDiagrams(model));
+  return {
+    "docs/schema.md": renderSchema(model),
+    ...Object.fromEntries(diagrams.map(([name, svg]) => [`docs/schema/${name}.svg`, svg])),
+  };
 }
 
+const ENUMS = "Enums";
+
 function renderSchema(model: SchemaModel): string {
-  const groups = groupsOf(model);
+  const { tables, views, materializedViews, enums } = model;
+  const groups = [...Map.groupBy(tables, ({ group }) => group)];
+  const sections: [title: string, lines: string[]][] = [
+    ["Overview", overview(model)],
+    ...groups.map(([group, members]): [string, string[]] => [
+      GROUPS[group],
+      [
+        `![Tables of the group ${GROUPS[group]}](schema/${group}.svg)`,
+        "",
+        ...members.flatMap((table) => renderTable(model, table)),
+      ],
+    ]),
+    ["Foreign keys and privacy requests", foreignKeys(model)],
+    ["Views", renderViews(model)],
+    ["Materialized views", renderMaterializedViews(model)],
+    [ENUMS, renderEnums(model)],
+    ["Functions", renderFunctions(model)],
+  ];
   const lines = [
     "# Schema",
     "",
     "<!-- Generated from a stack's catalogue by `npm run docs`; changes are overwritten. -->",
     "",
-    `${model.tables.length} tables with ${sum(model.tables, ({ columns }) => columns.length)} columns and ` +
-      `${sum(model.tables, ({ foreignKeys }) => foreignKeys.length)} foreign keys, ${model.views.length} views, ` +
-      `${model.materializedViews.length} materialized views, ${model.enums.length} enums. Names without a schema are in \`public\`. ` +
+    `${tables.length} tables with ${columnsOf(tables).length} columns and ` +
+      `${foreignKeysOf(tables).length} foreign keys, ${views.length} views, ` +
+      `${materializedViews.length} materialized views, ${enums.length} enums. Names without a schema are in \`public\`. ` +
       "Why things are as they are: [schema-decisions.md](schema-decisions.md).",
     "",
     "Not shown: `pgmigrations`, where the runner keeps its record, and the monthly partitions that maintenance makes and drops.",
     "The owner of everything is `ai_workflow_owner`; rights are those of the roles that come through the pooler.",
     "",
-    ...contents(model),
-    ...overview(model),
-    ...groups.flatMap((group) => renderGroup(model, group)),
-    ...foreignKeys(model),
-    ...views(model),
-    ...enums(model),
-    ...functions(model),
+    ...sections.map(([title]) => `- ${link(title)}`),
+    "",
+    ...sections.flatMap(([title, content]) => [`## ${title}`, "", ...content]),
   ];
   return `${lines.join("\n").trimEnd()}\n`;
 }
 
-function groupsOf({ tables }: SchemaModel): Group[] {
-  return (Object.keys(GROUPS) as Group[]).filter((group) => tables.some((table) => table.group === group));
-}
+const columnsOf = (tables: readonly TableModel[]) => tables.flatMap(({ columns }) => columns);
+const foreignKeysOf = (tables: readonly TableModel[]) =>
+  tables.flatMap(({ name, foreignKeys }) => foreignKeys.map((key) => ({ ...key, table: name })));
 
-function contents(model: SchemaModel): string[] {
-  const titles = [
-    "Overview",
-    ...groupsOf(model).map((group) => GROUPS[group]),
-    FOREIGN_KEYS,
-    VIEWS,
-    MATERIALIZED_VIEWS,
-    ENUMS,
-    FUNCTIONS,
-  ];
-  return [...titles.map((title) => `- ${link(title)}`), ""];
-}
-
-const FOREIGN_KEYS = "Foreign keys and privacy requests";
-const VIEWS = "Views";
-const MATERIALIZED_VIEWS = "Materialized views";
-const ENUMS = "Enums";
-const FUNCTIONS = "Functions";
-
-function overview(model: SchemaModel): string[] {
-  const groupRow = (group: Group) => {
-    const tables = model.tables.filter((table) => table.group === group);
-    const counts = [tables.length, sum(tables, ({ columns }) => columns.length), ...keyCounts(tables)];
-    return [link(GROUPS[group]), ...counts.map(String)];
-  };
-  const tableRow = (table: TableModel) => [
-    link(table.name),
-    GROUPS[table.group],
-    String(table.columns.length),
-    ...keyCounts([table]).map(String),
-    text(firstSentence(table.comment)),
-  ];
-  const referrers = (table: TableModel) =>
-    model.tables.flatMap((other) => other.foreignKeys.filter(({ refersTo }) => refersTo === table.name)).length;
-  const keyCounts = (tables: readonly TableModel[]) => [
-    sum(tables, ({ foreignKeys: keys }) => keys.length),
-    sum(tables, referrers),
-    sum(tables, ({ indexes, keys }) => indexes.length + keys.length),
-  ];
+function overview({ tables }: SchemaModel): string[] {
+  const all = foreignKeysOf(tables);
+  const counts = (some: readonly TableModel[]) =>
+    [
+      columnsOf(some).length,
+      foreignKeysOf(some).length,
+      all.filter(({ refersTo }) => some.some(({ name }) => name === refersTo)).length,
+      some.flatMap(({ indexes, keys }) => [...indexes, ...keys]).length,
+    ].map(String);
   return [
-    "## Overview",
-    "",
     "● refers to `users`. Ends of lines: two bars for one, bar and circle for none or one, circle and crow's foot for any number.",
     "",
     "![All tables by group](schema/overview.svg)",
     "",
-    ...table(["Group", "Tables", "Columns", "Foreign keys", "Referred to", "Indexes"], groupsOf(model).map(groupRow)),
-    ...table(
+    ...markdownTable(
+      ["Group", "Tables", "Columns", "Foreign keys", "Referred to", "Indexes"],
+      [...Map.groupBy(tables, ({ group }) => group)].map(([group, members]) => [
+        link(GROUPS[group]),
+        String(members.length),
+        ...counts(members),
+      ]),
+    ),
+    ...markdownTable(
       ["Table", "Group", "Columns", "Foreign keys", "Referred to", "Indexes", "Holds"],
-      model.tables.map(tableRow),
+      tables.map((table) => [
+        link(table.name),
+        GROUPS[table.group],
+        ...counts([table]),
+        text(firstSentence(table.comment)),
+      ]),
     ),
   ];
 }
 
-function renderGroup(model: SchemaModel, group: Group): string[] {
-  const tables = model.tables.filter((table) => table.group === group);
-  return [
-    `## ${GROUPS[group]}`,
-    "",
-    `![Tables of the group ${GROUPS[group]}](schema/${group}.svg)`,
-    "",
-    ...tables.flatMap((table) => renderTable(model, table)),
-  ];
-}
-
-function renderTable(model: SchemaModel, entry: TableModel): string[] {
-  const referrers = model.tables.flatMap((other) => {
-    const keys = other.foreignKeys.filter(({ refersTo }) => refersTo === entry.name);
-    return keys.length === 0 ? [] : [`${link(other.name)} (${code(...keys.flatMap(({ columns }) => columns))})`];
-  });
-  const partitioning = entry.partitioning && [
-    `Partitioned by month: ${code(entry.partitioning.key)}; rows without a month of their own wait in ${code(entry.partitioning.defaultPartition)}.`,
-    "",
-  ];
+function renderTable({ tables }: SchemaModel, entry: TableModel): string[] {
+  const referring = foreignKeysOf(tables).filter(({ refersTo }) => refersTo === entry.name);
+  const referrers = [...Map.groupBy(referring, ({ table }) => table)].map(
+    ([table, keys]) => `${link(table)} (${code(...keys.flatMap(({ columns }) => columns))})`,
+  );
+  const { partitioning } = entry;
   return [
     `### ${entry.name}`,
     "",
     text(entry.comment),
     "",
-    ...(partitioning ?? []),
-    ...columnTable(entry.columns),
+    ...(partitioning
+      ? [
+          `Partitioned by month: ${code(partitioning.key)}; rows without a month of their own wait in ${code(partitioning.defaultPartition)}.`,
+          "",
+        ]
+      : []),
+    ...markdownTable(
+      ["Column", "Type", "Null", "Default", "Holds"],
+      entry.columns.map((column) => [
+        code(column.name),
+        column.enumName === null ? text(column.type) : link(column.type, ENUMS),
+        column.nullable ? "null" : "",
+        column.default === null ? "" : code(column.default),
+        text(column.comment),
+      ]),
+    ),
     ...list("Keys", entry.keys.map(definition)),
     ...list(
       "Foreign keys",
@@ -154,32 +149,17 @@ function renderTable(model: SchemaModel, entry: TableModel): string[] {
   ];
 }
 
-function columnTable(columns: readonly ColumnModel[]): string[] {
-  return table(
-    ["Column", "Type", "Null", "Default", "Holds"],
-    columns.map((column) => [
-      code(column.name),
-      column.enumName === undefined ? text(column.type) : link(column.type, ENUMS),
-      column.nullable ? "null" : "",
-      column.default === undefined ? "" : code(column.default),
-      text(column.comment),
-    ]),
-  );
-}
-
-function foreignKeys(model: SchemaModel): string[] {
-  const all = model.tables.flatMap((entry) => entry.foreignKeys.map((key) => ({ table: entry.name, ...key })));
+function foreignKeys({ tables }: SchemaModel): string[] {
+  const all = foreignKeysOf(tables);
   const onUpdate = new Set(all.map((key) => key.onUpdate));
   return [
-    `## ${FOREIGN_KEYS}`,
-    "",
     "What deleting the row referred to does, why, and what requests of data subjects do with the rows found through the key,",
     "out of `privacy.user_data`: `delete` them, `scrub` what identifies a person, or `keep` them. An erased user stays as a",
     "nameless row of `users` (docs/adr/0012-schema-deletion.md), so `no action` stops a plain `delete from users` and never an",
     "erasure. A dash: the rows are found through another column of the table.",
     ...(onUpdate.size === 1 ? [`On update: ${[...onUpdate].join()} for all of them; keys don't change.`] : []),
     "",
-    ...table(
+    ...markdownTable(
       ["Table", "Column", "Refers to", "On delete", "Because", "Erasure", "Pseudonymisation"],
       all.map((key) => [
         link(key.table),
@@ -194,31 +174,28 @@ function foreignKeys(model: SchemaModel): string[] {
   ];
 }
 
-function views(model: SchemaModel): string[] {
-  const kind = (view: ViewModel) =>
-    `${view.updatable ? "updatable, " : ""}with its ${view.invoker ? "caller's" : "owner's"} rights`;
+function renderViews({ views }: SchemaModel): string[] {
+  return markdownTable(
+    ["View", "Shows", "How", "Rights"],
+    views.map((view) => [
+      code(view.name),
+      text(view.comment),
+      `${view.updatable ? "updatable, " : ""}with its ${view.invoker ? "caller's" : "owner's"} rights`,
+      rights(view.rights, view.columns, true).join("<br>"),
+    ]),
+  );
+}
+
+function renderMaterializedViews({ materializedViews }: SchemaModel): string[] {
   return [
-    `## ${VIEWS}`,
-    "",
-    ...table(
-      ["View", "Shows", "How", "Rights"],
-      model.views.map((view) => [
-        code(view.name),
-        text(view.comment),
-        kind(view),
-        rights(view.rights, view.columns, true).join("<br>"),
-      ]),
-    ),
-    `## ${MATERIALIZED_VIEWS}`,
-    "",
     "Refreshed by `maintenance.refresh_views()`; `maintenance.view_freshness` says when.",
     "",
-    ...model.materializedViews.flatMap((view) => [
+    ...materializedViews.flatMap((view) => [
       `### ${view.name}`,
       "",
       text(view.comment),
       "",
-      ...table(
+      ...markdownTable(
         ["Column", "Type", "Holds"],
         view.columns.map((column) => [code(column.name), text(column.type), text(column.comment)]),
       ),
@@ -228,30 +205,24 @@ function views(model: SchemaModel): string[] {
   ];
 }
 
-function enums(model: SchemaModel): string[] {
-  return [
-    `## ${ENUMS}`,
-    "",
-    ...table(
-      ["Enum", "Labels", "Columns"],
-      model.enums.map(({ name, labels, usedBy }) => [code(name), code(...labels), code(...usedBy)]),
-    ),
-  ];
+function renderEnums({ enums }: SchemaModel): string[] {
+  return markdownTable(
+    ["Enum", "Labels", "Columns"],
+    enums.map(({ name, labels, usedBy }) => [code(name), code(...labels), code(...usedBy)]),
+  );
 }
 
-function functions(model: SchemaModel): string[] {
+function renderFunctions({ functions }: SchemaModel): string[] {
   return [
-    `## ${FUNCTIONS}`,
-    "",
     "`ai_workflow_owner` may call all of them, and `aiwdb maintain` and `aiwdb privacy` do; other callers are named.",
     "",
-    ...table(
+    ...markdownTable(
       ["Function", "Gives", "Does", "Other callers"],
-      model.functions.map((entry) => [
-        `${code(`${entry.name}(${entry.arguments})`)}${entry.kind === "function" ? "" : `, ${entry.kind}`}`,
-        entry.result === "" || entry.kind === "trigger function" ? "" : code(entry.result),
-        text(entry.comment),
-        entry.kind === "trigger function" ? "" : code(...entry.callers),
+      functions.map(({ name, kind, arguments: takes, result, comment, callers }) => [
+        `${code(`${name}(${takes})`)}${kind === "function" ? "" : `, ${kind}`}`,
+        kind === "function" ? code(result) : "",
+        text(comment),
+        kind === "trigger function" ? "" : code(...callers),
       ]),
     ),
   ];
@@ -294,7 +265,7 @@ function list(title: string, items: readonly string[]): string[] {
   return items.length === 0 ? [] : [`${title}:`, "", ...items.map((item) => `- ${item}`), ""];
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`.replaceAll(/ {2,}\|/g, " |");
   return [line(head), line(head.map(() => "---")), ...rows.map(line), ""];
@@ -324,8 +295,4 @@ function text(comment: string): string {
 
 function firstSentence(comment: string): string {
   return /^.*?[.;](?=\s|$)/s.exec(comment)?.[0].replace(/[.;]$/, "") ?? comment;
-}
-
-function sum<T>(entries: readonly T[], count: (entry: T) => number): number {
-  return entries.reduce((total, entry) => total + count(entry), 0);
 }

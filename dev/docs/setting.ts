@@ -39,7 +39,7 @@ export function describedSettings(): Setting[] {
 
 function typeOf(name: SettingName, { type, enum: choices }: JsonSchema, byDefault: unknown): Setting["type"] {
   if ((SECRET_SETTINGS as readonly string[]).includes(name)) return "password";
-  // A flag is read from text too, so that its JSON schema is one of several.
+  // A flag may also be written as text, so its JSON schema has no single type.
   if (typeof byDefault === "boolean") return "boolean";
   if (choices !== undefined) return "choice";
   return type === "integer" || type === "number" || type === "object" || type === "array" ? type : "text";

@@ -89,7 +89,7 @@ function manualOf(name: string): string | undefined {
   return `https://www.postgresql.org/docs/16/${page}${ofServer && `#GUC-${ofServer.toUpperCase().replaceAll("_", "-")}`}`;
 }
 
-/** Lines of at most 114 characters, which the comment's own three and the indentation bring to 120. */
+/** Lines of at most 114 characters: with the comment's mark and the indentation these are 120 at most. */
 function wrapped(text: string): string[] {
   return text.split(" ").reduce<string[]>((lines, word) => {
     const last = lines.at(-1);

@@ -15,7 +15,7 @@ beforeEach(async ({ name }) => {
 });
 afterEach(() => db.drop());
 
-// A pool is ended before its database is given back: what is still open then is cut off, and the pool reports an error.
+// End a pool before you give its database back. Connections that are still open are cut off, and the pool reports an error.
 
 test("kysely", async () => {
   const kysely = new Kysely({ dialect: new PostgresDialect({ pool: new pg.Pool(db.config) }) });

@@ -46,7 +46,7 @@ def request(method, path, body=None):
 
 
 def create(label, **options):
-    """A database that is dropped with this process, however that ends. `aiwdb testdb run` reports those of its run that are left."""
+    """A database that is dropped when this process ends, however it ends. `aiwdb testdb run` reports what its run left."""
     run = os.environ.get("AIWDB_TESTDB_RUN", "")
     return request("POST", "/v1/databases", {"label": label[:200], "run": run, "pid": os.getpid(), **options})
 

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, type Problem, StateError } from "../../base/errors.ts";
-import { type PythonValue, readAssignments, UNREADABLE } from "./python-literals.ts";
+import { countOf } from "../chain/files.ts";
+import { readAssignments, UNREADABLE } from "./python-literals.ts";
 
 /** A revision of the old tool. */
 interface AlembicRevision {
@@ -17,7 +18,7 @@ interface AlembicRevision {
 interface ProposedLink {
   readonly revision: string;
   readonly file: string;
-  /** What `down_revision` would have to be. */
+  /** What `down_revision` has to be in one chain; null for the first revision. */
   readonly downRevision: string | null;
   /** Whether that differs from what the file says. */
   readonly changed: boolean;
@@ -38,7 +39,7 @@ export interface AlembicReport {
 }
 
 const NAMES = ["revision", "down_revision", "depends_on", "branch_labels"];
-// The names of files that alembic itself takes for revisions.
+// alembic itself takes files with these names for revisions.
 const REVISION_FILE = /^(?!\.#|__init__).*\.py$/;
 
 /**
@@ -52,15 +53,13 @@ export function readAlembicFolder(folder: string): AlembicReport {
     const values = readAssignments(readFileSync(path, "utf8"), NAMES);
     const revision = values.get("revision");
     if (typeof revision !== "string") {
-      unreadable.push({
-        file,
-        reason: revision === undefined ? "assigns no revision" : "its revision is no plain text",
-      });
+      const reason = revision === undefined ? "assigns no revision" : "its revision is no plain text";
+      unreadable.push({ file, reason });
       return [];
     }
     const names = (name: string): string[] => {
-      const value = values.get(name) ?? null;
-      if (value !== UNREADABLE) return toList(value);
+      const value = values.get(name) ?? [];
+      if (value !== UNREADABLE) return [value].flat();
       unreadable.push({ file, reason: `its ${name} is no plain text, tuple or None` });
       return [];
     };
@@ -77,10 +76,6 @@ export function readAlembicFolder(folder: string): AlembicReport {
   return { ...examine(revisions), unreadable };
 }
 
-function toList(value: PythonValue): string[] {
-  return value === null ? [] : typeof value === "string" ? [value] : [...value];
-}
-
 function listFiles(folder: string): { file: string; path: string }[] {
   try {
     // The folder of alembic's own layout has the revisions in versions/.
@@ -89,58 +84,45 @@ function listFiles(folder: string): { file: string; path: string }[] {
     const files = readdirSync(place).filter((file) => REVISION_FILE.test(file));
     return files.sort().map((file) => ({ file, path: join(place, file) }));
   } catch (cause) {
-    throw new StateError(
-      "The folder of alembic revisions can't be read:",
-      [{ subject: folder, problem: messageOf(cause) }],
-      {
-        cause,
-      },
-    );
+    const problems = [{ subject: folder, problem: messageOf(cause) }];
+    throw new StateError("The folder of alembic revisions can't be read:", problems, { cause });
   }
 }
 
+/** By revision: the revisions that have to come before it, as far as there are files of them. */
+type Parents = ReadonlyMap<string, ReadonlySet<string>>;
+
 function examine(all: readonly AlembicRevision[]): Omit<AlembicReport, "unreadable"> {
-  const byId = new Map<string, AlembicRevision>();
-  const files = new Map<string, string[]>();
-  for (const each of all) {
-    if (!byId.has(each.revision)) byId.set(each.revision, each);
-    files.set(each.revision, [...(files.get(each.revision) ?? []), each.file]);
-  }
+  const byId = Map.groupBy(all, ({ revision }) => revision);
+  // Of several files with one id the first counts.
+  const distinct = [...byId.values()].flatMap((files) => files.slice(0, 1));
   const labels = new Map(all.flatMap((each) => each.branchLabels.map((label) => [label, each.revision] as const)));
-  const resolve = (name: string) => (byId.has(name) ? name : labels.get(name));
-  const missing = new Map<string, string[]>();
-  const parents = new Map<string, Set<string>>();
-  const referenced = new Set<string>();
-  for (const each of byId.values()) {
-    const known = new Set<string>();
-    for (const name of [...each.downRevisions, ...each.dependsOn]) {
-      const parent = resolve(name);
-      if (parent === undefined) missing.set(name, [...(missing.get(name) ?? []), each.file]);
-      else known.add(parent);
-    }
-    parents.set(each.revision, known);
-    for (const name of each.downRevisions) referenced.add(name);
-  }
-  const incomplete = new Set(
-    [...byId.values()]
-      .filter(({ file }) => [...missing.values()].flat().includes(file))
-      .map(({ revision }) => revision),
+  const references = distinct.flatMap(({ file, revision, downRevisions, dependsOn }) =>
+    [...downRevisions, ...dependsOn].map((name) => {
+      return { file, revision, name, parent: byId.has(name) ? name : labels.get(name) };
+    }),
   );
-  const order = propose(byId, parents, incomplete);
+  const parents = new Map(distinct.map(({ revision }) => [revision, new Set<string>()]));
+  for (const { revision, parent } of references) if (parent !== undefined) parents.get(revision)?.add(parent);
+  const missing = references.filter(({ parent }) => parent === undefined);
+  const order = propose(distinct, parents, new Set(missing.map(({ revision }) => revision)));
   const placed = new Set(order.map(({ revision }) => revision));
   const ids = [...byId.keys()];
+  const downRevisions = new Set(distinct.flatMap((each) => each.downRevisions));
   return {
     revisions: all,
-    missing: [...missing].map(([revision, referencedBy]) => ({ revision, referencedBy })),
-    heads: ids.filter((id) => !referenced.has(id)).sort(),
-    roots: ids.filter((id) => byId.get(id)?.downRevisions.length === 0).sort(),
+    missing: [...Map.groupBy(missing, ({ name }) => name)].map(([revision, by]) => {
+      return { revision, referencedBy: by.map(({ file }) => file) };
+    }),
+    heads: ids.filter((id) => !downRevisions.has(id)).sort(),
+    roots: distinct.flatMap((each) => (each.downRevisions.length === 0 ? [each.revision] : [])).sort(),
     cycles: findCycles(
       ids.filter((id) => !placed.has(id)),
       parents,
     ),
-    duplicates: [...files]
-      .filter(([, names]) => names.length > 1)
-      .map(([revision, names]) => ({ revision, files: names })),
+    duplicates: [...byId]
+      .filter(([, each]) => each.length > 1)
+      .map(([revision, each]) => ({ revision, files: each.map(({ file }) => file) })),
     order,
   };
 }
@@ -148,58 +130,43 @@ function examine(all: readonly AlembicRevision[]): Omit<AlembicReport, "unreadab
 /**
  * A chain of all revisions that are in no cycle, parents first.
  *
- * The next revision is a child of the last one if there is one, so that few files have to change; else the first in the
- * order of the files. Revisions that refer to a missing one come last: the missing revision had a parent, and that must
- * stand before them.
+ * A child of the last revision comes next, so that few files have to change. If there is none, the first file comes
+ * next. Revisions that refer to a missing one come last, because the parent of the missing one must stand before them.
  */
 function propose(
-  byId: ReadonlyMap<string, AlembicRevision>,
-  parents: ReadonlyMap<string, ReadonlySet<string>>,
+  revisions: readonly AlembicRevision[],
+  parents: Parents,
   incomplete: ReadonlySet<string>,
 ): ProposedLink[] {
-  const children = new Map<string, string[]>();
-  const waiting = new Map<string, number>();
-  for (const [id, known] of parents) {
-    waiting.set(id, known.size);
-    for (const parent of known) children.set(parent, [...(children.get(parent) ?? []), id]);
-  }
   const order: ProposedLink[] = [];
-  let last: AlembicRevision | undefined;
-  while (waiting.size > 0) {
-    const isReady = (id: string) => waiting.get(id) === 0;
-    const isReadyAndComplete = (id: string) => isReady(id) && !incomplete.has(id);
-    const candidates = [...(children.get(last?.revision ?? "") ?? []), ...waiting.keys()];
-    const next = candidates.find(isReadyAndComplete) ?? candidates.find(isReady);
-    const revision = next === undefined ? undefined : byId.get(next);
+  const left = new Set(revisions);
+  const placed = new Set<string>();
+  const parentsOf = ({ revision }: AlembicRevision) => [...(parents.get(revision) ?? [])];
+  for (;;) {
+    const last = order.at(-1)?.revision ?? null;
+    const ready = [...left].filter((each) => parentsOf(each).every((parent) => placed.has(parent)));
+    const children = ready.filter((each) => parentsOf(each).some((parent) => parent === last));
+    const candidates = [...children, ...ready];
+    const next = candidates.find(({ revision }) => !incomplete.has(revision)) ?? candidates[0];
     // All that is left are cycles and their descendants.
-    if (next === undefined || !revision) break;
-    waiting.delete(next);
-    for (const child of children.get(next) ?? []) waiting.set(child, (waiting.get(child) ?? 1) - 1);
-    const downRevision = last?.revision ?? null;
-    const [only, ...more] = revision.downRevisions;
-    order.push({
-      revision: next,
-      file: revision.file,
-      downRevision,
-      changed: more.length > 0 || (only ?? null) !== downRevision,
-    });
-    last = revision;
+    if (!next) return order;
+    left.delete(next);
+    placed.add(next.revision);
+    const { revision, file, downRevisions } = next;
+    const [only = null, ...more] = downRevisions;
+    order.push({ revision, file, downRevision: last, changed: more.length > 0 || only !== last });
   }
-  return order;
 }
 
-/**
- * The cycles. From every revision it goes up, through the first parent that is left, until it meets a revision again.
- */
-function findCycles(left: readonly string[], parents: ReadonlyMap<string, ReadonlySet<string>>): string[][] {
-  const open = new Set(left);
+/** The cycles. It follows the first parent that is left, from every revision, until it meets a revision again. */
+function findCycles(left: readonly string[], parents: Parents): string[][] {
   const cycles = new Map<string, string[]>();
   for (const start of left) {
     const path: string[] = [];
     let at: string | undefined = start;
     while (at !== undefined && !path.includes(at)) {
       path.push(at);
-      at = [...(parents.get(at) ?? [])].find((parent) => open.has(parent));
+      at = [...(parents.get(at) ?? [])].find((parent) => left.includes(parent));
     }
     if (at === undefined) continue;
     const cycle = path.slice(path.indexOf(at));
@@ -224,46 +191,37 @@ export function alembicSummary(report: AlembicReport): string {
   ].join(", ");
 }
 
-function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}
-
 /** What is wrong with the revisions, for people. */
 export function alembicProblems(report: AlembicReport): Problem[] {
   const { missing, heads, roots, cycles, duplicates, unreadable } = report;
   return [
-    ...unreadable.map(({ file, reason }) => ({
-      subject: file,
-      problem: `${reason}.`,
-      remedy: "Write it as a constant.",
-    })),
-    ...duplicates.map(({ revision, files }) => ({
-      subject: revision,
-      problem: `is the id of ${files.length} files: ${files.join(", ")}.`,
-      remedy: "Give all but one a new id.",
-    })),
-    ...missing.map(({ revision, referencedBy }) => ({
-      subject: revision,
-      problem: `is referenced by ${referencedBy.join(", ")}, but no file has it.`,
-      remedy: "Restore the file, or name another down_revision there.",
-    })),
-    ...cycles.map((cycle) => ({
-      subject: "cycle",
-      problem: `${[...cycle, cycle[0]].join(" -> ")}: each needs the next one first.`,
-      remedy: "Cut it at one of them.",
-    })),
+    ...unreadable.map(({ file, reason }) => problem(file, `${reason}.`, "Write it as a constant.")),
+    ...duplicates.map(({ revision, files }) =>
+      problem(revision, `is the id of ${files.length} files: ${files.join(", ")}.`, "Give all but one a new id."),
+    ),
+    ...missing.map(({ revision, referencedBy }) =>
+      problem(
+        revision,
+        `is referenced by ${referencedBy.join(", ")}, but no file has it.`,
+        "Restore the file, or name another down_revision there.",
+      ),
+    ),
+    ...cycles.map((cycle) =>
+      problem(
+        "cycle",
+        `${[...cycle, cycle[0]].join(" -> ")}: each needs the next one first.`,
+        "Cut it at one of them.",
+      ),
+    ),
     ...several("head", heads),
     ...several("root", roots),
   ];
 }
 
+const problem = (subject: string, text: string, remedy: string): Problem => ({ subject, problem: text, remedy });
+
 function several(what: string, ids: readonly string[]): Problem[] {
   if (ids.length < 2) return [];
-  return [
-    {
-      subject: `${ids.length} ${what}s`,
-      problem: `${ids.join(", ")}; one chain has one.`,
-      remedy: "The proposed order would make one chain.",
-    },
-  ];
+  const text = `${ids.join(", ")}; one chain has one.`;
+  return [problem(`${ids.length} ${what}s`, text, "The proposed order would make one chain.")];
 }

@@ -8,6 +8,6 @@ import { sqlTokens } from "./lexer.ts";
  * strings and function bodies.
  */
 export function semanticChecksum(sql: string): string {
-  // No token holds a NUL, as PostgreSQL's text can't, so two different lists of tokens never join to the same text.
+  // PostgreSQL's text has no NUL, so no token has one. Different lists of tokens never join to the same text.
   return hash("sha256", sqlTokens(sql).join("\0"), "hex");
 }

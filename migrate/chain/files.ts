@@ -6,7 +6,7 @@ import { semanticChecksum } from "./checksum.ts";
 import { HEADER_KEYS, parseHeader } from "./header.ts";
 import { parsePhase, type Phase } from "./phases.ts";
 
-// Every preview loads this module and what it imports: nothing heavy here (no SQL parser, no node-pg-migrate, no zod).
+// Every preview loads this module. Import nothing heavy here: no SQL parser, no node-pg-migrate, no zod.
 
 /** The package's own migrations. */
 export const MIGRATIONS_FOLDER = join(PACKAGE_ROOT, "migrations");
@@ -27,7 +27,7 @@ export interface Migration {
   readonly downHeader: Readonly<Record<string, string>>;
   /** The up file's text. */
   readonly up: string;
-  /** The down file's text. */
+  /** The down file's text; left out if there is no down file. */
   readonly down?: string;
   /** Semantic checksum of the up file: comments and white space don't count. */
   readonly checksum: string;
@@ -45,23 +45,24 @@ export function isMigrationName(name: string): boolean {
   return FILE_NAME.test(`0001_${name}.up.sql`);
 }
 
+/** Notes what is wrong with a file. */
+type Refuse = (subject: string, problem: string, remedy: string) => void;
+
 /**
  * Reads a folder of migrations, in their order.
  *
- * @throws {StateError} if the folder can't be read; else listing everything that is wrong with the files: names, pairs,
- * numbers, phases.
+ * @throws {StateError} if the folder can't be read, or with every problem of the files: names, pairs, numbers, phases.
  */
 export function readMigrations(folder: string): Migration[] {
   const problems: Problem[] = [];
-  const pairs = pairFiles(listFolder(folder), problems);
-  checkNumbers(pairs, problems);
-  const migrations = pairs.flatMap((pair) => readPair(folder, pair, problems));
-  checkPhaseOrder(migrations, problems);
+  const refuse: Refuse = (subject, problem, remedy) => void problems.push({ subject, problem, remedy });
+  const pairs = pairFiles(listFolder(folder), refuse);
+  checkNumbers(pairs, refuse);
+  const migrations = pairs.flatMap((pair) => readPair(folder, pair, refuse));
+  checkPhaseOrder(migrations, refuse);
   if (problems.length > 0) {
-    throw new StateError(
-      `The migrations in ${folder} can't be used (${countOf(problems.length, "problem")}):`,
-      problems,
-    );
+    const count = countOf(problems.length, "problem");
+    throw new StateError(`The migrations in ${folder} can't be used (${count}):`, problems);
   }
   return migrations;
 }
@@ -73,40 +74,34 @@ interface Pair {
   down: boolean;
 }
 
-function countOf(count: number, noun: string): string {
+/** A count with its noun: `1 problem`, `2 problems`. */
+export function countOf(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function listFolder(folder: string): string[] {
   try {
-    // Files whose names begin with a dot are a desktop's or an editor's. node-pg-migrate passes over them too.
+    // Desktops and editors make files whose names begin with a dot. node-pg-migrate leaves them out too.
     return readdirSync(folder).filter((file) => !file.startsWith("."));
   } catch (cause) {
-    throw new StateError(`The folder of migrations can't be read:`, [{ subject: folder, problem: messageOf(cause) }], {
-      cause,
-    });
+    const problems = [{ subject: folder, problem: messageOf(cause) }];
+    throw new StateError("The folder of migrations can't be read:", problems, { cause });
   }
 }
 
-function pairFiles(files: readonly string[], problems: Problem[]): Pair[] {
+function pairFiles(files: readonly string[], refuse: Refuse): Pair[] {
   const pairs = new Map<string, Pair>();
-  // By code unit, not by locale: the order must be the same on every machine.
+  // Sorted by code unit and not by locale, so that the order is the same on every machine.
   for (const file of [...files].sort()) {
     const [, digits, title, direction] = FILE_NAME.exec(file) ?? [];
-    if (digits === undefined || title === undefined) {
-      problems.push(
-        file.endsWith(".sql")
-          ? {
-              subject: file,
-              problem: "the name is not of the form NNNN_verb_object.up.sql or NNNN_verb_object.down.sql.",
-              remedy: "Four digits, then words of lower-case letters and digits joined by underscores.",
-            }
-          : {
-              subject: file,
-              problem: "unexpected; this folder holds migration files only.",
-              remedy: "Move it elsewhere.",
-            },
-      );
+    if (direction === undefined) {
+      if (file.endsWith(".sql")) {
+        refuse(
+          file,
+          "the name is not of the form NNNN_verb_object.up.sql or NNNN_verb_object.down.sql.",
+          "Four digits, then words of lower-case letters and digits joined by underscores.",
+        );
+      } else refuse(file, "unexpected; this folder holds migration files only.", "Move it elsewhere.");
       continue;
     }
     const name = `${digits}_${title}`;
@@ -117,105 +112,72 @@ function pairFiles(files: readonly string[], problems: Problem[]): Pair[] {
   return [...pairs.values()];
 }
 
-function checkNumbers(pairs: readonly Pair[], problems: Problem[]): void {
+function checkNumbers(pairs: readonly Pair[], refuse: Refuse): void {
   let expected = 1;
   for (const [index, { name, number }] of pairs.entries()) {
     const previous = pairs[index - 1];
     if (previous?.number === number) {
-      problems.push({
-        subject: name,
-        problem: `has the number of ${previous.name}; which of them runs first would be chance.`,
-        remedy: `Give the newer one the next free number.`,
-      });
+      const problem = `has the number of ${previous.name}; which of them runs first would be chance.`;
+      refuse(name, problem, "Give the newer one the next free number.");
       continue;
     }
-    if (number !== expected) {
+    if (number === 0) refuse(name, "numbers begin with 0001.", "Give it the next free number.");
+    else if (number !== expected) {
       const last = number - 1;
       const missing = last > expected ? `${formatNumber(expected)} to ${formatNumber(last)}` : formatNumber(expected);
-      problems.push(
-        number === 0
-          ? { subject: name, problem: "numbers begin with 0001.", remedy: "Give it the next free number." }
-          : {
-              subject: name,
-              problem: `${missing} missing before it; a migration was deleted, or numbered past the next one.`,
-              remedy: "Restore the missing files, or give this one the next free number if it was never applied.",
-            },
+      refuse(
+        name,
+        `${missing} missing before it; a migration was deleted, or numbered past the next one.`,
+        "Restore the missing files, or give this one the next free number if it was never applied.",
       );
     }
     expected = number + 1;
   }
 }
 
-function readPair(folder: string, pair: Pair, problems: Problem[]): Migration[] {
+function readPair(folder: string, pair: Pair, refuse: Refuse): Migration[] {
   const { name, number } = pair;
-  const upPath = join(folder, `${name}.up.sql`);
-  const downPath = join(folder, `${name}.down.sql`);
+  const [upFile, downFile] = [`${name}.up.sql`, `${name}.down.sql`];
   if (!pair.up) {
-    problems.push({
-      subject: `${name}.down.sql`,
-      problem: `${name}.up.sql is missing.`,
-      remedy: "Add it, or delete this file.",
-    });
+    refuse(downFile, `${upFile} is missing.`, "Add it, or delete this file.");
     return [];
   }
+  const upPath = join(folder, upFile);
+  const downPath = pair.down ? join(folder, downFile) : undefined;
   const up = readFileSync(upPath, "utf8");
-  const down = pair.down ? readFileSync(downPath, "utf8") : undefined;
+  const downPart = downPath === undefined ? {} : { down: readFileSync(downPath, "utf8") };
   const header = parseHeader(up);
-  const downHeader = down === undefined ? {} : parseHeader(down);
   const irreversible = header[HEADER_KEYS.irreversible] !== undefined;
   if (!pair.down && !irreversible) {
-    problems.push({
-      subject: `${name}.up.sql`,
-      problem: `${name}.down.sql is missing, and no header says why it can't be undone.`,
-      remedy: `Add it, or the header line "-- Irreversible: reason".`,
-    });
+    const problem = `${downFile} is missing, and no header says why it can't be undone.`;
+    refuse(upFile, problem, 'Add it, or the header line "-- Irreversible: reason".');
   }
   if (pair.down && irreversible) {
-    problems.push({
-      subject: `${name}.down.sql`,
-      problem: `exists although ${name}.up.sql says that it is irreversible.`,
-      remedy: "Delete one of the two.",
-    });
+    refuse(downFile, `exists although ${upFile} says that it is irreversible.`, "Delete one of the two.");
   }
-  const phase = parsePhase(header[HEADER_KEYS.phase]);
+  const written = header[HEADER_KEYS.phase];
+  const phase = parsePhase(written);
   if (phase === undefined) {
-    const written = header[HEADER_KEYS.phase];
-    problems.push({
-      subject: `${name}.up.sql`,
-      problem:
-        written === undefined
-          ? "has no header line that names its phase."
-          : `its header names phase ${JSON.stringify(written)}, which is none.`,
-      remedy: `Add "-- Phase: N" at the top, N from 1 to 4.`,
-    });
+    const problem =
+      written === undefined
+        ? "has no header line that names its phase."
+        : `its header names phase ${JSON.stringify(written)}, which is none.`;
+    refuse(upFile, problem, 'Add "-- Phase: N" at the top, N from 1 to 4.');
     return [];
   }
-  const downPart = down === undefined ? {} : { down };
-  return [
-    {
-      name,
-      number,
-      phase,
-      upPath,
-      downPath: pair.down ? downPath : undefined,
-      header,
-      downHeader,
-      up,
-      ...downPart,
-      checksum: semanticChecksum(up),
-    },
-  ];
+  const downHeader = parseHeader(downPart.down ?? "");
+  const checksum = semanticChecksum(up);
+  return [{ name, number, phase, upPath, downPath, header, downHeader, up, ...downPart, checksum }];
 }
 
-function checkPhaseOrder(migrations: readonly Migration[], problems: Problem[]): void {
-  for (const [index, migration] of migrations.entries()) {
+function checkPhaseOrder(migrations: readonly Migration[], refuse: Refuse): void {
+  for (const [index, { name, phase }] of migrations.entries()) {
     const previous = migrations[index - 1];
-    if (previous && previous.phase > migration.phase) {
-      problems.push({
-        subject: `${migration.name}.up.sql`,
-        problem: `is of phase ${migration.phase}, but ${previous.name} before it is of phase ${previous.phase}; a stack that stops at phase ${migration.phase} could not run it.`,
-        remedy: `Move it into phase ${previous.phase} or later.`,
-      });
-    }
+    if (!previous || previous.phase <= phase) continue;
+    refuse(
+      `${name}.up.sql`,
+      `is of phase ${phase}, but ${previous.name} before it is of phase ${previous.phase}; a stack that stops at phase ${phase} could not run it.`,
+      `Move it into phase ${previous.phase} or later.`,
+    );
   }
 }

@@ -13,7 +13,7 @@ const COMMENT_LINE = /^--\s?(.*)$/;
 /**
  * The header of a migration file: its first lines, `-- Key: value`, up to the first line that is no comment.
  *
- * A comment line without a key goes on with the value above it.
+ * A comment line without a key continues the value above it.
  */
 export function parseHeader(sql: string): Record<string, string> {
   const header: Record<string, string> = {};

@@ -36,8 +36,8 @@ const NUMBER = [
   String.raw`(?:${INTEGER}(?:\.(?!\.)(?:${INTEGER})?)?|\.${INTEGER})(?:[eE][+-]?${INTEGER})?`,
 ].join("|");
 
-// What needs more than a regular expression is only announced by one: E'…' (it goes on after a line break), $tag$ (ends
-// with its own tag), /* (nests). One letter alone is a word that only looked like a prefix.
+// A regular expression can't read three kinds of token to their end, so it only finds their beginning: E'…' (continues
+// after a line break), $tag$ (ends with its own tag) and /* (nests). One letter alone is a word, not a prefix.
 const TOKEN = new RegExp(
   [
     `(${LINE_COMMENT})`,
@@ -51,7 +51,7 @@ const TOKEN = new RegExp(
   "y",
 );
 const ESCAPE_STRING_BODY = /(?:[^'\\]|\\[^]|'')*'/y;
-// A string that is followed by a line break and another quote goes on there, by its first part's escape rules.
+// A string continues if a line break and another quote follow. The escape rules of its first part hold on.
 const CONTINUATION = /(?:[ \t\f]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f]|--[^\n\r]*[\n\r])*'/y;
 const COMMENT_EDGE = /\/\*|\*\//g;
 const MAKES_TRAILING_SIGN_LEGAL = /[~!@#^&|`?%]/;
@@ -80,8 +80,9 @@ function skipBlockComment(sql: string, start: number): number {
 }
 
 /**
- * `=-` is two operators but `?-` is one: a sign ends an operator only beside a character that plain SQL has no operator
- * for.
+ * The length of the first operator in a run of operator characters.
+ *
+ * An operator may end in + or - only if it also has one of ~ ! @ # ^ & | ` ? %. So `?-` is one operator, and `=-` two.
  */
 function operatorLength(run: string): number {
   let length = run.length;
@@ -91,10 +92,10 @@ function operatorLength(run: string): number {
 }
 
 /**
- * Where the tokens of SQL text begin and end: start, end, start, end, …; without comments and white space.
+ * Offsets at which the tokens of SQL text begin and end: start, end, start, end, … Comments and blanks are left out.
  *
- * A string is one token, and so is a dollar-quoted body. In a text that ends inside a string or a comment the rest is
- * one token or none; the parser reports that error.
+ * A string is one token, and so is a dollar-quoted body. If the text ends inside a string, the rest is one token. If it
+ * ends inside a comment, the rest is none. The parser reports such errors.
  */
 export function tokenBounds(sql: string): number[] {
   const bounds: number[] = [];

@@ -18,10 +18,9 @@ export function manifestOf(migrations: readonly Migration[]): Manifest {
 }
 
 /**
- * Reads from a folder the migrations of a manifest; others in the folder are left out.
+ * Reads the migrations of a manifest from a folder. Other migrations in the folder are left out.
  *
- * @throws {StateError} naming each file that is gone or whose SQL is another one than the manifest's; and as
- * {@link readMigrations} does.
+ * @throws {StateError} naming each file that is gone or whose SQL has changed; and as {@link readMigrations} does.
  */
 export function readManifested(folder: string, manifest: Manifest): Migration[] {
   const found = new Map(readMigrations(folder).map((migration) => [migration.name, migration]));

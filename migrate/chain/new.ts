@@ -7,7 +7,7 @@ import { type Phase, PHASE_NAMES } from "./phases.ts";
 /**
  * Writes the next migration's pair of files, with headers to fill in.
  *
- * `migrate check` refuses the headers until they say something.
+ * `migrate check` refuses the headers as long as they are empty.
  *
  * @returns the paths written.
  * @throws {UsageError} if the name can't be one.
@@ -48,7 +48,7 @@ export function writeNewMigration(options: { folder: string; name: string; phase
   const full = `${formatNumber((last?.number ?? 0) + 1)}_${name}`;
   const up = join(folder, `${full}.up.sql`);
   const down = join(folder, `${full}.down.sql`);
-  // wx: another process may write the same number now.
+  // wx refuses a file that exists: another process may write the same number now.
   writeFileSync(up, `-- Phase: ${phase}\n-- Why:\n-- Lock:\n\n`, { flag: "wx" });
   writeFileSync(down, `-- Phase: ${phase}\n-- Why: takes back ${full}.\n-- Lock:\n\n`, { flag: "wx" });
   return { up, down };

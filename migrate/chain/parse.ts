@@ -1,4 +1,4 @@
-import type { Node, ParseResult, RawStmt } from "libpg-query";
+import type { AlterTableCmd, Node, ParseResult, RangeVar, RawStmt, TypeName } from "libpg-query";
 import { messageOf, ToolError } from "../../base/errors.ts";
 import { tokenBounds } from "./lexer.ts";
 import { columnAt, lineAt, offsetOfPosition } from "./places.ts";
@@ -47,8 +47,8 @@ export async function loadParser(): Promise<SqlParser> {
   });
   await library.loadModule();
   return (sql) => {
-    // The library refuses an empty text, which has no statements.
-    if (sql === "") return [];
+    // The library refuses a blank text, which has no statements.
+    if (sql.trim() === "") return [];
     try {
       return placeStatements(sql, (library.parseSync(sql) as ParseResult).stmts ?? []);
     } catch (error) {
@@ -59,7 +59,7 @@ export async function loadParser(): Promise<SqlParser> {
   };
 }
 
-/** The library's places count bytes of UTF-8, and take in the blanks and comments on both sides of a statement. */
+/** Corrects the library's places: they count bytes of UTF-8, and include blanks and comments around a statement. */
 function placeStatements(sql: string, statements: readonly RawStmt[]): ParsedStatement[] {
   const bytes = Buffer.from(sql);
   let behind = 0; // the last statement read, in bytes
@@ -79,7 +79,7 @@ function placeStatements(sql: string, statements: readonly RawStmt[]): ParsedSta
   });
 }
 
-/** What stands between the semicolons around a place: the most that can be shown of a text that is no SQL. */
+/** The text between the semicolons around a place. For a text that is no SQL, no better excerpt can be made. */
 export function textBetweenSemicolons(sql: string, offset: number): string {
   const bounds = tokenBounds(sql);
   let start: number | undefined;
@@ -102,28 +102,54 @@ export function controlsTransaction(node: Node): boolean {
   return "TransactionStmt" in node && !SAVEPOINTS.has(node.TransactionStmt.kind ?? "");
 }
 
-/** Calls `visit` for every node of a kind, at any depth. */
-export function visitNodes(tree: unknown, kind: string, visit: (node: Record<string, unknown>) => void): void {
-  if (Array.isArray(tree)) {
-    for (const item of tree) visitNodes(item, kind, visit);
-  } else if (typeof tree === "object" && tree !== null) {
-    for (const [key, value] of Object.entries(tree)) {
-      if (key === kind) visit(value as Record<string, unknown>);
-      visitNodes(value, kind, visit);
-    }
-  }
+/** Fields of a tree whose values are nodes without their type's name around them. */
+interface Fields {
+  readonly relation: RangeVar;
+  readonly typeName: TypeName;
+}
+type KeysOf<Each> = Each extends unknown ? keyof Each : never;
+type Kind = KeysOf<Node>;
+type NodeOf<K> = K extends keyof Fields ? Fields[K] : Extract<Node, Record<K & Kind, unknown>>[K & Kind];
+
+/** A function for each kind of node that matters. */
+export type ByKind<Result> = { readonly [K in Kind]?: (node: NodeOf<K>) => Result };
+
+/** Calls the function for a node's kind; undefined if there is none. */
+export function callByKind<Result>(functions: ByKind<Result>, node: Node): Result | undefined {
+  const [kind, content] = Object.entries(node)[0] ?? [];
+  return (functions as Readonly<Record<string, (node: unknown) => Result>>)[kind ?? ""]?.(content);
 }
 
-/**
- * A qualified name as it is in the tree, `["public", "users"]`, joined; without `public`, which is what no schema means
- * here.
- */
+/** Every node of a kind in a tree, at any depth. */
+export function findNodes<K extends Kind | keyof Fields>(tree: unknown, kind: K): NodeOf<K>[] {
+  if (typeof tree !== "object" || tree === null) return [];
+  return Object.entries(tree).flatMap(([key, value]) => [
+    ...(key === kind ? [value as NodeOf<K>] : []),
+    ...findNodes(value, kind),
+  ]);
+}
+
+/** The commands of an ALTER TABLE. */
+export function commandsOf({ cmds = [] }: { readonly cmds?: readonly Node[] }): AlterTableCmd[] {
+  return cmds.flatMap((command) => ("AlterTableCmd" in command ? [command.AlterTableCmd] : []));
+}
+
+/** Names in a list of objects, each in its parts; {@link joinName} makes one name of them. */
+export function namesIn(objects: readonly Node[] | undefined): Node[][] {
+  return (objects ?? []).flatMap((object) => ("List" in object ? [object.List.items ?? []] : []));
+}
+
+/** Joins a qualified name of the tree, such as `["audit", "users"]`. The schema `public` is left out. */
 export function joinName(parts: readonly Node[] | undefined): string {
   const names = (parts ?? []).flatMap((part) => ("String" in part ? [part.String.sval ?? ""] : []));
   return qualify(names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? "");
 }
 
-/** A relation's name, without the schema `public`. */
-export function qualify(schema: string | undefined, name: string): string {
+/** A relation's name, without the schema `public`; empty if there is no relation. */
+export function relationName(relation: RangeVar | undefined): string {
+  return qualify(relation?.schemaname, relation?.relname ?? "");
+}
+
+function qualify(schema: string | undefined, name: string): string {
   return schema === undefined || schema === "public" ? name : `${schema}.${name}`;
 }

@@ -23,9 +23,10 @@ export function upToPhase<M extends { readonly phase: Phase }>(migrations: reado
 }
 
 /**
- * What is to be applied, phase by phase, in one line each: what is there, what is pending, and what was not asked for.
+ * Describes each phase in one line: what is applied, what is pending, or that the stack does not ask for it.
  *
- * @param wanted names of the migrations that a stack asks for; `applied` those that its database has.
+ * @param wanted names of the migrations that a stack asks for.
+ * @param applied names of the migrations that its database has.
  */
 export function describePhases(
   migrations: readonly { readonly name: string; readonly phase: Phase }[],

@@ -31,52 +31,41 @@ export function compareWithBase(folder: string, base?: string): BaseComparison {
   const tip = findBase(folder, base);
   if (!tip) return { base: undefined, findings: [], released: new Set() };
   const tipFiles = listTree(folder, tip.commit);
-  // Only files that the base had when this branch left it have to be here.
+  // This branch must have the files that the base had when the branch was made, and no later ones.
   const fork = git(folder, "merge-base", "HEAD", tip.commit) ?? tip.commit;
   const findings: Finding[] = [];
   const report = (file: string, rule: string, message: string, remedy: string) =>
     findings.push({ file, line: 1, column: 1, rule, message, remedy });
 
-  const ours = new Map(readdirSync(folder).map((file) => [file, join(folder, file)]));
+  const ours = readdirSync(folder).filter(isUp);
   for (const [file, blob] of listTree(folder, fork)) {
-    if (!file.endsWith(".up.sql")) continue;
-    const path = ours.get(file);
-    if (path === undefined) {
-      report(
-        file,
-        "file-removed",
-        `is in ${tip.name}, but not here.`,
-        `Restore it: git checkout ${tip.name} -- ${file}`,
-      );
+    if (!isUp(file)) continue;
+    if (!ours.includes(file)) {
+      const remedy = `Restore it: git checkout ${tip.name} -- ${file}`;
+      report(file, "file-removed", `is in ${tip.name}, but not here.`, remedy);
       continue;
     }
-    const content = readFileSync(path);
+    const content = readFileSync(join(folder, file));
     if (blobId(content) === blob) continue;
     const before = git(folder, "cat-file", "blob", blob) ?? "";
-    if (semanticChecksum(before) !== semanticChecksum(content.toString())) {
-      report(
-        file,
-        "file-edited",
-        `its SQL is not that of ${tip.name}, where it may be applied already.`,
-        "Restore it and put the change into a new migration; comments and white space may change.",
-      );
-    }
-  }
-  const lastNumber = Math.max(0, ...[...tipFiles.keys()].map(numberOf));
-  for (const file of ours.keys()) {
-    if (!file.endsWith(".up.sql") || tipFiles.has(file) || numberOf(file) > lastNumber) continue;
+    if (semanticChecksum(before) === semanticChecksum(content.toString())) continue;
     report(
       file,
-      "file-inserted",
-      `is new, but ${tip.name} already has migrations up to ${formatNumber(lastNumber)}.`,
-      `Give it a number from ${formatNumber(lastNumber + 1)} on.`,
+      "file-edited",
+      `its SQL is not that of ${tip.name}, where it may be applied already.`,
+      "Restore it and put the change into a new migration; comments and white space may change.",
     );
+  }
+  const last = Math.max(0, ...[...tipFiles.keys()].map(numberOf));
+  for (const file of ours.filter((each) => !tipFiles.has(each) && numberOf(each) <= last)) {
+    const message = `is new, but ${tip.name} already has migrations up to ${formatNumber(last)}.`;
+    report(file, "file-inserted", message, `Give it a number from ${formatNumber(last + 1)} on.`);
   }
   return { base: tip.name, findings, released: new Set(tipFiles.keys()) };
 }
 
 function findBase(folder: string, base: string | undefined): { name: string; commit: string } | undefined {
-  // main itself is compared with origin/main only: its own commits may not have been given to anybody yet.
+  // main itself is compared with origin/main only, because commits that were not pushed may still change.
   const isMain = git(folder, "symbolic-ref", "--quiet", "HEAD") === "refs/heads/main";
   const usual = isMain ? ["origin/main"] : ["origin/main", "main"];
   for (const name of base === undefined ? usual : [base]) {
@@ -95,13 +84,13 @@ function findBase(folder: string, base: string | undefined): { name: string; com
   return undefined;
 }
 
-// What git says, in English, where it can't have what is asked for: outside a repository, and on a branch without a
-// commit.
+// git's English messages outside a repository and on a branch without a commit.
 const NOTHING_THERE = /not a git repository|Not a valid object name HEAD/;
 
 /**
- * git's answer; undefined where there is none: git is not installed, the folder is in no repository, or there is no
- * such thing.
+ * Runs git in a folder and returns what it printed.
+ *
+ * Undefined if git is not installed, if the folder is in no repository, or if the thing asked for does not exist.
  *
  * @throws {ToolError} if git fails for another reason, such as a repository that it refuses to read.
  */
@@ -113,7 +102,7 @@ function git(folder: string, ...args: string[]): string | undefined {
     maxBuffer: 64 * 2 ** 20,
   });
   if (status === 0 && !error) return args[0] === "cat-file" ? stdout : stdout.trim();
-  // It says 1 for "no such revision".
+  // git exits with 1 for "no such revision".
   const notInstalled = hasCode(error, "ENOENT");
   if (status === 1 || notInstalled || NOTHING_THERE.test(stderr)) return undefined;
   throw new ToolError(
@@ -134,9 +123,13 @@ function listTree(folder: string, commit: string): Map<string, string> {
   return files;
 }
 
-/** The id that git gives a content. Ids compare a thousand files without a thousand processes. */
+/** The id that git gives a content. With ids a thousand files are compared without a thousand processes of git. */
 function blobId(content: Buffer): string {
   return createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
+}
+
+function isUp(file: string): boolean {
+  return file.endsWith(".up.sql");
 }
 
 function numberOf(file: string): number {

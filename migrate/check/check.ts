@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { StateError } from "../../base/errors.ts";
 import { compareWithBase } from "./base.ts";
-import { readMigrations } from "../chain/files.ts";
+import { countOf, readMigrations } from "../chain/files.ts";
 import { findEnumHazards, findHazards, type Finding, type ParsedMigrationFile } from "./hazards.ts";
 import { parseHeader } from "../chain/header.ts";
 import { isSyntaxProblem, loadParser } from "../chain/parse.ts";
@@ -43,7 +43,7 @@ export async function checkMigrations(options: { folder: string; base?: string |
     return [{ file, direction: file.endsWith(".down.sql") ? "down" : "up", header: parseHeader(sql), statements }];
   });
   const ups = parsed.filter(({ direction }) => direction === "up");
-  const squawk = files.length > 0 ? await runSquawk(files.map((file) => join(folder, file))) : [];
+  const squawk = runSquawk(files.map((file) => join(folder, file)));
   const findings = [
     ...chain,
     ...comparison.findings,
@@ -52,12 +52,9 @@ export async function checkMigrations(options: { folder: string; base?: string |
     ...findEnumHazards(ups, comparison.released),
     ...squawk,
   ];
-  const notes =
-    comparison.base === undefined
-      ? [
-          "not compared with a base branch: there is no origin/main here, nor a main besides the branch checked out (name one with --base).",
-        ]
-      : [];
+  const note =
+    "not compared with a base branch: there is no origin/main here, nor a main besides the branch checked out (name one with --base).";
+  const notes = comparison.base === undefined ? [note] : [];
   return { files: files.length, findings: findings.sort(byPlace), notes };
 }
 
@@ -86,7 +83,7 @@ function chainFindings(folder: string): Finding[] {
 export function checkError(folder: string, findings: readonly Finding[]): StateError | undefined {
   if (findings.length === 0) return undefined;
   return new StateError(
-    `The migrations in ${folder} have ${findings.length} problem${findings.length === 1 ? "" : "s"}:`,
+    `The migrations in ${folder} have ${countOf(findings.length, "problem")}:`,
     findings.map(({ file, line, column, rule, message, remedy }) => ({
       subject: `${file}:${line}:${column}`,
       problem: `${message} (${rule})`,

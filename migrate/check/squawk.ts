@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { messageOf, ToolError } from "../../base/errors.ts";
@@ -6,12 +6,12 @@ import { PACKAGE_ROOT } from "../../base/versions.ts";
 import type { Finding } from "./hazards.ts";
 
 const CONFIG = join(PACKAGE_ROOT, ".squawk.toml");
-/** A command line has a limit. */
+/** Files of one run: the system limits the length of a command line. */
 const MAX_FILES = 1000;
-// 25 MB of programs: a development dependency here, which an installed package does not bring along.
+// squawk has 25 MB of programs. It is a development dependency, so an installed package does not bring it along.
 const REMEDY = "Run `npm ci` without `--omit=dev`; for an installed package `npm install --save-dev squawk-cli`.";
 
-/** Rules against what every down file does. What data a down file loses, its header has to say (rule data-loss). */
+/** Rules against what every down file does. The rule data-loss wants its header to say which data it loses. */
 const NOT_FOR_DOWNS = new Set([
   "ban-drop-table",
   "ban-drop-column",
@@ -35,12 +35,12 @@ interface Violation {
  *
  * @throws {ToolError} if squawk can't be run.
  */
-export async function runSquawk(paths: readonly string[]): Promise<Finding[]> {
+export function runSquawk(paths: readonly string[]): Finding[] {
   const findings: Finding[] = [];
   for (let first = 0; first < paths.length; first += MAX_FILES) {
-    findings.push(...(await runOnce(paths.slice(first, first + MAX_FILES))));
+    findings.push(...runOnce(paths.slice(first, first + MAX_FILES)));
   }
-  // Not by --exclude on the command line, which would replace the configuration's list of excluded rules.
+  // --exclude on the command line would replace the configuration's list of excluded rules.
   return findings.filter(({ file, rule }) => !(file.endsWith(".down.sql") && NOT_FOR_DOWNS.has(rule)));
 }
 
@@ -52,25 +52,18 @@ function squawkProgram(): string {
   }
 }
 
-function notUsable(problem: string, cause?: unknown): ToolError {
+function notUsable(problem: string, cause: unknown): ToolError {
   return new ToolError("squawk can't be run:", [{ subject: "squawk-cli", problem, remedy: REMEDY }], { cause });
 }
 
-async function runOnce(files: readonly string[]): Promise<Finding[]> {
+function runOnce(files: readonly string[]): Finding[] {
   const options = ["--config", CONFIG, "--reporter", "json"];
-  const { stdout, stderr } = await new Promise<{ stdout: string; stderr: string }>((resolve, reject) => {
-    execFile(
-      process.execPath,
-      [squawkProgram(), ...options, ...files],
-      { maxBuffer: 64 * 2 ** 20 },
-      // It exits with 1 for findings and for failures alike. A code that is a text is Node's: the program did not
-      // start.
-      (error, out, err) =>
-        typeof error?.code === "string"
-          ? reject(notUsable(error.message, error))
-          : resolve({ stdout: out, stderr: err }),
-    );
+  // It exits with 1 for findings and for failures alike, so that its output has to tell them apart.
+  const { error, stdout, stderr } = spawnSync(process.execPath, [squawkProgram(), ...options, ...files], {
+    encoding: "utf8",
+    maxBuffer: 64 * 2 ** 20,
   });
+  if (error) throw notUsable(error.message, error);
   let violations: Violation[];
   try {
     violations = JSON.parse(stdout) as Violation[];

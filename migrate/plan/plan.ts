@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { StateError } from "../../base/errors.ts";
 import { pendingMigrations, readApplied } from "../run/applied.ts";
 import type { Migration } from "../chain/files.ts";
-import { LOCK_MODES, type LockMode, locksOf, type RelationLock, type StatementLocks } from "./locks.ts";
+import { isAtLeast, type LockMode, locksOf, type RelationLock, type StatementLocks, strongest } from "./locks.ts";
 import { isSyntaxProblem, loadParser, type SqlParser } from "../chain/parse.ts";
 import type { Phase } from "../chain/phases.ts";
 
@@ -36,7 +36,7 @@ export interface PlannedStatement {
   readonly sql: string;
   readonly locks: readonly PlannedLock[];
   /** What the statement does while it holds these locks and that takes long on a large table. */
-  readonly work?: string;
+  readonly work?: string | undefined;
   /** True if the statement runs code, such as a DO block, whose locks its text does not tell. */
   readonly opaque?: boolean;
 }
@@ -67,13 +67,13 @@ export interface MigrationPlan {
 const MIB = 2 ** 20;
 
 /**
- * What applying would do: pending SQL, its locks, and the sizes of the tables it touches.
+ * Tells what applying would do: pending SQL, its locks, and the sizes of the tables that it locks.
  *
- * Reads in one transaction that is `read only`. It takes no lock beyond ACCESS SHARE on catalogues and, for a moment
- * each, on the tables that it measures.
+ * It reads in one transaction that is `read only`. It takes no lock but ACCESS SHARE, on catalogues and on the tables
+ * that it measures.
  *
- * @param options.largeMiB size of a table in MiB from which a statement that keeps its writers waiting is worth a
- * warning; 100 if not given.
+ * @param options.largeMiB size in MiB above which a table is large: statements that keep its writers waiting give a
+ * warning. 100 if not given.
  * @throws {StateError} if the files don't continue what is applied, or if one is no SQL.
  * @throws {ToolError} if PostgreSQL's grammar can't be loaded.
  */
@@ -138,47 +138,40 @@ interface Known {
 
 /** Adds what only the catalogue knows: an index's table, tables behind foreign keys that go away, sizes. */
 function complete(draft: Draft, known: ReadonlyMap<string, Known>, references: References): PlannedMigration {
+  const planned = (relation: string, mode: LockMode): PlannedLock => {
+    const { table = relation, size } = known.get(relation) ?? {};
+    return { relation: table, mode, size };
+  };
   return {
     ...draft,
     statements: draft.statements.map((statement) => {
-      const locks = new Map<string, PlannedLock>();
-      const add = (relation: string, mode: LockMode) => {
-        const { table = relation, size } = known.get(relation) ?? {};
-        const before = locks.get(table)?.mode;
-        if (before && LOCK_MODES.indexOf(before) >= LOCK_MODES.indexOf(mode)) return;
-        locks.set(table, { relation: table, mode, size });
-      };
-      for (const lock of statement.locks) {
-        add(lock.relation, lock.mode);
-        for (const relation of references.get(lock) ?? []) add(relation, lock.mode);
-      }
-      return { ...statement, locks: [...locks.values()] };
+      const locks = statement.locks.flatMap((lock) =>
+        [lock.relation, ...(references.get(lock) ?? [])].map((relation) => planned(relation, lock.mode)),
+      );
+      return { ...statement, locks: strongest(locks) };
     }),
   };
 }
 
 function heldLocks(pending: readonly PlannedMigration[]): HeldLock[] {
-  const held = new Map<string, HeldLock>();
-  for (const { name, statements } of pending) {
-    for (const lock of statements.flatMap(({ locks }) => locks)) {
+  const all = pending.flatMap(({ name, statements }) =>
+    statements
+      .flatMap(({ locks }) => locks)
       // Nobody waits for what does not exist yet.
-      if (lock.size === undefined) continue;
-      const before = held.get(lock.relation);
-      if (before && LOCK_MODES.indexOf(before.mode) >= LOCK_MODES.indexOf(lock.mode)) continue;
-      held.set(lock.relation, { ...lock, since: before?.since ?? name });
-    }
-  }
-  return [...held.values()];
+      .filter(({ size }) => size !== undefined)
+      .map((lock) => ({ ...lock, since: name })),
+  );
+  return strongest(all).map((lock) => ({
+    ...lock,
+    since: all.find(({ relation }) => relation === lock.relation)?.since ?? lock.since,
+  }));
 }
 
 function warningsOf({ statements }: PlannedMigration, largeBytes: number): string[] {
   return statements.flatMap(({ file, line, locks, work }) =>
     locks
       // SHARE and stronger keep writers out.
-      .filter(
-        ({ mode, size }) =>
-          work && LOCK_MODES.indexOf(mode) >= LOCK_MODES.indexOf("SHARE") && (size?.bytes ?? 0) > largeBytes,
-      )
+      .filter(({ mode, size }) => work && isAtLeast(mode, "SHARE") && (size?.bytes ?? 0) > largeBytes)
       .map(
         ({ relation, mode, size }) =>
           `${file}:${line} ${work} under ${mode} on ${relation}, ${Math.round((size?.bytes ?? 0) / MIB)} MiB: writers wait until it is done.`,

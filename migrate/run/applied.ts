@@ -27,9 +27,9 @@ const RIGHTS_OF_OTHERS = `
     and grantee <> class.relowner and (class.relkind = 'S' or privilege_type <> 'SELECT')`;
 
 /**
- * SQL that takes every right but reading from everybody but the owner, as only the owner may say what is applied. The
- * default privileges of schema public give the application the right to write rows and to use up numbers of the
- * sequence.
+ * SQL that leaves other roles than the owner only the right to read, as only the owner may say what is applied.
+ *
+ * The default privileges of schema public let the application write rows and take numbers of the sequence.
  */
 export const PROTECT_TABLE_SQL = `do $$
 declare
@@ -65,7 +65,7 @@ export interface TableState {
 }
 
 /**
- * What is applied, in the order in which it was applied.
+ * Reads what is applied, in the order in which it was applied.
  *
  * A database without the table has nothing applied. The role needs the right to read the table.
  *
@@ -75,7 +75,7 @@ export async function readApplied(client: Client, known?: TableState): Promise<A
   const state = known ?? (await client.query<TableState>(TABLE_STATE_SQL)).rows[0];
   if (!state?.hasTable) return [];
   const checksum = state.hasChecksum ? "checksum" : "null as checksum";
-  // Not by run_on as node-pg-migrate does: a clock can go back, while ids are given under the lock of migrations.
+  // node-pg-migrate orders by run_on, but a clock can go back. Ids are given under the lock of migrations.
   const { rows } = await client.query<AppliedMigration>(`select name, ${checksum} from ${QUALIFIED_TABLE} order by id`);
   return rows;
 }
@@ -102,74 +102,52 @@ export function pendingMigrations(
 
 function orderProblems(migrations: readonly Migration[], applied: readonly AppliedMigration[]): Problem[] {
   const problems: Problem[] = [];
-  const files = new Map(migrations.map((migration) => [migration.name, migration]));
+  const refuse = (subject: string, problem: string, remedy: string) => void problems.push({ subject, problem, remedy });
+  const files = new Set(migrations.map(({ name }) => name));
   const appliedNames = new Set<string>();
   for (const { name } of applied) {
     if (appliedNames.has(name)) {
-      problems.push({
-        subject: name,
-        problem: "is recorded twice as applied.",
-        remedy: `Find out which row of ${QUALIFIED_TABLE} is wrong and delete it.`,
-      });
+      const remedy = `Find out which row of ${QUALIFIED_TABLE} is wrong and delete it.`;
+      refuse(name, "is recorded twice as applied.", remedy);
     }
     appliedNames.add(name);
   }
-  const appliedNumbers = new Map([...appliedNames].map((name) => [Number.parseInt(name, 10), name]));
+  const appliedNumbers = new Set([...appliedNames].map((name) => Number.parseInt(name, 10)));
   for (const name of appliedNames) {
     if (files.has(name)) continue;
     const number = Number.parseInt(name, 10);
     const renamed = migrations.find((migration) => migration.number === number && !appliedNames.has(migration.name));
-    const beyond = number > (migrations.at(-1)?.number ?? 0);
-    problems.push(
-      renamed
-        ? {
-            subject: name,
-            problem: `is applied under this name, but its file is now ${renamed.name}.`,
-            remedy: `Give the file its old name back.`,
-          }
-        : beyond
-          ? {
-              subject: name,
-              problem: "is applied, but is not among the migrations asked for.",
-              remedy:
-                "To take it back use `aiwdb rollback` for this database (`--stack` or `--database-url`); to keep it, use the version of the files (or the phase) that has it.",
-            }
-          : { subject: name, problem: "is applied, but its file is missing.", remedy: "Restore the file." },
-    );
+    if (renamed) {
+      const problem = `is applied under this name, but its file is now ${renamed.name}.`;
+      refuse(name, problem, "Give the file its old name back.");
+    } else if (number > (migrations.at(-1)?.number ?? 0)) {
+      refuse(
+        name,
+        "is applied, but is not among the migrations asked for.",
+        "To take it back use `aiwdb rollback` for this database (`--stack` or `--database-url`); to keep it, use the version of the files (or the phase) that has it.",
+      );
+    } else refuse(name, "is applied, but its file is missing.", "Restore the file.");
   }
-  const lastApplied = migrations.findLastIndex((migration) => appliedNames.has(migration.name));
-  for (const migration of migrations.slice(0, Math.max(lastApplied, 0))) {
-    if (appliedNames.has(migration.name) || appliedNumbers.has(migration.number)) continue;
-    problems.push({
-      subject: migration.name,
-      problem: `is not applied, but stands before ${migrations[lastApplied]?.name}, which is.`,
-      remedy: "Give it the next free number.",
-    });
+  const lastApplied = migrations.findLastIndex(({ name }) => appliedNames.has(name));
+  for (const { name, number } of migrations.slice(0, Math.max(lastApplied, 0))) {
+    if (appliedNames.has(name) || appliedNumbers.has(number)) continue;
+    const problem = `is not applied, but stands before ${migrations[lastApplied]?.name}, which is.`;
+    refuse(name, problem, "Give it the next free number.");
   }
-  if (problems.length === 0) {
-    const swapped = applied.find(({ name }, index) => migrations[index]?.name !== name);
-    if (swapped) {
-      problems.push({
-        subject: swapped.name,
-        problem: "was applied out of the files' order.",
-        remedy: "Restore the files.",
-      });
-    }
+  const swapped = applied.find(({ name }, index) => migrations[index]?.name !== name);
+  if (problems.length === 0 && swapped) {
+    refuse(swapped.name, "was applied out of the files' order.", "Restore the files.");
   }
   return problems;
 }
 
 function changedProblems(migrations: readonly Migration[], applied: readonly AppliedMigration[]): Problem[] {
-  const checksums = new Map(applied.map(({ name, checksum }) => [name, checksum]));
-  return migrations.flatMap(({ name, checksum }) => {
-    const recorded = checksums.get(name);
-    if (recorded === undefined || recorded === null || recorded === checksum) return [];
-    return [
-      {
-        subject: `${name}.up.sql`,
-        problem: "its SQL changed after it was applied (comments and white space may change).",
-        remedy: "Restore the file, and put the change into a new migration.",
-      },
-    ];
-  });
+  const recorded = new Map(applied.map(({ name, checksum }) => [name, checksum]));
+  return migrations
+    .filter(({ name, checksum }) => (recorded.get(name) ?? checksum) !== checksum)
+    .map(({ name }) => ({
+      subject: `${name}.up.sql`,
+      problem: "its SQL changed after it was applied (comments and white space may change).",
+      remedy: "Restore the file, and put the change into a new migration.",
+    }));
 }

@@ -14,8 +14,10 @@ export async function refuseFrozenDatabase(client: Client): Promise<void> {
 }
 
 /**
- * The error of a change to a frozen database. A transaction may call itself read-write all the same; the package never
- * does, as somebody has frozen the database on purpose.
+ * The error of a change to a frozen database.
+ *
+ * A read-write transaction could still change it. The package never opens one, because somebody has frozen the database
+ * on purpose.
  */
 export function frozenDatabase(client: Client): StateError {
   return new StateError("The database is frozen; nothing was changed:", [

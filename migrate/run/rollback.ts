@@ -4,9 +4,9 @@ import { pendingMigrations, readApplied } from "./applied.ts";
 import type { Migration } from "../chain/files.ts";
 import { HEADER_KEYS } from "../chain/header.ts";
 import type { Phase } from "../chain/phases.ts";
-import { applyMigrations } from "./runner.ts";
+import { applyMigrations, type ApplyOptions, refuseIrreversible } from "./runner.ts";
 
-/** How far back: behind a migration, behind a phase, or by a number of steps. */
+/** How far back: to the end of a migration (`to`), to the end of a phase, or by a number of steps. */
 export type RollbackTarget = { readonly to: string } | { readonly phase: Phase | 0 } | { readonly steps: number };
 
 /** Which migrations a rollback will take back. */
@@ -21,8 +21,8 @@ export interface RollbackPlan {
  * Works out what a rollback would take back, and changes nothing.
  *
  * @param migrations the whole chain.
- * @throws {StateError} listing the migrations that can't be undone; if the target is not applied; if the files don't
- * fit.
+ * @throws {StateError} naming the migrations that can't be undone; if the target is not applied; if the files don't
+ * continue what is applied.
  */
 export async function planRollback(
   client: Client,
@@ -33,17 +33,7 @@ export async function planRollback(
   pendingMigrations(migrations, applied);
   const done = migrations.slice(0, applied.length);
   const toUndo = done.slice(keptCount(done, target)).toReversed();
-  const irreversible = toUndo.filter(({ down }) => down === undefined);
-  if (irreversible.length > 0) {
-    throw new StateError(
-      "Some of the migrations can't be undone; nothing was changed:",
-      irreversible.map(({ name, header }) => ({
-        subject: name,
-        problem: header[HEADER_KEYS.irreversible] ?? "has no down file.",
-        remedy: "Roll back to it at most, or restore a backup.",
-      })),
-    );
-  }
+  refuseIrreversible(toUndo);
   const losses = toUndo.flatMap(({ name, downHeader }) => {
     const loss = downHeader[HEADER_KEYS.dataLoss];
     return loss === undefined || /^none\b/i.test(loss) ? [] : [{ name, loss }];
@@ -80,27 +70,19 @@ function keptCount(done: readonly Migration[], target: RollbackTarget): number {
  * @returns the names taken back.
  * @throws {StateError} if data would be lost and `acceptDataLoss` is false, and as {@link applyMigrations} does.
  */
-export async function rollBack(options: {
-  client: Client;
-  folder: string;
-  migrations: readonly Migration[];
-  plan: RollbackPlan;
-  acceptDataLoss: boolean;
-  report: (line: string) => void;
+export async function rollBack({
+  plan,
+  acceptDataLoss,
+  ...options
+}: Pick<ApplyOptions, "client" | "folder" | "migrations" | "report"> & {
+  readonly plan: RollbackPlan;
+  readonly acceptDataLoss: boolean;
 }): Promise<{ applied: string[] }> {
-  const { client, folder, migrations, plan, acceptDataLoss, report } = options;
   if (plan.losses.length > 0 && !acceptDataLoss) {
     throw new StateError("The rollback would lose data; nothing was changed:", [
       ...plan.losses.map(({ name, loss }) => ({ subject: name, problem: loss })),
       { subject: "--accept-data-loss", problem: "is needed.", remedy: "Make a backup first." },
     ]);
   }
-  return applyMigrations({
-    client,
-    folder,
-    migrations,
-    direction: "down",
-    undo: plan.migrations.map(({ name }) => name),
-    report,
-  });
+  return applyMigrations({ ...options, direction: "down", undo: plan.migrations.map(({ name }) => name) });
 }

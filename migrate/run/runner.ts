@@ -52,8 +52,8 @@ export class MigrationRunningError extends StateError {}
 /**
  * Applies all pending migrations, or takes back the last ones, in one transaction and under node-pg-migrate's lock.
  *
- * A lock that is not granted in half a second undoes everything; that is tried five times in all, with growing pauses
- * in which nothing is held.
+ * A lock that is not granted within half a second undoes everything. The run is then tried again, five times in all,
+ * with growing pauses in which nothing is held.
  *
  * @returns the names of the migrations that ran, in the order in which they ran; none if nothing was pending.
  * @throws {MigrationRunningError} if another migrator holds the lock.
@@ -63,8 +63,7 @@ export class MigrationRunningError extends StateError {}
  */
 export async function applyMigrations(options: ApplyOptions): Promise<{ applied: string[] }> {
   const { client, report } = options;
-  // When the connection is lost, the query that runs fails. Without a listener for the event the process would end as
-  // well.
+  // When the connection is lost, the running query fails. Without a listener for the event the process would end too.
   client.on("error", ignore);
   try {
     for (let attempt = 1; ; attempt++) {
@@ -73,7 +72,7 @@ export async function applyMigrations(options: ApplyOptions): Promise<{ applied:
       try {
         return { applied: await runOnce(options, progress) };
       } catch (error) {
-        // The first error is the one to show; a rollback that fails too only says that the connection is gone.
+        // The first error is shown. An error of the rollback would only say that the connection is gone.
         await client.query("rollback").catch(ignore);
         // A TypeError or RangeError is a bug of ours and keeps its stack.
         if (error instanceof UserError || error instanceof TypeError || error instanceof RangeError) throw error;
@@ -117,7 +116,7 @@ async function runOnce(options: ApplyOptions, progress: Progress): Promise<strin
 /**
  * Opens the transaction, takes the lock and looks for the table, in one round trip.
  *
- * A pooler tells its client at login a process id that is not the server's; then no lock is taken. The lock ends with
+ * At login a pooler tells its client a process id that is not the server's. Then no lock is taken. The lock ends with
  * the transaction, so that no failure leaves it behind.
  */
 async function begin(client: Client): Promise<TableState & { readonly frozen: boolean }> {
@@ -155,15 +154,13 @@ async function alreadyRunning(client: Client): Promise<MigrationRunningError> {
       and classid = ${LOCK_ID >> 32n} and objid = ${LOCK_ID & 0xffff_ffffn}
       and database = (select oid from pg_catalog.pg_database where datname = current_database())`,
   );
-  const holder = rows[0];
+  const holders = rows.map(({ pid, application, role }) => ({
+    subject: `process ${pid}`,
+    problem: `holds the lock of migrations (application ${JSON.stringify(application ?? "")}, role ${role ?? "unknown"}).`,
+  }));
+  const [holder = { subject: "its process", problem: "has just ended." }] = holders;
   return new MigrationRunningError("Another migration is already running in this database; nothing was changed:", [
-    {
-      subject: holder ? `process ${holder.pid}` : "its process",
-      problem: holder
-        ? `holds the lock of migrations (application ${JSON.stringify(holder.application ?? "")}, role ${holder.role ?? "unknown"}).`
-        : "has just ended.",
-      remedy: "Wait until it has ended and run the command again.",
-    },
+    { ...holder, remedy: "Wait until it has ended and run the command again." },
   ]);
 }
 
@@ -183,17 +180,26 @@ function lastApplied(done: readonly Migration[], undo: readonly string[]): Migra
       },
     ]);
   }
-  const irreversible = last.filter(({ down }) => down === undefined);
-  if (irreversible.length > 0) {
-    throw new StateError(
-      "Some of the migrations can't be undone; nothing was changed:",
-      irreversible.map(({ name, header }) => ({
-        subject: name,
-        problem: header[HEADER_KEYS.irreversible] ?? "has no down file.",
-      })),
-    );
-  }
+  refuseIrreversible(last);
   return last;
+}
+
+/**
+ * Refuses to take back migrations that have no down file.
+ *
+ * @throws {StateError} naming each of them, with the reason that its header gives.
+ */
+export function refuseIrreversible(migrations: readonly Migration[]): void {
+  const problems = migrations
+    .filter(({ down }) => down === undefined)
+    .map(({ name, header }) => ({
+      subject: name,
+      problem: header[HEADER_KEYS.irreversible] ?? "has no down file.",
+      remedy: "Roll back to it at most, or restore a backup.",
+    }));
+  if (problems.length > 0) {
+    throw new StateError("Some of the migrations can't be undone; nothing was changed:", problems);
+  }
 }
 
 function fileOf(migration: Migration, direction: "up" | "down"): SqlFile {
@@ -215,8 +221,8 @@ async function prepareTable(client: Client, { hasTable, hasChecksum }: TableStat
     await client.query(`alter table ${QUALIFIED_TABLE} add column checksum text`);
   }
   if (hasTable) {
-    // node-pg-migrate orders by run_on. After a clock went back it would refuse every later run, or take back the wrong
-    // migrations.
+    // node-pg-migrate orders by run_on. After a clock has gone back it would refuse every later run, or take back the
+    // wrong migrations.
     await client.query(
       `update ${QUALIFIED_TABLE} as applied set run_on = ordered.run_on
       from (select id, max(run_on) over (order by id) as run_on from ${QUALIFIED_TABLE}) as ordered
@@ -231,14 +237,14 @@ async function runWithNodePgMigrate(
   toRun: readonly Migration[],
   progress: Progress,
 ): Promise<void> {
-  // Loaded only when there is something to do: it brings a TypeScript loader and a glob engine.
+  // Loaded only when there is something to do, as it brings a TypeScript loader and a glob engine.
   const { runner } = await import("node-pg-migrate");
   const action =
     (migration: Migration, way: "up" | "down") => (pgm: { noTransaction(): void; sql(sql: string): void }) => {
       progress.current = fileOf(migration, way);
       progress.completed = -FILE_PREFIX_STATEMENTS;
       report(`${way === "up" ? "applying" : "taking back"} ${migration.name}`);
-      // The transaction is ours, around all of it.
+      // Our own transaction is around all migrations.
       pgm.noTransaction();
       pgm.sql(FILE_PREFIX + progress.current.sql);
     };

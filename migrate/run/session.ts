@@ -7,8 +7,7 @@ const SETTINGS = [
   // The server process of a migrator that was killed notices it within two seconds, and lets go of its locks:
   // https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL
   "client_connection_check_interval = 2000",
-  // With another value of these the same file would mean something else. A role or a database may have set them for
-  // every session.
+  // Other values of these settings would change what a file means, and a role or a database may have other values.
   "standard_conforming_strings = on",
   "transform_null_equals = off",
   "check_function_bodies = on",
@@ -21,8 +20,10 @@ const SETTINGS = [
 export const SESSION_SETTINGS = SETTINGS.map((setting) => `set local ${setting}; `).join("");
 
 /**
- * SQL before each file of a run. What a file sets, even with SET LOCAL, holds for the rest of the transaction; without
- * this a file would depend on which files ran before it in the same run.
+ * SQL before each file of a run.
+ *
+ * What a file sets, even with SET LOCAL, holds for the rest of the transaction. Without this SQL a file would depend on
+ * the files before it in the same run.
  */
 export const FILE_PREFIX = `reset all; ${SESSION_SETTINGS}`;
 

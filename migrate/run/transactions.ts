@@ -8,10 +8,10 @@ export interface SqlFile {
 }
 
 /**
- * Refuses files that begin or end a transaction. `commit` in a file would end the transaction of the whole run, and
- * release the lock of migrations: a part of the chain could stay behind.
+ * Refuses files that begin or end a transaction.
  *
- * A file that is no SQL passes: the server reads the whole file before it runs a statement of it, and refuses it.
+ * A `commit` in a file would end the transaction of the whole run and release the lock of migrations. If the run failed
+ * later, a part of the chain would stay. A file that is no SQL passes, because the server refuses the whole file.
  *
  * @throws {StateError} naming each such statement with its file and line.
  * @throws {ToolError} if PostgreSQL's grammar can't be loaded.

@@ -1,8 +1,9 @@
 import type { Client } from "pg";
 
 /**
- * Approves every retention policy that waits, as it is: also those that `maintenance.approve_retention` would refuse, as if what
- * is wrong with them had come later.
+ * Approves every retention policy that waits for approval, without a check of its content.
+ *
+ * So a test can have a policy that `maintenance.approve_retention` would refuse, as if it became wrong after its approval.
  */
 export async function approveAll(owner: Client): Promise<void> {
   await owner.query(`

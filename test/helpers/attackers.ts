@@ -29,7 +29,7 @@ export function attackDatabase(): void {
   });
 }
 
-/** Runs statements one by one, as somebody who doesn't give up, and says how each ended. */
+/** Runs statements one by one, goes on after a refusal, and says how each of them ended. */
 export async function endsOf(client: Client, statements: string | readonly string[]): Promise<string[]> {
   const ends: string[] = [];
   for (const sql of [statements].flat()) {

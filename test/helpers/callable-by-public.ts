@@ -1,6 +1,6 @@
 const words = (text: string) => text.trim().split(/\s+/);
 
-/** Names of the volatile functions that every role may call, by why they stay with PUBLIC. */
+/** Names of the volatile functions that every role may call. The key is the reason why PUBLIC keeps the right. */
 export const CALLABLE_BY_PUBLIC: Readonly<Record<string, readonly string[]>> = {
   "change nothing": words(`
     amvalidate array_sample array_shuffle clock_timestamp current_query currtid2 gen_random_uuid pg_blocking_pids

@@ -2,7 +2,7 @@ import type { Client } from "pg";
 
 /** Schemas that the migrations make or fill. */
 const SCHEMAS = "('public', 'audit', 'partitions', 'maintenance', 'privacy')";
-/** The runner's own table and what extensions brought are not the migrations'. */
+/** SQL for whether an object is ours: no extension made it. */
 const OURS = (oid: string, classId: string) => `not exists (
   select from pg_depend where pg_depend.objid = ${oid} and pg_depend.classid = '${classId}'::regclass and deptype = 'e')`;
 const RELATION = `namespace.nspname in ${SCHEMAS} and class.relname !~ '^pgmigrations' and ${OURS("class.oid", "pg_class")}`;
@@ -17,7 +17,7 @@ const QUERIES = [
    from pg_class as class join pg_namespace as namespace on namespace.oid = relnamespace
    where relkind in ('r', 'p', 'v', 'm', 'S') and ${RELATION}`,
 
-  // Its place among the columns there are: a column that was dropped leaves its number taken for ever, and no dump shows that.
+  // The place is counted among the columns that exist. A dropped column keeps its number, and no dump shows that.
   `select format('column %s.%s.%s %s %s notnull %s default %s identity %s acl %s comment %s', nspname, relname,
      row_number() over (partition by attrelid order by attnum), attname,
      format_type(atttypid, atttypmod), attnotnull, coalesce(pg_get_expr(adbin, adrelid), '-'), attidentity,

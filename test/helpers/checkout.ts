@@ -17,13 +17,13 @@ import { setUp } from "../../toolchain/set-up.ts";
 
 const PACKAGE = path.join(import.meta.dirname, "../..");
 
-/** Runs its arguments on a terminal of their own and copies what they print. */
+/** A program that runs its arguments on a terminal of their own and copies what they print. */
 const TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
-/** Types its name, then runs its arguments. */
+/** A shell script that runs its arguments and types its own name, which is the answer, for them. */
 const TYPED = `printf '%s\\n' "$0" | "$@"`;
 
-/** What a checkout has besides node_modules; tests and documents aside. */
+/** The files and folders of a checkout, without node_modules, tests and documents. */
 const PARTS = [
   "base",
   "bin",
@@ -55,10 +55,10 @@ export interface CommandResult {
 /** A command that is still running. */
 export interface Running {
   readonly pid: number | undefined;
-  /** Everything it printed so far. */
+  /** Everything that the command printed so far. */
   output(): string;
   readonly result: Promise<CommandResult>;
-  /** Kills it with everything it started, as a power cut would. */
+  /** Kills the command and every process that it started, as a power cut would. */
   kill(): void;
 }
 
@@ -73,7 +73,7 @@ export interface Checkout {
   aiwdb(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<CommandResult>;
   /** Starts `aiwdb`. */
   start(args: readonly string[], env?: NodeJS.ProcessEnv): Running;
-  /** Runs `aiwdb` as a person sees it, on a terminal; everything it printed is in `stdout`. The answer is typed ahead. */
+  /** Runs `aiwdb` on a terminal, with the answer typed ahead. Everything that it printed is in `stdout`. */
   onTerminal(args: readonly string[], env?: NodeJS.ProcessEnv, answer?: string): Promise<CommandResult>;
   /** Runs a shell script in the checkout. */
   shell(script: string, env?: NodeJS.ProcessEnv): Promise<CommandResult>;
@@ -84,7 +84,7 @@ export interface Checkout {
   remove(): void;
 }
 
-/** Environment with the tools, the engine and nothing of the caller's own Pulumi settings. */
+/** An environment with the tools and the engine, without the Pulumi settings of the caller. */
 export async function toolEnvironment(): Promise<NodeJS.ProcessEnv> {
   const { env } = await setUp({ report: () => {} });
   const own = /^(PULUMI_CONFIG_PASSPHRASE(_FILE)?|PULUMI_STACK|AIWDB_ROTATE_(CERTIFICATES|AUTHORITY))$/;
@@ -148,7 +148,7 @@ export async function createCheckout(
   };
 }
 
-/** Processes below one, itself included, children first. Pulumi puts its plugins into process groups of their own. */
+/** A process and its descendants, children first. Pulumi puts its plugins into process groups of their own. */
 function tree(pid: number): number[] {
   if (!existsSync("/proc/self")) throw new Error("`npm test` needs Linux: it finds the processes to kill in /proc");
   const children = new Map<number, number[]>();

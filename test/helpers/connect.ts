@@ -34,7 +34,7 @@ export function clientConfig(role: ClientRole, mode: Mode, change: Change = {}):
   return { ...config, ssl: { ...server, ...client, ...ssl }, ...rest };
 }
 
-/** A certificate and the key it belongs to: both out of one version of the files, also while `up` replaces them. */
+/** A certificate and its key. Both come from one version of the files, even while `up` replaces them. */
 function readPair(certificate: string, key: string): KeyPair {
   for (;;) {
     const folder = realpathSync(certificate);
@@ -56,7 +56,7 @@ export async function open(role: ClientRole, mode: Mode, change?: Change): Promi
   return client;
 }
 
-/** For so many clients at once. */
+/** Connects several clients at once. */
 export const times = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
 /** Runs one query as a role and returns its rows. */
@@ -74,7 +74,7 @@ export async function query<Row extends pg.QueryResultRow>(
   }
 }
 
-/** Code and message of what a promise is refused with; fails when it is not. */
+/** Code and message of the error that a promise is rejected with. Fails if the promise is fulfilled. */
 export async function refusal(work: Promise<unknown>): Promise<string> {
   let value: unknown;
   try {
@@ -87,7 +87,7 @@ export async function refusal(work: Promise<unknown>): Promise<string> {
   throw new Error("it was not refused");
 }
 
-/** The test's superuser, who cleans up whatever happens. */
+/** A superuser's connection, with which a test cleans up. */
 export async function asSuperuser<T>(work: (client: pg.Client) => Promise<T>, database?: string): Promise<T> {
   const client = await open("postgres", "direct", database === undefined ? {} : { database });
   try {
@@ -111,7 +111,7 @@ export async function startedAt(service: "postgres" | "pgbouncer", stack?: strin
   return (await docker().getContainer(containerName(service, stack)).inspect()).State.StartedAt;
 }
 
-/** Everything a container wrote since a time. */
+/** Everything that a container wrote to its log since a time. */
 export async function log(container: string, since = new Date(0)): Promise<string> {
   const raw = (await docker()
     .getContainer(container)

@@ -3,7 +3,7 @@ import { afterAll, beforeEach } from "vitest";
 import { fillTables } from "./fill-tables.ts";
 import { createSchemaDatabase, type SchemaDatabase } from "./schema-database.ts";
 
-// Set before each test, which may leave nothing of its rows as they were.
+// Set before each test, as a test may change any of the rows.
 export let database: SchemaDatabase;
 export let owner: Client;
 /** The user who goes, and one who stays. */
@@ -13,7 +13,7 @@ export let bob: number;
 export const NAME = "Zoë O'Lovelace";
 export const USERNAME = "zoe.lovelace_1815";
 export const ADDRESS = "Zoe.Love+x@Mail.Example.org";
-/** Shorter than the narrowest column that a text fits in; the others are planted where there is room. */
+/** Fits into every column that holds text. The names above fit into wide columns only. */
 export const SHORT = "zl@e.org";
 
 /** Gives each test of a file a database with rows in every table, some of them about Ada. */
@@ -50,7 +50,7 @@ export interface Column {
   isChecked: boolean;
 }
 
-/** Every column that can hold a text, from the catalogue; without the two histories of migrations and a random key. */
+/** Every column that can hold a text, from the catalogue. Two histories of migrations and a random key are left out. */
 export async function textColumns(): Promise<Column[]> {
   const { rows } = await owner.query<Column>(`
     select format('%I.%I', nspname, relname) as table, attname as column, format_type(atttypid, null) as type,
@@ -85,20 +85,20 @@ function valueWith(column: Column, text: string): unknown {
   return JSON.stringify({ [text]: 1, list: [{ deep: text }, `${text}; and more`], "": null });
 }
 
-/** Which columns of the two rows of each table can be planted in, and which are left out for a reason. */
+/** Whether a test plants texts in a column. */
 export function isPlantable({ table, column, isKey, isListed, isChecked, isUnique, type }: Column): boolean {
-  // Keys are what rows hold each other by, and a list of labels has no room for a name.
+  // Rows refer to each other by keys, and a list of labels has no room for a name.
   if (isKey || isListed) return false;
   // A table and a role.
   if (table === APPROVALS && ["table_name", "approved_by"].includes(column)) return false;
-  // Others' names and addresses are theirs.
+  // These hold names and addresses of other people.
   if (table === "public.users" && ["username", "email"].includes(column)) return false;
-  // The rest of the checks are the forms of addresses and numbers, and of what must not be empty.
+  // The other checks are about the form of addresses and numbers, or forbid an empty text.
   if (isChecked && !/summary|name$/.test(column)) return false;
   return !isUnique || type !== "jsonb";
 }
 
-/** Plants a text in every column of every row there is; gives the columns that took it. */
+/** Plants a text in every column of every row. Returns the columns that took it. */
 export async function plant(text: string, { names }: { names: boolean }): Promise<Set<string>> {
   const planted = new Set<string>();
   const columns = (await textColumns()).filter(isPlantable);
@@ -128,7 +128,10 @@ export async function plant(text: string, { names }: { names: boolean }): Promis
   return planted;
 }
 
-/** What the trail writes itself, where a name would mean something else; and what others are called, who would be namesakes. */
+/**
+ * Columns in which a test plants no name. In the trail's own columns a name would mean something else; in a profile it
+ * would make another user a namesake.
+ */
 const NO_NAMES: Record<string, string[]> = {
   "audit.audit_log": ["table_name", "row_id", "changed_fields", "security_context"],
   "public.user_profiles": ["first_name", "last_name", "display_name"],
@@ -145,7 +148,7 @@ export async function relations(): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** Folds what a text may have become, so that every spelling is the same. */
+/** Makes all spellings of a text equal: percent escapes, forms of Unicode, letter case. */
 function fold(text: string): string {
   return text
     .replaceAll(/%[0-9a-f]{2}/gi, (code) => {

@@ -14,7 +14,7 @@ export const asOwner: TemporaryStacks["asOwner"] = (stack, work) => temporary.as
 export const expectHealthy: TemporaryStacks["expectHealthy"] = (stack) => temporary.expectHealthy(stack);
 export const expectNothingMade: TemporaryStacks["expectNothingMade"] = (stack) => temporary.expectNothingMade(stack);
 
-/** A checkout for the file, and every stack taken down that a test leaves. */
+/** Makes a checkout for the file. After each test it takes down every stack that the test left. */
 export function stacksOfFile(): void {
   beforeAll(async () => {
     temporary = await temporaryStacks();

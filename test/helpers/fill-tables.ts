@@ -72,10 +72,10 @@ export async function readTables(client: Client): Promise<Table[]> {
 }
 
 /**
- * Writes rows into every table that has none, so that each has `rowCount`; every column has a value, every reference leads somewhere.
+ * Writes `rowCount` rows into every table that has none. Every column gets a value, and every foreign key a row.
  *
- * Values are made from a column's name and type and from its table's checks, so that a new table needs no word here unless it has a
- * check that no rule below knows. The `n`th row of a table refers to the `n`th row of the others.
+ * Values are made from a column's name and type and from the checks of its table. So a new table works without a change
+ * here, unless it has a check that no rule below knows. The `n`th row of a table refers to the `n`th row of the others.
  */
 export async function fillTables(client: Client, rowCount = 3): Promise<Filled> {
   const filled: Filled = new Map();
@@ -91,7 +91,7 @@ export async function fillTables(client: Client, rowCount = 3): Promise<Filled> 
   return filled;
 }
 
-/** Tables after those they refer to. */
+/** The tables in an order in which each comes after those that it refers to. */
 function inOrder(tables: Table[]): Table[] {
   const ordered = new Map<string, Table>();
   const visit = (table: Table): void => {

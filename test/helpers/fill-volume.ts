@@ -3,16 +3,16 @@ import type { Client } from "pg";
 /** How much {@link fillVolume} writes. */
 export interface Volume {
   readonly users: number;
-  /** Over all six logs together, spread evenly over the months. */
+  /** Rows of all six logs together, spread evenly over the months. */
   readonly logRows: number;
   /** Months up to now over which the logs are spread. */
   readonly months: number;
 }
 
 /**
- * Fills an empty schema with users, what they own, and logs of a year or so, for measurements: as the owner, in one go.
+ * Fills an empty schema with users, what they own, and their logs, for measurements.
  *
- * The rows of one user are spread over all months, as in life, so that nothing lies together by accident.
+ * The client has to be the owner. The rows of one user are spread over all months, as they are in production.
  */
 export async function fillVolume(client: Client, { users, logRows, months }: Volume): Promise<void> {
   await client.query("begin");

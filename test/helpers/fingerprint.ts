@@ -1,6 +1,6 @@
 import type { Client } from "pg";
 
-/** What no application role may change: each part becomes one hash, so that a difference names it. */
+/** What no application role may change. Each part becomes one hash, so that a difference names the part. */
 const PARTS: Readonly<Record<string, string>> = {
   roles: `select rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil
           from pg_authid where rolname ~ '^(ai_workflow_owner|app_|pgbouncer|postgres|planted)'`,
@@ -36,7 +36,7 @@ const PARTS: Readonly<Record<string, string>> = {
   views: "select user_id, documents from public.user_dashboard_summary",
 };
 
-/** State of everything that an attacker's statement must leave alone. For the superuser. */
+/** The state of everything that an attacker's statement must not change. The client has to be a superuser. */
 export async function fingerprint(superuser: Client): Promise<Record<string, string>> {
   const hashes = Object.entries(PARTS).map(
     ([part, sql]) =>

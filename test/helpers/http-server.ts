@@ -16,7 +16,7 @@ interface Answer {
   readonly headers: NodeJS.Dict<string | string[]>;
 }
 
-/** A local server for the tests of one file, with its HTTP API at a port too, and calls of that. */
+/** A local server for the tests of one file, whose HTTP API also listens at a port, with functions that call it. */
 export function httpServer(name: string) {
   /** For seeds. */
   const folder = mkdtempSync(path.join(tmpdir(), "aiwdb-seeds-"));
@@ -67,7 +67,7 @@ export function httpServer(name: string) {
     });
   }
   const take = (body: unknown) => call("POST", "/v1/databases", body);
-  /** Nobody has one: a refused request leaves nothing behind. */
+  /** Waits until nobody holds a database. A refused request must leave none behind. */
   const nothingHeld = () =>
     until(
       () => listDatabases(name),
@@ -76,7 +76,7 @@ export function httpServer(name: string) {
   return { folder, token, call, take, nothingHeld };
 }
 
-/** What a server says to bytes; it is done when it ends the connection. */
+/** What a server answers to raw bytes, up to the end of the connection. */
 export function raw(bytes: string | Buffer, to: { path: string } | { host: string; port: number }): Promise<string> {
   return new Promise((resolve) => {
     let text = "";

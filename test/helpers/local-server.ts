@@ -11,16 +11,16 @@ import { readServer, SERVER_VARIABLE, type TestServer } from "../../testing/desc
 import { openRegistry, type Registry } from "../../testing/pool/registry.ts";
 import { aiwdb, mustSucceed, ownHome, until } from "./testdb.ts";
 
-/** A local server for the tests of one file, which must leave nothing held behind. */
+/** A local server for the tests of one file. Its tests must give back every database that they took. */
 export interface LocalServer {
   /** Set once the file's tests begin, like `registry`. */
   readonly server: TestServer;
   readonly registry: Registry;
-  /** What somebody holds: what the keeper makes ready in the background is nobody's. */
+  /** Databases that somebody holds. Those that the keeper makes in the background are not among them. */
   held(): Promise<ListedDatabase[]>;
-  /** Nothing is held, nothing half done: what every test must leave behind. */
+  /** Waits until no database is held. Every test must leave the server so. */
   nothingHeld(): Promise<ListedDatabase[]>;
-  /** Taken for one test, which gives it back itself; a test that fails does not spoil the next one. */
+  /** Takes a database for one test. It is given back when the test ends, also when the test fails. */
   take(options?: TestDatabaseOptions): Promise<TestDatabase>;
   /** Names of all test databases there are. */
   existing(): Promise<string[]>;

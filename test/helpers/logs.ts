@@ -1,9 +1,9 @@
-/** A log that the application may add to, and what it has to give. */
+/** A log that the application may add to, and the values that it has to give. */
 export interface Log {
   readonly table: string;
-  /** The report's name, where it has the date. */
+  /** A view with the schema report's name that shows the entry's date. */
   readonly view?: string;
-  /** The report's name, where it has not. */
+  /** A view with the schema report's name that does not show the entry's date. */
   readonly report?: string;
   readonly date: string;
   /** What has to be given, as SQL. */

@@ -52,7 +52,7 @@ export const LOGS = [
   "two_factor_audit_log",
 ];
 
-/** As owner: the application can't date a log's entry back. */
+/** Writes an entry of a log as the owner, because the application can't choose an entry's date. */
 export async function insertMetrics(count: number, age: string): Promise<void> {
   await owner.query(
     `insert into audit.security_metrics (metric_name, metric_type, metric_value, recorded_at)

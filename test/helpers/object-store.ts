@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A bucket of the kind Pulumi keeps a state in, in this process' memory. */
+/** A bucket in which Pulumi can keep a state. It is in the memory of this process. */
 export interface ObjectStore {
   /** For PULUMI_BACKEND_URL. */
   readonly url: string;
-  /** Credentials, which it does not look at. */
+  /** Credentials, which the server does not check. */
   readonly env: Readonly<Record<string, string>>;
   put(key: string, content: string): void;
   close(): Promise<void>;
@@ -18,7 +18,7 @@ function escapeXml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
 }
 
-/** The body without the frames and trailers that the SDK sends checksums in. */
+/** The body without the frames and trailers in which the SDK sends checksums. */
 function unframe(body: Buffer): Buffer {
   const parts: Buffer[] = [];
   for (let at = 0; at < body.length;) {

@@ -8,12 +8,12 @@ import { mustSucceed, readOutputs, SETTINGS } from "./real-stack.ts";
 /** A stack of a test's own, whose settings change under it. */
 export interface OwnStack {
   readonly checkout: Checkout;
-  /** As of the last time they were read. */
+  /** The stack's outputs, as they were last read. */
   outputs: StackOutputs;
-  /** After a change of passwords. */
+  /** Reads the outputs again, for example after a change of passwords. */
   readOutputs(): Promise<StackOutputs>;
   up(env?: NodeJS.ProcessEnv): Promise<CommandResult>;
-  /** Writes the settings file: the tests' own settings, and these. */
+  /** Writes the settings file: the settings that all tests share, and these. */
   settings(changed?: Record<string, unknown>): void;
   /** When PostgreSQL's and PgBouncer's processes were started. */
   started(): Promise<string[]>;

@@ -5,7 +5,7 @@ export const PRINTABLE = Array.from({ length: 95 }, (_, index) => String.fromCha
 const scrambled = (text: string) => [...text].map((_, index) => text[(index * 7) % text.length]).join("");
 const RING = PRINTABLE.replaceAll(/[A-Za-z0-9]/g, "") + scrambled(PRINTABLE.replaceAll(/[^A-Za-z0-9]/g, ""));
 
-/** A password that has every printable character once; `first` says where the ring of them is cut. */
+/** A password that has every printable character once and begins with `first`. */
 export function printablePassword(first: string): string {
   const index = RING.indexOf(first);
   return RING.slice(index) + RING.slice(0, index);

@@ -1,6 +1,6 @@
 import type { AnyResourceType, Difference, Failure, Operation, Reporter } from "../../infra/provider/resource.ts";
 
-/** Properties as the engine hands them over: plain JSON, with what a program or an older state has. */
+/** Properties as the engine hands them over: plain JSON from a program or from an older state. */
 export type Properties = Record<string, any>;
 
 /** A resource type as the engine calls it. */
@@ -14,7 +14,7 @@ export interface Called {
   readonly delete?: (id: string, state: Properties, report: Reporter) => Promise<void>;
 }
 
-/** Calls a resource type as the engine does, on behalf of a user who stops nothing and said nothing for this run. */
+/** Calls a resource type as the engine does. The user stops nothing and gives no options for the run. */
 export function called({ check, diff, plan, create, read, update, delete: remove }: AnyResourceType): Called {
   const operation = (report: Reporter): Operation => ({
     report,

@@ -13,12 +13,12 @@ export interface Registered {
   readonly retainOnDelete: boolean;
   readonly deleteBeforeReplace: boolean;
   readonly additionalSecretOutputs: readonly string[];
-  /** Logical names it waits for. */
+  /** Logical names of the resources that it depends on. */
   readonly dependsOn: readonly string[];
   readonly deletedWith: string | undefined;
-  /** Inputs whose change is no change. */
+  /** Inputs whose changes are ignored (`ignoreChanges`). */
   readonly ignoreChanges: readonly string[];
-  /** What it takes over into the state; empty for what it makes. */
+  /** The id of an object that it imports into the state. Empty if the object is created. */
   readonly importId: string;
 }
 

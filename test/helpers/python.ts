@@ -10,7 +10,7 @@ const run = promisify(execFile);
 const FOLDER = fileURLToPath(new URL("../python", import.meta.url));
 
 /**
- * Python with the packages of a requirements file, in the user's cache folder; made by the first test that asks.
+ * Python with the packages of a requirements file, in the user's cache folder. The first test that asks makes it.
  *
  * @param name begins the folder's name
  * @returns the path of the interpreter.
@@ -21,7 +21,7 @@ export async function pythonWith(requirements: string, name: string): Promise<st
   const folder = join(cache, "ai-workflow-database", `${name}-${hash}`);
   const interpreter = join("bin", "python");
   if (!existsSync(join(folder, interpreter))) {
-    // Under another name until it is whole. Python finds its packages from where it lies, so it may be moved.
+    // The folder has another name until it is complete. Python finds its packages beside itself, so it may be moved.
     const half = `${folder}.${process.pid}`;
     try {
       await run("python3", ["-m", "venv", half]);

@@ -23,9 +23,9 @@ declare module "vitest" {
   }
 }
 
-/** Small enough for a laptop; the figures the tests count with are in here. */
+/** Settings that are small enough for a laptop. Tests rely on these figures. */
 export const SETTINGS = {
-  // As production has it: data on disk, restarts, no entries for test databases. ci-… names would get the throw-away one.
+  // The profile of production: data on disk, restarts, no entries for test databases. A name ci-… would get profile ci.
   profile: "standard",
   pgbouncerMaxClientConn: 250,
   pgbouncerServerConnectTimeoutSec: 5,
@@ -46,7 +46,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   checkout.settings(name, SETTINGS);
   let up = await checkout.aiwdb(["up", "--stack", name]);
   if (kept && up.exitCode !== 0) {
-    // A kept stack has the migrations of yesterday; files that were never released may still change.
+    // A kept stack may have applied older versions of migrations that are not released yet and may still change.
     mustSucceed(await checkout.aiwdb(["down", "--stack", name]));
     up = await checkout.aiwdb(["up", "--stack", name]);
   }
@@ -72,7 +72,7 @@ export function mustSucceed(result: CommandResult): CommandResult {
   return result;
 }
 
-/** Stacks of runs that were killed. One run at a time looks for them: two would remove a folder under each other. */
+/** Stacks of runs that were killed. Only one run at a time may look, as two would remove the same folders. */
 function removeLeftBehind(): Promise<void> {
   return withLock(path.join(tmpdir(), "aiwdb-left-behind/lock"), removeEach);
 }

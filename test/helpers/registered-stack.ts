@@ -6,12 +6,12 @@ import { register, type Registered } from "./pulumi-mocks.ts";
 /** The package's own migrations. */
 export const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));
 
-/** Marks that are easy to find again where they must not be. */
+/** Values of secrets that are easy to find where they must not be. */
 const KEY = `-----BEGIN ${"PRIVATE"} KEY----- mark`;
 export const PASSWORD = "generated-password-mark";
 export const STORED = "SCRAM-secret-mark";
 
-/** What the engine and the providers would give out. */
+/** Outputs that the engine and the providers would return. */
 export function outputsOf(type: string): Record<string, unknown> {
   if (type === "tls:index/privateKey:PrivateKey") return { privateKeyPem: KEY, privateKeyPemPkcs8: KEY };
   if (type.startsWith("tls:"))

@@ -67,7 +67,7 @@ export async function warningsOf(client: Client, work: () => Promise<unknown>): 
   return warnings;
 }
 
-/** Takes policies back that are not the default ones, and the log. */
+/** Removes the policies that are not default ones, and empties the log of retention. */
 export async function dropPolicies(): Promise<void> {
   await owner.query("delete from audit.data_retention_logs");
   await owner.query("delete from public.data_retention_policies where conditions -> 'is_default' is null");

@@ -50,11 +50,12 @@ export async function editFile(service: Service, stack: string, volume: string, 
 }
 
 /**
- * Puts one migration behind the last that is applied, in place of those of later phases: the stack has phase 1 only, and the
- * next number is another phase's.
+ * Puts one migration behind the last applied one, and takes the migrations of later phases away.
  *
- * @param root of a checkout
- * @returns what puts the folder back as it was
+ * The stack has phase 1 only, and a migration of a later phase has the next number.
+ *
+ * @param root the folder of a checkout
+ * @returns a function that restores the folder
  */
 export function withOneMigration(root: string, last: string, name: string): () => void {
   const folder = path.join(root, "migrations");

@@ -29,7 +29,7 @@ export interface SchemaDatabase {
 /**
  * Takes a test database.
  *
- * @param options.empty without any migration; @default false: all are applied
+ * @param options.empty whether no migration is applied; all are applied if not given
  */
 export async function createSchemaDatabase(label: string, { empty = false } = {}): Promise<SchemaDatabase> {
   const noMigrations = mkdtempSync(path.join(tmpdir(), "no-migrations-"));

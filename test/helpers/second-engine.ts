@@ -7,7 +7,7 @@ import Docker from "dockerode";
 import { findDockerd } from "../../toolchain/engine/private.ts";
 import { until } from "../../base/retry.ts";
 
-/** A Docker Engine of a test's own, in a network namespace of its own: it may be stopped and killed, and nobody else's is. */
+/** A Docker Engine for one test, in a network namespace of its own. The test may stop and kill it. */
 export interface SecondEngine {
   readonly docker: Docker;
   readonly host: string;
@@ -18,7 +18,7 @@ export interface SecondEngine {
   remove(): Promise<void>;
 }
 
-/** Whether this machine can have one: root, dockerd and namespaces. */
+/** Whether this machine can run such an engine. That takes root, dockerd and namespaces. */
 export function canHaveSecondEngine(): boolean {
   return (
     process.getuid?.() === 0 &&
@@ -68,7 +68,7 @@ export async function createSecondEngine(): Promise<SecondEngine> {
       engine.kill(signal);
       await ended;
       engine = undefined;
-      // A killed engine leaves containerd, which the next one would wait for in vain, and its containers, which that one ends.
+      // A killed engine leaves containerd behind, and the next engine would wait for it in vain.
       if (signal === "SIGKILL") {
         spawnSync("pkill", ["-KILL", "-f", `containerd --config ${at("exec")}`]);
         rmSync(at("exec/containerd/containerd.pid"), { force: true });

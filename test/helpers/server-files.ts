@@ -1,8 +1,8 @@
 import { parseConfig } from "../../infra/settings/check.ts";
 
-/** Small, everything by default. */
+/** Settings of a small stack: everything has its default. */
 export const dev = parseConfig("dev", { postgresPort: 25_432, pgbouncerPort: 26_432 });
-/** Large, with overrides that need quoting. */
+/** Settings of a large stack, with overrides that need quoting. */
 export const prod = parseConfig("prod", {
   postgresMemoryMiB: 4_096,
   postgresCpus: 4,

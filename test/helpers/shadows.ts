@@ -3,21 +3,21 @@ import type { Client } from "pg";
 /** Schemas whose functions are the package's. */
 export const OUR_SCHEMAS = ["audit", "maintenance", "partitions", "pgbouncer", "privacy", "public"];
 
-/** Kinds of objects; a type and a relation of one name exclude each other, so each kind is planted by itself. */
+/** Kinds of objects. Each is planted by itself, as a type and a relation can't have the same name. */
 export const SHADOW_KINDS = ["types", "views", "tables", "functions", "operators"] as const;
 export type ShadowKind = (typeof SHADOW_KINDS)[number];
 
 const OURS = `proc.pronamespace = any (select oid from pg_namespace where nspname = any ('{${OUR_SCHEMAS.join(",")}}'))
   and not exists (select from pg_depend where objid = proc.oid and classid = 'pg_proc'::regclass and deptype = 'e')`;
 
-/** Words and operators that stand anywhere in the package's functions: a superset of the names they look up. */
+/** Words and operators in the package's functions: every name that these look up, and more. */
 const TOKENS = `
   select distinct token[1] as token
   from pg_proc as proc
   cross join regexp_matches(pg_get_functiondef(proc.oid), '[a-z_][a-z0-9_]*|[-+*/<>=~!@#%^&|?]+', 'g') as token
   where ${OURS} and proc.prokind in ('f', 'p')`;
 
-/** Statements that make an object of a name in use whose every evaluation calls spy(). */
+/** Statements that make an object with a name in use. Each evaluation of the object calls spy(). */
 function statementsOf(kind: ShadowKind, schema: string): string {
   const call = (name: string) => `format('%I.spy(%L)', '${schema}', '${kind} ' || ${name})`;
   const columns = (each: string) => `(
@@ -62,11 +62,11 @@ function statementsOf(kind: ShadowKind, schema: string): string {
 }
 
 /**
- * Fills a schema of the attacker's with objects that have the names of those the package's functions use.
+ * Fills a schema of the attacker with objects whose names the package's functions use.
  *
- * @param admin reads the catalogue as it is
- * @param attacker makes and so owns the objects
- * @returns how many there are
+ * @param admin a connection that reads the catalogue
+ * @param attacker a connection that makes, and so owns, the objects
+ * @returns the number of objects
  */
 export async function plantShadows(admin: Client, attacker: Client, kind: ShadowKind, schema: string): Promise<number> {
   // Without a schema in the path, so that every name in the statements is written with its own.

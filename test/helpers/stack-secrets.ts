@@ -22,14 +22,14 @@ export async function exportStack(showSecrets: boolean): Promise<{ text: string;
   return { text: stdout, resources: JSON.parse(stdout).deployment.resources };
 }
 
-/** With --show-secrets a secret is an object around its JSON text. */
+/** The text of an output. In a state exported with --show-secrets a secret is an object around its JSON text. */
 function opened(value: unknown): string {
   return typeof value === "object" && value !== null
     ? (JSON.parse((value as { plaintext: string }).plaintext) as string)
     : (value as string);
 }
 
-/** Of every private key in a state that was exported with --show-secrets: its resource's name, and a line of its own. */
+/** Every private key in a state exported with --show-secrets: the name of its resource, and one line of the key. */
 export function privateKeyLines(exported: string): [name: string, line: string][] {
   const { resources } = (JSON.parse(exported) as { deployment: { resources: ExportedResource[] } }).deployment;
   return resources
@@ -49,7 +49,7 @@ export function environment(home: string): NodeJS.ProcessEnv {
   };
 }
 
-/** Key and certificate of the stack's authority, which leave the state nowhere else than here. */
+/** Key and certificate of the stack's authority, out of the state. Nothing else reads them from there. */
 export async function stackAuthority(): Promise<KeyPair> {
   const { resources } = await exportStack(true);
   const output = (type: string, property: string) => {

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeEach, vi } from "vitest";
 
-/** A checkout, a home and a backend that are folders only. A test's file makes `checkout` the package's root by a mock. */
+/** Folders for a checkout, a home and a backend. A test file makes `checkout` the package's root by a mock. */
 export const root = mkdtempSync(path.join(tmpdir(), "aiwdb-checkout-"));
 export const checkout = path.join(root, "checkout");
 export const home = path.join(root, "home");
 export const backend = path.join(root, "backend");
 
-/** Makes all of them anew for every test, and the environment with them. */
+/** Makes the folders, and an environment that names them, before every test. */
 export function renewForEachTest(): void {
   beforeEach(() => {
     rmSync(root, { recursive: true, force: true });
@@ -30,7 +30,7 @@ export function renewForEachTest(): void {
 export const settingsFile = (stack: string, text: string) =>
   writeFileSync(path.join(checkout, `Pulumi.${stack}.yaml`), text);
 
-/** What the work throws. */
+/** The error that the work throws. */
 export function thrown(
   work: () => unknown,
 ): Error & { problems?: readonly { subject: string; problem: string; remedy?: string }[] } {

@@ -7,13 +7,13 @@ import { until } from "../../base/retry.ts";
 import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts";
 import { mustSucceed } from "./real-stack.ts";
 
-/** Stacks that a test makes in a checkout of its own; they are removed afterwards whatever became of them. */
+/** Stacks that a test makes in a checkout of its own. They are removed afterwards, also when the test failed. */
 export interface TemporaryStacks {
   readonly checkout: Checkout;
   readonly docker: Docker;
   /** Writes the settings of a new stack; its name says what it is for. */
   add(purpose: string, settings?: Record<string, unknown>): string;
-  /** From now on the caller removes this one. */
+  /** Hands a stack over to the caller, who has to remove it. */
   keep(stack: string): void;
   up(stack: string, ...more: string[]): Promise<CommandResult>;
   asOwner<T>(stack: string, work: (client: pg.Client) => Promise<T>): Promise<T>;

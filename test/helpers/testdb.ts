@@ -13,7 +13,7 @@ import { pythonWith } from "./python.ts";
 const run = promisify(execFile);
 
 export const MAIN = path.join(import.meta.dirname, "../../cli/main.ts");
-/** For scripts in processes of their own. */
+/** The module that scripts in processes of their own import. */
 export const LIBRARY = path.join(import.meta.dirname, "../../testing/databases/test-database.ts");
 export const MIGRATIONS = path.join(import.meta.dirname, "../../migrations");
 
@@ -23,7 +23,7 @@ export interface Result {
   readonly stderr: string;
 }
 
-/** A home of its own, so that servers for tests started here are nobody else's. Set for this process too. */
+/** A home folder for the tests of this file, so that they share no server with others. Also set for this process. */
 export function ownHome(): { remove(): void } {
   const home = mkdtempSync(path.join(tmpdir(), "aiwdb-testdb-"));
   process.env["XDG_DATA_HOME"] = path.join(home, "data");
@@ -58,7 +58,7 @@ export function mustSucceed(result: Result): Result {
   return result;
 }
 
-/** Gives the server new certificates with a life so short that they have expired afterwards. */
+/** Gives the server new certificates and returns when they have expired. */
 export async function expireCertificates(lifeMs: number): Promise<void> {
   await renewCertificates(readServer(), lifeMs);
   await until(
@@ -76,7 +76,7 @@ export function pytest(): Promise<string> {
   return pythonWith(path.join(import.meta.dirname, "../../examples/pytest/requirements.txt"), "pytest");
 }
 
-/** The examples of drivers with what their package-lock.json names, in the user's cache folder; made by the first test that asks. */
+/** The drivers' examples with their packages, in the user's cache folder. The first test that asks makes them. */
 export async function driverExamples(): Promise<string> {
   const examples = path.join(import.meta.dirname, "../../examples/drivers");
   const hash = createHash("sha256");
@@ -92,14 +92,14 @@ export async function driverExamples(): Promise<string> {
     await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: half });
     if (!existsSync(folder)) renameSync(half, folder);
   }
-  // Always anew: another checkout may have made the folder, and may be gone.
+  // Written every time: another checkout may have made the folder, and that checkout may be gone.
   const link = path.join(folder, "node_modules/ai-workflow-database");
   symlinkSync(path.join(examples, "../.."), `${link}.${process.pid}`);
   renameSync(`${link}.${process.pid}`, link);
   return folder;
 }
 
-/** Waits until a condition holds, and says what it saw last if it never does: the deadline guards against hanging only. */
+/** Waits until a condition holds. Fails after a long deadline, with the last value that it saw. */
 export async function until<T>(look: () => Promise<T>, holds: (seen: T) => boolean, deadlineMs = 150_000): Promise<T> {
   const end = Date.now() + deadlineMs;
   for (;;) {

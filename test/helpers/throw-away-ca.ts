@@ -19,7 +19,7 @@ export interface LeafOptions {
   readonly toDays?: number;
 }
 
-/** An authority that signs whatever a test needs, also what the real one never would. */
+/** An authority that signs whatever a test needs, also certificates that the real one refuses to sign. */
 export interface ThrowAwayCa extends KeyPair {
   issue(options: LeafOptions): Promise<KeyPair>;
 }
@@ -43,7 +43,7 @@ export async function createCa(commonName = "throw-away CA"): Promise<ThrowAwayC
   return authority({ certPem: `${cert.toString("pem")}\n`, keyPem: await toPem(keys.privateKey) });
 }
 
-/** An authority from its key, such as a stack's own out of its state. */
+/** An authority made from a key, such as the key in a stack's state. */
 export function authority(pair: KeyPair): ThrowAwayCa {
   const ca = new x509.X509Certificate(pair.certPem);
   return {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readMigrations } from "../../migrate/chain/files.ts";
-import { LOCK_MODES, locksOf } from "../../migrate/plan/locks.ts";
+import { LOCK_MODES, locksOf, strongest } from "../../migrate/plan/locks.ts";
 import { isSyntaxProblem, loadParser, type SqlParser } from "../../migrate/chain/parse.ts";
 import { planMigrations } from "../../migrate/plan/plan.ts";
 import { applyMigrations } from "../../migrate/run/runner.ts";
@@ -191,7 +191,7 @@ describe("locksOf", () => {
     const parsed = parser(sql);
     if (isSyntaxProblem(parsed)) throw new Error(parsed.message);
     const told = new Map(
-      locksOf(parsed[0]!.node).locks.map(({ relation, mode }) => [INDEX_TABLES[relation] ?? relation, mode]),
+      strongest(locksOf(parsed[0]!.node).locks).map(({ relation, mode }) => [INDEX_TABLES[relation] ?? relation, mode]),
     );
     const held = await heldAfter(sql);
     const weak = new Set(["ACCESS SHARE"]);
@@ -199,6 +199,16 @@ describe("locksOf", () => {
     const relevant = (locks: Map<string, string>) =>
       Object.fromEntries([...locks].filter(([, mode]) => !weak.has(mode)).toSorted());
     expect(relevant(told)).toEqual(relevant(held));
+  });
+
+  test("names every foreign key that one statement drops, whatever else it does", () => {
+    const parsed = parser("alter table public.a add column b int, drop constraint c, drop constraint d");
+    if (isSyntaxProblem(parsed)) throw new Error(parsed.message);
+    expect(locksOf(parsed[0]!.node).locks.map(({ dropsForeignKeys }) => dropsForeignKeys)).toEqual([
+      undefined,
+      "c",
+      "d",
+    ]);
   });
 });
 

@@ -1,4 +1,4 @@
-"""Models written by hand as the application writes its own: its class, table and schema names, its enums, its Python-side defaults.
+"""Models in the application's style: its names of classes, tables and schemas, its enums, its defaults in Python.
 
 The nine tables whose report name differs, and as much of users as they refer to.
 """

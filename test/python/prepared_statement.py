@@ -1,4 +1,4 @@
-"""A client of the pooler that prepares a statement, as drivers do by themselves; prints the columns of its result as JSON."""
+"""Prepares a statement through the pooler, as drivers do by themselves, and prints its columns as JSON."""
 
 import json
 import os

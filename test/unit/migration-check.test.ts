@@ -338,6 +338,7 @@ describe("statements", () => {
     ],
     ["do $$ begin; end; $$; begin; end;", ["do $$ begin; end; $$", "begin", "end"]],
     ["", []],
+    [" \n", []],
     ["-- nothing\n", []],
   ])("of %j", (sql, texts) => {
     expect(statementsOf(sql).map(({ text }) => text)).toEqual(texts);
