@@ -16,6 +16,9 @@ export interface StateResource {
   readonly urn: string;
   readonly type: string;
   readonly id?: string;
+  /** URN of the component that the resource belongs to. */
+  readonly parent?: string;
+  readonly protect?: boolean;
   readonly inputs?: Readonly<Record<string, unknown>>;
   readonly outputs?: Readonly<Record<string, unknown>>;
 }
