@@ -1,10 +1,11 @@
 import type Docker from "dockerode";
 import { engineNames } from "../infra/settings/names.ts";
 import { findIdentity, idOf, makerOf } from "../infra/provider/stack-identity.ts";
-import { type Problem, StateError } from "../base/errors.ts";
+import type { StateError } from "../base/errors.ts";
 import type { KnownState } from "./backend.ts";
 import { resourcesOf, TYPES } from "./engine-damage.ts";
 import { listObjects } from "./engine-objects.ts";
+import { refusal } from "./refusal.ts";
 
 /**
  * Whose the objects of a stack's name on the engine are: nobody's ("free"), this state's ("mine"), another state's,
@@ -29,7 +30,7 @@ export async function readOwnership(docker: Docker, stack: string, state: KnownS
   const [objects, found] = await Promise.all([listObjects(docker, stack), findIdentity(docker, stack)]);
   const resources = resourcesOf(state);
   const servers = objects.containers.filter(({ isHelper }) => !isHelper);
-  const known = new Set(resources.flatMap(({ id }) => (id === undefined ? [] : [id])));
+  const known = new Set(resources.map(({ id }) => id));
   const isNamed = [...servers, ...objects.networks].some(({ id }) => known.has(id));
   const own = resources.find(({ type }) => type === TYPES.identity)?.id;
   if (found !== undefined) {
@@ -47,7 +48,9 @@ export async function readOwnership(docker: Docker, stack: string, state: KnownS
 }
 
 /**
- * What is said to somebody whose state does not know the stack that is there; `remedy` is for one whose state is lost.
+ * The error for a user whose state does not know the stack on the engine.
+ *
+ * @param remedy for a user whose state is lost
  */
 export async function notOurs(
   docker: Docker,
@@ -58,18 +61,15 @@ export async function notOurs(
 ): Promise<StateError> {
   const { containers, networks, volumes } = await listObjects(docker, stack);
   const forget = `To forget your own state of it, and nothing else: \`aiwdb pulumi --stack ${stack} -- stack rm --force --yes\`.`;
-  const problem: Problem = {
+  const advice = `Leave it to its owner, and choose another name by --stack. ${remedy}`;
+  return refusal(`Stack "${stack}" on this engine is not the one of your state`, {
     subject: [...[...containers, ...networks].map(({ name }) => name), ...volumes].join(", "),
     problem: describeOwner(ownership),
-    remedy:
-      `Leave it to its owner, and choose another name by --stack. ${remedy} ${state.kind === "none" ? "" : forget}`.trim(),
-  };
-  return new StateError(`Stack "${stack}" on this engine is not the one of your state; nothing has been changed:`, [
-    problem,
-  ]);
+    remedy: state.kind === "none" ? advice : `${advice} ${forget}`,
+  });
 }
 
-/** Whose it is, as a sentence goes on after its names. */
+/** The owner as the end of a sentence that begins with the objects' names. */
 export function describeOwner(ownership: Ownership): string {
   if (ownership.kind === "another") return `belong to a state that is not here, made by ${ownership.madeBy}`;
   return ownership.kind === "data"
