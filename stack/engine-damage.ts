@@ -120,12 +120,12 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
     const files = recorded("files").filter((resource) => resource.id === id);
     gone.push({ kind: "volume", name: id, urns: [urn, ...files.map((resource) => resource.urn)] });
   }
-  const order = (each: DamagedContainer) => [postgres, pgbouncer].indexOf(each.name) >>> 0;
+  const order = ({ name }: DamagedContainer) => (name === postgres ? 0 : name === pgbouncer ? 1 : 2);
   const lostData = await findLostData();
-  // Without its data the server's container is made again, and maintenance with it, whatever their states.
+  // Without its data, Pulumi makes the server's container again, and maintenance with it, whatever their states are.
   const startable = lostData ? stopped.filter(({ name }) => name !== postgres) : stopped;
-  startable.sort((a, b) => order(a) - order(b));
-  return { stopped: startable, unusable, unhealthy: lostData ? [] : unhealthy, gone, lostData };
+  const inOrder = startable.toSorted((a, b) => order(a) - order(b));
+  return { stopped: inOrder, unusable, unhealthy: lostData ? [] : unhealthy, gone, lostData };
 
   async function isUnhealthy(id: string): Promise<boolean> {
     const info = await inspect(docker, id);
