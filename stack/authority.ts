@@ -1,8 +1,7 @@
 import { authorityName, HOLD, otherPlace, type RotationState } from "../certs/rotation.ts";
 import { PROGRAM_VARIABLES } from "../infra/settings/program-variables.ts";
 import { StateError } from "../base/errors.ts";
-import type { StateResource } from "./backend.ts";
-import { resourcesOf } from "./engine-damage.ts";
+import { resourcesOf, type StateResource } from "./backend.ts";
 import type { Session } from "./pulumi-run.ts";
 import { readState, runPulumi } from "./session.ts";
 

@@ -29,33 +29,31 @@ export type KnownState =
   | {
       readonly kind: "recorded";
       readonly resources: readonly StateResource[];
-      /** URNs of the resources that a killed run was working on. */
-      readonly pending?: readonly string[];
+      /** Set where a run was killed and left operations that it had begun. */
+      readonly isCutOff?: true;
     };
 
 /** The state as Pulumi writes it. */
 export interface Deployment {
   readonly resources?: readonly StateResource[];
-  readonly pending_operations?: readonly { readonly resource?: { readonly urn?: string } }[];
+  readonly pending_operations?: readonly unknown[];
 }
 
 /** The state that a deployment records. */
 export function recorded(deployment: Deployment | null | undefined): KnownState {
-  const pending = (deployment?.pending_operations ?? []).map(({ resource }) => resource?.urn ?? "a resource");
-  return {
-    kind: "recorded",
-    resources: deployment?.resources ?? [],
-    ...(pending.length > 0 ? { pending } : {}),
-  };
+  const { resources = [], pending_operations: operations = [] } = deployment ?? {};
+  return { kind: "recorded", resources, ...(operations.length > 0 ? { isCutOff: true } : {}) };
 }
 
 /** What a folder says of a stack's state. "elsewhere" is not "none": the state may be there, in another backend. */
 export type FolderState = KnownState | { readonly kind: "elsewhere" };
 
-/** Whether a stack has not been brought up yet: its state has at most the entry of the stack itself. */
-export function isNew(state: KnownState): boolean {
-  return state.kind === "none" || state.resources.length <= 1;
-}
+/** The resources in a state, if there is one. */
+export const resourcesOf = (state: KnownState): readonly StateResource[] =>
+  state.kind === "none" ? [] : state.resources;
+
+/** Whether a stack has not been brought up yet. Its state then has at most the entry of the stack itself. */
+export const isNew = (state: KnownState): boolean => resourcesOf(state).length <= 1;
 
 /** Where the state lives: `PULUMI_BACKEND_URL`, else Pulumi.yaml's `backend.url`, else a folder of this user's. */
 export function backendUrl(): string {

@@ -3,7 +3,7 @@ import { engineNames } from "../infra/settings/names.ts";
 import { inspect } from "../toolchain/engine/containers.ts";
 import { hasPassword } from "../infra/provider/resources/superuser-password.ts";
 import { askWithin } from "../toolchain/engine/client.ts";
-import type { KnownState, StateResource } from "./backend.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
 import { healthNow } from "../infra/servers/container-health.ts";
 
 /**
@@ -64,9 +64,6 @@ export const TYPES = {
 
 /** States in which the engine's `start` brings a container back. */
 const STARTABLE = new Set(["exited", "created"]);
-
-export const resourcesOf = (state: KnownState): readonly StateResource[] =>
-  state.kind === "none" ? [] : state.resources;
 
 /**
  * Asks the engine once for all it has, and compares it with the state. Changes nothing.

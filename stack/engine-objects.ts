@@ -7,7 +7,7 @@ import { listeners } from "../infra/settings/listeners.ts";
 import { askWithin } from "../toolchain/engine/client.ts";
 import type { Problem } from "../base/errors.ts";
 import type { Report } from "../base/progress.ts";
-import type { KnownState } from "./backend.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
 
 /** Objects on the engine that have a stack's label. */
 export interface EngineObjects {
@@ -81,7 +81,7 @@ export async function removeOrphans(
   reason = "which a run that was cut off left behind",
 ): Promise<void> {
   const objects = await listObjects(docker, stack);
-  const ids = new Set(state.kind === "none" ? [] : state.resources.map(({ id }) => id));
+  const ids = new Set(resourcesOf(state).map(({ id }) => id));
   for (const { id, name } of objects.containers.filter((container) => !ids.has(container.id))) {
     report(`removing container ${name}, ${reason}`);
     await removeContainer(docker, id);

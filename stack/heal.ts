@@ -4,8 +4,8 @@ import { ACTION_MS, within } from "../toolchain/engine/containers.ts";
 import { startAndWait, type ContainerReadyInputs } from "../infra/provider/resources/container-ready.ts";
 import { StateError } from "../base/errors.ts";
 import type { Report } from "../base/progress.ts";
-import type { KnownState } from "./backend.ts";
-import { type Damage, describeDamage, resourcesOf, TYPES } from "./engine-damage.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
+import { type Damage, describeDamage, TYPES } from "./engine-damage.ts";
 import { removeContainer } from "./engine-objects.ts";
 import type { LostDatabase } from "./history.ts";
 import type { Session } from "./pulumi-run.ts";
@@ -90,9 +90,6 @@ export async function refresh(
   const args = ["refresh", ...session.stackArguments, ...settings, ...unasked, ...flags, ...targeted];
   await runPulumi(session, args, `${failed}:\n`);
 }
-
-/** Whether a killed run left operations in the state that it had begun. */
-export const hasPending = (state: KnownState): boolean => state.kind === "recorded" && state.pending !== undefined;
 
 /**
  * Takes the operations out of the state that a killed run had begun: Pulumi would warn of them for ever. Later steps find

@@ -1,8 +1,8 @@
 import type Docker from "dockerode";
 import { engineNames } from "../infra/settings/names.ts";
 import { askServer } from "../database/ask-server.ts";
-import type { KnownState } from "./backend.ts";
-import { resourcesOf, TYPES } from "./engine-damage.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
+import { TYPES } from "./engine-damage.ts";
 
 /** Names of the migrations that a stack's database has, or why it has none to tell. */
 export type History = readonly string[] | "no database" | "not running";
@@ -21,8 +21,8 @@ export async function readHistory(
   postgres: string = engineNames(stack).postgres,
 ): Promise<History> {
   const present = await askServer(docker, postgres, `select count(*) from pg_database where datname = '${database}'`);
-  if (present === undefined) return "not running";
   if (present === "0") return "no database";
+  if (present === undefined) return "not running";
   const names = await askServer(
     docker,
     postgres,

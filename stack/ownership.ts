@@ -2,8 +2,8 @@ import type Docker from "dockerode";
 import { engineNames } from "../infra/settings/names.ts";
 import { findIdentity, idOf, makerOf } from "../infra/provider/stack-identity.ts";
 import type { StateError } from "../base/errors.ts";
-import type { KnownState } from "./backend.ts";
-import { resourcesOf, TYPES } from "./engine-damage.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
+import { TYPES } from "./engine-damage.ts";
 import { listObjects } from "./engine-objects.ts";
 import { refusal } from "./refusal.ts";
 

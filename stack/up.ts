@@ -14,7 +14,7 @@ import type { Caller } from "./caller.ts";
 import { describeDamage, findDamage } from "./engine-damage.ts";
 import { obstacles, removeOrphans } from "./engine-objects.ts";
 import { refuseFrozen } from "./freeze.ts";
-import { forgetDatabase, forgetPending, hasPending, heal, refresh } from "./heal.ts";
+import { forgetDatabase, forgetPending, heal, refresh } from "./heal.ts";
 import { describeForgotten, describeLostDatabase, findForgotten, findLostDatabase, readHistory } from "./history.ts";
 import { requireStack } from "./known-stacks.ts";
 import { withStackLock } from "./lock.ts";
@@ -98,7 +98,7 @@ async function bringUp(options: UpOptions, caller: Caller, lock: HeldLock): Retu
   const since = await readOwnership(docker, stack, state);
   if (!resetPasswords && (since.kind === "another" || since.kind === "unknown"))
     throw await notOurs(docker, stack, state, since, "It was made while this command ran.");
-  if (hasPending(state)) await forgetPending(session, caller.progress);
+  if (state.kind === "recorded" && state.isCutOff) await forgetPending(session, caller.progress);
   await heal(session, docker, state, damage, caller.progress);
   state = await readState(session);
   if (!first) await refuseFrozen(docker, stack, config.databaseName); // of a server that was only just started
