@@ -18,9 +18,9 @@ import { addressProblems } from "./engine-objects.ts";
 const MAX_ATTEMPTS = 100;
 
 /**
- * Settles the ports and the subnet of a new stack. Two stack names may derive the same ones, another program may have them,
- * and this machine may reach the subnet elsewhere, as by a VPN. Then the stack takes the next free ones, and this machine
- * remembers them. Addresses in the settings file stay as they are.
+ * Settles the ports and the subnet of a new stack. Two stack names may derive the same ones, another program may have
+ * them, and this machine may reach the subnet elsewhere, as by a VPN. Then the stack takes the next free ones, and this
+ * machine remembers them. Addresses in the settings file stay as they are.
  */
 export async function settleAddresses(docker: Docker, stack: string, report: Report): Promise<StackConfig> {
   forgetAddresses(stack);
@@ -51,7 +51,9 @@ export async function settleAddresses(docker: Docker, stack: string, report: Rep
   return config;
 }
 
-/** Derived addresses that take their next choice. Where the pooler has several ports, both servers' ports move together. */
+/**
+ * Derived addresses that take their next choice. Where the pooler has several ports, both servers' ports move together.
+ */
 export function movedAddresses(
   taken: ReadonlySet<string>,
   settings: Readonly<Record<string, unknown>>,

@@ -10,8 +10,8 @@ import { readState } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
 /**
- * Import ids of the roles and the database that exist in the stack's cluster and that its state does not know. None if the
- * server does not run.
+ * Import ids of the roles and the database that exist in the stack's cluster and that its state does not know. None if
+ * the server does not run.
  */
 export async function findAdoptable(session: Session): Promise<string[]> {
   const { databaseName } = readStackConfig(session.stack);

@@ -22,7 +22,9 @@ async function rotationOf(session: Session): Promise<Rotation> {
 
 const nameOf = (urn: string): string => urn.split("::").at(-1) ?? "";
 
-/** URNs of the key and certificate that the first phase makes anew. Nobody trusts them, so that they need no protection. */
+/**
+ * URNs of the key and certificate that the first phase makes anew. Nobody trusts them, so that they need no protection.
+ */
 function unused({ state, certificates, all }: Rotation): string[] {
   const name = authorityName(nameOf(certificates), otherPlace(state.signer));
   const authority = all.find(({ urn, parent }) => parent === certificates && nameOf(urn) === name);

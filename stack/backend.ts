@@ -131,8 +131,9 @@ function isJson(file: string): boolean {
 }
 
 /**
- * Removes attribute files that a killed run left half-written. Pulumi's file backend keeps one beside each of its files. It
- * can do without them, but it reads no stack of the folder while one is broken. This waits while somebody may be writing one.
+ * Removes attribute files that a killed run left half-written. Pulumi's file backend keeps one beside each of its
+ * files. It can do without them, but it reads no stack of the folder while one is broken. This waits while somebody may
+ * be writing one.
  */
 export function repairAttributes(): void {
   const folder = backendFolder(backendUrl());

@@ -12,8 +12,8 @@ const READ_ONLY = "25006";
 /**
  * Runs work as the owner of a stack's database, past the pooler.
  *
- * @throws StateError when the server does not let the owner in, for example because it does not run or its passwords are
- *   another state's, and when the database is frozen
+ * @throws StateError when the server does not let the owner in, for example because it does not run or its passwords
+ *   are another state's, and when the database is frozen
  */
 export async function asOwner<T>(
   args: { readonly stack: string },

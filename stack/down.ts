@@ -34,8 +34,8 @@ export interface DownOptions {
 /**
  * Removes a stack: containers, network, volumes, certificates, state.
  *
- * @returns whether there was anything; undefined where the caller stops the engine next, it does not run, and there is no
- *   state: then `down` looks for nothing
+ * @returns whether there was anything; undefined where the caller stops the engine next, it does not run, and there is
+ *   no state: then `down` looks for nothing
  * @throws StateError for a stack that is protected, another's, or not disposable; nothing has been changed then
  */
 export async function down(options: DownOptions, caller: Caller): Promise<boolean | undefined> {
@@ -111,7 +111,9 @@ async function tearDown(
   return true;
 }
 
-/** @throws StateError naming who made a stack of this name, unless it is ours or the user says that its state is lost */
+/**
+ * @throws StateError naming who made a stack of this name, unless it is ours or the user says that its state is lost
+ */
 async function refuseOthers(
   docker: Docker,
   stack: string,

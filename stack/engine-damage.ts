@@ -7,8 +7,8 @@ import { type KnownState, resourcesOf } from "./backend.ts";
 import { healthNow } from "../infra/servers/container-health.ts";
 
 /**
- * How the engine differs from what the state of a stack says. Pulumi compares settings with its state and asks the engine
- * nothing. It would change nothing on a stack whose containers are gone.
+ * How the engine differs from what the state of a stack says. Pulumi compares settings with its state and asks the
+ * engine nothing. It would change nothing on a stack whose containers are gone.
  */
 export interface Damage {
   /** Containers that can be started as they are, the server before the pooler. */
@@ -16,8 +16,8 @@ export interface Damage {
   /** Containers that are there and can't serve any more. Pulumi makes them again; they hold no data. */
   readonly unusable: readonly DamagedContainer[];
   /**
-   * The maintenance container, while it runs and its health check fails. It serves nobody and holds no data, so that it
-   * can always be started again. A server whose check fails may be recovering; it is left alone.
+   * The maintenance container, while it runs and its health check fails. It has no clients and no data, so that `up`
+   * can always start it again. A server whose check fails may be recovering, and `up` leaves it alone.
    */
   readonly unhealthy: readonly DamagedContainer[];
   /** What is not on the engine any more, with the resources of the state that stand for it. */

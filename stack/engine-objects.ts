@@ -67,9 +67,9 @@ export async function containersByStack(docker: Docker): Promise<Map<string, Con
 }
 
 /**
- * Removes containers and networks that have the stack's label and that its state does not know. A run leaves them when it
- * is killed between making and recording one, and they would keep their names for ever. They hold no data. Volumes stay,
- * and the next run takes them over.
+ * Removes containers and networks that have the stack's label and that its state does not know. A run leaves them when
+ * it is killed between making and recording one, and they would keep their names for ever. They hold no data. Volumes
+ * stay, and the next run takes them over.
  *
  * @param reason what to tell the user of each
  */

@@ -8,8 +8,8 @@ import { askServer } from "../database/ask-server.ts";
 export const FROZEN = "takes no changes: default_transaction_read_only is on";
 
 /**
- * A query for each place where somebody froze writing, with columns `subject`, `problem` and `remedy`, for use in a larger
- * query. A frozen session can end the freeze only in a transaction that says that it writes.
+ * A query for each place where somebody froze writing, with columns `subject`, `problem` and `remedy`, for use in a
+ * larger query. A frozen session can end the freeze only in a transaction that says that it writes.
  */
 export const freezeSql = (database: string): string => `
   select coalesce('role ' || rolname, 'database ' || datname, 'role all') as subject,

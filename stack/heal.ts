@@ -92,8 +92,8 @@ export async function refresh(
 }
 
 /**
- * Takes the operations out of the state that a killed run had begun: Pulumi would warn of them for ever. Later steps find
- * their results on the engine and in the cluster.
+ * Takes the operations out of the state that a killed run had begun: Pulumi would warn of them for ever. Later steps
+ * find their results on the engine and in the cluster.
  */
 export async function forgetPending(session: Session, report: Report): Promise<void> {
   report("the last run was cut off; what it was at is looked for on the engine and in the database");

@@ -5,8 +5,8 @@ import type { Report } from "../base/progress.ts";
 import { inUse } from "./refusal.ts";
 
 /**
- * Runs an action that changes a stack while no other command of this user changes it. Pulumi's own lock begins only when
- * Pulumi starts. Objects that no state knows before that may be those that another run is making.
+ * Runs an action that changes a stack while no other command of this user changes it. Pulumi's own lock begins only
+ * when Pulumi starts. Objects that no state knows before that may be those that another run is making.
  *
  * @param report takes a line while it is not clear yet whether a command on another machine is at work
  * @throws StateError at once, naming the holder, when another command is at work on the stack

@@ -8,9 +8,13 @@ import { listObjects } from "./engine-objects.ts";
 import { refusal } from "./refusal.ts";
 
 /**
- * Whose the objects of a stack's name on the engine are: nobody's ("free"), this state's ("mine"), another state's,
- * which says who made it, or nobody can tell ("unknown"). "data": there is only a volume with data, and this state
- * knows nothing of it.
+ * Who made the objects of a stack's name on the engine:
+ *
+ * - "free": there are none that keep this state from the name.
+ * - "mine": this state made them.
+ * - "another": another state made them, and says who that was.
+ * - "data": there is only a volume with data, and this state knows nothing of it.
+ * - "unknown": an earlier release made them, which did not write down for whom.
  */
 export type Ownership =
   | { readonly kind: "free" | "data" | "unknown" }
@@ -22,9 +26,9 @@ export type Ownership =
   | { readonly kind: "another"; readonly madeBy: string };
 
 /**
- * Finds out whose stack is on the engine. The identity decides that every state writes into its volumes and on its
- * network. Releases before wrote none; there, and for a state of such a release, the random ids of containers and
- * networks do that the state has.
+ * Finds out who made the stack on the engine. Every state writes its identity into the stack's volumes and on its
+ * network, and this identity decides. Earlier releases wrote none. For their objects and states, the random ids of
+ * containers and networks in the state decide.
  */
 export async function readOwnership(docker: Docker, stack: string, state: KnownState): Promise<Ownership> {
   const [objects, found] = await Promise.all([listObjects(docker, stack), findIdentity(docker, stack)]);
@@ -41,8 +45,8 @@ export async function readOwnership(docker: Docker, stack: string, state: KnownS
   }
   if (isNamed) return { kind: "mine" };
   if (servers.length + objects.networks.length > 0) return { kind: "unknown" };
-  // Volumes have names for ids, which every state of the stack's name may know. One that had the network, or has set a
-  // password in the data, made them.
+  // The id of a volume is its name, which every state of the stack's name may know. A state made the volumes if it had
+  // the network, or has set a password in the data.
   const madeThem = resources.some(({ type }) => type === TYPES.network || type === TYPES.superuser);
   return { kind: objects.volumes.includes(engineNames(stack).dataVolume) && !madeThem ? "data" : "free" };
 }

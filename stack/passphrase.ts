@@ -20,9 +20,10 @@ export function passphraseGiven(): boolean {
 /**
  * Environment that opens the stack's secrets.
  *
- * A disposable stack has a passphrase of its own, whatever the variables say. A shell in which they are set for prod must
- * open dev too, and any other shell must open a dev that was made there. The variables count for a disposable stack only
- * where it has no passphrase: somebody made it with them, or its state is shared with machines that lack the file.
+ * A disposable stack has a passphrase of its own, whatever the variables say. A shell in which they are set for prod
+ * must open dev too, and any other shell must open a dev that was made there. The variables count for a disposable
+ * stack only where it has no passphrase: somebody made it with them, or its state is shared with machines that lack the
+ * file.
  *
  * @throws ConfigError for any other stack without a passphrase
  * @throws StateError for a disposable one whose passphrase is gone
@@ -58,7 +59,7 @@ export function passphraseEnv(stack: string, state: FolderState["kind"]): Record
   });
 }
 
-/** @throws ConfigError when a file or variable of the user's has no passphrase; an empty one is good for disposable stacks */
+/** @throws ConfigError when the user's file is not there, or when the passphrase is empty and may not be */
 function checkGiven(mayBeEmpty: boolean): void {
   const text = process.env["PULUMI_CONFIG_PASSPHRASE"];
   const file = process.env["PULUMI_CONFIG_PASSPHRASE_FILE"] ?? "";

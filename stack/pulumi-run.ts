@@ -81,7 +81,8 @@ function run(
     let isStopped = false;
     // An interrupt goes to the whole process group. Pulumi ends in order, and this process ends after it.
     const wait = () => void (isStopped = true);
-    // Other signals come to this process alone. Pulumi takes an interrupt as "finish what has begun, begin nothing more".
+    // Other signals come to this process alone. Pulumi takes an interrupt as "finish what has begun, begin nothing
+    // more".
     const stop = () => {
       isStopped = true;
       child.kill("SIGINT");

@@ -7,12 +7,12 @@ import type { Report } from "../base/progress.ts";
 import { withServerInContainer } from "../database/scratch/container.ts";
 
 /**
- * Runs work with a server on a stack's data volume: the stack's own one where it runs, otherwise one that this starts and
- * removes again.
+ * Runs work with a server on a stack's data volume: the stack's own one where it runs, otherwise one that this starts
+ * and removes again.
  *
  * @param work gets the name of the server's container
- * @returns what the work returns; undefined, without the work, where the volume has no cluster: a first run was cut off, or
- *   the data was in memory
+ * @returns what the work returns; undefined, without the work, where the volume has no cluster: a first run was cut
+ *   off, or the data was in memory
  * @throws ToolError when no server starts on the volume
  */
 export async function withServerOnVolume<T>(

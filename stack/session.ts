@@ -43,10 +43,12 @@ function sessionIn(folder: string, stack: string, toolchain: Programs, variables
     pulumi: toolchain.pulumi.bin,
     env: {
       ...toolchain.env,
-      // The PostgreSQL provider reads libpq's variables. It gets none of the caller's, and our own connections' time-outs.
+      // The PostgreSQL provider reads libpq's variables. It gets none of the caller's, and our own connections'
+      // time-outs.
       ...NO_LIBPQ_VARIABLES,
       PGOPTIONS: SESSION_OPTIONS,
-      // `aiwdb env --pulumi` sets it for one stack. A command on another one in the same shell must not get its settings.
+      // `aiwdb env --pulumi` sets it for one stack. A command on another one in the same shell must not get its
+      // settings.
       PULUMI_OPTION_CONFIG_FILE: undefined,
       ...variables,
     },
@@ -156,7 +158,8 @@ export async function readState(session: Session): Promise<KnownState> {
   if (exported.exitCode === 0) {
     return recorded((JSON.parse(exported.stdout) as { deployment?: Deployment | null }).deployment);
   }
-  // The export fails for a stack that does not exist and for a backend that does not answer. Only the latter fails here.
+  // The export fails for a stack that does not exist and for a backend that does not answer. Only the latter fails
+  // here.
   const listed = await capture(session, ["stack", "ls", "--json", "--non-interactive"]);
   const names =
     listed.exitCode === 0 ? (JSON.parse(listed.stdout) as { name: string }[]).map(({ name }) => name) : undefined;

@@ -43,8 +43,8 @@ export async function backUpBeforeMigrating(
 
 /**
  * Looks into the data before anything changes. It refuses a frozen database, and backs up one that is not disposable if
- * migrations are pending. The lost state cannot say which are, so that the database does: its old server answers, or one
- * that is started for this.
+ * migrations are pending. The lost state cannot say which are, so that the database does: its old server answers, or
+ * one that is started for this.
  *
  * @throws StateError when the database is frozen
  */

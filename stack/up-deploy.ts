@@ -22,12 +22,13 @@ export async function deploy(session: Session, flags: readonly string[], caller:
   const explained = explain(session, first.stderr);
   if (explained) throw explained;
   if (/confirmation declined/i.test(first.stderr)) throw new Declined("Pulumi has changed nothing."); // earlier lines tell what `up` mended before
-  // A run that was killed after it made a role, or a state that was lost, leaves objects that now "already exist". We ask
-  // the server for them, because Pulumi names them on the user's terminal only.
+  // A run that was killed after it made a role, or a state that was lost, leaves objects that now "already exist". We
+  // ask the server for them, because Pulumi names them on the user's terminal only.
   const adoptable = await findAdoptable(session);
   if (adoptable.length > 0) {
     caller.warn(`taking over what is in the database without being in the state: ${adoptable.join(", ")}`);
-    // The import compares what is there. The run after it sets what differs, such as passwords. Neither asks the user again.
+    // The import compares what is there. The run after it sets what differs, such as passwords. Neither asks the user
+    // again.
     const again = ["--yes", "--skip-preview"];
     const targets = ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]);
     const env = { ...session.env, [PROGRAM_VARIABLES.adopt]: adoptable.join(",") };

@@ -33,7 +33,7 @@ import { deploy } from "./up-deploy.ts";
 /** Options of `up`. */
 export interface UpOptions {
   readonly stack: string;
-  /** Ask nobody before a stack that is not disposable is changed, or, with `resetPasswords`, taken over. */
+  /** Do not ask before `up` changes a stack that is not disposable, or takes one over with `resetPasswords`. */
   readonly yes: boolean;
   /** Back up before pending migrations, where the stack is not disposable. */
   readonly backup: boolean;
@@ -141,14 +141,14 @@ async function bringUp(options: UpOptions, caller: Caller, lock: HeldLock): Retu
     deploy({ ...withEnvironment, env: { ...withEnvironment.env, ...variables } }, flags, caller);
   if (options.rotateAuthority && !first) caller.progress(await rotateAuthority(session, deployWith));
   else await deployWith({});
-  // Where a server or a network was cut off, the pooler has connections that nobody answers on.
+  // Where a server or a network was gone, the pooler has connections that no server answers on.
   if (describeDamage(damage).length > 0) await renewConnections(docker, config, caller.warn);
   return { session, toolchain };
 }
 
 /**
- * Looks at the settings before set-up. Where they are wrong, it asks an engine that runs already for further obstacles, so
- * that the list is complete.
+ * Looks at the settings before set-up. Where they are wrong, it asks an engine that runs already for further obstacles,
+ * so that the list is complete.
  *
  * @throws ConfigError
  */

@@ -141,8 +141,8 @@ async function maintain(client: Client, monthsAhead: number, batchSize: number, 
 }
 
 /**
- * Removes what the approved policies say. Notes in `problems` what the database could not even write into its log, which
- * it says in a warning; the caller reads the log.
+ * Removes what the approved policies say. Notes in `problems` what the database could not even write into its log,
+ * which it says in a warning; the caller reads the log.
  */
 async function applyRetention(client: Client, batchSize: number, problems: Problem[]): Promise<void> {
   const listen = ({ message = "" }: { message?: string | undefined }): void => {

@@ -109,8 +109,8 @@ function refuseUnsearched(removed: Removed): void {
 }
 
 /**
- * JSON with a line for each key, table and row. `jsonb_pretty` writes a line for each bracket, so that a value which the
- * application nested deeply would grow to gigabytes.
+ * SQL that writes JSON with a line for each key, table and row. `jsonb_pretty` writes a line for each bracket, so that
+ * a value which the application nested deeply would grow to gigabytes.
  */
 const inLines = (exported: string): string => `
   select E'{\\n' || string_agg(format('  %s: %s', to_json(part.key), case jsonb_typeof(part.value)
@@ -152,8 +152,8 @@ function removal(name: string, description: string, sql: string, what: string) {
 }
 
 /**
- * Carries a request out if it is what the caller says it is. Its row is the application's, which may name any user in it
- * and may change it until the last moment.
+ * Carries a request out if it is what the caller says it is. Its row is the application's, which may name any user in
+ * it and may change it until the last moment.
  *
  * @returns JSON, and whether the request was a deletion
  */

@@ -8,7 +8,10 @@ export interface ContainerStatus {
   readonly name: string;
   /** The engine's word: running, exited, …; `missing` where the engine has no such container. */
   readonly state: string;
-  /** What its health check says now: healthy, starting or unhealthy; none without a check, unknown where it could not run. */
+  /**
+   * What its health check says now: healthy, starting or unhealthy; none without a check, unknown where it could not
+   * run.
+   */
   readonly health: string;
 }
 
@@ -21,7 +24,9 @@ export async function containerStatus(docker: Docker, name: string, look: Look):
   return { ...status, health: await look(`health of ${name}`, () => healthNow(docker, info, inTime)) };
 }
 
-/** Whether a container is well. The maintenance container is healthy only after its first run, for which nobody waits. */
+/**
+ * Whether a container is well. The maintenance container is healthy only after its first run, for which nobody waits.
+ */
 export function isHealthy({ name, state, health }: ContainerStatus, { containers }: ConnectionInfo): boolean {
   const accepted = name === containers.maintenance ? ["healthy", "starting"] : ["healthy", "none"];
   return state === "unknown" || (state === "running" && [...accepted, "unknown"].includes(health));

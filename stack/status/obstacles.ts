@@ -9,8 +9,8 @@ import { inTime } from "./look.ts";
 import { showAtPooler } from "./pooler-console.ts";
 
 /**
- * Whether an obstacle keeps only the status from looking, because a role by which it looks cannot log in. Then nothing is
- * wrong with the stack's clients.
+ * Whether an obstacle keeps only the status from looking, because a role by which it looks cannot log in. Then nothing
+ * is wrong with the stack's clients.
  */
 export const isBlinding = ({ subject, problem }: Problem): boolean =>
   [ROLES.monitor, ROLES.owner].some((role) => subject === `role ${role}`) && !problem.startsWith(FROZEN);

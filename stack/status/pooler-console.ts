@@ -12,8 +12,8 @@ import { ask, inTime } from "./look.ts";
 type ShownRow = Record<string, string>;
 
 /**
- * What a SHOW command says at each of the pooler's processes. Where a role's certificate opens that role's process only,
- * the monitoring role cannot ask the other processes, so that the container's own account asks.
+ * What a SHOW command says at each of the pooler's processes. Where a role's certificate opens that role's process
+ * only, the monitoring role cannot ask the other processes, so that the container's own account asks.
  */
 export async function showAtPooler(
   docker: Docker,

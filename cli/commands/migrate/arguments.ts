@@ -23,8 +23,8 @@ export function migrationsFolder(args: { folder?: string | undefined }): string 
 }
 
 /**
- * Runs `use` with a connection to the database a command was given: the stack's own, as its owner and past the pooler,
- * unless a URL says otherwise.
+ * Runs `use` with a connection to the database at `--database-url`. Without that option it connects to the stack's own
+ * database, as its owner and past the pooler.
  *
  * @throws {StateError} if the stack is not up, or the database can't be reached.
  * @throws {UsageError} if the URL can't be used.

@@ -37,7 +37,7 @@ export default command({
       });
     }
     await withRegistries(() => serve({ name, port, max, report, signal: stopping.signal }));
-    // At once: a seed that does not end would keep this process alive, and whoever stops the server would wait for it.
+    // At once: a seed that does not end would keep this process alive, and `stop` would wait for it.
     process.exit();
   },
 });
