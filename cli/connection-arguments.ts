@@ -4,56 +4,36 @@ import type { Output } from "../base/output.ts";
 import { CLIENT_ROLES, type ClientRole, POOLED_ROLES } from "../database/access/roles.ts";
 import type { Connection } from "../database/connection.ts";
 import { MODES, type Mode, stackConnection } from "../stack/connections.ts";
-import { stackArguments } from "./arguments.ts";
+import { oneOf, option, stackArguments } from "./arguments.ts";
 
-/** Arguments of commands that connect as somebody. */
+/** Arguments of every command that connects as a role of a stack. */
 export const connectionArguments = {
   ...stackArguments,
-  role: {
-    type: "string",
-    alias: "r",
-    default: "app_user",
-    description: `Role: ${CLIENT_ROLES.join(", ")}`,
-    valueHint: "ROLE",
-  },
+  role: { ...option("ROLE", `Role: ${CLIENT_ROLES.join(", ")}`), alias: "r", default: "app_user" },
   mode: {
-    type: "string",
+    ...option("MODE", `${MODES.join(", ")}; default: transaction, direct for roles the pooler does not let in`),
     alias: "m",
     default: "",
-    description: `${MODES.join(", ")}; default: transaction, direct for roles the pooler does not let in`,
-    valueHint: "MODE",
   },
 } as const satisfies ArgsDef;
 
-export function parseRole(text: string): ClientRole {
-  const role = CLIENT_ROLES.find((known) => known === text);
-  if (!role)
-    throw new UsageError(`There is no role "${text}".`, [
-      { subject: "--role", problem: `must be one of ${CLIENT_ROLES.join(", ")}` },
-    ]);
-  return role;
+/** @throws UsageError when there is no such role */
+export const parseRole = (text: string): ClientRole => oneOf("role", text, CLIENT_ROLES);
+
+function parseMode(text: string, role: ClientRole): Mode {
+  const isPooled = POOLED_ROLES.some((pooled) => pooled === role);
+  const mode = oneOf("mode", text || (isPooled ? "transaction" : "direct"), MODES);
+  if (isPooled || mode === "direct") return mode;
+  throw new UsageError(`${role} does not come through the pooler.`, [
+    {
+      subject: "--mode",
+      problem: `${mode} is the pooler's; ${role} changes the schema or the cluster, which needs a connection of its own`,
+      remedy: "Use --mode direct.",
+    },
+  ]);
 }
 
-export function parseMode(text: string, role: ClientRole): Mode {
-  const pooled = (POOLED_ROLES as readonly string[]).includes(role);
-  const mode = text === "" ? (pooled ? "transaction" : "direct") : MODES.find((known) => known === text);
-  if (!mode)
-    throw new UsageError(`There is no mode "${text}".`, [
-      { subject: "--mode", problem: `must be one of ${MODES.join(", ")}` },
-    ]);
-  if (!pooled && mode !== "direct") {
-    throw new UsageError(`${role} does not come through the pooler.`, [
-      {
-        subject: "--mode",
-        problem: `${mode} is the pooler's; ${role} changes the schema or the cluster, which needs a connection of its own`,
-        remedy: "Use --mode direct.",
-      },
-    ]);
-  }
-  return mode;
-}
-
-/** The connection the arguments ask for. */
+/** The connection that the arguments ask for. */
 export async function requestedConnection(
   args: { stack: string; role: string; mode: string },
   output: Output,

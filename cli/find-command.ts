@@ -1,39 +1,32 @@
-import type { ArgsDef, CommandDef } from "citty";
+import type { CommandDef } from "citty";
 import { UsageError } from "../base/errors.ts";
 
-/** A line of a table of commands: the help shows it without loading the command. */
-export interface CommandEntry {
-  readonly description: string;
-  readonly load: () => Promise<CommandModule>;
-}
+/** Commands by name. The help shows a description without loading the command. */
+export type CommandTable = Readonly<
+  Record<string, { readonly description: string; readonly load: () => Promise<CommandModule> }>
+>;
 
-export type CommandTable = Readonly<Record<string, CommandEntry>>;
-
-/** A command's module. It has its sub-commands in a table where each has a module of its own, else in the command. */
+/** A command's module. Sub-commands with modules of their own are in a table, other ones are in the command. */
 export interface CommandModule {
   readonly default?: CommandDef<any>;
   readonly commands?: CommandTable;
-  /** Shown below the help. */
+  /** Command lines that the help ends with. */
   readonly examples?: readonly string[];
 }
 
-/** A command of a command line, with what is left of its arguments. */
+/** A command that a command line names. */
 export interface FoundCommand {
   readonly command: CommandDef<any>;
   readonly examples: readonly string[];
-  /** `["migrate", "check"]`. */
+  /** The words that name it, such as `["migrate", "check"]`. */
   readonly path: readonly string[];
+  /** What stands behind them on the command line. */
   readonly rest: readonly string[];
 }
 
 /** Names of a command's sub-commands. */
 export function namesBelow({ subCommands }: CommandDef<any>): string[] {
   return Object.keys(subCommands ?? {});
-}
-
-/** The arguments that a command takes. */
-export function argumentsOf({ args }: CommandDef<any>): ArgsDef {
-  return (args ?? {}) as ArgsDef;
 }
 
 /** A module's command, whose help has a line for each command of the table. */
@@ -57,12 +50,9 @@ export async function findCommand(program: CommandModule, argv: readonly string[
     const name = rest[0];
     if (names.length === 0 || name === undefined || name.startsWith("-")) return { command, examples, path, rest };
     if (!names.includes(name)) {
+      const remedy = `See \`${["aiwdb", ...path].join(" ")} --help\`.`;
       throw new UsageError(`There is no command "${[...path, name].join(" ")}".`, [
-        {
-          subject: "commands",
-          problem: names.join(", "),
-          remedy: `See \`${["aiwdb", ...path].join(" ")} --help\`.`,
-        },
+        { subject: "commands", problem: names.join(", "), remedy },
       ]);
     }
     const entry = commands?.[name];

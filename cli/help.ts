@@ -4,7 +4,7 @@ import type { FoundCommand } from "./find-command.ts";
 /**
  * A command's help without colours: usage, options, examples.
  *
- * @param name words that the program is called by, behind `aiwdb`
+ * @param name words by which a user calls the program, after `aiwdb`
  */
 export async function renderHelp(
   { command, examples, path: words }: Omit<FoundCommand, "rest">,
@@ -15,9 +15,6 @@ export async function renderHelp(
     path.length === 0 ? undefined : defineCommand({ meta: { name: ["aiwdb", ...path.slice(0, -1)].join(" ") } });
   const usage = (await renderUsage(command, parent)).replaceAll(/\u001B\[[0-9;]*m/g, "");
   const own = examples.filter((example) => path.length < 2 || example.includes(path.join(" ")));
-  const lines = [
-    usage.trimEnd(),
-    ...(own.length > 0 ? ["", "EXAMPLES", "", ...own.map((example) => `  ${example}`)] : []),
-  ];
-  return lines.join("\n").replaceAll(/[ \t]+$/gm, "");
+  const shown = own.length > 0 ? ["", "EXAMPLES", "", ...own.map((example) => `  ${example}`)] : [];
+  return [usage.trimEnd(), ...shown].join("\n").replaceAll(/[ \t]+$/gm, "");
 }

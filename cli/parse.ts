@@ -1,15 +1,13 @@
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
-import type { ArgDef, CommandDef, ParsedArgs } from "citty";
+import type { ArgDef, ArgsDef, CommandDef, ParsedArgs } from "citty";
 import { UsageError } from "../base/errors.ts";
-import { argumentsOf } from "./find-command.ts";
 
 /**
- * The arguments of a command line, by the command's definition of them.
+ * Reads the arguments of a command line by the command's definition of them. citty's own parser ignores a misspelt
+ * option, and has no setting that refuses it.
  *
- * citty's own parser passes a misspelt option over in silence, and cannot be told not to.
- *
- * @param name the command as it is typed, for messages
- * @param passesOn whether the command takes what it does not know, for somebody else
+ * @param name the command as a user types it, for messages
+ * @param passesOn whether the command takes arguments that it does not know, and passes them to another program
  * @throws UsageError for an option or a word that the command does not know, and for one that is missing
  */
 export function parseArguments(
@@ -18,13 +16,11 @@ export function parseArguments(
   argv: readonly string[],
   passesOn: boolean,
 ): ParsedArgs<any> {
-  const definitions = Object.entries(argumentsOf(command));
-  const options: ParseArgsOptionsConfig = Object.fromEntries(
-    definitions.flatMap(([option, definition]) =>
-      definition.type === "positional" ? [] : [[option, optionOf(definition)]],
-    ),
-  );
+  const definitions = Object.entries((command.args ?? {}) as ArgsDef);
   const words = definitions.filter(([, { type }]) => type === "positional");
+  const options: ParseArgsOptionsConfig = Object.fromEntries(
+    definitions.filter((each) => !words.includes(each)).map(([option, definition]) => [option, optionOf(definition)]),
+  );
   const { values, positionals, tokens } = parseArgs({
     args: [...argv],
     options,
@@ -57,8 +53,7 @@ export function parseArguments(
   return { _: positionals, ...values } as ParsedArgs<any>;
 }
 
-function optionOf(definition: ArgDef): ParseArgsOptionsConfig[string] {
-  const { type, default: fallback } = definition;
+function optionOf({ type, default: fallback, ...definition }: ArgDef): ParseArgsOptionsConfig[string] {
   return {
     type: type === "string" ? "string" : "boolean",
     ...("alias" in definition && typeof definition.alias === "string" ? { short: definition.alias } : {}),

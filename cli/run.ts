@@ -7,8 +7,8 @@ import { parseArguments } from "./parse.ts";
 /**
  * Runs the command that a command line names, and sets the exit code.
  *
- * @param name words that the program is called by, behind `aiwdb`
- * @param passesOn commands that take arguments they do not know, for somebody else
+ * @param name words by which a user calls the program, after `aiwdb`
+ * @param passesOn commands that take arguments which they do not know, and pass them to another program
  */
 export async function runProgram(
   program: CommandModule,
@@ -16,7 +16,7 @@ export async function runProgram(
   argv: readonly string[],
   passesOn: readonly string[] = [],
 ): Promise<void> {
-  // Whoever read it has gone, as `head` does. What was begun is finished all the same, and nobody is told.
+  // The reader of a pipe may end early, as `head` does. The command still finishes what it began, and prints no error.
   for (const stream of [process.stdout, process.stderr])
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;
@@ -47,14 +47,12 @@ async function run(
   const found = await findCommand(program, isHelp ? [] : argv);
   const { command, path, rest } = found;
   const asksForHelp = beforeDoubleDash(rest).some((arg) => arg === "--help" || arg === "-h");
-  if (isHelp || asksForHelp || !command.run) return print(await renderHelp(found, name));
-  const words = path.join(" ");
-  const args = parseArguments(command, [...name, ...path].join(" "), rest, passesOn.includes(words));
+  if (isHelp || asksForHelp || !command.run) {
+    process.stdout.write(`${await renderHelp(found, name)}\n`);
+    return;
+  }
+  const args = parseArguments(command, [...name, ...path].join(" "), rest, passesOn.includes(path.join(" ")));
   await command.run({ rawArgs: [...rest], args, cmd: command });
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 function beforeDoubleDash(args: readonly string[]): readonly string[] {

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { defineCommand } from "citty";
@@ -8,49 +9,42 @@ import { PACKAGE_ROOT } from "../base/versions.ts";
 import house from "./house.json" with { type: "json" };
 import { runProgram } from "../cli/run.ts";
 import { stackArguments } from "../cli/arguments.ts";
-import { createOutput } from "../base/output.ts";
+import { command } from "../cli/command.ts";
 import type { CommandModule } from "../cli/find-command.ts";
 
 /** Folders whose imports are checked: the rooms, and what stands on them. */
 const CRUISED = [...house.floors.flat().map(({ room }) => room), "bench", "examples", "test"];
 
-/** Runs a program of node_modules in the checkout with the terminal's own output. */
-function runNode(script: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, script), ...args], {
-      cwd: PACKAGE_ROOT,
-      env,
-      stdio: "inherit",
-    });
-    child.on("error", reject);
-    child.on("close", (code) => resolve(code ?? 1));
-  });
+/** Runs a script of the checkout with Node in this terminal. @returns whether it ended with exit code 0 */
+async function isWell(script: string, args: readonly string[], env = process.env): Promise<boolean> {
+  const options = { cwd: PACKAGE_ROOT, env, stdio: "inherit" } as const;
+  const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, script), ...args], options);
+  const [code] = (await once(child, "close")) as [number | null];
+  return code === 0;
 }
 
-/** Everything behind the command's name, `--` aside. */
-function passedOn(rawArgs: readonly string[]): string[] {
-  return rawArgs.filter((arg) => arg !== "--");
-}
+/** Everything behind the command's name but `--`. */
+const passedOn = (rawArgs: readonly string[]): string[] => rawArgs.filter((arg) => arg !== "--");
 
-const test = defineCommand({
+const test = command({
   meta: {
     name: "test",
     description:
       "Set everything up and run the tests, those of the project `long` only when it is named; arguments behind -- go to vitest",
   },
-  async run({ rawArgs }) {
-    const output = createOutput({ json: false });
+  args: {},
+  async run({ rawArgs, output }) {
     const { env } = await setUp({ report: output.progress });
     const given = passedOn(rawArgs);
     const projects = given.some((arg) => arg.startsWith("--project")) ? [] : ["--project=!long"];
-    process.exitCode =
-      (await runNode("node_modules/vitest/vitest.mjs", ["run", ...projects, ...given], env)) === 0 ? 0 : 1;
+    process.exitCode = (await isWell("node_modules/vitest/vitest.mjs", ["run", ...projects, ...given], env)) ? 0 : 1;
   },
 });
 
-const lint = defineCommand({
+const lint = command({
   meta: { name: "lint", description: "Check types, style, unused code and migrations" },
-  async run() {
+  args: {},
+  async run({ output }) {
     const steps: [string, string, string[]][] = [
       ["types", "node_modules/typescript/bin/tsc", []],
       ["lint", "node_modules/oxlint/bin/oxlint", []],
@@ -59,22 +53,21 @@ const lint = defineCommand({
       ["unused", "node_modules/knip/bin/knip.js", []],
       ["migrations", "cli/main.ts", ["migrate", "check"]],
     ];
-    const output = createOutput({ json: false });
     const failed: string[] = [];
     for (const [name, script, args] of steps) {
       output.progress(name);
-      if ((await runNode(script, args, process.env)) !== 0) failed.push(name);
+      if (!(await isWell(script, args))) failed.push(name);
     }
     if (failed.length > 0) throw new ToolError(`Not clean: ${failed.join(", ")}.`);
   },
 });
 
-const bench = defineCommand({
+const bench = command({
   meta: { name: "bench", description: "Measure; arguments behind -- are names of benchmarks" },
-  async run({ rawArgs }) {
-    const output = createOutput({ json: false });
+  args: {},
+  async run({ rawArgs, output }) {
     const { env } = await setUp({ report: output.progress });
-    process.exitCode = (await runNode("bench/run.ts", passedOn(rawArgs), env)) === 0 ? 0 : 1;
+    process.exitCode = (await isWell("bench/run.ts", passedOn(rawArgs), env)) ? 0 : 1;
   },
 });
 
@@ -85,36 +78,35 @@ const build = defineCommand({
     const folder = path.join(PACKAGE_ROOT, "dist");
     cleanBuild(folder);
     await bundle(folder);
-    if ((await runNode("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"], process.env)) !== 0)
+    if (!(await isWell("node_modules/typescript/bin/tsc", ["-p", "tsconfig.build.json"])))
       throw new ToolError("The package does not compile.");
     completeBuild(folder);
   },
 });
 
-const docs = defineCommand({
+const docs = command({
   meta: { name: "docs", description: "Write the generated pages of docs/ anew; the schema's from a stack that is up" },
   args: { stack: stackArguments.stack },
-  async run({ args }) {
-    const output = createOutput({ json: false });
+  async run({ args, output }) {
     const { renderConfiguration } = await import("./docs/configuration.ts");
     const { renderCommands } = await import("./docs/commands.ts");
     const { renderStackSettings } = await import("./docs/stack-settings.ts");
-    await writeFile(path.join(PACKAGE_ROOT, "infra", "settings", "stack-settings.ts"), renderStackSettings());
-    await writeFile(path.join(PACKAGE_ROOT, "docs", "configuration.md"), renderConfiguration());
-    await writeFile(path.join(PACKAGE_ROOT, "docs", "commands.md"), await renderCommands());
     const { renderHouse } = await import("./docs/house.ts");
-    await writeFile(path.join(PACKAGE_ROOT, "docs", "house.svg"), await renderHouse());
+    const write = (file: string, text: string) => writeFile(path.join(PACKAGE_ROOT, file), text);
+    await write("infra/settings/stack-settings.ts", renderStackSettings());
+    await write("docs/configuration.md", renderConfiguration());
+    await write("docs/commands.md", await renderCommands());
+    await write("docs/house.svg", await renderHouse());
     output.progress(`docs/schema.md and its diagrams, from stack ${args.stack}`);
     const { writeSchemaDocs } = await import("./docs/schema-stack.ts");
     await writeSchemaDocs(args.stack, await setUp({ report: output.progress, images: false }));
   },
 });
 
-const dbDump = defineCommand({
+const dbDump = command({
   meta: { name: "db-dump", description: "Write test/schema.sql anew, from a stack that is up" },
   args: { stack: stackArguments.stack },
-  async run({ args }) {
-    const output = createOutput({ json: false });
+  async run({ args, output }) {
     const { writeSchemaDump } = await import("./docs/schema-stack.ts");
     await writeSchemaDump(args.stack, await setUp({ report: output.progress, images: false }));
   },
@@ -135,5 +127,5 @@ const program: CommandModule = {
   ],
 };
 
-// `test` and `bench` hand on to vitest and to the benchmarks what they don't know themselves.
+// `test` passes arguments that it does not know to vitest, and `bench` passes them to the benchmarks.
 await runProgram(program, ["dev"], process.argv.slice(2), ["test", "bench"]);

@@ -11,53 +11,49 @@ import { parseConfig } from "../infra/settings/check.ts";
 import { forgetAddresses, rememberAddresses } from "../infra/settings/chosen-addresses.ts";
 import { readSettingsFile } from "../infra/settings/file.ts";
 import { hostRoutes } from "../toolchain/routes.ts";
+import type { Report } from "../base/progress.ts";
 import { addressProblems } from "./engine-objects.ts";
 
-/** After so many taken ones something else is wrong, and the last problem is reported. */
+/** After so many taken addresses something else is wrong, and `up` reports the last problem. */
 const MAX_ATTEMPTS = 100;
 
 /**
- * Settles the ports and the subnet of a stack that is about to be made. Two names may derive the same ones, and another
- * program may have them, or the subnet is one that this machine reaches elsewhere, as by a VPN; then the next free ones are taken
- * and remembered on this machine. What the settings file gives is left alone.
+ * Settles the ports and the subnet of a new stack. Two stack names may derive the same ones, another program may have
+ * them, and this machine may reach the subnet elsewhere, as by a VPN. Then the stack takes the next free ones, and this
+ * machine remembers them. Addresses in the settings file stay as they are.
  */
-export async function settleAddresses(
-  docker: Docker,
-  stack: string,
-  report: (line: string) => void,
-): Promise<StackConfig> {
+export async function settleAddresses(docker: Docker, stack: string, report: Report): Promise<StackConfig> {
   forgetAddresses(stack);
   const { settings } = readSettingsFile(stack);
   let chosen: Partial<Addresses> = {};
   let config = parseConfig(stack, settings);
   const routes = hostRoutes();
+  const routeInTheWay = () => routes.find(({ subnet }) => subnetsOverlap(subnet, config.networkSubnet));
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const taken = new Set((await addressProblems(docker, config)).map(({ subject }) => subject));
-    const route = routes.find(({ subnet }) => subnetsOverlap(subnet, config.networkSubnet));
-    if (route && isDerived(settings["networkSubnet"])) taken.add("networkSubnet");
+    if (routeInTheWay() && isDerived(settings["networkSubnet"])) taken.add("networkSubnet");
     const next = derivedAddresses(stack, attempt);
     const moved = movedAddresses(taken, settings, config.pgbouncerBindCertificates);
     if (moved.length === 0) break;
     chosen = { ...chosen, ...Object.fromEntries(moved.map((key) => [key, next[key]])) };
     config = parseConfig(stack, { ...settings, ...chosen });
   }
-  const given = routes.find(({ subnet }) => subnetsOverlap(subnet, config.networkSubnet));
+  const given = routeInTheWay();
   if (given)
     report(
       `networkSubnet ${config.networkSubnet} lies in ${given.subnet}, which this machine reaches by ${given.device}: those addresses will not be reached any more`,
     );
-  if (Object.keys(chosen).length > 0) {
-    report(
-      `the addresses derived from the stack's name are taken; using ${Object.entries(chosen)
-        .map(([key, value]) => `${key} ${value}`)
-        .join(", ")}`,
-    );
+  const used = Object.entries(chosen).map(([key, value]) => `${key} ${value}`);
+  if (used.length > 0) {
+    report(`the addresses derived from the stack's name are taken; using ${used.join(", ")}`);
     rememberAddresses(stack, chosen);
   }
   return config;
 }
 
-/** Which derived addresses take their next choice. Where the pooler has several ports, both servers' move, lest they meet. */
+/**
+ * Derived addresses that take their next choice. Where the pooler has several ports, both servers' ports move together.
+ */
 export function movedAddresses(
   taken: ReadonlySet<string>,
   settings: Readonly<Record<string, unknown>>,

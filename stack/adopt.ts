@@ -3,14 +3,15 @@ import { ROLES } from "../database/access/roles.ts";
 import { engineClient, engineFromEnv } from "../toolchain/engine/client.ts";
 import { inspect } from "../toolchain/engine/containers.ts";
 import { askServer } from "../database/ask-server.ts";
-import { resourcesOf, TYPES } from "./engine-damage.ts";
+import { resourcesOf } from "./backend.ts";
+import { TYPES } from "./engine-damage.ts";
 import { type Session } from "./pulumi-run.ts";
 import { readState } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
 /**
- * Roles, database and extension that exist in the stack's cluster and that its state does not know, in the form the
- * program takes over: the import id of each. None if the server does not run.
+ * Import ids of the roles and the database that exist in the stack's cluster and that its state does not know. None if
+ * the server does not run.
  */
 export async function findAdoptable(session: Session): Promise<string[]> {
   const { databaseName } = readStackConfig(session.stack);
@@ -21,9 +22,9 @@ export async function findAdoptable(session: Session): Promise<string[]> {
   const roles = Object.values(ROLES).filter((role) => role !== ROLES.superuser);
   const sql = `select rolname from pg_roles where rolname in (${roles.map((role) => `'${role}'`).join(", ")})
     union all select datname from pg_database where datname = '${databaseName}'`;
-  // Never what is in another's server.
   const server = await inspect(docker, postgres);
   const resources = resourcesOf(await readState(session));
+  // Nothing of another state's server may be adopted.
   if (server === undefined || !resources.some(({ id }) => id === server.Id)) return [];
   // Without the superuser's password nothing can log in to adopt them.
   if (!resources.some(({ type }) => type === TYPES.superuser)) return [];

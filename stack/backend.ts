@@ -8,7 +8,7 @@ import { hasCode, StateError } from "../base/errors.ts";
 import { folders, privateFolder } from "../base/paths.ts";
 import { PACKAGE_ROOT } from "../base/versions.ts";
 
-/** Older than this, a file that is no JSON is not one that is being written. */
+/** Nobody is writing a file any more that is older than this, in milliseconds. */
 const HALF_WRITTEN_MS = 500;
 
 /** A resource as the state records it. */
@@ -16,43 +16,44 @@ export interface StateResource {
   readonly urn: string;
   readonly type: string;
   readonly id?: string;
+  /** URN of the component that the resource belongs to. */
+  readonly parent?: string;
+  readonly protect?: boolean;
   readonly inputs?: Readonly<Record<string, unknown>>;
   readonly outputs?: Readonly<Record<string, unknown>>;
 }
 
-/** A stack's state: there is none, or its resources, of which a stack that was only initialized has none. */
+/** A stack's state: there is none, or it has resources. A stack that was only initialized has an empty list of them. */
 export type KnownState =
   | { readonly kind: "none" }
   | {
       readonly kind: "recorded";
       readonly resources: readonly StateResource[];
-      /** Resources that a run was at when it was killed. */
-      readonly pending?: readonly string[];
+      /** Set where a run was killed and left operations that it had begun. */
+      readonly isCutOff?: true;
     };
 
-/** As Pulumi writes it. */
+/** The state as Pulumi writes it. */
 export interface Deployment {
   readonly resources?: readonly StateResource[];
-  readonly pending_operations?: readonly { readonly resource?: { readonly urn?: string } }[];
+  readonly pending_operations?: readonly unknown[];
 }
 
-/** What a deployment, or none, says. */
+/** The state that a deployment records. */
 export function recorded(deployment: Deployment | null | undefined): KnownState {
-  const pending = (deployment?.pending_operations ?? []).map(({ resource }) => resource?.urn ?? "a resource");
-  return {
-    kind: "recorded",
-    resources: deployment?.resources ?? [],
-    ...(pending.length > 0 ? { pending } : {}),
-  };
+  const { resources = [], pending_operations: operations = [] } = deployment ?? {};
+  return { kind: "recorded", resources, ...(operations.length > 0 ? { isCutOff: true } : {}) };
 }
 
-/** What a folder says of a stack's state: nothing, if that is kept elsewhere. Nobody may take that for a stack without one. */
+/** What a folder says of a stack's state. "elsewhere" is not "none": the state may be there, in another backend. */
 export type FolderState = KnownState | { readonly kind: "elsewhere" };
 
-/** Whether a stack has not been brought up yet: its state has at most the entry of the stack itself. */
-export function isNew(state: KnownState): boolean {
-  return state.kind === "none" || state.resources.length <= 1;
-}
+/** The resources in a state, if there is one. */
+export const resourcesOf = (state: KnownState): readonly StateResource[] =>
+  state.kind === "none" ? [] : state.resources;
+
+/** Whether a stack has not been brought up yet. Its state then has at most the entry of the stack itself. */
+export const isNew = (state: KnownState): boolean => resourcesOf(state).length <= 1;
 
 /** Where the state lives: `PULUMI_BACKEND_URL`, else Pulumi.yaml's `backend.url`, else a folder of this user's. */
 export function backendUrl(): string {
@@ -86,25 +87,17 @@ export function readStateFile(stack: string, url: string = backendUrl()): Folder
   if (!file) return { kind: "elsewhere" };
   if (!existsSync(file)) return { kind: "none" };
   try {
-    const state = JSON.parse(readFileSync(file, "utf8")) as {
-      checkpoint?: { latest?: Deployment | null };
-    };
+    const state = JSON.parse(readFileSync(file, "utf8")) as { checkpoint?: { latest?: Deployment | null } };
     return recorded(state.checkpoint?.latest);
   } catch (cause) {
     const backup = newestReadable(stack, file);
-    throw new StateError(
-      `The state of stack "${stack}" cannot be read; nothing has been changed:`,
-      [
-        {
-          subject: file,
-          problem: "is cut off or is no JSON",
-          remedy: backup
-            ? `Put the last good one back, then run the command again: cp '${backup}' '${file}'`
-            : `There is no readable backup beside it. Restore the file from yours, or move it away and run \`npm run up -- --stack ${stack} --reset-passwords\`, which keeps the data.`,
-        },
-      ],
-      { cause },
-    );
+    const remedy = backup
+      ? `Put the last good one back, then run the command again: cp '${backup}' '${file}'`
+      : `There is no readable backup beside it. Restore the file from yours, or move it away and run \`npm run up -- --stack ${stack} --reset-passwords\`, which keeps the data.`;
+    const problem = { subject: file, problem: "is cut off or is no JSON", remedy };
+    throw new StateError(`The state of stack "${stack}" cannot be read; nothing has been changed:`, [problem], {
+      cause,
+    });
   }
 }
 
@@ -119,20 +112,12 @@ export function forgetHistory(stack: string): void {
     rmSync(path.join(folder, kind, PROJECT, stack), { recursive: true, force: true });
 }
 
-/** Pulumi keeps the state before the last one beside it, and each update's in its backups. */
+/** Pulumi keeps the state before the last one beside it, and the state of each update in its backups. */
 function newestReadable(stack: string, file: string): string | undefined {
   const backups = path.join(path.dirname(file), "..", "..", "backups", PROJECT, stack);
-  const candidates = [
-    `${file}.bak`,
-    ...(existsSync(backups)
-      ? readdirSync(backups)
-          .filter((name) => name.endsWith(".json"))
-          .sort()
-          .toReversed()
-      : []
-    ).map((name) => path.join(backups, name)),
-  ];
-  return candidates.find(isJson);
+  const names = existsSync(backups) ? readdirSync(backups).filter((name) => name.endsWith(".json")) : [];
+  const newestFirst = names.toSorted().toReversed();
+  return [`${file}.bak`, ...newestFirst.map((name) => path.join(backups, name))].find(isJson);
 }
 
 function isJson(file: string): boolean {
@@ -141,13 +126,14 @@ function isJson(file: string): boolean {
     return true;
   } catch (error) {
     if (error instanceof SyntaxError || hasCode(error, "ENOENT")) return false;
-    throw error; // what cannot be read is not broken, and must not be removed
+    throw error; // a file that we may not read is not broken, and must not be removed
   }
 }
 
 /**
- * Removes attribute files that a killed run left half-written: Pulumi's file backend keeps one beside each of its files, does
- * without it, but reads no stack of the folder while one is broken. Waits for one that may be being written at this moment.
+ * Removes attribute files that a killed run left half-written. Pulumi's file backend keeps one beside each of its
+ * files. It can do without them, but it reads no stack of the folder while one is broken. This waits while somebody may
+ * be writing one.
  */
 export function repairAttributes(): void {
   const folder = backendFolder(backendUrl());

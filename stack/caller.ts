@@ -1,7 +1,7 @@
 import type { Output } from "../base/output.ts";
 import type { RunResult, Session } from "./pulumi-run.ts";
 
-/** Whoever has a stack brought up or removed: a person at a command line, or a program that asks nobody. */
+/** Who brings a stack up or removes it: a person at a command line, or a program that asks nobody. */
 export interface Caller extends Pick<Output, "progress" | "warn"> {
   /**
    * Asks a yes-or-no question.
@@ -10,12 +10,12 @@ export interface Caller extends Pick<Output, "progress" | "warn"> {
    * @throws Declined when somebody says no
    */
   ask(question: string): Promise<boolean>;
-  /** Whether Pulumi can ask as well. */
+  /** Whether Pulumi can ask the user as well. */
   readonly isAtTerminal: boolean;
   /**
    * Runs Pulumi, with its display where the caller wants it.
    *
-   * @param unsaid paragraphs that are left out, since we do what they advise
+   * @param unsaid paragraphs to leave out, because we do what they advise
    */
   pulumi(session: Session, args: readonly string[], unsaid?: RegExp): Promise<RunResult>;
 }

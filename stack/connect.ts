@@ -6,16 +6,14 @@ import { hasCode, messageOf, StateError } from "../base/errors.ts";
 import type { Output } from "../base/output.ts";
 import { stackConnection } from "./connections.ts";
 
-/**
- * A statement that writes, in a database that somebody froze: https://www.postgresql.org/docs/16/errcodes-appendix.html
- */
+/** The code of a write in a frozen database: https://www.postgresql.org/docs/16/errcodes-appendix.html */
 const READ_ONLY = "25006";
 
 /**
  * Runs work as the owner of a stack's database, past the pooler.
  *
- * @throws StateError when the server lets nobody in: it does not run, its passwords or certificates are another
- *   state's; and when the database is frozen
+ * @throws StateError when the server does not let the owner in, for example because it does not run or its passwords
+ *   are another state's, and when the database is frozen
  */
 export async function asOwner<T>(
   args: { readonly stack: string },
@@ -27,11 +25,8 @@ export async function asOwner<T>(
   const client = await connect(connection).catch((cause: unknown) => {
     const subject = `${connection.user} at ${connection.host}:${connection.port}`;
     const remedy = `\`aiwdb status --stack ${stack}\` says more; \`aiwdb up --stack ${stack}\` puts right what it can.`;
-    throw new StateError(
-      `The database of stack "${stack}" can't be reached:`,
-      [{ subject, problem: messageOf(cause), remedy }],
-      { cause },
-    );
+    const problem = { subject, problem: messageOf(cause), remedy };
+    throw new StateError(`The database of stack "${stack}" can't be reached:`, [problem], { cause });
   });
   try {
     return await work(client);

@@ -5,9 +5,7 @@ import { setUp } from "../toolchain/set-up.ts";
 import { requireStack } from "./known-stacks.ts";
 import { openSession, readOutputs, type StackOutputs } from "./session.ts";
 
-/**
- * Through PgBouncer with a server connection for each transaction or for the whole session, or directly to PostgreSQL.
- */
+/** Through PgBouncer with a server connection for each transaction or each session, or directly to PostgreSQL. */
 export type Mode = "transaction" | "session" | "direct";
 export const MODES: readonly Mode[] = ["transaction", "session", "direct"];
 

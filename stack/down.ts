@@ -4,7 +4,8 @@ import { TAKE_OVER_VARIABLE } from "../infra/provider/run-options.ts";
 import { findEngine, type Engine } from "../toolchain/engine/find.ts";
 import { engineClient } from "../toolchain/engine/client.ts";
 import { setUp } from "../toolchain/set-up.ts";
-import { StateError, ToolError } from "../base/errors.ts";
+import { ToolError } from "../base/errors.ts";
+import type { HeldLock } from "../base/lock.ts";
 import { forgetAddresses } from "../infra/settings/chosen-addresses.ts";
 import { isNew, type KnownState, readStateFile } from "./backend.ts";
 import type { Caller } from "./caller.ts";
@@ -15,25 +16,26 @@ import { describeOwner, notOurs, readOwnership } from "./ownership.ts";
 import { isDisposable } from "./passphrase.ts";
 import { clearDeadLocks } from "./pulumi-lock.ts";
 import type { Session } from "./pulumi-run.ts";
+import { refusal } from "./refusal.ts";
 import { effectiveSettings, explain, forgetFiles, forgetStack, openSession, readState } from "./session.ts";
 import { readStackConfig } from "./settings-file.ts";
 
-/** What `down` is told. */
+/** Options of `down`. */
 export interface DownOptions {
   readonly stack: string;
   /** Also remove a stack that is not disposable, with its data. */
   readonly deleteData: boolean;
-  /** Also remove one that another state made. */
+  /** Also remove a stack that another state made. */
   readonly takeOver: boolean;
-  /** The engine is to be stopped next: other stacks on it must not be running, and it is not started for this. */
+  /** The caller stops the engine next. Other stacks on it must not run, and `down` does not start it. */
   readonly endsEngine: boolean;
 }
 
 /**
  * Removes a stack: containers, network, volumes, certificates, state.
  *
- * @returns whether there was anything; undefined where the engine is to be stopped, does not run, and there is no state: nothing
- *   was looked for
+ * @returns whether there was anything; undefined where the caller stops the engine next, it does not run, and there is
+ *   no state: then `down` looks for nothing
  * @throws StateError for a stack that is protected, another's, or not disposable; nothing has been changed then
  */
 export async function down(options: DownOptions, caller: Caller): Promise<boolean | undefined> {
@@ -43,13 +45,12 @@ export async function down(options: DownOptions, caller: Caller): Promise<boolea
   if (endsEngine && inFolder.kind === "none" && !(await findEngine())) return undefined;
   const toolchain = await setUp({ report: caller.progress, images: false });
   const docker = engineClient(toolchain.engine);
-  // A throw-away stack may be gone already: a job's last step does not know how far the first one came.
+  // A disposable stack may be gone already: the last step of a job does not know how far the first one came.
   if (!isDisposable(stack) && isNothing(await listObjects(docker, stack))) requireStack(stack);
   const session = openSession(stack, toolchain);
   if (endsEngine) await refuseOthersEngine(toolchain.engine, stack);
-  return withStackLock(stack, caller.progress, (lock) =>
-    tearDown({ ...session, lock }, docker, config, options, caller),
-  );
+  const work = (lock: HeldLock) => tearDown({ ...session, lock }, docker, config, options, caller);
+  return withStackLock(stack, caller.progress, work);
 }
 
 const isNothing = ({ containers, networks, volumes }: EngineObjects): boolean =>
@@ -76,22 +77,18 @@ async function tearDown(
   await refuseOthers(docker, stack, state, takeOver, caller.ask);
   clearDeadLocks(stack, caller.warn);
   if (!isNew(state) || !isNothing(objects)) {
-    refuseLoss(stack, config.protect, deleteData, objects.volumes);
-    caller.progress(
-      `removing stack ${stack}: ${[...objects.containers, ...objects.networks].map(({ name }) => name).join(", ")}; volumes ${objects.volumes.join(", ")}`,
-    );
-    // First: one that a cut-off run left would hold on to a volume or network that is to be destroyed.
+    refuseLoss(config, deleteData, objects.volumes);
+    const servers = [...objects.containers, ...objects.networks].map(({ name }) => name).join(", ");
+    caller.progress(`removing stack ${stack}: ${servers}; volumes ${objects.volumes.join(", ")}`);
     session.lock?.assertHeld();
+    // First, because a container that a cut-off run left may use a volume or network that is to be destroyed.
     await removeOrphans(docker, stack, state, caller.progress);
     if (state.kind === "recorded") {
       const settings = ["--config-file", effectiveSettings(session)];
-      // Who is refused has been refused above, or has said so.
+      // `refuseOthers` above has decided who may destroy the stack.
       const env = { ...session.env, [TAKE_OVER_VARIABLE]: "1" };
-      const { exitCode, stderr } = await caller.pulumi(
-        { ...session, env },
-        ["destroy", ...session.stackArguments, ...settings, "--yes"],
-        ADVICE,
-      );
+      const destroy = ["destroy", ...session.stackArguments, ...settings, "--yes"];
+      const { exitCode, stderr } = await caller.pulumi({ ...session, env }, destroy, ADVICE);
       if (exitCode !== 0)
         throw (
           explain(session, stderr) ??
@@ -99,7 +96,7 @@ async function tearDown(
         );
     }
     session.lock?.assertHeld();
-    // The state as it was: what another user has made since has another identity.
+    // With the state as it was: objects that another user has made since have another identity.
     await refuseOthers(docker, stack, state, takeOver, caller.ask);
     await removeOrphans(docker, stack, { kind: "none" }, caller.progress);
     for (const volume of (await listObjects(docker, stack)).volumes) {
@@ -109,14 +106,13 @@ async function tearDown(
   }
   forgetAddresses(stack);
   if (state.kind === "recorded") await forgetStack(session);
-  else if (!isNothing(objects)) forgetFiles(session); // of a state that is lost
-  return state.kind === "recorded" || !isNothing(objects);
+  else if (isNothing(objects)) return false;
+  else forgetFiles(session); // of a state that is lost
+  return true;
 }
 
 /**
- * Keeps off a stack of the same name that another user of the engine made.
- *
- * @throws StateError naming whose it is, unless the user says that its state is lost
+ * @throws StateError naming who made a stack of this name, unless it is ours or the user says that its state is lost
  */
 async function refuseOthers(
   docker: Docker,
@@ -128,52 +124,38 @@ async function refuseOthers(
   const ownership = await readOwnership(docker, stack, state);
   if (takeOver || ownership.kind === "free" || ownership.kind === "mine") return;
   if (await ask(`The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Remove them all?`)) return;
-  throw await notOurs(
-    docker,
-    stack,
-    state,
-    ownership,
-    `If its state is lost: \`aiwdb down --stack ${stack} --take-over\`.`,
-  );
+  const remedy = `If its state is lost: \`aiwdb down --stack ${stack} --take-over\`.`;
+  throw await notOurs(docker, stack, state, ownership, remedy);
 }
 
-/**
- * Other stacks would go down with the engine, and nobody would be told.
- *
- * @throws StateError naming them
- */
+/** @throws StateError naming the other stacks that would go down with the engine */
 async function refuseOthersEngine(engine: Engine, stack: string): Promise<void> {
-  if (!engine.isPrivate) return; // it is left alone anyway
+  if (!engine.isPrivate) return; // nobody stops an engine of the user's own
   const running = [...(await containersByStack(engineClient(engine)))].filter(
     ([name, count]) => name !== stack && count.running > 0,
   );
   if (running.length === 0) return;
-  throw new StateError("The engine has other stacks; nothing has been changed:", [
-    {
-      subject: "--engine",
-      problem: `would stop ${running.map(([name]) => name).join(", ")}`,
-      remedy: "Remove them by `aiwdb down --stack <name>` first, or leave --engine out.",
-    },
-  ]);
+  throw refusal("The engine has other stacks", {
+    subject: "--engine",
+    problem: `would stop ${running.map(([name]) => name).join(", ")}`,
+    remedy: "Remove them by `aiwdb down --stack <name>` first, or leave --engine out.",
+  });
 }
 
-function refuseLoss(stack: string, isProtected: boolean, deleteData: boolean, volumes: readonly string[]): void {
-  if (isProtected) {
-    throw new StateError(`Stack "${stack}" is protected; nothing has been changed:`, [
-      {
-        subject: "protect",
-        problem: `is true, so that ${volumes.join(", ")} and the certificate authority cannot be deleted by one command`,
-        remedy: "Back up, set `protect` to false in its settings, run `up`, then `down` with --delete-data.",
-      },
-    ]);
+/** @throws StateError for a stack that is protected, or whose data the user did not give up */
+function refuseLoss({ stack, protect }: StackConfig, deleteData: boolean, volumes: readonly string[]): void {
+  if (protect) {
+    throw refusal(`Stack "${stack}" is protected`, {
+      subject: "protect",
+      problem: `is true, so that ${volumes.join(", ")} and the certificate authority cannot be deleted by one command`,
+      remedy: "Back up, set `protect` to false in its settings, run `up`, then `down` with --delete-data.",
+    });
   }
   if (!isDisposable(stack) && !deleteData) {
-    throw new StateError(`Stack "${stack}" is not disposable; nothing has been changed:`, [
-      {
-        subject: "--delete-data",
-        problem: `would delete ${volumes.join(", ") || "its volumes"}`,
-        remedy: "Back up, then repeat the command with --delete-data.",
-      },
-    ]);
+    throw refusal(`Stack "${stack}" is not disposable`, {
+      subject: "--delete-data",
+      problem: `would delete ${volumes.join(", ") || "its volumes"}`,
+      remedy: "Back up, then repeat the command with --delete-data.",
+    });
   }
 }

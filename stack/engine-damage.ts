@@ -3,21 +3,21 @@ import { engineNames } from "../infra/settings/names.ts";
 import { inspect } from "../toolchain/engine/containers.ts";
 import { hasPassword } from "../infra/provider/resources/superuser-password.ts";
 import { askWithin } from "../toolchain/engine/client.ts";
-import type { KnownState, StateResource } from "./backend.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
 import { healthNow } from "../infra/servers/container-health.ts";
 
 /**
- * What the engine has of a stack, against what its state says. Pulumi compares settings with its state and asks the
- * engine nothing, so that it takes a stack whose containers are gone for one that needs no change.
+ * How the engine differs from what the state of a stack says. Pulumi compares settings with its state and asks the
+ * engine nothing. It would change nothing on a stack whose containers are gone.
  */
 export interface Damage {
   /** Containers that can be started as they are, the server before the pooler. */
   readonly stopped: readonly DamagedContainer[];
-  /** Containers that are there and can't serve any more; they are made again. They hold no data. */
+  /** Containers that are there and can't serve any more. Pulumi makes them again; they hold no data. */
   readonly unusable: readonly DamagedContainer[];
   /**
-   * The maintenance container, while it runs and its health check fails. It serves nobody and holds no data, so that it
-   * can always be started again. A server whose check fails may be recovering; it is left alone.
+   * The maintenance container, while it runs and its health check fails. It has no clients and no data, so that `up`
+   * can always start it again. A server whose check fails may be recovering, and `up` leaves it alone.
    */
   readonly unhealthy: readonly DamagedContainer[];
   /** What is not on the engine any more, with the resources of the state that stand for it. */
@@ -30,7 +30,7 @@ export interface DamagedContainer {
   readonly urn: string;
   readonly id: string;
   readonly name: string;
-  /** What is wrong with it, as a sentence goes on: "is stopped". */
+  /** What is wrong with it, as the end of a sentence: "is stopped". */
   readonly problem: string;
 }
 
@@ -42,9 +42,9 @@ export interface GoneObject {
 
 export interface LostData {
   readonly volume: string;
-  /** Resource that all that lived in the volume depends on. */
+  /** The resource on which everything in the volume depends. */
   readonly urn: string;
-  /** Whether it lived in memory: nobody expects it to outlive its container. */
+  /** Whether it lived in memory. Then nobody expects it to outlive its container. */
   readonly inMemory: boolean;
 }
 
@@ -65,9 +65,6 @@ export const TYPES = {
 /** States in which the engine's `start` brings a container back. */
 const STARTABLE = new Set(["exited", "created"]);
 
-export const resourcesOf = (state: KnownState): readonly StateResource[] =>
-  state.kind === "none" ? [] : state.resources;
-
 /**
  * Asks the engine once for all it has, and compares it with the state. Changes nothing.
  *
@@ -75,10 +72,8 @@ export const resourcesOf = (state: KnownState): readonly StateResource[] =>
  */
 export async function findDamage(docker: Docker, stack: string, state: KnownState): Promise<Damage> {
   const resources = resourcesOf(state);
-  const recorded = (type: keyof typeof TYPES) =>
-    resources.filter((resource): resource is StateResource & { id: string } => {
-      return resource.type === TYPES[type] && resource.id !== undefined;
-    });
+  const recorded = (kind: keyof typeof TYPES) =>
+    resources.flatMap(({ type, id, ...rest }) => (type === TYPES[kind] && id !== undefined ? [{ ...rest, id }] : []));
   const [containers, unhealthyOnes, networks, { Volumes }, images] = await Promise.all([
     askWithin((options) => docker.listContainers({ all: true, ...options })),
     askWithin((options) => docker.listContainers({ filters: { health: ["unhealthy"] }, ...options })),
@@ -91,7 +86,7 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
   const [network] = recorded("network");
   const hasNetwork = networks.some(({ Id }) => Id === network?.id);
 
-  const { dataVolume, postgres, pgbouncer, maintenance } = engineNames(stack);
+  const { dataVolume, network: networkName, postgres, pgbouncer, maintenance } = engineNames(stack);
   const stopped: DamagedContainer[] = [];
   const unusable: DamagedContainer[] = [];
   const unhealthy: DamagedContainer[] = [];
@@ -103,24 +98,18 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
       gone.push({ kind: "container", name, urns: [urn] });
       continue;
     }
-    // A container that never ran has no network's id yet.
-    const isAttached = Object.values(found.NetworkSettings?.Networks ?? {}).some(
-      ({ NetworkID }) => NetworkID === network?.id || NetworkID === "",
-    );
-    const problem = !hasNetwork
-      ? "is on a network that is gone"
-      : !isAttached
-        ? "was taken off its network"
-        : found.State === "dead"
-          ? "could not be removed by the engine"
-          : undefined;
-    if (problem !== undefined) unusable.push({ urn, id, name, problem });
+    // A container that never ran has no id of a network yet.
+    const attached = Object.values(found.NetworkSettings?.Networks ?? {}).map(({ NetworkID }) => NetworkID);
+    const isAttached = attached.some((each) => each === network?.id || each === "");
+    if (!hasNetwork) unusable.push({ urn, id, name, problem: "is on a network that is gone" });
+    else if (!isAttached) unusable.push({ urn, id, name, problem: "was taken off its network" });
+    else if (found.State === "dead") unusable.push({ urn, id, name, problem: "could not be removed by the engine" });
     else if (STARTABLE.has(found.State)) stopped.push({ urn, id, name, problem: "is stopped" });
     else if (found.State === "paused") stopped.push({ urn, id, name, problem: "is paused" });
     else if (name === maintenance && unhealthyOnes.some(({ Id }) => Id === id) && (await isUnhealthy(id)))
       unhealthy.push({ urn, id, name, problem: "is unhealthy" });
   }
-  if (network && !hasNetwork) gone.push({ kind: "network", name: engineNames(stack).network, urns: [network.urn] });
+  if (network && !hasNetwork) gone.push({ kind: "network", name: networkName, urns: [network.urn] });
   for (const { urn, id } of recorded("image")) if (!tags.has(id)) gone.push({ kind: "image", name: id, urns: [urn] });
 
   for (const { urn, id } of recorded("volume")) {
@@ -128,17 +117,12 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
     const files = recorded("files").filter((resource) => resource.id === id);
     gone.push({ kind: "volume", name: id, urns: [urn, ...files.map((resource) => resource.urn)] });
   }
-  const order = (each: DamagedContainer) => [postgres, pgbouncer].indexOf(each.name) >>> 0;
+  const order = ({ name }: DamagedContainer) => (name === postgres ? 0 : name === pgbouncer ? 1 : 2);
   const lostData = await findLostData();
-  // Without its data the server's container is made again, and maintenance with it, whatever their states.
+  // Without its data, Pulumi makes the server's container again, and maintenance with it, whatever their states are.
   const startable = lostData ? stopped.filter(({ name }) => name !== postgres) : stopped;
-  return {
-    stopped: startable.toSorted((a, b) => order(a) - order(b)),
-    unusable,
-    unhealthy: lostData ? [] : unhealthy,
-    gone,
-    lostData,
-  };
+  const inOrder = startable.toSorted((a, b) => order(a) - order(b));
+  return { stopped: inOrder, unusable, unhealthy: lostData ? [] : unhealthy, gone, lostData };
 
   async function isUnhealthy(id: string): Promise<boolean> {
     const info = await inspect(docker, id);
@@ -156,21 +140,18 @@ export async function findDamage(docker: Docker, stack: string, state: KnownStat
     if (!inMemory || recorded("superuser").length === 0) return undefined;
     const server = containers.find(({ Names }) => Names.includes(`/${postgres}`));
     if (server?.State === "paused") return undefined;
-    // One that was started again has a new cluster, in which nobody has set a password yet.
+    // A server that was started again has a new cluster, in which nobody has set a password yet.
     return server?.State === "running" && (await hasPassword(docker, postgres)) ? undefined : lost;
   }
 }
 
-/** One line for each thing that is not as the state says, with what `up` does about it. */
+/** A line for each thing that is not as the state says, with what `up` does about it. */
 export function describeDamage({ stopped, unusable, unhealthy, gone, lostData }: Damage): string[] {
+  const lost = lostData?.inMemory
+    ? `the data of volume ${lostData.volume} was in memory and went with its container: roles, database and schema are made again`
+    : `data volume ${lostData?.volume} is gone, and with it the data`;
   return [
-    ...(lostData
-      ? [
-          lostData.inMemory
-            ? `the data of volume ${lostData.volume} was in memory and went with its container: roles, database and schema are made again`
-            : `data volume ${lostData.volume} is gone, and with it the data`,
-        ]
-      : []),
+    ...(lostData ? [lost] : []),
     ...gone.map(({ kind, name }) => `${kind} ${name} is gone: it is made again`),
     ...unusable.map(({ name, problem }) => `container ${name} ${problem}: it is made again`),
     ...stopped.map(({ name, problem }) => `container ${name} ${problem}: it is started`),

@@ -6,21 +6,22 @@ import { engineNames, HELPER_LABEL, STACK_LABEL, STATE_LABEL } from "../infra/se
 import { listeners } from "../infra/settings/listeners.ts";
 import { askWithin } from "../toolchain/engine/client.ts";
 import type { Problem } from "../base/errors.ts";
-import type { KnownState } from "./backend.ts";
+import type { Report } from "../base/progress.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
 
-/** Engine objects that carry a stack's label. */
+/** Objects on the engine that have a stack's label. */
 export interface EngineObjects {
   readonly containers: readonly {
     readonly name: string;
     readonly id: string;
     readonly running: boolean;
-    /** Writes a volume's files, and is there for a moment. */
+    /** Whether it writes a volume's files, and is there for a moment only. */
     readonly isHelper: boolean;
   }[];
   readonly networks: readonly {
     readonly name: string;
     readonly id: string;
-    /** Which state made it, if it says so. */
+    /** The id of the state that made it, if its label says so. */
     readonly stateId?: string | undefined;
   }[];
   readonly volumes: readonly string[];
@@ -65,28 +66,22 @@ export async function containersByStack(docker: Docker): Promise<Map<string, Con
   return found;
 }
 
-/** Ids and names the state knows. */
-function known(state: KnownState): Set<string> {
-  const resources = state.kind === "none" ? [] : state.resources;
-  return new Set(resources.flatMap(({ id }) => (id ? [id] : [])));
-}
-
 /**
- * Removes containers and networks that carry the stack's label and that its state does not know: a run that was killed
- * between creating one and recording it leaves them, and their names would be taken for ever. They hold no data;
- * volumes are left alone, the next run takes them over.
+ * Removes containers and networks that have the stack's label and that its state does not know. A run leaves them when
+ * it is killed between making and recording one, and they would keep their names for ever. They hold no data. Volumes
+ * stay, and the next run takes them over.
  *
- * @param reason what the user is told of each
+ * @param reason what to tell the user of each
  */
 export async function removeOrphans(
   docker: Docker,
   stack: string,
   state: KnownState,
-  report: (line: string) => void,
+  report: Report,
   reason = "which a run that was cut off left behind",
 ): Promise<void> {
   const objects = await listObjects(docker, stack);
-  const ids = known(state);
+  const ids = new Set(resourcesOf(state).map(({ id }) => id));
   for (const { id, name } of objects.containers.filter((container) => !ids.has(container.id))) {
     report(`removing container ${name}, ${reason}`);
     await removeContainer(docker, id);
@@ -97,54 +92,57 @@ export async function removeOrphans(
   }
 }
 
-/** Stops a container in its own way and removes it; one that is gone already is no error. */
+/** Stops a container in its own way and removes it. It is no error when the container is gone already. */
 export async function removeContainer(docker: Docker, id: string): Promise<void> {
   const container = docker.getContainer(id);
-  const unless =
-    (...expected: number[]) =>
-    (error: { statusCode?: number }) => {
-      if (!expected.includes(error.statusCode ?? 0)) throw error;
-    };
-  await container.stop().catch(unless(304, 404)); // it does not run, or is gone
-  await container.remove({ force: true, v: true }).catch(unless(404));
+  const unlessDone = (error: { statusCode?: number }) => {
+    if (error.statusCode !== 304 && error.statusCode !== 404) throw error; // it does not run, or is gone
+  };
+  await container.stop().catch(unlessDone);
+  await container.remove({ force: true, v: true }).catch(unlessDone);
 }
 
 /** What on the engine or this machine is in the way of a stack: names, addresses and ports of somebody else. */
 export async function obstacles(docker: Docker, config: StackConfig): Promise<Problem[]> {
   const names = engineNames(config.stack);
-  const mine = await listObjects(docker, config.stack);
-  const problems: Problem[] = [];
-
-  const taken = (kind: string, name: string, remedy: string) =>
-    problems.push({ subject: `${kind} ${name}`, problem: "exists on the engine and is not this stack's", remedy });
   const [containers, networks, { Volumes }] = await Promise.all([
     askWithin((options) => docker.listContainers({ all: true, ...options })),
     askWithin((options) => docker.listNetworks(options)),
     askWithin((options) => docker.listVolumes(options)),
   ]);
-  const isMine = (list: readonly { name: string }[], name: string) => list.some((object) => object.name === name);
-  for (const name of [names.postgres, names.pgbouncer, names.maintenance]) {
-    const exists = containers.some(({ Names }) => Names.includes(`/${name}`));
-    if (exists && !isMine(mine.containers, name))
-      taken("container", name, `Rename or remove it, or choose another stack name with --stack.`);
-  }
-  if (networks.some(({ Name }) => Name === names.network) && !isMine(mine.networks, names.network)) {
-    taken("network", names.network, "Remove it, or choose another stack name with --stack.");
-  }
-  for (const name of [
-    names.dataVolume,
-    names.postgresConfigVolume,
-    names.pgbouncerConfigVolume,
-    names.maintenanceConfigVolume,
-  ]) {
-    if (Volumes.some(({ Name }) => Name === name) && !mine.volumes.includes(name)) {
-      taken(
-        "volume",
-        name,
-        "It may hold somebody's data: look into it, then remove it or choose another stack name with --stack.",
-      );
-    }
-  }
+  const isOthers = ({ Labels }: { Labels?: Record<string, string> | undefined }) =>
+    Labels?.[STACK_LABEL] !== config.stack;
+  const kinds = [
+    {
+      kind: "container",
+      wanted: [names.postgres, names.pgbouncer, names.maintenance],
+      taken: containers.filter(isOthers).flatMap(({ Names }) => Names.map((name) => name.replace(/^\//, ""))),
+      advice: "Rename or remove it, or",
+    },
+    {
+      kind: "network",
+      wanted: [names.network],
+      taken: networks.filter(isOthers).map(({ Name }) => Name),
+      advice: "Remove it, or",
+    },
+    {
+      kind: "volume",
+      wanted: [
+        names.dataVolume,
+        names.postgresConfigVolume,
+        names.pgbouncerConfigVolume,
+        names.maintenanceConfigVolume,
+      ],
+      taken: Volumes.filter(isOthers).map(({ Name }) => Name),
+      advice: "It may hold somebody's data: look into it, then remove it or",
+    },
+  ];
+  const problem = "exists on the engine and is not this stack's";
+  const problems = kinds.flatMap(({ kind, wanted, taken, advice }) => {
+    const remedy = `${advice} choose another stack name with --stack.`;
+    const found = wanted.filter((name) => taken.includes(name));
+    return found.map((name) => ({ subject: `${kind} ${name}`, problem, remedy }));
+  });
   return [...problems, ...(await addressProblems(docker, config))];
 }
 
@@ -156,24 +154,20 @@ export interface AddressProblem extends Problem {
 /** Which of a stack's ports and subnet somebody else has. */
 export async function addressProblems(docker: Docker, config: StackConfig): Promise<AddressProblem[]> {
   const names = engineNames(config.stack);
-  const problems: AddressProblem[] = [];
   const [containers, networks] = await Promise.all([
     askWithin((options) => docker.listContainers({ all: true, ...options })),
     askWithin((options) => docker.listNetworks(options)),
   ]);
-  for (const { Name, IPAM } of networks) {
-    if (Name === names.network) continue;
-    const overlapping = (IPAM?.Config ?? []).find(
-      ({ Subnet }) => Subnet !== undefined && subnetsOverlap(Subnet, config.networkSubnet),
-    );
-    if (overlapping) {
-      problems.push({
-        subject: "networkSubnet",
-        problem: `${config.networkSubnet} overlaps ${overlapping.Subnet ?? ""} of network ${Name}`,
-        remedy: "Set networkSubnet to a free private network, for example 10.99.0.0/28.",
-      });
-    }
-  }
+  const problems = networks
+    .filter(({ Name }) => Name !== names.network)
+    .flatMap(({ Name, IPAM }): AddressProblem[] => {
+      const subnets = (IPAM?.Config ?? []).flatMap(({ Subnet }) => Subnet ?? []);
+      const subnet = subnets.find((each) => subnetsOverlap(each, config.networkSubnet));
+      if (subnet === undefined) return [];
+      const problem = `${config.networkSubnet} overlaps ${subnet} of network ${Name}`;
+      const remedy = "Set networkSubnet to a free private network, for example 10.99.0.0/28.";
+      return [{ subject: "networkSubnet", problem, remedy }];
+    });
   const published = [
     [names.postgres, "127.0.0.1", config.postgresPort, "postgresPort"],
     ...listeners(config).map(
@@ -181,7 +175,7 @@ export async function addressProblems(docker: Docker, config: StackConfig): Prom
         [names.pgbouncer, config.pgbouncerPublishAddress, config.pgbouncerPort + offset, "pgbouncerPort"] as const,
     ),
   ] as const;
-  for (const [container, address, port, setting] of published) {
+  for (const [container, address, port, subject] of published) {
     const own = containers.find(
       ({ Names, Labels }) => Names.includes(`/${container}`) && Labels[STACK_LABEL] === config.stack,
     );
@@ -189,13 +183,12 @@ export async function addressProblems(docker: Docker, config: StackConfig): Prom
       own?.Ports.some(({ PublicPort }) => PublicPort === port) ||
       (own?.State === "restarting" && (await portsOf(docker, own.Id)).includes(port));
     const problem = holds ? undefined : await portProblem(address, port);
-    if (problem)
-      problems.push({ subject: setting, problem, remedy: `Stop what uses it, or set ${setting} to a free port.` });
+    if (problem) problems.push({ subject, problem, remedy: `Stop what uses it, or set ${subject} to a free port.` });
   }
   return problems;
 }
 
-/** What a container that does not stay up has again at each start; the engine lists no port of it in between. */
+/** Ports of a container that does not stay up. The engine lists none of them between two starts. */
 async function portsOf(docker: Docker, id: string): Promise<number[]> {
   const { HostConfig } = await docker.getContainer(id).inspect();
   const bindings = Object.values((HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>);

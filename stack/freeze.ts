@@ -4,12 +4,12 @@ import { ROLES } from "../database/access/roles.ts";
 import { type Problem, StateError } from "../base/errors.ts";
 import { askServer } from "../database/ask-server.ts";
 
-/** What a role or database takes that may not write. */
+/** The problem of a role or a database that may not write. */
 export const FROZEN = "takes no changes: default_transaction_read_only is on";
 
 /**
- * Rows `subject`, `problem`, `remedy` for each place where somebody froze writing; for use in a larger query. No frozen session takes
- * it back without saying that its transaction writes.
+ * A query for each place where somebody froze writing, with columns `subject`, `problem` and `remedy`, for use in a
+ * larger query. A frozen session can end the freeze only in a transaction that says that it writes.
  */
 export const freezeSql = (database: string): string => `
   select coalesce('role ' || rolname, 'database ' || datname, 'role all') as subject,
@@ -25,24 +25,20 @@ export const freezeSql = (database: string): string => `
     'Take default_transaction_read_only out of postgresql.auto.conf (\`alter system reset default_transaction_read_only; select pg_reload_conf()\`).'
   from pg_settings where name = 'default_transaction_read_only' and reset_val = 'on' and source not in ('user', 'database', 'database user')`;
 
-/** Clients whose freeze is their own matter: we write by none of them. */
+/** Roles whose freeze does not matter here, because none of them writes for us. */
 const NOT_OURS: ReadonlySet<string> = new Set(
   [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map((role) => `role ${role}`),
 );
 
-/** Where somebody froze what we would write. Asks nothing of a server that does not run. */
+/** Places where somebody froze what we would write; none where the server does not run. */
 export async function findFrozen(
   docker: Docker,
   stack: string,
   database: string,
   postgres: string = engineNames(stack).postgres,
 ): Promise<Problem[]> {
-  const answer = await askServer(
-    docker,
-    postgres,
-    `select coalesce(json_agg(found), '[]') from (${freezeSql(database)}) as found`,
-  );
-  if (answer === undefined) return [];
+  const sql = `select coalesce(json_agg(found), '[]') from (${freezeSql(database)}) as found`;
+  const answer = (await askServer(docker, postgres, sql)) ?? "[]";
   return (JSON.parse(answer) as Problem[]).filter(({ subject }) => !NOT_OURS.has(subject));
 }
 
@@ -54,6 +50,5 @@ export async function findFrozen(
  */
 export async function refuseFrozen(docker: Docker, stack: string, database: string, postgres?: string): Promise<void> {
   const found = await findFrozen(docker, stack, database, postgres);
-  if (found.length === 0) return;
-  throw new StateError(`Stack "${stack}" is frozen; nothing has been changed:`, found);
+  if (found.length > 0) throw new StateError(`Stack "${stack}" is frozen; nothing has been changed:`, found);
 }

@@ -1,15 +1,15 @@
 import type Docker from "dockerode";
 import { engineNames } from "../infra/settings/names.ts";
 import { askServer } from "../database/ask-server.ts";
-import type { KnownState } from "./backend.ts";
-import { resourcesOf, TYPES } from "./engine-damage.ts";
+import { type KnownState, resourcesOf } from "./backend.ts";
+import { TYPES } from "./engine-damage.ts";
 
-/** What a stack's database says of its own migrations. */
+/** Names of the migrations that a stack's database has, or why it has none to tell. */
 export type History = readonly string[] | "no database" | "not running";
 
 /**
- * Names of the migrations that are applied in a stack's database, in their order. The state may say otherwise: a database is restored,
- * rolled back and changed by hand behind its back.
+ * Names of the migrations that are applied in a stack's database, in their order. The state may say otherwise: people
+ * restore a database, roll it back and change it by hand, and the state is not told.
  *
  * @param postgres container of the server. @default the stack's own
  * @throws ToolError when the server runs and does not answer
@@ -21,8 +21,8 @@ export async function readHistory(
   postgres: string = engineNames(stack).postgres,
 ): Promise<History> {
   const present = await askServer(docker, postgres, `select count(*) from pg_database where datname = '${database}'`);
-  if (present === undefined) return "not running";
   if (present === "0") return "no database";
+  if (present === undefined) return "not running";
   const names = await askServer(
     docker,
     postgres,
@@ -35,45 +35,45 @@ export async function readHistory(
   return names === undefined ? "not running" : names.split("\n").filter((name) => name !== "");
 }
 
-/** Migrations that the state has and the database does not, with the resource that has them. */
-export interface ForgottenMigrations {
+/** Names of migrations in the state, with the URN of the resource that has them. */
+export interface RecordedMigrations {
   readonly urn: string;
   readonly names: readonly string[];
 }
 
-export function findForgotten(state: KnownState, history: History): ForgottenMigrations | undefined {
-  const recorded = resourcesOf(state).find(({ type }) => type === TYPES.migrations);
+/** The migrations that are recorded as applied and that the database does not have; undefined where there are none. */
+export function findForgotten(state: KnownState, history: History): RecordedMigrations | undefined {
+  const recorded = recordedMigrations(state);
   if (recorded === undefined || typeof history === "string") return undefined;
-  const applied = new Set(history);
-  const names = recordedMigrations(state).filter((name) => !applied.has(name));
+  const names = recorded.names.filter((name) => !history.includes(name));
   return names.length === 0 ? undefined : { urn: recorded.urn, names };
 }
 
-/** Names of the migrations that the state has as applied. */
-export function recordedMigrations(state: KnownState): readonly string[] {
+/** The migrations that the state has as applied; undefined where none ever were. */
+export function recordedMigrations(state: KnownState): RecordedMigrations | undefined {
   const recorded = resourcesOf(state).find(({ type }) => type === TYPES.migrations);
-  return (recorded?.outputs?.["migrations"] ?? []) as readonly string[];
+  return recorded && { urn: recorded.urn, names: (recorded.outputs?.["migrations"] ?? []) as readonly string[] };
 }
 
-/** The database, where the state has it and the server does not. */
+/** A database that the state has and the server does not. */
 export interface LostDatabase {
   readonly urn: string;
   readonly name: string;
 }
 
-/** Somebody dropped it, or the server runs on a cluster that was made anew. */
+/** The lost database: somebody dropped it, or the server runs on a new cluster. Undefined where it is there. */
 export function findLostDatabase(state: KnownState, history: History): LostDatabase | undefined {
   if (history !== "no database") return undefined;
   const recorded = resourcesOf(state).find(({ type }) => type === TYPES.database);
   return recorded === undefined ? undefined : { urn: recorded.urn, name: recorded.id ?? "" };
 }
 
-/** What `up` does about it. */
+/** A line on a lost database. */
 export function describeLostDatabase({ name }: LostDatabase): string {
   return `database ${name} is gone from the server, and with it the data`;
 }
 
-/** What `up` does about them. */
-export function describeForgotten({ names }: ForgottenMigrations): string {
+/** A line on forgotten migrations, with what `up` does about them. */
+export function describeForgotten({ names }: RecordedMigrations): string {
   return `the database no longer says that ${names.join(", ")} ${names.length === 1 ? "is" : "are"} applied: pending again`;
 }

@@ -12,15 +12,14 @@ export interface KnownStack {
   readonly hasSettings: boolean;
 }
 
-/** Every stack there is, by name; `undefined` where the states are kept elsewhere, so that only the backend knows. */
+/** Every stack, sorted by name; undefined where the states are elsewhere, so that only the backend knows them. */
 export function knownStacks(): KnownStack[] | undefined {
   const folder = stateFile("any");
   if (folder === undefined) return undefined;
   const states = statesIn(path.dirname(folder));
   const settings = new Set(stacksWithSettings());
-  return [...new Set([...states, ...settings])]
-    .toSorted()
-    .map((stack) => ({ stack, hasState: states.has(stack), hasSettings: settings.has(stack) }));
+  const names = [...new Set([...states, ...settings])].toSorted();
+  return names.map((stack) => ({ stack, hasState: states.has(stack), hasSettings: settings.has(stack) }));
 }
 
 function statesIn(folder: string): Set<string> {
@@ -29,24 +28,20 @@ function statesIn(folder: string): Set<string> {
 }
 
 /**
- * Refuses a name that is no stack's, as of a slip of the finger: nothing is made for it, nor looked for.
+ * Refuses a name that no stack has, for example a misspelt one, before anything is made or looked for.
  *
- * @param orNew whether new stacks named ci-… and pr-… are taken too
+ * @param orNew whether new stacks named ci-… and pr-… are allowed too
  * @throws UsageError naming the stacks there are
  */
-export function requireStack(stack: string, { orNew = false }: { readonly orNew?: boolean } = {}): void {
+export function requireStack(stack: string, { orNew = false } = {}): void {
   const known = knownStacks();
-  if (known === undefined || known.some((each) => each.stack === stack)) return;
-  if (orNew && ephemeralKind(stack) !== undefined) return;
+  const isEphemeral = ephemeralKind(stack) !== undefined;
+  if (known === undefined || known.some((each) => each.stack === stack) || (orNew && isEphemeral)) return;
   const names = known.map((each) => each.stack).join(", ");
+  const remedy = isEphemeral
+    ? `\`aiwdb up --stack ${stack}\` makes it.`
+    : `For a new stack write Pulumi.${stack}.yaml, which may be empty; names that begin with ci- or pr- need none.`;
   throw new UsageError(`There is no stack "${stack}"; there ${known.length === 1 ? "is" : "are"} ${names}.`, [
-    {
-      subject: "--stack",
-      problem: "names a stack without a state and without a settings file",
-      remedy:
-        ephemeralKind(stack) === undefined
-          ? `For a new stack write Pulumi.${stack}.yaml, which may be empty; names that begin with ci- or pr- need none.`
-          : `\`aiwdb up --stack ${stack}\` makes it.`,
-    },
+    { subject: "--stack", problem: "names a stack without a state and without a settings file", remedy },
   ]);
 }

@@ -2,16 +2,17 @@ import { randomBytes } from "node:crypto";
 import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { passphraseFile } from "../infra/settings/places.ts";
-import { hasCode, ConfigError, StateError } from "../base/errors.ts";
+import { ConfigError, hasCode } from "../base/errors.ts";
 import { privateFolder } from "../base/paths.ts";
 import type { FolderState } from "./backend.ts";
+import { refusal } from "./refusal.ts";
 
-/** Stacks that are made to be thrown away, so that a generated passphrase is good enough. */
+/** Whether a stack is made to be thrown away, so that a generated passphrase is good enough. */
 export function isDisposable(stack: string): boolean {
   return stack === "dev" || /^(ci|pr)-/.test(stack);
 }
 
-/** True when the user gave one by Pulumi's own variables. */
+/** Whether the user gave a passphrase by Pulumi's own variables. */
 export function passphraseGiven(): boolean {
   return process.env["PULUMI_CONFIG_PASSPHRASE"] !== undefined || Boolean(process.env["PULUMI_CONFIG_PASSPHRASE_FILE"]);
 }
@@ -19,9 +20,10 @@ export function passphraseGiven(): boolean {
 /**
  * Environment that opens the stack's secrets.
  *
- * A disposable stack has a passphrase of its own, whatever the variables say: in the shell where they are set for prod,
- * dev must open too, and a dev made there must open in any other. They count for it only where it has none: when it was
- * made by them, or its state is shared with machines that do not have the file.
+ * A disposable stack has a passphrase of its own, whatever the variables say. A shell in which they are set for prod
+ * must open dev too, and any other shell must open a dev that was made there. The variables count for a disposable
+ * stack only where it has no passphrase: somebody made it with them, or its state is shared with machines that lack the
+ * file.
  *
  * @throws ConfigError for any other stack without a passphrase
  * @throws StateError for a disposable one whose passphrase is gone
@@ -33,8 +35,7 @@ export function passphraseEnv(stack: string, state: FolderState["kind"]): Record
   const disposable = isDisposable(stack);
   if (disposable && (hasText(file) || state === "none")) return own;
   if (passphraseGiven()) {
-    if (!disposable) refuseEmpty();
-    refuseMissing();
+    checkGiven(disposable);
     return {};
   }
   if (hasText(file)) return own;
@@ -48,38 +49,28 @@ export function passphraseEnv(stack: string, state: FolderState["kind"]): Record
       },
     ]);
   }
-  if (state === "elsewhere") return own; // made with the state, if there is none yet
-  throw new StateError(`The passphrase of stack "${stack}" is lost; nothing has been changed:`, [
-    {
-      subject: file,
-      problem: "is not there, and the state has secrets that only it opens",
-      remedy:
-        "Put the file back, or set PULUMI_CONFIG_PASSPHRASE[_FILE] to the one the stack was made with. If it is gone for good, " +
-        `move the state away and run \`npm run up -- --stack ${stack} --reset-passwords\`, which keeps the data.`,
-    },
-  ]);
+  if (state === "elsewhere") return own; // `ensureStack` makes it with the state, if there is none yet
+  throw refusal(`The passphrase of stack "${stack}" is lost`, {
+    subject: file,
+    problem: "is not there, and the state has secrets that only it opens",
+    remedy:
+      "Put the file back, or set PULUMI_CONFIG_PASSPHRASE[_FILE] to the one the stack was made with. If it is gone for good, " +
+      `move the state away and run \`npm run up -- --stack ${stack} --reset-passwords\`, which keeps the data.`,
+  });
 }
 
-function refuseMissing(): void {
-  const given = process.env["PULUMI_CONFIG_PASSPHRASE_FILE"];
-  if (!given || process.env["PULUMI_CONFIG_PASSPHRASE"] !== undefined || existsSync(given)) return;
-  throw new ConfigError("The passphrase cannot be read:", [
-    { subject: "PULUMI_CONFIG_PASSPHRASE_FILE", problem: `there is no file ${given}` },
-  ]);
-}
-
-function refuseEmpty(): void {
-  refuseMissing();
-  const file = process.env["PULUMI_CONFIG_PASSPHRASE_FILE"];
-  const [subject, text, named] =
-    process.env["PULUMI_CONFIG_PASSPHRASE"] === undefined
-      ? ["PULUMI_CONFIG_PASSPHRASE_FILE", readFileSync(file ?? "", "utf8"), `${file} is`]
-      : ["PULUMI_CONFIG_PASSPHRASE", process.env["PULUMI_CONFIG_PASSPHRASE"], "is"];
-  if (text.trim() !== "") return;
+/** @throws ConfigError when the user's file is not there, or when the passphrase is empty and may not be */
+function checkGiven(mayBeEmpty: boolean): void {
+  const text = process.env["PULUMI_CONFIG_PASSPHRASE"];
+  const file = process.env["PULUMI_CONFIG_PASSPHRASE_FILE"] ?? "";
+  const subject = text === undefined ? "PULUMI_CONFIG_PASSPHRASE_FILE" : "PULUMI_CONFIG_PASSPHRASE";
+  if (text === undefined && !existsSync(file))
+    throw new ConfigError("The passphrase cannot be read:", [{ subject, problem: `there is no file ${file}` }]);
+  if (mayBeEmpty || (text ?? readFileSync(file, "utf8")).trim() !== "") return;
   throw new ConfigError("The passphrase cannot be used:", [
     {
       subject,
-      problem: `${named} empty, so the state's secrets would be readable for everybody`,
+      problem: `${text === undefined ? `${file} is` : "is"} empty, so the state's secrets would be readable for everybody`,
       remedy: "Give a real one.",
     },
   ]);
@@ -89,7 +80,7 @@ function hasText(file: string): boolean {
   return existsSync(file) && readFileSync(file, "utf8").trim() !== "";
 }
 
-/** Makes a disposable stack's own passphrase, unless it has one; of two runs at once both get the same. */
+/** Makes a disposable stack's own passphrase, unless it has one. Two runs at once get the same one. */
 export function makePassphrase(stack: string): void {
   const file = passphraseFile(stack);
   if (hasText(file)) return;

@@ -2,17 +2,12 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from "nod
 import { hostname, uptime } from "node:os";
 import path from "node:path";
 import { PROJECT } from "../infra/settings/names.ts";
-import { hasCode, StateError } from "../base/errors.ts";
+import { hasCode } from "../base/errors.ts";
 import { readJsonIfWhole, replaceFile } from "../base/text-file.ts";
 import { folders } from "../base/paths.ts";
-import {
-  isAlive,
-  isEndedOrHidden,
-  processStart,
-  type ProcessIdentity,
-  processSpace,
-} from "../base/process-identity.ts";
+import { isAlive, isEndedOrHidden, type ProcessIdentity, processStart, thisProcess } from "../base/process-identity.ts";
 import { backendFolder, backendUrl } from "./backend.ts";
+import { inUse } from "./refusal.ts";
 
 /** A lock file of Pulumi's. */
 interface PulumiLock {
@@ -24,38 +19,38 @@ interface PulumiLock {
 
 /** A run of Pulumi that we started. */
 interface PulumiRun extends ProcessIdentity {
-  /** What its plugins have in their environment; releases before wrote none. */
+  /** The id that its plugins have in their environment. Earlier releases wrote none. */
   readonly run?: string;
 }
 
-/** As many runs as one command has, and some. */
+/** More runs than one command has. */
 const RECORDED_RUNS = 8;
 
 const recordFile = (stack: string): string => path.join(folders().state, "locks", `${stack}.pulumi.json`);
 
 /** The last runs of Pulumi that we started on a stack, the newest first. */
 export function recordedRuns(stack: string): readonly PulumiRun[] {
-  // Without a record, a lock is judged as one of a Pulumi that we did not start.
+  // Without a record, we judge a lock as one of a Pulumi that we did not start.
   return readJsonIfWhole<PulumiRun[]>(recordFile(stack)) ?? [];
 }
 
 /**
- * Notes which process runs Pulumi on a stack: its own lock has only a number and a host name, which containers may
- * share.
+ * Notes which process runs Pulumi on a stack. Pulumi's own lock has only a process number and a host name, and several
+ * containers may have the same ones.
  */
 export function recordPulumi(stack: string, pid: number, id: string): void {
-  const run: PulumiRun = { run: id, pid, start: processStart(pid) ?? "ended", space: processSpace(), host: hostname() };
+  const run: PulumiRun = { ...thisProcess(), run: id, pid, start: processStart(pid) ?? "ended" };
   const runs = [run, ...recordedRuns(stack).filter((each) => each.pid !== pid)].slice(0, RECORDED_RUNS);
   replaceFile(recordFile(stack), JSON.stringify(runs));
 }
 
-/** For a stack that is gone. */
+/** Forgets the runs on a stack that is gone. */
 export function forgetPulumiRuns(stack: string): void {
   rmSync(recordFile(stack), { force: true });
 }
 
 /**
- * Looks at the stack's locks in a file backend: one of a process that is gone is removed, as a killed `up` leaves it.
+ * Removes the locks of a stack in a file backend whose processes are gone. A killed `up` leaves such a lock.
  *
  * @throws StateError naming the holder when it is still at work, or when nobody can tell
  */
@@ -74,15 +69,11 @@ export function clearDeadLocks(stack: string, warn: (line: string) => void): voi
       rmSync(`${file}.attrs`, { force: true });
       continue;
     }
-    throw new StateError(`Stack "${stack}" is in use; nothing has been changed:`, [
-      {
-        subject: "lock",
-        problem: `held by process ${holder.pid} of ${holder.username} on ${holder.hostname} since ${holder.timestamp}`,
-        remedy:
-          `Wait until it has ended. If it is gone for good (another machine or container that crashed): ` +
-          `\`aiwdb pulumi --stack ${stack} -- cancel\`.`,
-      },
-    ]);
+    throw inUse(
+      stack,
+      `held by process ${holder.pid} of ${holder.username} on ${holder.hostname} since ${holder.timestamp}`,
+      `Wait until it has ended. If it is gone for good (another machine or container that crashed): \`aiwdb pulumi --stack ${stack} -- cancel\`.`,
+    );
   }
 }
 
@@ -91,8 +82,8 @@ function isGone(stack: string, { pid, hostname: host, timestamp }: PulumiLock): 
   if (host !== hostname()) return false;
   const run = recordedRuns(stack).find((each) => each.pid === pid);
   if (run) return isAlive(run) === false;
-  // A Pulumi that we did not start. Its number may be one of another container that has our host name, as with
-  // `--network host`, and of such we see nothing from within a container.
+  // A Pulumi that we did not start. Its number may be of another container that has our host name, as with
+  // `--network host`. From within a container we do not see such a process.
   if (!seesEveryProcess()) return Date.parse(timestamp) < Date.now() - uptime() * 1_000;
   return !isAtWork(pid);
 }
@@ -100,7 +91,7 @@ function isGone(stack: string, { pid, hostname: host, timestamp }: PulumiLock): 
 /** Inode of the PID namespace that the kernel starts with (PROC_PID_INIT_INO, include/linux/proc_ns.h). */
 const FIRST_NAMESPACE = "pid:[4026531836]";
 
-/** Whether processes of all containers are visible here, with the numbers that they have within. */
+/** Whether this process sees the processes of all containers, with the numbers that they have within. */
 function seesEveryProcess(): boolean {
   try {
     return readlinkSync("/proc/self/ns/pid") === FIRST_NAMESPACE;
@@ -109,7 +100,7 @@ function seesEveryProcess(): boolean {
   }
 }
 
-/** Whether a lock's process is at work: neither gone, nor only not waited for yet, nor another that got its number. */
+/** Whether the process of a lock is at work. It is not if it ended, or if another program got its number. */
 function isAtWork(pid: number): boolean {
   if (!existsSync("/proc/self/status")) return processStart(pid) !== undefined;
   return readdirSync("/proc")

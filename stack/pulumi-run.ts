@@ -17,7 +17,7 @@ export interface Session {
   readonly stackArguments: readonly string[];
   /** Folder beside the state for settings files that must not be written in the checkout. */
   readonly settingsFolder: string;
-  /** The lock under which Pulumi may write; none for a command that only reads. */
+  /** The lock under which Pulumi may write. A command that only reads has none. */
   readonly lock?: HeldLock;
 }
 
@@ -25,19 +25,19 @@ export interface RunResult {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
-  /** The user, or the system, asked it to end. */
+  /** Whether the user or the system asked it to end. */
   readonly isStopped: boolean;
 }
 
-/** Runs `pulumi` and captures what it prints. */
+/** Runs `pulumi` and returns what it prints, without showing it. */
 export function capture(session: Session, args: readonly string[], cwd: string = PACKAGE_ROOT): Promise<RunResult> {
   return run(session, args, cwd, "capture");
 }
 
 /**
- * Runs `pulumi` with its display where the user sees it; with `--json` on stderr.
+ * Runs `pulumi` and shows its display to the user; with `json` on stderr.
  *
- * @param unsaid paragraphs that are left out, since we do what they advise
+ * @param unsaid paragraphs to leave out, because we do what they advise
  */
 export function display(session: Session, args: readonly string[], json: boolean, unsaid?: RegExp): Promise<RunResult> {
   return run(session, args, PACKAGE_ROOT, json ? "stderr" : "terminal", unsaid);
@@ -47,7 +47,7 @@ export function display(session: Session, args: readonly string[], json: boolean
 const isRecorded = ({ env }: Session, [verb = ""]: readonly string[]): boolean =>
   !["preview", "stack"].includes(verb) && env["PULUMI_BACKEND_URL"] === backendUrl();
 
-/** Says of a process which run it belongs to: Pulumi's plugins inherit it, and are in process groups of their own. */
+/** Says to which run a process belongs. Pulumi's plugins inherit it, and are in process groups of their own. */
 const RUN_VARIABLE = "AIWDB_RUN";
 
 function run(
@@ -78,12 +78,11 @@ function run(
       output.stderr += chunk.toString("utf8");
       if (mode !== "capture") process.stderr.write(chunk);
     });
-    // An interrupt goes to the whole process group; Pulumi ends in order and so do we, after it.
     let isStopped = false;
-    const wait = () => {
-      isStopped = true;
-    };
-    // These come to us alone. Pulumi takes one interrupt as "finish what has begun, and begin nothing more".
+    // An interrupt goes to the whole process group. Pulumi ends in order, and this process ends after it.
+    const wait = () => void (isStopped = true);
+    // Other signals come to this process alone. Pulumi takes an interrupt as "finish what has begun, begin nothing
+    // more".
     const stop = () => {
       isStopped = true;
       child.kill("SIGINT");
@@ -102,10 +101,7 @@ function run(
   });
 }
 
-/**
- * Ends plugins of earlier runs on the stack that were killed together with their Pulumi: nobody else would, and they
- * would lie there for an hour.
- */
+/** Ends plugins of earlier runs on the stack whose Pulumi was killed. Without this they would stay for an hour. */
 export function endLeftPlugins(stack: string): void {
   const dead = recordedRuns(stack).filter((each) => isAlive(each) === false);
   endPlugins(new Set(dead.flatMap(({ run: id }) => (id === undefined ? [] : [id]))));
@@ -117,7 +113,7 @@ function endPlugins(ids: ReadonlySet<string>): void {
     try {
       const variables = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
       const id = variables.find((each) => each.startsWith(`${RUN_VARIABLE}=`))?.slice(RUN_VARIABLE.length + 1);
-      // They hold nothing that would have to be put in order.
+      // A plugin has nothing that it would have to put in order first.
       if (id !== undefined && ids.has(id)) process.kill(pid, "SIGKILL");
     } catch (error) {
       if (!isEndedOrHidden(error)) throw error;
@@ -126,8 +122,6 @@ function endPlugins(ids: ReadonlySet<string>): void {
 }
 
 function pids(): number[] {
-  if (!existsSync("/proc")) return []; // another system than Linux
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number);
+  const names = existsSync("/proc") ? readdirSync("/proc") : []; // only Linux has it
+  return names.filter((name) => /^\d+$/.test(name)).map(Number);
 }

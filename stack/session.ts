@@ -22,6 +22,7 @@ import {
 } from "./backend.ts";
 import { forgetPulumiRuns } from "./pulumi-lock.ts";
 import { capture, type Session } from "./pulumi-run.ts";
+import { inUse, refusal } from "./refusal.ts";
 import { NO_LIBPQ_VARIABLES } from "../database/libpq.ts";
 import { isDisposable, makePassphrase, passphraseEnv, passphraseGiven } from "./passphrase.ts";
 import { type Checkpoint, outputsIn } from "./state-outputs.ts";
@@ -32,69 +33,57 @@ function needsPassphrase(stack: string): boolean {
   return !backendUrl().startsWith("http") && secretsProvider.startsWith("passphrase");
 }
 
-/** `aiwdb env --pulumi` sets it for one stack; in the same shell another one must not get its settings. */
-const NO_OTHER_SETTINGS = { PULUMI_OPTION_CONFIG_FILE: undefined };
+/** What of the toolchain a session needs. */
+type Programs = Pick<Toolchain, "pulumi" | "env">;
 
-/**
- * The PostgreSQL provider reads libpq's variables: none of the caller's, and the time-outs that our own connections
- * have.
- */
-const PROVIDER_VARIABLES = { ...NO_LIBPQ_VARIABLES, PGOPTIONS: SESSION_OPTIONS };
-
-/** The environment and arguments for a stack. Nothing is started or created. */
-export function openSession(stack: string, toolchain: Pick<Toolchain, "pulumi" | "env">, lock?: HeldLock): Session {
-  repairAttributes();
-  const passphrase = needsPassphrase(stack) ? passphraseEnv(stack, readStateFile(stack).kind) : {};
+/** A session with its files in a folder, and the variables that say where the state is and what opens it. */
+function sessionIn(folder: string, stack: string, toolchain: Programs, variables: NodeJS.ProcessEnv): Session {
   return {
     stack,
     pulumi: toolchain.pulumi.bin,
     env: {
       ...toolchain.env,
-      ...PROVIDER_VARIABLES,
-      ...NO_OTHER_SETTINGS,
-      PULUMI_BACKEND_URL: backendUrl(),
-      ...passphrase,
+      // The PostgreSQL provider reads libpq's variables. It gets none of the caller's, and our own connections'
+      // time-outs.
+      ...NO_LIBPQ_VARIABLES,
+      PGOPTIONS: SESSION_OPTIONS,
+      // `aiwdb env --pulumi` sets it for one stack. A command on another one in the same shell must not get its
+      // settings.
+      PULUMI_OPTION_CONFIG_FILE: undefined,
+      ...variables,
     },
     stackArguments: ["--stack", stack],
-    settingsFolder: path.join(folders().state, "settings"),
-    ...(lock ? { lock } : {}),
+    settingsFolder: path.join(folder, "settings"),
   };
 }
 
-/** The passphrase that a first `up` would take, but for one that it would make. */
+/** Everything that a `pulumi` process on a stack needs. This starts and makes nothing. */
+export function openSession(stack: string, toolchain: Programs, lock?: HeldLock): Session {
+  repairAttributes();
+  const passphrase = needsPassphrase(stack) ? passphraseEnv(stack, readStateFile(stack).kind) : {};
+  const variables = { PULUMI_BACKEND_URL: backendUrl(), ...passphrase };
+  return { ...sessionIn(folders().state, stack, toolchain, variables), ...(lock ? { lock } : {}) };
+}
+
+/** The passphrase that a first `up` would take; a fixed one where `up` would make one. */
 function temporaryPassphrase(stack: string): Record<string, string | undefined> {
   if (isDisposable(stack) && existsSync(passphraseFile(stack))) return passphraseEnv(stack, "none");
   return passphraseGiven() ? {} : { PULUMI_CONFIG_PASSPHRASE: "preview" };
 }
 
-/** A session on a stack that does not exist yet, with a state that is thrown away: a preview makes nothing. */
-export function openTemporarySession(
-  stack: string,
-  toolchain: Pick<Toolchain, "pulumi" | "env">,
-): Session & { remove(): void } {
+/** A session on a stack that does not exist yet, for a preview. `remove` deletes its state and its files. */
+export function openTemporarySession(stack: string, toolchain: Programs): Session & { remove(): void } {
   const folder = privateFolder(folders().state, `preview-${process.pid}`);
-  const env = {
-    ...toolchain.env,
-    ...PROVIDER_VARIABLES,
-    ...NO_OTHER_SETTINGS,
-    PULUMI_BACKEND_URL: `file://${folder}`,
-    // A settings file may have secrets, which its passphrase opens.
-    ...(needsPassphrase(stack) ? temporaryPassphrase(stack) : {}),
-  };
-  return {
-    stack,
-    pulumi: toolchain.pulumi.bin,
-    env,
-    stackArguments: ["--stack", stack],
-    settingsFolder: path.join(folder, "settings"),
-    remove: () => rmSync(folder, { recursive: true, force: true }),
-  };
+  // The settings file may have secrets, which its passphrase opens.
+  const passphrase = needsPassphrase(stack) ? temporaryPassphrase(stack) : {};
+  const session = sessionIn(folder, stack, toolchain, { PULUMI_BACKEND_URL: `file://${folder}`, ...passphrase });
+  return { ...session, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 /**
- * The settings file Pulumi reads. Pulumi writes the passphrase's salt into it, which for a generated passphrase belongs
- * to this machine and not into the checkout: such stacks get a copy beside the state, made from the checkout's at each
- * run.
+ * The path of the settings file that Pulumi reads. Pulumi writes the passphrase's salt into it. The salt of a generated
+ * passphrase belongs to this machine and not into the checkout, so that such a stack gets a copy beside its state. Each
+ * run makes the copy anew from the file in the checkout.
  */
 export function effectiveSettings(session: Session): string {
   const settings = readSettingsFile(session.stack);
@@ -120,36 +109,38 @@ function removeIfEmpty(folder: string): void {
   if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
 }
 
-/** Removes the state of a stack without resources, and what was kept beside it. */
+/**
+ * Runs `pulumi` without showing anything.
+ *
+ * @param failed what to tell the user when Pulumi fails; its own message follows
+ * @returns what Pulumi printed on stdout
+ * @throws StateError where we know what its message means here, otherwise ToolError
+ */
+export async function runPulumi(session: Session, args: readonly string[], failed: string): Promise<string> {
+  const { exitCode, stdout, stderr } = await capture(session, args);
+  if (exitCode === 0) return stdout;
+  throw explain(session, stderr) ?? new ToolError(failed + (stderr.trim() || stdout.trim()).slice(-2_000));
+}
+
+/** Removes the state of a stack without resources, and what this machine keeps beside it. */
 export async function forgetStack(session: Session): Promise<void> {
-  const { stack } = session;
-  const { exitCode, stderr } = await capture(session, [
-    "stack",
-    "rm",
-    "--yes",
-    "--preserve-config",
-    "--non-interactive",
-    ...session.stackArguments,
-  ]);
-  if (exitCode !== 0)
-    throw (
-      explain(session, stderr) ?? new ToolError(`The state of stack "${stack}" could not be removed: ${stderr.trim()}`)
-    );
+  const rm = ["stack", "rm", "--yes", "--preserve-config", "--non-interactive", ...session.stackArguments];
+  await runPulumi(session, rm, `The state of stack "${session.stack}" could not be removed: `);
   forgetFiles(session);
 }
 
 /**
  * Removes what this machine keeps of a stack that is gone: the certificates of its clients, our copy of its settings,
- * and the passphrase that was made for it. The settings file in the checkout and backups stay.
+ * and the passphrase that we made for it. The settings file in the checkout and the backups stay.
  */
 export function forgetFiles({ stack, settingsFolder }: Session): void {
   rmSync(path.join(settingsFolder, `Pulumi.${stack}.yaml`), { force: true });
   rmSync(clientCertificateFolder(stack), { recursive: true, force: true });
   forgetPulumiRuns(stack);
-  // One that also opens secrets in the settings file is needed again.
+  // A new stack of this name needs a passphrase that also opens secrets in the settings file.
   if (isDisposable(stack) && !readSettingsFile(stack).hasSecretsProvider) {
     rmSync(passphraseFile(stack), { force: true });
-    forgetHistory(stack); // its secrets can't be opened any more
+    forgetHistory(stack); // nothing opens its secrets any more
   }
   removeIfEmpty(stackFolder(stack));
 }
@@ -167,20 +158,19 @@ export async function readState(session: Session): Promise<KnownState> {
   if (exported.exitCode === 0) {
     return recorded((JSON.parse(exported.stdout) as { deployment?: Deployment | null }).deployment);
   }
-  // It fails for a stack that does not exist and for a backend that does not answer; only the latter fails here too.
+  // The export fails for a stack that does not exist and for a backend that does not answer. Only the latter fails
+  // here.
   const listed = await capture(session, ["stack", "ls", "--json", "--non-interactive"]);
   const names =
     listed.exitCode === 0 ? (JSON.parse(listed.stdout) as { name: string }[]).map(({ name }) => name) : undefined;
   if (names && !names.some((name) => name.split("/").at(-1) === session.stack)) return { kind: "none" };
   throw (
     explain(session, exported.stderr) ??
-    new StateError(`The state of stack "${session.stack}" cannot be read; nothing has been changed:`, [
-      {
-        subject: url,
-        problem: (names ? exported : listed).stderr.trim(),
-        remedy: "See whether it can be reached, and whether its credentials are set.",
-      },
-    ])
+    refusal(`The state of stack "${session.stack}" cannot be read`, {
+      subject: url,
+      problem: (names ? exported : listed).stderr.trim(),
+      remedy: "See whether it can be reached, and whether its credentials are set.",
+    })
   );
 }
 
@@ -195,11 +185,8 @@ export async function ensureStack(session: Session): Promise<void> {
   const folder = settings.hasSecretsProvider ? PACKAGE_ROOT : projectFolder(session);
   const copy = path.join(folder, `Pulumi.${session.stack}.yaml`);
   if (folder !== PACKAGE_ROOT) rmSync(copy, { force: true }); // the salt of a stack that is gone
-  const { exitCode, stderr } = await capture(
-    session,
-    ["stack", "init", session.stack, "--non-interactive", "--no-select"],
-    folder,
-  );
+  const init = ["stack", "init", session.stack, "--non-interactive", "--no-select"];
+  const { exitCode, stderr } = await capture(session, init, folder);
   if (exitCode === 0) return;
   if (settings.hasSecretsProvider && INCORRECT_PASSPHRASE.test(stderr)) throw foreignSecrets(session, settings.path);
   throw new ToolError(
@@ -209,33 +196,24 @@ export async function ensureStack(session: Session): Promise<void> {
 
 const INCORRECT_PASSPHRASE = /incorrect passphrase/i;
 
-/** The settings file came from elsewhere, and there is no state yet that could say what its passphrase was. */
+/** The error where the settings file came from elsewhere, and no state can say yet which passphrase it had. */
 function foreignSecrets(session: Session, file: string): StateError {
   const { variable, own } = passphraseOf(session);
+  const remedy =
+    `${own ? `Put that passphrase into ${own}` : `Set ${variable} to that passphrase`}, or take \`encryptionsalt\` and the ` +
+    `\`secure\` values out of the file and run \`npx aiwdb pulumi --stack ${session.stack} -- config set --secret …\` for each.`;
+  const problem = "was encrypted with another passphrase, on another machine or by somebody else";
   return new StateError(`The secrets of stack "${session.stack}" cannot be opened here; nothing has been created:`, [
-    {
-      subject: path.basename(file),
-      problem: "was encrypted with another passphrase, on another machine or by somebody else",
-      remedy:
-        `${own ? `Put that passphrase into ${own}` : `Set ${variable} to that passphrase`}, or take \`encryptionsalt\` and the ` +
-        `\`secure\` values out of the file and run \`npx aiwdb pulumi --stack ${session.stack} -- config set --secret …\` for each.`,
-    },
+    { subject: path.basename(file), problem, remedy },
   ]);
 }
 
-/** The variable that says the passphrase, and the file if it is the stack's own. */
-function passphraseOf({ stack, env }: Session): {
-  variable: string;
-  file: string | undefined;
-  own: string | undefined;
-} {
+/** The variable that says the passphrase, the file that it names, and the same file if it is the stack's own. */
+function passphraseOf({ stack, env }: Session) {
   const file = env["PULUMI_CONFIG_PASSPHRASE_FILE"];
-  return {
-    variable:
-      env["PULUMI_CONFIG_PASSPHRASE"] === undefined ? "PULUMI_CONFIG_PASSPHRASE_FILE" : "PULUMI_CONFIG_PASSPHRASE",
-    file,
-    own: file === passphraseFile(stack) ? file : undefined,
-  };
+  const variable =
+    env["PULUMI_CONFIG_PASSPHRASE"] === undefined ? "PULUMI_CONFIG_PASSPHRASE_FILE" : "PULUMI_CONFIG_PASSPHRASE";
+  return { variable, file, own: file === passphraseFile(stack) ? file : undefined };
 }
 
 /** Stack outputs with their secrets. */
@@ -246,70 +224,47 @@ export interface StackOutputs {
 
 /** @throws StateError when there is no such stack, or it was never brought up */
 export async function readOutputs(session: Session): Promise<StackOutputs> {
-  const missing = new StateError(`Stack "${session.stack}" is not up.`, [
-    {
-      subject: session.stack,
-      problem: "it has no outputs yet",
-      remedy: `Run \`npm run up -- --stack ${session.stack}\`.`,
-    },
+  const { stack, env, stackArguments } = session;
+  const missing = new StateError(`Stack "${stack}" is not up.`, [
+    { subject: stack, problem: "it has no outputs yet", remedy: `Run \`npm run up -- --stack ${stack}\`.` },
   ]);
   if ((await readState(session)).kind === "none") throw missing;
-  const file = stateFile(session.stack, session.env["PULUMI_BACKEND_URL"]);
-  // Pulumi may be writing it just now; then it is asked.
+  const file = stateFile(stack, env["PULUMI_BACKEND_URL"]);
   const checkpoint = file === undefined ? undefined : readJsonIfWhole<Checkpoint>(file);
-  const known = checkpoint && outputsIn(checkpoint, session.env);
-  const outputs = (known || (await askForOutputs(session))) as Partial<StackOutputs>;
+  let outputs: Partial<StackOutputs> | undefined = checkpoint && outputsIn(checkpoint, env);
+  if (outputs === undefined) {
+    // The file is elsewhere, or has another form, or Pulumi is writing it just now.
+    const command = ["stack", "output", "--json", "--show-secrets", ...stackArguments];
+    outputs = JSON.parse(
+      await runPulumi(session, command, `The outputs of stack "${stack}" cannot be read: `),
+    ) as Partial<StackOutputs>;
+  }
   if (!outputs.connections || !outputs.passwords) throw missing;
   return outputs as StackOutputs;
 }
 
-async function askForOutputs(session: Session): Promise<object> {
-  const { exitCode, stdout, stderr } = await capture(session, [
-    "stack",
-    "output",
-    "--json",
-    "--show-secrets",
-    ...session.stackArguments,
-  ]);
-  if (exitCode === 0) return JSON.parse(stdout) as object;
-  throw (
-    explain(session, stderr) ??
-    new ToolError(`The outputs of stack "${session.stack}" cannot be read: ${stderr.trim()}`)
-  );
-}
-
-/** What Pulumi's own message means here, where it does not say so itself. */
+/** The error that Pulumi's message stands for here; undefined where the message says enough itself. */
 export function explain(session: Session, output: string): StateError | undefined {
+  const { stack } = session;
   const { variable, file, own } = passphraseOf(session);
   if (INCORRECT_PASSPHRASE.test(output)) {
-    return new StateError(
-      `The passphrase is not the one stack "${session.stack}" was made with; nothing has been changed:`,
-      [
-        {
-          subject: own ?? variable,
-          problem: "does not open the secrets in the state",
-          remedy: own ? "Put back the one the stack was created with." : "Set the one the stack was created with.",
-        },
-      ],
-    );
+    return refusal(`The passphrase is not the one stack "${stack}" was made with`, {
+      subject: own ?? variable,
+      problem: "does not open the secrets in the state",
+      remedy: own ? "Put back the one the stack was created with." : "Set the one the stack was created with.",
+    });
   }
   if (file !== undefined && !existsSync(file) && output.includes(file)) {
-    return new StateError(`The passphrase of stack "${session.stack}" is not here; nothing has been changed:`, [
-      {
-        subject: file,
-        problem: "is not there; the stack was made on another machine, or with a passphrase of yours",
-        remedy: "Set PULUMI_CONFIG_PASSPHRASE[_FILE] to the one it was created with.",
-      },
-    ]);
+    return refusal(`The passphrase of stack "${stack}" is not here`, {
+      subject: file,
+      problem: "is not there; the stack was made on another machine, or with a passphrase of yours",
+      remedy: "Set PULUMI_CONFIG_PASSPHRASE[_FILE] to the one it was created with.",
+    });
   }
-  if (/currently locked by/i.test(output)) {
-    return new StateError(`Stack "${session.stack}" is in use; nothing has been changed:`, [
-      {
-        subject: "lock",
-        problem: output.replace(/^.*?currently locked by/is, "the state is locked by").trim(),
-        remedy: `Wait until it has ended. If it is gone for good: \`aiwdb pulumi --stack ${session.stack} -- cancel\`.`,
-      },
-    ]);
-  }
-  return undefined;
+  if (!/currently locked by/i.test(output)) return undefined;
+  return inUse(
+    stack,
+    output.replace(/^.*?currently locked by/is, "the state is locked by").trim(),
+    `Wait until it has ended. If it is gone for good: \`aiwdb pulumi --stack ${stack} -- cancel\`.`,
+  );
 }

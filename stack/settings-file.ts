@@ -23,7 +23,7 @@ function checkSettings(stack: string): CheckedConfig {
   return { config, problems: [...file.problems, ...plainPasswords(stack, Object.keys(file.settings)), ...problems] };
 }
 
-/** The settings and what is wrong with them, also that another stack's database has another name. */
+/** The settings and all problems of them, also that another stack's database has another name. */
 export function checkStackConfig(stack: string): CheckedConfig {
   const { config, problems } = checkSettings(stack);
   try {
@@ -44,7 +44,7 @@ export function checkAgreement(config: StackConfig): void {
   checkStacksAgree([config, ...otherDatabaseNames(config.stack).filter(({ stack }) => isUsable(stack))]);
 }
 
-/** Whether a stack's settings can be used; if not, its own commands say so. */
+/** Whether a stack's settings can be used. If not, commands on that stack say so. */
 function isUsable(stack: string): boolean {
   try {
     return checkSettings(stack).problems.length === 0;

@@ -1,7 +1,7 @@
 import { createDecipheriv, pbkdf2Sync } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 
-/** A checkpoint of Pulumi's file backend, as far as it is read here. */
+/** The parts of a checkpoint of Pulumi's file backend that this file reads. */
 export interface Checkpoint {
   readonly version?: number;
   readonly checkpoint?: {
@@ -12,9 +12,9 @@ export interface Checkpoint {
   };
 }
 
-/** The form of checkpoints and of their secrets that is known here. */
+/** The form of checkpoints and of their secrets that this file can read. */
 const CHECKPOINT_VERSION = 3;
-/** Marks a value of Pulumi's that is more than JSON; of these a stack's outputs have only secrets. */
+/** Marks a value of Pulumi's that is more than JSON. A stack's outputs have no other such values than secrets. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 const SECRET = "1b47061264138c4ac30d75fd1eb44270";
 /** https://github.com/pulumi/pulumi/blob/v3.265.0/sdk/go/common/resource/config/crypt.go */
@@ -22,15 +22,15 @@ const KEY_ITERATIONS = 1_000_000;
 const KEY_BYTES = 32;
 const TAG_BYTES = 16;
 
-/** What is not as it is known here, so that Pulumi has to read it. */
+/** Thrown for a form that this file cannot read, so that Pulumi has to. */
 class NotKnown extends Error {}
 
 /**
  * The outputs of a stack in a checkpoint, with their secrets. Pulumi takes three times as long for them.
  *
- * The passphrase opens them or it does not: each secret carries a seal, by which another key is noticed.
+ * Each secret has a seal, so that this notices a wrong passphrase.
  *
- * @returns undefined where Pulumi has to be asked: the passphrase is not the one, or the form is another
+ * @returns undefined where the passphrase or the form is another one, so that Pulumi has to read them
  */
 export function outputsIn({ version, checkpoint }: Checkpoint, env: NodeJS.ProcessEnv): object | undefined {
   const latest = checkpoint?.latest;

@@ -7,16 +7,21 @@ import { MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { type Phase, upToPhase } from "../migrate/chain/phases.ts";
 import type { Report } from "../base/progress.ts";
 import type { KnownState } from "./backend.ts";
-import { resourcesOf, TYPES } from "./engine-damage.ts";
 import { listObjects } from "./engine-objects.ts";
 import { refuseFrozen } from "./freeze.ts";
 import { type History, readHistory, recordedMigrations } from "./history.ts";
 import { isDisposable } from "./passphrase.ts";
 import { withServerOnVolume } from "./server-on-volume.ts";
 
+/** Names of the migrations that a stack of this rollout phase still lacks. */
+function pendingAfter(applied: readonly string[], rolloutPhase: number): string[] {
+  const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
+  return wanted.map(({ name }) => name).filter((name) => !applied.includes(name));
+}
+
 /**
- * Migrations may lose data by what they are told to do; stacks that are not disposable are backed up before any. What is
- * pending is asked of the database: it may have been restored, or rolled back, behind the state's back.
+ * Backs a stack up that is not disposable, if migrations are pending: a migration may lose data by its own SQL. The
+ * database says what is pending, because somebody may have restored it or rolled it back without the state.
  */
 export async function backUpBeforeMigrating(
   docker: Docker,
@@ -25,25 +30,23 @@ export async function backUpBeforeMigrating(
   history: History,
   report: Report,
 ): Promise<void> {
-  const hasMigrated = resourcesOf(state).some(({ type }) => type === TYPES.migrations);
-  if (isDisposable(stack) || !hasMigrated || history === "no database") return;
-  const applied = history === "not running" ? recordedMigrations(state) : history;
-  const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
-  const pending = wanted.filter(({ name }) => !applied.includes(name));
+  const recorded = recordedMigrations(state);
+  if (isDisposable(stack) || recorded === undefined || history === "no database") return;
+  const pending = pendingAfter(history === "not running" ? recorded.names : history, rolloutPhase);
   if (pending.length === 0) return;
-  report(`${pending.length} pending: ${pending.map(({ name }) => name).join(", ")}`);
-  // The stack's own may be gone, or begin to run by the settings that come with this run.
+  report(`${pending.length} pending: ${pending.join(", ")}`);
+  // The stack's own server may be gone, or may need the settings of this run before it starts.
   await withServerOnVolume(docker, stack, report, (container) =>
     backUp(docker, { container, database: databaseName, folder: backupFolder(stack) }, report),
   );
 }
 
 /**
- * Looks into the data while everything is still as it was: a frozen database is left alone, and one that is not disposable is
- * backed up where migrations are pending. The state that is lost cannot say which; the database can, of which the old server, or
- * one that is started for this, is asked.
+ * Looks into the data before anything changes. It refuses a frozen database, and backs up one that is not disposable if
+ * migrations are pending. The lost state cannot say which are, so that the database does: its old server answers, or
+ * one that is started for this.
  *
- * @throws StateError for one that is frozen
+ * @throws StateError when the database is frozen
  */
 export async function lookBeforeTakingOver(
   docker: Docker,
@@ -57,9 +60,8 @@ export async function lookBeforeTakingOver(
     await refuseFrozen(docker, stack, databaseName, container);
     if (!backup || isDisposable(stack)) return;
     const history = await readHistory(docker, stack, databaseName, container);
-    if (typeof history === "string") return; // no database: a first run that was cut off
-    const wanted = upToPhase(readMigrations(MIGRATIONS_FOLDER), rolloutPhase as Phase);
-    if (wanted.every(({ name }) => history.includes(name))) return;
+    if (typeof history === "string") return; // no database, because a first run was cut off
+    if (pendingAfter(history, rolloutPhase).length === 0) return;
     await backUp(docker, { container, database: databaseName, folder: backupFolder(stack) }, report);
   });
 }

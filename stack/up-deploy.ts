@@ -7,17 +7,12 @@ import { effectiveSettings, explain } from "./session.ts";
 
 const ADOPTED_TYPES = ["postgresql:index/role:Role", "postgresql:index/database:Database"];
 
-/** Runs `pulumi up`; objects that exist in the cluster without the state knowing them are adopted by a second run. */
+/** Runs `pulumi up`. A second run adopts objects that exist in the cluster and that the state does not know. */
 export async function deploy(session: Session, flags: readonly string[], caller: Caller): Promise<void> {
+  const settings = ["--config-file", effectiveSettings(session)];
+  const command = ["up", ...session.stackArguments, ...settings, "--suppress-outputs"];
   const up = (env: NodeJS.ProcessEnv, more: readonly string[]) =>
-    caller.pulumi({ ...session, env }, [
-      "up",
-      ...session.stackArguments,
-      "--config-file",
-      effectiveSettings(session),
-      "--suppress-outputs",
-      ...more,
-    ]);
+    caller.pulumi({ ...session, env }, [...command, ...more]);
   const first = await up(session.env, flags);
   if (first.exitCode === 0) return;
   if (first.isStopped)
@@ -26,18 +21,18 @@ export async function deploy(session: Session, flags: readonly string[], caller:
     );
   const explained = explain(session, first.stderr);
   if (explained) throw explained;
-  if (/confirmation declined/i.test(first.stderr)) throw new Declined("Pulumi has changed nothing."); // what was mended before it is told above
-  // A run that was killed after creating a role, or a state that was lost, leaves what now "already exists". Asked of the
-  // server: Pulumi says it on a terminal that is not ours to read.
+  if (/confirmation declined/i.test(first.stderr)) throw new Declined("Pulumi has changed nothing."); // earlier lines tell what `up` mended before
+  // A run that was killed after it made a role, or a state that was lost, leaves objects that now "already exist". We
+  // ask the server for them, because Pulumi names them on the user's terminal only.
   const adoptable = await findAdoptable(session);
   if (adoptable.length > 0) {
     caller.warn(`taking over what is in the database without being in the state: ${adoptable.join(", ")}`);
-    // Importing compares what is there; the run after it sets what differs, passwords among it. Nobody is asked twice.
+    // The import compares what is there. The run after it sets what differs, such as passwords. Neither asks the user
+    // again.
     const again = ["--yes", "--skip-preview"];
-    const adopted = await up({ ...session.env, [PROGRAM_VARIABLES.adopt]: adoptable.join(",") }, [
-      ...again,
-      ...ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]),
-    ]);
+    const targets = ADOPTED_TYPES.flatMap((type) => ["--target", `**${type}**`]);
+    const env = { ...session.env, [PROGRAM_VARIABLES.adopt]: adoptable.join(",") };
+    const adopted = await up(env, [...again, ...targets]);
     if (adopted.exitCode === 0 && (await up(session.env, again)).exitCode === 0) return;
   }
   throw new ToolError(

@@ -14,7 +14,7 @@ import type { Caller } from "./caller.ts";
 import { describeDamage, findDamage } from "./engine-damage.ts";
 import { obstacles, removeOrphans } from "./engine-objects.ts";
 import { refuseFrozen } from "./freeze.ts";
-import { forgetDatabase, forgetPending, hasPending, heal, refresh } from "./heal.ts";
+import { forgetDatabase, forgetPending, heal, refresh } from "./heal.ts";
 import { describeForgotten, describeLostDatabase, findForgotten, findLostDatabase, readHistory } from "./history.ts";
 import { requireStack } from "./known-stacks.ts";
 import { withStackLock } from "./lock.ts";
@@ -23,20 +23,21 @@ import { isDisposable } from "./passphrase.ts";
 import { renewConnections } from "./pooler.ts";
 import { clearDeadLocks } from "./pulumi-lock.ts";
 import { endLeftPlugins, type Session } from "./pulumi-run.ts";
+import { refusal } from "./refusal.ts";
 import { ensureStack, openSession, readState } from "./session.ts";
 import { checkStackConfig, readStackConfig } from "./settings-file.ts";
 import { agreeToLostData, agreeToLostDatabase, agreeToTakeOver } from "./up-agreements.ts";
 import { backUpBeforeMigrating, lookBeforeTakingOver } from "./up-backup.ts";
 import { deploy } from "./up-deploy.ts";
 
-/** What `up` is told. */
+/** Options of `up`. */
 export interface UpOptions {
   readonly stack: string;
-  /** Ask nobody before a stack that is not disposable is changed, or, with `resetPasswords`, taken over. */
+  /** Do not ask before `up` changes a stack that is not disposable, or takes one over with `resetPasswords`. */
   readonly yes: boolean;
   /** Back up before pending migrations, where the stack is not disposable. */
   readonly backup: boolean;
-  /** Give every role a new password, since the state that knew them is lost. */
+  /** Give every role a new password, because the state that had the passwords is lost. */
   readonly resetPasswords: boolean;
   /** Go on with an empty database where the data is gone. */
   readonly emptyDatabase: boolean;
@@ -47,7 +48,7 @@ export interface UpOptions {
 }
 
 /**
- * Brings a stack up, or to what its settings and migrations say. The look at the result is the caller's.
+ * Brings a stack up, or to what its settings and migrations say. It does not check whether the stack is healthy then.
  *
  * @throws UserError naming what is in the way; nothing has been changed then, unless it says so
  */
@@ -55,34 +56,33 @@ export async function up(options: UpOptions, caller: Caller): Promise<{ session:
   const { stack } = options;
   requireStack(stack, { orNew: true });
   await checkSettings(stack);
-  readStateFile(stack); // one that cannot be read is named before anything else
+  readStateFile(stack); // throws before anything else when the file cannot be read
   return withStackLock(stack, caller.progress, (lock) => bringUp(options, caller, lock));
 }
 
-/** While nobody else changes the stack. */
-async function bringUp(
-  options: UpOptions,
-  caller: Caller,
-  lock: HeldLock,
-): Promise<{ session: Session; toolchain: Toolchain }> {
+/** Brings a stack up while nobody else changes it. */
+async function bringUp(options: UpOptions, caller: Caller, lock: HeldLock): ReturnType<typeof up> {
   const { stack } = options;
   clearDeadLocks(stack, caller.warn);
 
-  refuse(stack, await checkMachine({})); // before anything is built on a disk that is full
+  refuse(stack, await checkMachine({})); // before set-up builds anything on a disk that is full
   const toolchain = await setUp({ report: caller.progress });
   const docker = engineClient(toolchain.engine);
   const session = openSession(stack, toolchain, lock);
   let state = await readState(session);
   const first = isNew(state);
-  if (first && options.rotateAuthority) throw nothingToRotate(stack);
+  if (first && options.rotateAuthority)
+    throw refusal(`Stack "${stack}" has no certificate authority yet`, {
+      subject: "--rotate-authority",
+      problem: "replaces the authority of a stack that is up",
+      remedy: "Leave it out: the first `up` makes a new authority.",
+    });
   const ownership = await readOwnership(docker, stack, state);
   const resetPasswords = await agreeToTakeOver(docker, options, state, ownership, caller.ask);
   const config = first ? await settleAddresses(docker, stack, caller.progress) : readStackConfig(stack);
   const { postgresCpus, pgbouncerCpus } = config;
-  const problems: Problem[] = (
-    await Promise.all([checkMachine({ docker, cpuLimits: { postgresCpus, pgbouncerCpus } }), obstacles(docker, config)])
-  ).flat();
-  refuse(stack, problems);
+  const machine = checkMachine({ docker, cpuLimits: { postgresCpus, pgbouncerCpus } });
+  refuse(stack, (await Promise.all([machine, obstacles(docker, config)])).flat());
 
   const damage = await findDamage(docker, stack, state);
   await agreeToLostData(stack, damage.lostData, options.emptyDatabase, caller.ask);
@@ -98,18 +98,13 @@ async function bringUp(
   const since = await readOwnership(docker, stack, state);
   if (!resetPasswords && (since.kind === "another" || since.kind === "unknown"))
     throw await notOurs(docker, stack, state, since, "It was made while this command ran.");
-  if (hasPending(state)) await forgetPending(session, caller.progress);
+  if (state.kind === "recorded" && state.isCutOff) await forgetPending(session, caller.progress);
   await heal(session, docker, state, damage, caller.progress);
   state = await readState(session);
   if (!first) await refuseFrozen(docker, stack, config.databaseName); // of a server that was only just started
   lock.assertHeld();
-  await removeOrphans(
-    docker,
-    stack,
-    state,
-    caller.progress,
-    takesOver ? "of the state that is taken over from" : undefined,
-  );
+  const reason = takesOver ? "of the state that is taken over from" : undefined;
+  await removeOrphans(docker, stack, state, caller.progress, reason);
 
   // `checkSettings` has compared it.
   const environment: Record<string, string> = { [PROGRAM_VARIABLES.comparedStack]: stack };
@@ -138,24 +133,22 @@ async function bringUp(
   }
 
   // A new stack's preview would list everything; one line says as much.
-  if (first)
-    caller.progress(
-      `creating stack ${stack}: certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`,
-    );
+  const parts = `certificates, network, PostgreSQL, PgBouncer, database ${config.databaseName}`;
+  if (first) caller.progress(`creating stack ${stack}: ${parts}`);
   const ask = !first && !options.yes && !isDisposable(stack) && caller.isAtTerminal;
   const flags = [...(first ? ["--skip-preview"] : []), ...(ask ? [] : ["--yes"])];
   const deployWith = (variables: Record<string, string>) =>
     deploy({ ...withEnvironment, env: { ...withEnvironment.env, ...variables } }, flags, caller);
   if (options.rotateAuthority && !first) caller.progress(await rotateAuthority(session, deployWith));
   else await deployWith({});
-  // Where a server or a network was cut off, the pooler has connections that nobody answers on.
+  // Where a server or a network was gone, the pooler has connections that no server answers on.
   if (describeDamage(damage).length > 0) await renewConnections(docker, config, caller.warn);
   return { session, toolchain };
 }
 
 /**
- * Looks at the settings before anything is set up. Where they are wrong, an engine that runs already is asked too: the list
- * shall be whole.
+ * Looks at the settings before set-up. Where they are wrong, it asks an engine that runs already for further obstacles,
+ * so that the list is complete.
  *
  * @throws ConfigError
  */
@@ -169,16 +162,6 @@ async function checkSettings(stack: string): Promise<void> {
     ]);
   const named = new Set(problems.map(({ subject }) => subject));
   throw configError(stack, [...problems, ...more.filter(({ subject }) => !named.has(subject))]);
-}
-
-function nothingToRotate(stack: string): StateError {
-  return new StateError(`Stack "${stack}" has no certificate authority yet; nothing has been changed:`, [
-    {
-      subject: "--rotate-authority",
-      problem: "replaces the authority of a stack that is up",
-      remedy: "Leave it out: the first `up` makes a new authority.",
-    },
-  ]);
 }
 
 function refuse(stack: string, problems: readonly Problem[]): void {

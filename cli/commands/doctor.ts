@@ -1,10 +1,9 @@
-import { defineCommand } from "citty";
 import { diagnose, type Part } from "../../toolchain/diagnosis.ts";
 import type { Engine } from "../../toolchain/engine/find.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { ToolError, UserError, type Problem } from "../../base/errors.ts";
 import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../../base/output.ts";
+import { command } from "../command.ts";
 import { obstacles } from "../../stack/engine-objects.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
 import { checkStackConfig } from "../../stack/settings-file.ts";
@@ -15,30 +14,26 @@ async function stackProblems(stack: string, engine: Engine | undefined): Promise
     const { config, problems } = checkStackConfig(stack);
     return [...problems, ...(engine === undefined ? [] : await obstacles(engineClient(engine), config))];
   } catch (error) {
-    // One more finding; the tools are shown all the same.
+    // It is one more finding. The command shows the tools all the same.
     if (error instanceof UserError && error.problems.length > 0) return error.problems;
     throw error;
   }
 }
 
 function table(parts: readonly Part[]): string[] {
-  const rows = parts.map(({ part, version, way, where }) => [part, version, way, where]);
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
+  const width = (column: "part" | "version" | "way") => Math.max(...parts.map((row) => row[column].length));
+  const [ofPart, ofVersion, ofWay] = [width("part"), width("version"), width("way")];
+  return parts.map(({ part, version, way, where }) =>
+    [part.padEnd(ofPart), version.padEnd(ofVersion), way.padEnd(ofWay), where].join("  ").trimEnd(),
   );
 }
 
-export default defineCommand({
+export default command({
   args: stackArguments,
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     requireStack(args.stack, { orNew: true });
     const { engine, parts, problems } = await diagnose();
-    // Several looks may have met the same thing, such as an engine that hangs.
+    // Several looks may have found the same thing, such as an engine that hangs.
     const found = [...problems, ...(await stackProblems(args.stack, engine))];
     const all = [...new Map(found.map((each) => [`${each.subject}: ${each.problem}`, each])).values()];
     for (const line of table(parts)) output.text(line);

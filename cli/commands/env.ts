@@ -1,11 +1,11 @@
-import { defineCommand } from "citty";
-import { UsageError } from "../../base/errors.ts";
-import { setUp } from "../../toolchain/set-up.ts";
-import { createOutput, type Output } from "../../base/output.ts";
-import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
-import { requireStack } from "../../stack/known-stacks.ts";
 import { libpqEnvironment } from "../../database/libpq.ts";
+import type { Report } from "../../base/progress.ts";
+import { requireStack } from "../../stack/known-stacks.ts";
 import { effectiveSettings, ensureStack, openSession } from "../../stack/session.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+import { flag, optionError } from "../arguments.ts";
+import { command } from "../command.ts";
+import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 
 export const examples = [
   'eval "$(aiwdb env)" && psql',
@@ -13,48 +13,42 @@ export const examples = [
   'eval "$(aiwdb env --pulumi)" && pulumi preview -s dev --diff',
 ];
 
-export default defineCommand({
+export default command({
   args: {
     ...connectionArguments,
-    pulumi: {
-      type: "boolean",
-      default: false,
-      description: "What plain `pulumi` needs to go on with the stack: programs, engine, state, passphrase, settings",
-    },
+    pulumi: flag("What plain `pulumi` needs to go on with the stack: programs, engine, state, passphrase, settings"),
   },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     if (args.pulumi && args.mode !== "")
-      throw new UsageError("--pulumi and --mode do not go together.", [
-        { subject: "--mode", problem: "is about a connection to the database" },
-      ]);
+      throw optionError("--pulumi and --mode do not go together.", "--mode", "is about a connection to the database");
     const variables = args.pulumi
-      ? await pulumiEnvironment(args.stack, output)
+      ? await pulumiEnvironment(args.stack, output.progress)
       : libpqEnvironment(await requestedConnection(args, output));
     for (const line of shellLines(variables)) output.text(line);
     output.json(Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, value ?? null])));
   },
 });
 
-/** What a POSIX shell evaluates; nothing but a quote means anything inside single quotes. */
+/** Lines that a POSIX shell evaluates. Inside single quotes it gives a meaning to nothing but a quote. */
 export function shellLines(variables: NodeJS.ProcessEnv): string[] {
   const entries = Object.entries(variables);
   const unset = entries.filter(([, value]) => value === undefined).map(([name]) => name);
-  return [
-    ...(unset.length > 0 ? [`unset ${unset.join(" ")}`] : []),
-    ...entries.flatMap(([name, value]) =>
-      value === undefined ? [] : [`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`],
-    ),
-  ];
+  const exported = entries.flatMap(([name, value]) =>
+    value === undefined ? [] : [`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`],
+  );
+  return unset.length > 0 ? [`unset ${unset.join(" ")}`, ...exported] : exported;
 }
 
-/** Shown also where the shell has them already: they say which state and engine are meant. */
+/** Printed even where the shell has the same value: they say which state and which engine are meant. */
 const ALWAYS = new Set(["PULUMI_BACKEND_URL", "DOCKER_HOST"]);
 
-/** What a shell must change for plain `pulumi`; undefined where a variable must not be set. Secrets stay in their files. */
-async function pulumiEnvironment(stack: string, output: Output): Promise<NodeJS.ProcessEnv> {
+/**
+ * What a shell must change for plain `pulumi`; undefined where a variable must not be set. It names files with secrets,
+ * and has no secret itself.
+ */
+async function pulumiEnvironment(stack: string, report: Report): Promise<NodeJS.ProcessEnv> {
   requireStack(stack);
-  const session = openSession(stack, await setUp({ report: output.progress, images: false }));
+  const session = openSession(stack, await setUp({ report, images: false }));
   await ensureStack(session);
   // The copy of the settings that has the passphrase's salt; https://www.pulumi.com/docs/iac/cli/environment-variables/
   const env: NodeJS.ProcessEnv = { ...session.env, PULUMI_OPTION_CONFIG_FILE: effectiveSettings(session) };

@@ -1,37 +1,24 @@
-import { spawn } from "node:child_process";
-import { defineCommand } from "citty";
-import { ToolError } from "../../base/errors.ts";
-import { createOutput } from "../../base/output.ts";
-import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 import { libpqEnvironment } from "../../database/libpq.ts";
+import { runInTerminal } from "../child.ts";
+import { behindDashes, command } from "../command.ts";
+import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 
 export const examples = ["aiwdb psql", "aiwdb psql --role app_readonly -- -c 'select count(*) from users'"];
 
-export default defineCommand({
+export default command({
   args: connectionArguments,
-  async run({ args, rawArgs }) {
-    const output = createOutput({ json: false });
+  async run({ args, rawArgs, output }) {
     const { DATABASE_URL: _, ...variables } = libpqEnvironment(await requestedConnection(args, output));
-    const dashes = rawArgs.indexOf("--");
-    const own = dashes < 0 ? [] : rawArgs.slice(dashes + 1);
-    process.exitCode = await new Promise<number>((resolve, reject) => {
-      const child = spawn("psql", own, { stdio: "inherit", env: { ...process.env, ...variables } });
-      child.on("error", (cause) =>
-        reject(
-          new ToolError(
-            "psql could not be started.",
-            [
-              {
-                subject: "psql",
-                problem: "is not on PATH",
-                remedy: "Install PostgreSQL's client programs, or use `aiwdb url` with another client.",
-              },
-            ],
-            { cause },
-          ),
-        ),
-      );
-      child.on("close", (code) => resolve(code === 0 ? 0 : 1));
-    });
+    const code = await runInTerminal(
+      "psql",
+      behindDashes(rawArgs) ?? [],
+      { ...process.env, ...variables },
+      {
+        subject: "psql",
+        problem: "is not on PATH",
+        remedy: "Install PostgreSQL's client programs, or use `aiwdb url` with another client.",
+      },
+    );
+    process.exitCode = code === 0 ? 0 : 1;
   },
 });

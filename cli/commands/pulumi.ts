@@ -1,10 +1,9 @@
-import { defineCommand } from "citty";
-import { setUp } from "../../toolchain/set-up.ts";
-import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../../base/output.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
 import { display } from "../../stack/pulumi-run.ts";
 import { effectiveSettings, ensureStack, openSession } from "../../stack/session.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+import { stackArguments } from "../arguments.ts";
+import { behindDashes, command } from "../command.ts";
 
 export const examples = [
   "aiwdb pulumi -- stack export",
@@ -14,20 +13,19 @@ export const examples = [
 
 /** Verbs that read the stack's settings file. */
 const WITH_SETTINGS = new Set(["up", "update", "preview", "destroy", "refresh", "import", "watch"]);
+/** Verbs that take no stack. */
+const WITHOUT_STACK = new Set(["version", "whoami", "about"]);
 
-export default defineCommand({
+export default command({
   args: stackArguments,
-  async run({ args, rawArgs }) {
-    const output = createOutput({ json: false });
+  async run({ args, rawArgs, output }) {
     requireStack(args.stack);
-    const toolchain = await setUp({ report: output.progress, images: false });
-    const session = openSession(args.stack, toolchain);
+    const session = openSession(args.stack, await setUp({ report: output.progress, images: false }));
     await ensureStack(session);
-    const dashes = rawArgs.indexOf("--");
-    const own = dashes < 0 ? ["--help"] : rawArgs.slice(dashes + 1);
-    const settings = WITH_SETTINGS.has(own[0] ?? "") ? ["--config-file", effectiveSettings(session)] : [];
-    const stack =
-      own.includes("--help") || ["version", "whoami", "about"].includes(own[0] ?? "") ? [] : session.stackArguments;
+    const own = behindDashes(rawArgs) ?? ["--help"];
+    const [verb = ""] = own;
+    const settings = WITH_SETTINGS.has(verb) ? ["--config-file", effectiveSettings(session)] : [];
+    const stack = own.includes("--help") || WITHOUT_STACK.has(verb) ? [] : session.stackArguments;
     process.exitCode = (await display(session, [...own, ...stack, ...settings], false)).exitCode === 0 ? 0 : 1;
   },
 });

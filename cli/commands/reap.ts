@@ -1,7 +1,8 @@
-import { defineCommand } from "citty";
 import { messageOf, type Problem, ToolError, UnknownError } from "../../base/errors.ts";
-import { createOutput, type Output } from "../../base/output.ts";
+import type { Output } from "../../base/output.ts";
 import { ephemeralStacks, expired, removeExpired } from "../../testing/server/expired.ts";
+import { flag, jsonArgument, option } from "../arguments.ts";
+import { command } from "../command.ts";
 
 export const examples = [
   "aiwdb reap --dry-run",
@@ -9,39 +10,27 @@ export const examples = [
   "aiwdb reap --take-over # on an engine whose runners come and go with their state",
 ];
 
-/** What each removal says is left out; the stacks are told one by one. */
-const silent = () => {};
-const unheard: Output = {
-  progress: silent,
-  text: silent,
-  json: silent,
-  jsonText: silent,
-  warn: silent,
-  error: silent,
-};
+const drop = () => {};
+/** Drops what each removal prints. This command itself names each stack. */
+const unheard: Output = { progress: drop, text: drop, json: drop, jsonText: drop, warn: drop, error: drop };
 
-/** As much of an error as tells what went wrong. */
+/** The last five lines of an error: they say what went wrong. */
 const lastLines = (error: unknown): string => messageOf(error).split("\n").slice(-5).join("\n");
 
-export default defineCommand({
+export default command({
   args: {
-    stack: { type: "string", default: "", description: "Only this one, if it is past its expiry", valueHint: "STACK" },
-    "take-over": {
-      type: "boolean",
-      default: false,
-      description: "Also those that another state made, as of machines that are gone",
-    },
-    "dry-run": { type: "boolean", default: false, description: "Only say which" },
-    json: { type: "boolean", default: false, description: "Print the result as JSON on stdout" },
+    stack: { ...option("STACK", "Only this one, if it is past its expiry"), default: "" },
+    "take-over": flag("Also those that another state made, as of machines that are gone"),
+    "dry-run": flag("Only say which"),
+    ...jsonArgument,
   },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     const unknown: Problem[] = [];
     const all = await ephemeralStacks((problem) => unknown.push(problem));
     const due = expired(all, new Date()).filter(({ stack }) => args.stack === "" || stack === args.stack);
     const problems: Problem[] = [];
     const removed: string[] = [];
-    // Pulumi ends in order when it is told to, and so does the removal at work; no other is begun.
+    // A signal ends Pulumi in order, and with it the removal that is at work. The command then begins no other one.
     let isStopped = false;
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => (isStopped = true));
     for (const { stack, expiresAt } of due) {
@@ -53,8 +42,8 @@ export default defineCommand({
         problems.push({ subject: stack, problem: "left alone, as this command was stopped" });
         continue;
       }
-      // Others may have been removed for minutes meanwhile, and this one made anew.
-      const still = expired(await ephemeralStacks(() => {}), new Date()).filter((each) => each.stack === stack);
+      // The removals before may have taken minutes, in which somebody may have made this stack anew.
+      const still = expired(await ephemeralStacks(drop), new Date()).filter((each) => each.stack === stack);
       if (still.length === 0) continue;
       output.text(`${stack}: expired ${expiresAt.toISOString()}, removing`);
       const failure = await removeExpired(stack, still, args["take-over"], unheard).then(() => undefined, lastLines);

@@ -1,8 +1,9 @@
 import { defineCommand } from "citty";
 import type { Client } from "pg";
 import { StateError, UsageError } from "../../base/errors.ts";
-import { stackArguments } from "../arguments.ts";
-import { createOutput, type Output } from "../../base/output.ts";
+import type { Output } from "../../base/output.ts";
+import { flag, option, requireUuid, stackArguments } from "../arguments.ts";
+import { command } from "../command.ts";
 import { asOwner } from "../../stack/connect.ts";
 import { explainFailure, readPolicies, type RetentionPolicy, WAITING } from "../../database/retention.ts";
 
@@ -14,12 +15,12 @@ export const examples = [
   "aiwdb retention withdraw --policy 0f8fad5b-d9cb-469f-a165-70867728950e --yes",
 ];
 
-const policy = { type: "string", required: true, description: "Id of the policy", valueHint: "UUID" } as const;
-const yes = { type: "boolean", default: false, description: "Really do it" } as const;
+const policy = { ...option("UUID", "Id of the policy"), required: true } as const;
+const yes = flag("Really do it");
 
 function policyId(text: string): string {
-  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text.toLowerCase();
-  throw new UsageError("Which policy?", [{ subject: "--policy", problem: `${JSON.stringify(text)} is no UUID` }]);
+  requireUuid("Which policy?", "--policy", text);
+  return text.toLowerCase();
 }
 
 function explained<T>(args: { stack: string }, output: Output, use: (client: Client) => Promise<T>): Promise<T> {
@@ -29,23 +30,19 @@ function explained<T>(args: { stack: string }, output: Output, use: (client: Cli
 async function readPolicy(client: Client, id: string, stack: string): Promise<RetentionPolicy> {
   const [found] = (await readPolicies(client, { id })).policies;
   if (found) return found;
+  const remedy = `See \`aiwdb retention list --all --stack ${stack}\`.`;
   throw new StateError("There is no such policy; nothing has been changed.", [
-    {
-      subject: id,
-      problem: "is the id of no retention policy",
-      remedy: `See \`aiwdb retention list --all --stack ${stack}\`.`,
-    },
+    { subject: id, problem: "is the id of no retention policy", remedy },
   ]);
 }
 
-const list = defineCommand({
+const list = command({
   meta: { name: "list", description: "Policies that wait for approval, with what they would do" },
   args: {
     ...stackArguments,
-    all: { type: "boolean", default: false, description: "Also those that are carried out or switched off" },
+    all: flag("Also those that are carried out or switched off"),
   },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     const { policies, total } = await explained(args, output, (client) =>
       readPolicies(client, args.all ? {} : { states: WAITING }),
     );
@@ -56,7 +53,7 @@ const list = defineCommand({
   },
 });
 
-const approve = defineCommand({
+const approve = command({
   meta: {
     name: "approve",
     description: "Let maintenance carry a policy out as it is now; without --yes, say what it would do",
@@ -64,19 +61,15 @@ const approve = defineCommand({
   args: {
     ...stackArguments,
     policy,
-    digest: {
-      type: "string",
-      description: "What `list` showed; needed with --yes, and refused if the policy has changed since",
-      valueHint: "HEX",
-    },
+    digest: option("HEX", "What `list` showed; needed with --yes, and refused if the policy has changed since"),
     yes,
   },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     const id = policyId(args.policy);
     const approved = await explained(args, output, async (client) => {
       const found = await readPolicy(client, id, args.stack);
-      if (!args.yes || args.digest === undefined) refuse(`let maintenance ${found.action}`, found, args);
+      if (!args.yes) refuse(found, "--yes", args.stack);
+      if (args.digest === undefined) refuse(found, "--digest", args.stack);
       await client.query("select maintenance.approve_retention($1, $2)", [id, args.digest]);
       return readPolicy(client, id, args.stack);
     });
@@ -85,11 +78,10 @@ const approve = defineCommand({
   },
 });
 
-const withdraw = defineCommand({
+const withdraw = command({
   meta: { name: "withdraw", description: "Take an approval back: the policy stays, and waits" },
   args: { ...stackArguments, policy, yes },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     const id = policyId(args.policy);
     await explained(args, output, async (client) => {
       const found = await readPolicy(client, id, args.stack);
@@ -105,18 +97,12 @@ const withdraw = defineCommand({
   },
 });
 
-function refuse(
-  what: string,
-  { policyId: id, digest, problems }: RetentionPolicy,
-  { yes: confirmed, stack }: { yes: boolean; stack: string },
-): never {
-  throw new UsageError(`This would ${what}; nothing has been changed.`, [
+/** Refuses to approve a policy, and says what would approve it. */
+function refuse({ policyId: id, action, digest, problems }: RetentionPolicy, missing: string, stack: string): never {
+  const remedy = `If that is wanted: aiwdb retention approve --policy ${id} --digest ${digest} --yes --stack ${stack}`;
+  throw new UsageError(`This would let maintenance ${action}; nothing has been changed.`, [
     ...problems.map((problem) => ({ subject: id, problem })),
-    {
-      subject: confirmed ? "--digest" : "--yes",
-      problem: "is missing",
-      remedy: `If that is wanted: aiwdb retention approve --policy ${id} --digest ${digest} --yes --stack ${stack}`,
-    },
+    { subject: missing, problem: "is missing", remedy },
   ]);
 }
 
@@ -130,6 +116,4 @@ function describe({ policyId: id, state, action, digest, problems, approvedAt, a
   ].join("\n");
 }
 
-export default defineCommand({
-  subCommands: { list, approve, withdraw },
-});
+export default defineCommand({ subCommands: { list, approve, withdraw } });

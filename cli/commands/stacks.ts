@@ -1,26 +1,22 @@
-import { defineCommand } from "citty";
 import { findEngine } from "../../toolchain/engine/find.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { messageOf, UnknownError } from "../../base/errors.ts";
-import { createOutput } from "../../base/output.ts";
 import { backendUrl } from "../../stack/backend.ts";
 import { containersByStack, type ContainerCount } from "../../stack/engine-objects.ts";
-import { knownStacks } from "../../stack/known-stacks.ts";
+import { knownStacks, type KnownStack } from "../../stack/known-stacks.ts";
+import { jsonArgument } from "../arguments.ts";
+import { command } from "../command.ts";
 
 export const examples = ["aiwdb stacks", "aiwdb stacks --json"];
 
 /** A stack, and what of it is on the engine. */
-interface ListedStack {
-  readonly stack: string;
-  readonly hasState: boolean;
-  readonly hasSettings: boolean;
+interface ListedStack extends KnownStack {
   readonly containers: ContainerCount | "unknown";
 }
 
-export default defineCommand({
-  args: { json: { type: "boolean", default: false, description: "Print the result as JSON on stdout" } },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+export default command({
+  args: jsonArgument,
+  async run({ output }) {
     const unknown = [];
     const known = knownStacks();
     if (known === undefined)
@@ -51,7 +47,7 @@ export default defineCommand({
   },
 });
 
-/** None where there is no engine. */
+/** Containers by stack; none where there is no engine. */
 async function onEngine(): Promise<Map<string, ContainerCount>> {
   const engine = await findEngine();
   return engine === undefined ? new Map() : await containersByStack(engineClient(engine));

@@ -1,18 +1,16 @@
-import { defineCommand } from "citty";
-import { setUp } from "../../toolchain/set-up.ts";
-import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../../base/output.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
 import { openSession } from "../../stack/session.ts";
-import { statusText } from "../../stack/status/text.ts";
 import { readStatus, refuseUnlessHealthy } from "../../stack/status/status.ts";
+import { statusText } from "../../stack/status/text.ts";
+import { setUp } from "../../toolchain/set-up.ts";
+import { stackArguments } from "../arguments.ts";
+import { command } from "../command.ts";
 
 export const examples = ["aiwdb status", "aiwdb status --stack prod --json"];
 
-export default defineCommand({
+export default command({
   args: stackArguments,
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     requireStack(args.stack);
     const toolchain = await setUp({ report: output.progress, images: false });
     const status = await readStatus(openSession(args.stack, toolchain), toolchain);

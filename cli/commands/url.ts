@@ -1,7 +1,6 @@
-import { defineCommand } from "citty";
-import { createOutput } from "../../base/output.ts";
-import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 import { libpqUrl } from "../../database/libpq.ts";
+import { command } from "../command.ts";
+import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 
 export const examples = [
   'psql "$(aiwdb url)"',
@@ -9,10 +8,9 @@ export const examples = [
   "aiwdb url --stack prod --role ai_workflow_owner --mode direct",
 ];
 
-export default defineCommand({
+export default command({
   args: connectionArguments,
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     const url = libpqUrl(await requestedConnection(args, output));
     output.text(url);
     output.json({ url });

@@ -6,37 +6,31 @@ import type { Look } from "./look.ts";
 
 export interface CertificateStatus {
   readonly name: string;
+  /** ISO 8601. */
   readonly validTo: string;
   readonly daysLeft: number;
 }
 
-/** Of the servers, as they offer them, and of the files of the clients. */
+/** Certificates that the servers offer, and those in the clients' files. Leaves out those that it cannot look at. */
 export async function certificateStatuses(connections: ConnectionInfo, look: Look): Promise<CertificateStatus[]> {
-  const files = Object.entries(connections.certificates).map(([role, { sslCert }]) => ({
-    name: `client ${role}`,
-    file: sslCert,
-  }));
-  const authority = Object.values(connections.certificates)[0]?.sslRootCert;
-  if (authority) files.push({ name: "certificate authority", file: authority });
-  const ends: [string, () => Promise<string>][] = [
-    ...Object.entries({ "postgres server": connections.direct, "pgbouncer server": connections.transaction }).map(
-      ([name, { host, port }]): [string, () => Promise<string>] => [
-        name,
-        async () => (await offeredCertificate(host, port)).valid_to,
-      ],
+  const { direct, transaction, certificates } = connections;
+  const offered = async ({ host, port }: typeof direct) => (await offeredCertificate(host, port)).valid_to;
+  const inFile = async (file: string) => new X509Certificate(readFileSync(file)).validTo;
+  const authority = Object.values(certificates)[0]?.sslRootCert;
+  const found = await Promise.all([
+    certificateStatus("postgres server", () => offered(direct), look),
+    certificateStatus("pgbouncer server", () => offered(transaction), look),
+    ...Object.entries(certificates).map(([role, { sslCert }]) =>
+      certificateStatus(`client ${role}`, () => inFile(sslCert), look),
     ),
-    ...files.map(({ name, file }): [string, () => Promise<string>] => [
-      name,
-      async () => new X509Certificate(readFileSync(file)).validTo,
-    ]),
-  ];
-  const found = await Promise.all(
-    ends.map(async ([name, validTo]) => ({ name, validTo: await look(`certificate of ${name}`, validTo) })),
-  );
-  return found.flatMap(({ name, validTo }) => (validTo === "unknown" ? [] : [certificateStatus(name, validTo)]));
+    ...(authority ? [certificateStatus("certificate authority", () => inFile(authority), look)] : []),
+  ]);
+  return found.flat();
 }
 
-function certificateStatus(name: string, validTo: string): CertificateStatus {
-  const end = new Date(validTo);
-  return { name, validTo: end.toISOString(), daysLeft: Math.floor((end.getTime() - Date.now()) / 86_400_000) };
+async function certificateStatus(name: string, validTo: () => Promise<string>, look: Look) {
+  const found = await look(`certificate of ${name}`, validTo);
+  if (found === "unknown") return [];
+  const end = new Date(found);
+  return [{ name, validTo: end.toISOString(), daysLeft: Math.floor((end.getTime() - Date.now()) / 86_400_000) }];
 }

@@ -6,10 +6,10 @@ import { inTime, type Look } from "./look.ts";
 
 export interface ContainerStatus {
   readonly name: string;
-  /** The engine's word: running, exited, …; `missing` if there is none. */
+  /** The engine's word: running, exited, …; `missing` where the engine has no such container. */
   readonly state: string;
   /**
-   * Of its health check, run now: healthy, starting, unhealthy; none where it has none, unknown where it could not be
+   * What its health check says now: healthy, starting or unhealthy; none without a check, unknown where it could not
    * run.
    */
   readonly health: string;
@@ -20,11 +20,13 @@ export async function containerStatus(docker: Docker, name: string, look: Look):
   if (info === "unknown") return { name, state: "unknown", health: "unknown" };
   const status = { name, state: info?.State.Status ?? "missing", health: info?.State.Health?.Status ?? "none" };
   if (!info || status.state !== "running" || status.health === "none") return status;
-  // The engine's answer may be as old as its interval, and older engines have none before the first one is over.
+  // The engine's answer may be as old as the check's interval. Older engines have none before the first interval ends.
   return { ...status, health: await look(`health of ${name}`, () => healthNow(docker, info, inTime)) };
 }
 
-/** The maintenance container is healthy after its first run, which nobody waits for. */
+/**
+ * Whether a container is well. The maintenance container is healthy only after its first run, for which nobody waits.
+ */
 export function isHealthy({ name, state, health }: ContainerStatus, { containers }: ConnectionInfo): boolean {
   const accepted = name === containers.maintenance ? ["healthy", "starting"] : ["healthy", "none"];
   return state === "unknown" || (state === "running" && [...accepted, "unknown"].includes(health));

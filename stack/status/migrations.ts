@@ -7,18 +7,10 @@ import type { StackOutputs } from "../session.ts";
 import { readStackConfig } from "../settings-file.ts";
 import { ask } from "./look.ts";
 
-export interface MigrationStatus {
-  readonly applied: number;
-  readonly pending: readonly string[];
-  readonly phases: readonly {
-    readonly phase: number;
-    readonly name: string;
-    readonly applied: number;
-    readonly total: number;
-  }[];
-}
+export type MigrationStatus = Awaited<ReturnType<typeof migrationStatus>>;
 
-export async function migrationStatus(stack: string, outputs: StackOutputs): Promise<MigrationStatus> {
+/** How many migrations are applied, the names of those that are pending, and both counts of each rollout phase. */
+export async function migrationStatus(stack: string, outputs: StackOutputs) {
   const all = readMigrations(MIGRATIONS_FOLDER);
   const wanted = upToPhase(all, readStackConfig(stack).rolloutPhase as Phase);
   const rows = await ask(connectionFor(outputs, ROLES.owner, "direct"), (client) => readApplied(client));

@@ -9,12 +9,13 @@ import { inTime } from "./look.ts";
 import { showAtPooler } from "./pooler-console.ts";
 
 /**
- * A role by which the status looks can't log in: the answer is unknown, and nothing is wrong with the stack's clients.
+ * Whether an obstacle keeps only the status from looking, because a role by which it looks cannot log in. Then nothing
+ * is wrong with the stack's clients.
  */
 export const isBlinding = ({ subject, problem }: Problem): boolean =>
   [ROLES.monitor, ROLES.owner].some((role) => subject === `role ${role}`) && !problem.startsWith(FROZEN);
 
-/** By the container's own socket, so that no role that is locked out keeps the status from saying so. */
+/** Asks by the container's own socket, so that the status can say which roles are locked out. */
 export async function obstaclesInPostgres(
   docker: Docker,
   { containers, database }: ConnectionInfo,
@@ -41,13 +42,11 @@ export async function obstaclesInPostgres(
 }
 
 export async function obstaclesInPgBouncer(docker: Docker, outputs: StackOutputs): Promise<Problem[]> {
-  const shown = await showAtPooler(docker, outputs, "show databases");
-  return shown.flatMap(({ rows }) =>
-    rows
-      .filter(({ paused, disabled }) => paused === "1" || disabled === "1")
-      .map(({ name = "", paused }) => ({
-        subject: `PgBouncer's database ${name}`,
-        problem: paused === "1" ? "is paused: clients wait (`PAUSE`)" : "is disabled: no client gets in (`DISABLE`)",
-      })),
-  );
+  const databases = (await showAtPooler(docker, outputs, "show databases")).flatMap(({ rows }) => rows);
+  return databases
+    .filter(({ paused, disabled }) => paused === "1" || disabled === "1")
+    .map(({ name = "", paused }) => ({
+      subject: `PgBouncer's database ${name}`,
+      problem: paused === "1" ? "is paused: clients wait (`PAUSE`)" : "is disabled: no client gets in (`DISABLE`)",
+    }));
 }

@@ -8,15 +8,18 @@ import { connectionFor } from "../connections.ts";
 import type { StackOutputs } from "../session.ts";
 import { ask, inTime } from "./look.ts";
 
+/** A row of a SHOW command: texts by column. */
+type ShownRow = Record<string, string>;
+
 /**
  * What a SHOW command says at each of the pooler's processes. Where a role's certificate opens that role's process
- * only, the monitoring role cannot ask the others, so the container's own account does.
+ * only, the monitoring role cannot ask the other processes, so that the container's own account asks.
  */
 export async function showAtPooler(
   docker: Docker,
   outputs: StackOutputs,
   command: string,
-): Promise<{ listener: Listener; rows: Record<string, string>[] }[]> {
+): Promise<{ listener: Listener; rows: ShownRow[] }[]> {
   const bound = outputs.connections.rolePorts !== undefined;
   return Promise.all(
     listeners({ pgbouncerBindCertificates: bound }).map(async (listener) => ({
@@ -28,25 +31,17 @@ export async function showAtPooler(
   );
 }
 
-async function showOverTls(outputs: StackOutputs, command: string): Promise<Record<string, string>[]> {
+async function showOverTls(outputs: StackOutputs, command: string): Promise<ShownRow[]> {
   const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
   const { rows } = await ask(connection, (client) => client.query<Record<string, unknown>>(command));
   return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? "")])));
 }
 
-async function showLocally(docker: Docker, container: string, port: number, command: string) {
-  const inTabs = ["-P", "footer=off", "-F", "\t"];
-  const { exitCode, stdout, stderr } = await exec(
-    docker,
-    container,
-    pgbouncerConsole(port, command, ...inTabs),
-    undefined,
-    inTime(),
-  );
+async function showLocally(docker: Docker, container: string, port: number, command: string): Promise<ShownRow[]> {
+  const psql = pgbouncerConsole(port, command, "-P", "footer=off", "-F", "\t");
+  const { exitCode, stdout, stderr } = await exec(docker, container, psql, undefined, inTime());
   if (exitCode !== 0) throw new StateError(`${container} does not answer on port ${port}: ${stderr.trim()}`);
-  const [names = [], ...lines] = stdout
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => line.split("\t"));
-  return lines.map((values) => Object.fromEntries(names.map((name, index) => [name, values[index] ?? ""])));
+  const lines = stdout.split("\n").filter((line) => line !== "");
+  const [names = [], ...rows] = lines.map((line) => line.split("\t"));
+  return rows.map((values) => Object.fromEntries(names.map((name, index) => [name, values[index] ?? ""])));
 }

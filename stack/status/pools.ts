@@ -3,19 +3,12 @@ import { ROLES } from "../../database/access/roles.ts";
 import type { StackOutputs } from "../session.ts";
 import { showAtPooler } from "./pooler-console.ts";
 
-export interface PoolStatus {
-  readonly database: string;
-  readonly role: string;
-  readonly mode: string;
-  readonly clientsActive: number;
-  readonly clientsWaiting: number;
-  readonly serversActive: number;
-  readonly serversIdle: number;
-}
+export type PoolStatus = ReturnType<typeof poolOf>;
 
+/** The pools of every database and role but the pooler's own console. */
 export async function poolStatus(docker: Docker, outputs: StackOutputs): Promise<PoolStatus[]> {
   const shown = await showAtPooler(docker, outputs, "show pools");
-  // A role that is refused leaves an empty pool at a listener that is not its own.
+  // A listener refuses a role that is not its own, and still lists an empty pool for it.
   const rows = shown.flatMap(({ listener, rows: all }) =>
     all.filter(({ user }) => [...listener.roles, ROLES.pooler].some((role) => role === user)),
   );
@@ -23,7 +16,7 @@ export async function poolStatus(docker: Docker, outputs: StackOutputs): Promise
 }
 
 /** A row of `show pools`. Connections that have to be checked before their next use (`sv_used`) are idle too. */
-export function poolOf(row: Readonly<Record<string, string>>): PoolStatus {
+export function poolOf(row: Readonly<Record<string, string>>) {
   return {
     database: row["database"] ?? "",
     role: row["user"] ?? "",

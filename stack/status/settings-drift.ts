@@ -8,17 +8,17 @@ import type { StackOutputs } from "../session.ts";
 import { ask } from "./look.ts";
 import { showAtPooler } from "./pooler-console.ts";
 
-/** A setting that carries one of the package's guarantees and has another value where it is in force. */
+/** A setting that one of the package's guarantees needs, and that has another value on a server. */
 export interface SettingDrift {
   readonly server: "postgres" | "pgbouncer";
   readonly name: string;
-  /** Where it was changed for a role or a database only. */
+  /** The role or database, where somebody changed it only there. */
   readonly scope?: string;
   readonly expected: string;
   readonly actual: string;
 }
 
-/** Values that must stand in a server; those that are paths, names and lists too. */
+/** Settings as pairs of a name and the value that a server must show. */
 const valuesOf = (settings: Settings): [name: string, value: string][] =>
   Object.entries(settings).map(([name, { value }]) => [name, String(value)]);
 
@@ -26,7 +26,7 @@ export async function postgresDrift(outputs: StackOutputs): Promise<SettingDrift
   const expected = new Map(valuesOf(POSTGRES_MANDATORY));
   const { rows } = await ask(connectionFor(outputs, ROLES.monitor, "direct"), (client) =>
     client.query<{ name: string; scope: string | null; setting: string }>(
-      // What a role or a database has of its own does not show in this session's settings.
+      // This session's settings do not show what a role or a database has of its own.
       `select name, null as scope, setting from pg_catalog.pg_settings where name = any($1)
        union all
        select split_part(pair, '=', 1), concat_ws(' in ', r.rolname, d.datname), substr(pair, strpos(pair, '=') + 1)

@@ -45,35 +45,29 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
   const { connections } = outputs;
   const unknown: Problem[] = [];
   const look = lookNoting(unknown);
-  const known = <T>(found: readonly T[] | Unknown): readonly T[] => (found === "unknown" ? [] : found);
   const poolsFirst = look("pools", () => poolStatus(docker, outputs));
-  const [
-    containers,
-    reached,
-    pools,
-    serverDrift,
-    poolerDrift,
-    locked,
-    paused,
-    migrations,
-    policiesWaiting,
-    certificates,
-  ] = await Promise.all([
-    Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name, look))),
-    // After the look at the pools, which would count these as clients.
-    poolsFirst.then(() => tryWaysIn(outputs)),
-    poolsFirst,
-    look("settings of PostgreSQL", () => postgresDrift(outputs)),
-    look("settings of PgBouncer", () => pgbouncerDrift(docker, outputs)),
-    look("roles and freeze", () => obstaclesInPostgres(docker, connections)),
-    look("pause", () => obstaclesInPgBouncer(docker, outputs)),
-    look("migrations", () => migrationStatus(session.stack, outputs)),
-    look("retention", () => ask(connectionFor(outputs, ROLES.owner, "direct"), countWaiting)),
-    certificateStatuses(connections, look),
-  ]);
+  const [containers, reached, pools, drifts, obstructions, migrations, policiesWaiting, certificates] =
+    await Promise.all([
+      Promise.all(Object.values(connections.containers).map((name) => containerStatus(docker, name, look))),
+      // After the look at the pools, which would count these as clients.
+      poolsFirst.then(() => tryWaysIn(outputs)),
+      poolsFirst,
+      Promise.all([
+        look("settings of PostgreSQL", () => postgresDrift(outputs)),
+        look("settings of PgBouncer", () => pgbouncerDrift(docker, outputs)),
+      ]),
+      Promise.all([
+        look("roles and freeze", () => obstaclesInPostgres(docker, connections)),
+        look("pause", () => obstaclesInPgBouncer(docker, outputs)),
+      ]),
+      look("migrations", () => migrationStatus(session.stack, outputs)),
+      look("retention", () => ask(connectionFor(outputs, ROLES.owner, "direct"), countWaiting)),
+      certificateStatuses(connections, look),
+    ]);
   const tls = reached.every((connection) => connection.tls?.startsWith("TLSv1.") ?? false);
-  const drift = [...known(serverDrift), ...known(poolerDrift)];
-  const obstacles = [...known(locked), ...known(paused)];
+  // A look that failed found nothing. It is in `unknown`.
+  const drift = drifts.flatMap((found) => (found === "unknown" ? [] : found));
+  const obstacles = obstructions.flatMap((found) => (found === "unknown" ? [] : found));
   const isSound =
     tls &&
     drift.length === 0 &&
@@ -99,19 +93,14 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
 }
 
 /**
- * What the status says to whoever called.
+ * Fails where a status is not a good one.
  *
- * @param summary what it is about, as in `Stack "dev" is`
+ * @param summary the begin of the message, such as `Stack "dev" is`
  * @throws StateError where it is not healthy, UnknownError where not everything could be looked at
  */
 export function refuseUnlessHealthy(status: StackStatus, summary: string): void {
   if (status.state === "unhealthy") throw new StateError(`${summary} not healthy; see above.`, [], { result: status });
-  if (status.state === "unknown")
-    throw new UnknownError(
-      `${summary} healthy as far as it could be looked at, which is not everything; see above.`,
-      [],
-      {
-        result: status,
-      },
-    );
+  if (status.state === "healthy") return;
+  const unknown = `${summary} healthy as far as it could be looked at, which is not everything; see above.`;
+  throw new UnknownError(unknown, [], { result: status });
 }

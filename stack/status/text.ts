@@ -3,7 +3,7 @@ import type { StackStatus } from "./status.ts";
 
 type Row = [label: string, text: string];
 
-/** A status for people: one line for each thing that was looked at. */
+/** A status for people: a line for each thing that the command looked at. */
 export function statusText(status: StackStatus): string {
   const rows: Row[] = [
     ["stack", `${status.stack}: ${{ healthy: "healthy", unhealthy: "NOT HEALTHY", unknown: "UNKNOWN" }[status.state]}`],
@@ -44,9 +44,7 @@ function migrationRows({ migrations }: StackStatus): Row[] {
   ];
 }
 
-/** None where nothing waits. */
 function retentionRows({ policiesWaiting, stack }: StackStatus): Row[] {
-  return typeof policiesWaiting === "number" && policiesWaiting > 0
-    ? [["retention", waitingText(policiesWaiting, stack)]]
-    : [];
+  if (typeof policiesWaiting !== "number" || policiesWaiting === 0) return [];
+  return [["retention", waitingText(policiesWaiting, stack)]];
 }

@@ -1,26 +1,23 @@
 import { relative } from "node:path";
-import { defineCommand } from "citty";
 import { writeNewMigration } from "../../../migrate/chain/new.ts";
 import { parsePhase, PHASE_NAMES, PHASES } from "../../../migrate/chain/phases.ts";
-import { UsageError } from "../../../base/errors.ts";
-import { createOutput } from "../../../base/output.ts";
+import { option, optionError } from "../../arguments.ts";
+import { command } from "../../command.ts";
 import { migrationArguments, migrationsFolder } from "./arguments.ts";
 
 const PHASE_LIST = PHASES.map((phase) => `${phase} ${PHASE_NAMES[phase]}`).join(", ");
 
-export default defineCommand({
+export default command({
   args: {
     name: { type: "positional", required: true, description: "Verb and object: create_invoices", valueHint: "NAME" },
-    phase: { type: "string", required: true, description: `Rollout phase: ${PHASE_LIST}`, valueHint: "N" },
+    phase: { ...option("N", `Rollout phase: ${PHASE_LIST}`), required: true },
     ...migrationArguments,
   },
-  run({ args }) {
-    const output = createOutput({ json: args.json });
+  run({ args, output }) {
     const phase = parsePhase(args.phase);
     if (phase === undefined) {
-      throw new UsageError("There is no such phase:", [
-        { subject: "--phase", problem: `${JSON.stringify(args.phase)} is none of ${PHASE_LIST}.` },
-      ]);
+      const problem = `${JSON.stringify(args.phase)} is none of ${PHASE_LIST}.`;
+      throw optionError("There is no such phase:", "--phase", problem);
     }
     const paths = writeNewMigration({ folder: migrationsFolder(args), name: args.name, phase });
     output.json(paths);

@@ -1,21 +1,14 @@
-import { defineCommand } from "citty";
 import { readMigrations } from "../../../migrate/chain/files.ts";
-import {
-  planMigrations,
-  type HeldLock,
-  type MigrationPlan,
-  type PlannedStatement,
-} from "../../../migrate/plan/plan.ts";
+import { type MigrationPlan, planMigrations, type PlannedStatement } from "../../../migrate/plan/plan.ts";
 import { PHASE_NAMES, upToPhase, type Phase } from "../../../migrate/chain/phases.ts";
 import { stackArguments } from "../../arguments.ts";
-import { createOutput } from "../../../base/output.ts";
+import { command } from "../../command.ts";
 import { readStackConfig } from "../../../stack/settings-file.ts";
 import { databaseArguments, migrationArguments, migrationsFolder, withDatabase } from "./arguments.ts";
 
-export default defineCommand({
+export default command({
   args: { ...stackArguments, ...migrationArguments, ...databaseArguments },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     const all = readMigrations(migrationsFolder(args));
     // What `up` would apply: the stack's rollout phase and no further.
     const phase = args["database-url"] === undefined ? (readStackConfig(args.stack).rolloutPhase as Phase) : 4;
@@ -31,7 +24,11 @@ function describePlan({ applied, pending, held }: MigrationPlan): string[] {
   const statements = pending.reduce((sum, migration) => sum + migration.statements.length, 0);
   return [
     `-- ${applied} applied, ${pending.length} pending with ${statements} statements, in one transaction.`,
-    ...(held.length > 0 ? ["-- Locks on what is there already, each held to the end:", ...held.map(describeHeld)] : []),
+    ...(held.length > 0 ? ["-- Locks on what is there already, each held to the end:"] : []),
+    ...held.map(
+      ({ relation, mode, size, since }) =>
+        `--   ${mode} on ${relation} (${formatBytes(size?.bytes ?? 0)}), from ${since} on`,
+    ),
     ...pending.flatMap(({ name, phase, lock, statements: own }) => [
       "",
       `-- ${name}, phase ${phase} (${PHASE_NAMES[phase]})${lock === undefined ? "" : `. Lock: ${lock}`}`,
@@ -40,13 +37,9 @@ function describePlan({ applied, pending, held }: MigrationPlan): string[] {
   ];
 }
 
-function describeHeld({ relation, mode, size, since }: HeldLock): string {
-  return `--   ${mode} on ${relation} (${formatBytes(size?.bytes ?? 0)}), from ${since} on`;
-}
-
-// Facts as comments, so that the whole is SQL that can be read and run.
+/** A statement below its facts. The facts are comments, so that people can read and run the whole as SQL. */
 function describeStatement({ sql, locks, work, opaque }: PlannedStatement): string[] {
-  // Nobody waits for what does not exist yet.
+  // Nobody waits for a relation that does not exist yet. It has no size.
   const waited = locks.filter(({ size }) => size !== undefined);
   const facts = waited.map(({ relation, mode, size }) => {
     const rows = size?.rows === undefined ? "" : `, about ${size.rows.toLocaleString("en")} rows`;

@@ -1,56 +1,38 @@
-import { defineCommand } from "citty";
-import { closeRegistries } from "../../../testing/databases/process.ts";
 import { createHeld } from "../../../testing/databases/by-name.ts";
 import { RUN_VARIABLE } from "../../../testing/databases/runs.ts";
-import { createOutput } from "../../../base/output.ts";
-import { parseRole } from "../../connection-arguments.ts";
-import {
-  databaseArguments,
-  ownerArgument,
-  parseTestMode,
-  phaseOf,
-  pidOf,
-  secondsOf,
-  serverArguments,
-} from "./arguments.ts";
+import { option, optionError } from "../../arguments.ts";
+import { command } from "../../command.ts";
+import { databaseArguments, databaseOptions, ownerArgument, serverArguments, withRegistries } from "./arguments.ts";
 
-/** For one that no process answers for. */
+/** How long a database is held that goes with no process. */
 const DEFAULT_TTL_SEC = 3_600;
 
-export default defineCommand({
+export default command({
   args: {
     ...serverArguments,
     ...databaseArguments,
     owner: ownerArgument,
-    label: { type: "string", default: "", description: "Who has it, for `list`", valueHint: "TEXT" },
-    ttl: {
-      type: "string",
-      default: "",
-      description: "Seconds after which it is dropped; 3600 unless --pid is given",
-      valueHint: "SECONDS",
-    },
-    pid: { type: "string", default: "", description: "Process with which it goes, e.g. $$", valueHint: "PID" },
+    label: { ...option("TEXT", "Who has it, for `list`"), default: "" },
+    ttl: { ...option("SECONDS", "Seconds after which it is dropped; 3600 unless --pid is given"), default: "" },
+    pid: { ...option("PID", "Process with which it goes, e.g. $$"), default: "" },
   },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
-    const role = parseRole(args.role);
-    const mode = parseTestMode(args.mode);
-    try {
-      const database = await createHeld(args.name, {
-        role,
-        mode,
-        phase: phaseOf(args.phase),
-        seed: args.seed || undefined,
-        owner: args.owner,
-        label: args.label,
-        run: process.env[RUN_VARIABLE] ?? "",
-        ttlSec: args.ttl === "" ? (args.pid === "" ? DEFAULT_TTL_SEC : undefined) : secondsOf("--ttl", args.ttl),
-        pid: args.pid === "" ? undefined : pidOf(args.pid),
-      });
-      output.text(database.url);
-      output.json(database);
-    } finally {
-      await closeRegistries();
-    }
+  async run({ args, output }) {
+    const pid = args.pid === "" ? undefined : pidOf(args.pid);
+    const ttlSec = args.ttl === "" ? (pid === undefined ? DEFAULT_TTL_SEC : undefined) : secondsOf(args.ttl);
+    const held = { label: args.label, run: process.env[RUN_VARIABLE] ?? "", ttlSec, pid };
+    const database = await withRegistries(() => createHeld(args.name, { ...databaseOptions(args), ...held }));
+    output.text(database.url);
+    output.json(database);
   },
 });
+
+/** @throws UsageError when a process cannot have this number */
+function pidOf(text: string): number {
+  if (/^[1-9]\d{0,9}$/.test(text)) return Number(text);
+  throw optionError(`--pid ${text} is no process.`, "--pid", "must be a process' number");
+}
+
+function secondsOf(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw optionError(`--ttl ${text} is no time.`, "--ttl", "must be a whole number of seconds above 0");
+}

@@ -1,32 +1,28 @@
-import { defineCommand } from "citty";
-import { closeRegistries } from "../../../testing/databases/process.ts";
 import { dropByName, listDatabases } from "../../../testing/databases/by-name.ts";
-import { StateError, UsageError } from "../../../base/errors.ts";
-import { createOutput } from "../../../base/output.ts";
-import { serverArguments } from "./arguments.ts";
+import { StateError } from "../../../base/errors.ts";
+import { flag, optionError } from "../../arguments.ts";
+import { command } from "../../command.ts";
+import { serverArguments, withRegistries } from "./arguments.ts";
 
-export default defineCommand({
+export default command({
   args: {
     ...serverArguments,
     database: { type: "positional", required: false, description: "Its name" },
-    kept: { type: "boolean", default: false, description: "All that failed tests left" },
+    kept: flag("All that failed tests left"),
   },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
-    if ((args.database === undefined) === !args.kept) {
-      throw new UsageError("Which one?", [{ subject: "drop", problem: "takes the name of one database, or --kept" }]);
-    }
-    try {
-      const kept = async () =>
-        (await listDatabases(args.name)).filter(({ state }) => state === "kept").map(({ name }) => name);
-      const names = args.database === undefined ? await kept() : [args.database];
+  async run({ args, output }) {
+    const { name: server, database, kept } = args;
+    if ((database === undefined) === !kept)
+      throw optionError("Which one?", "drop", "takes the name of one database, or --kept");
+    await withRegistries(async () => {
+      const names = database === undefined ? await keptOn(server) : [database];
       for (const name of names) {
-        if (!(await dropByName(args.name, name)) && !args.kept) {
+        if (!(await dropByName(server, name)) && !kept) {
           throw new StateError(`There is no test database ${name} to drop.`, [
             {
-              subject: args.name,
+              subject: server,
               problem: "nobody holds or keeps one of that name",
-              remedy: `See \`npx aiwdb testdb list --name ${args.name}\`.`,
+              remedy: `See \`npx aiwdb testdb list --name ${server}\`.`,
             },
           ]);
         }
@@ -34,8 +30,10 @@ export default defineCommand({
       }
       if (names.length === 0) output.text("no database is kept");
       output.json({ dropped: names });
-    } finally {
-      await closeRegistries();
-    }
+    });
   },
 });
+
+async function keptOn(server: string): Promise<string[]> {
+  return (await listDatabases(server)).filter(({ state }) => state === "kept").map(({ name }) => name);
+}

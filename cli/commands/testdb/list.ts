@@ -1,34 +1,19 @@
-import { defineCommand } from "citty";
-import { closeRegistries } from "../../../testing/databases/process.ts";
 import { listDatabases } from "../../../testing/databases/by-name.ts";
-import { createOutput } from "../../../base/output.ts";
-import { serverArguments } from "./arguments.ts";
+import { command } from "../../command.ts";
+import { serverArguments, withRegistries } from "./arguments.ts";
 
-export default defineCommand({
+export default command({
   args: serverArguments,
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
-    try {
-      const databases = await listDatabases(args.name);
-      const ready = databases.filter(({ state }) => state === "ready").length;
-      for (const { name, state, holder, label, ageSec, expiresInSec, sessions } of databases.filter(
-        (database) => database.state !== "ready",
-      )) {
-        const parts = [
-          name,
-          state.padEnd(8),
-          `${ageSec} s`,
-          `${sessions} session${sessions === 1 ? "" : "s"}`,
-          holder,
-          label,
-          expiresInSec === null ? "" : `${expiresInSec} s left`,
-        ];
-        output.text(parts.filter((part) => part !== "").join("  "));
-      }
-      output.text(`${ready} ready`);
-      output.json(databases);
-    } finally {
-      await closeRegistries();
+  async run({ args, output }) {
+    const databases = await withRegistries(() => listDatabases(args.name));
+    const inUse = databases.filter(({ state }) => state !== "ready");
+    for (const { name, state, holder, label, ageSec, expiresInSec, sessions } of inUse) {
+      const sessionCount = `${sessions} session${sessions === 1 ? "" : "s"}`;
+      const timeLeft = expiresInSec === null ? "" : `${expiresInSec} s left`;
+      const parts = [name, state.padEnd(8), `${ageSec} s`, sessionCount, holder, label, timeLeft];
+      output.text(parts.filter((part) => part !== "").join("  "));
     }
+    output.text(`${databases.length - inUse.length} ready`);
+    output.json(databases);
   },
 });

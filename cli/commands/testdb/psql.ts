@@ -1,14 +1,12 @@
-import { spawn } from "node:child_process";
-import { defineCommand } from "citty";
 import { addressOf } from "../../../testing/databases/by-name.ts";
 import { closeRegistries } from "../../../testing/databases/process.ts";
-import { ToolError } from "../../../base/errors.ts";
-import { parseRole } from "../../connection-arguments.ts";
-import { databaseArguments, parseTestMode, serverArguments } from "./arguments.ts";
+import { runInTerminal } from "../../child.ts";
+import { behindDashes, command } from "../../command.ts";
+import { databaseArguments, roleAndMode, serverArguments } from "./arguments.ts";
 
 const { role, mode } = databaseArguments;
 
-export default defineCommand({
+export default command({
   args: {
     name: serverArguments.name,
     role,
@@ -16,25 +14,18 @@ export default defineCommand({
     database: { type: "positional", required: true, description: "Its name" },
   },
   async run({ args, rawArgs }) {
-    const { env } = await addressOf(args.name, args.database, parseRole(args.role), parseTestMode(args.mode)).finally(
-      closeRegistries,
+    const wanted = roleAndMode(args);
+    const { env } = await addressOf(args.name, args.database, wanted.role, wanted.mode).finally(closeRegistries);
+    const code = await runInTerminal(
+      "psql",
+      behindDashes(rawArgs) ?? [],
+      { ...process.env, ...env },
+      {
+        subject: "psql",
+        problem: "is not on PATH",
+        remedy: "Install PostgreSQL's client programs.",
+      },
     );
-    const dashes = rawArgs.indexOf("--");
-    process.exitCode = await new Promise<number>((resolve, reject) => {
-      const child = spawn("psql", dashes < 0 ? [] : rawArgs.slice(dashes + 1), {
-        stdio: "inherit",
-        env: { ...process.env, ...env },
-      });
-      child.on("error", (cause) =>
-        reject(
-          new ToolError(
-            "psql could not be started.",
-            [{ subject: "psql", problem: "is not on PATH", remedy: "Install PostgreSQL's client programs." }],
-            { cause },
-          ),
-        ),
-      );
-      child.on("close", (code) => resolve(code === 0 ? 0 : 1));
-    });
+    process.exitCode = code === 0 ? 0 : 1;
   },
 });
