@@ -13,6 +13,7 @@ const FURTHER = z.object({
   migrationsFolder: text.optional(),
   adopt: z.array(text, "must be a list of names").optional(),
   resetPasswords: z.boolean("must be true or false").optional(),
+  stateIdentity: text.optional(),
   rotateAuthority: text.optional(),
   rotateCertificates: text.optional(),
 });

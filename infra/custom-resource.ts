@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { TYPE_PREFIX, type ResourceType } from "./provider/resource.ts";
+import { TYPE_PREFIX, type ResourceType, type RunOptions } from "./provider/resource.ts";
 import type { TYPES } from "./provider/types.ts";
 
 /** A resource type of the package's own provider, by the name in its type token. */
@@ -16,8 +16,8 @@ type InputOf<Value> = pulumi.Input<
 /** Properties that may each still be on their way. */
 export type InputsOf<Properties> = { readonly [Key in keyof Properties]: InputOf<Properties[Key]> };
 
-/** What a program gives a resource: what its handler declares as inputs. */
-export type Args<Name extends TypeName> = InputsOf<Inputs<Name>>;
+/** What a program gives a resource: what its handler declares as inputs, and what holds for this run only. */
+export type Args<Name extends TypeName> = InputsOf<Inputs<Name>> & { readonly run?: RunOptions };
 
 /** A property of a resource's state, as a program gets it. */
 export type Property<Name extends TypeName, Key extends keyof (Inputs<Name> & Outputs<Name>)> = pulumi.Output<

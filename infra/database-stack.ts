@@ -45,13 +45,21 @@ export interface DatabaseStackArgs extends StackSettings {
    */
   readonly adopt?: string[];
   /**
-   * Take over a stack whose state was lost, keep its data, and give every role a new password. For one run only. The package's
-   * provider is a process of Pulumi's: it agrees only if that run's environment has AIWDB_TAKE_OVER=1, as `aiwdb up
-   * --reset-passwords` sets it.
+   * Take over a stack whose state was lost: keep its data, and give every role a new password. For one run only, as it never
+   * gets into the state. The stack's containers and network must have been removed; roles and the database are named in `adopt`.
+   * `aiwdb up --reset-passwords` does both. `pulumi destroy` runs no program: for it, AIWDB_TAKE_OVER=1 in the environment says
+   * the same, as `aiwdb down --take-over` sets it.
    *
-   * @default false
+   * @default false: a stack of another state stops the run
    */
   readonly resetPasswords?: boolean;
+  /**
+   * Identity that the stack on the engine has, "<id> <user>@<host>", for a state from a backup that is older than it. For one run
+   * only.
+   *
+   * @default - a new one is made where the state has none
+   */
+  readonly stateIdentity?: string | undefined;
   /**
    * Replace the certificate authority by one of three phases. Any text; one that differs from that of the run before is one phase further:
    * a new authority is trusted too, then signs, then the old one is trusted no more. With `hold` a run goes no further and renews
@@ -96,7 +104,8 @@ export class DatabaseStack extends pulumi.ComponentResource {
       },
       child,
     );
-    const identity = new StateIdentity(`${name}-identity`, { stack: config.stack }, child);
+    const run = { takeOver: args.resetPasswords, stateIdentity: args.stateIdentity };
+    const identity = new StateIdentity(`${name}-identity`, { stack: config.stack, run }, child);
     const { network } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
 
     const passwordOf = (role: keyof RolePasswords, setting?: SecretSetting): pulumi.Input<string> => {

@@ -53,6 +53,8 @@ const database = new DatabaseStack("database", {
   appMonitorPassword: secrets.getSecret("appMonitorPassword"),
   clientDirectory: clientCertificateFolder(stack),
   adopt: (process.env[PROGRAM_VARIABLES.adopt] ?? "").split(",").filter((name) => name !== ""),
+  resetPasswords: process.env[PROGRAM_VARIABLES.takeOver] === "1",
+  stateIdentity: process.env[PROGRAM_VARIABLES.stateIdentity],
   rotateAuthority: process.env[PROGRAM_VARIABLES.rotateAuthority],
   rotateCertificates: process.env[PROGRAM_VARIABLES.rotateCertificates],
 });

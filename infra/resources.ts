@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { OwnResource, type Args, type InputsOf, type Property } from "./custom-resource.ts";
 import type { Connection } from "../database/connection.ts";
+import type { RunOptions } from "./provider/resource.ts";
 
 /** A connection whose parts may still be on their way. */
 export type ConnectionInput = InputsOf<Connection>;
@@ -12,9 +13,12 @@ export class StateIdentity extends OwnResource<"StateIdentity"> {
   declare readonly madeBy: Property<"StateIdentity", "madeBy">;
   /** What the file in the volumes of configuration says. */
   readonly text: pulumi.Output<string>;
+  /** What the user said for this run, for the resources that look whose the stack is. */
+  readonly said: RunOptions;
 
   constructor(name: string, args: Args<"StateIdentity">, opts?: Options) {
     super("StateIdentity", name, args, ["madeBy"], opts);
+    this.said = args.run ?? {};
     this.text = pulumi.interpolate`${this.id} ${this.madeBy}\n`;
   }
 }

@@ -46,6 +46,7 @@ export class Maintenance extends pulumi.ComponentResource {
     const files = new VolumeFiles(
       `${name}-files`,
       {
+        run: args.identity.said,
         volume: volume.name,
         image: args.image,
         uid: maintenance.uid,

@@ -48,6 +48,7 @@ export class PgBouncer extends pulumi.ComponentResource {
     const files = new VolumeFiles(
       `${name}-files`,
       {
+        run: args.identity.said,
         volume: configVolume.name,
         image: image.tag,
         uid: pgbouncer.uid,

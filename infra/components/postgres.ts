@@ -64,6 +64,7 @@ export class PostgresServer extends pulumi.ComponentResource {
     const files = new VolumeFiles(
       `${name}-files`,
       {
+        run: args.identity.said,
         volume: configVolume.name,
         image: image.tag,
         uid: postgres.uid,
@@ -133,7 +134,7 @@ export class PostgresServer extends pulumi.ComponentResource {
     };
     const superuser = new SuperuserPassword(
       `${name}-superuser`,
-      { container: container.name, volume: this.dataVolume.name, connection },
+      { run: args.identity.said, container: container.name, volume: this.dataVolume.name, connection },
       { parent: this },
     );
     this.container = pulumi.all([container.name, superuser.readyHost]).apply(([containerName]) => containerName);

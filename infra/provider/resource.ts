@@ -1,5 +1,3 @@
-import type { RunOptions } from "./run-options.ts";
-
 /** Before the name in every type token of the package. */
 export const TYPE_PREFIX = "aiwdb:index:";
 
@@ -22,6 +20,18 @@ export interface Reporter {
   /** A line that stays. */
   info(message: string): void;
   warn(message: string): void;
+}
+
+/**
+ * What the user said for this run of Pulumi only. A program gives it to a resource as its input `run`, which the provider takes
+ * away before the engine sees it: in the state it would hold for later runs too, and let `pulumi destroy` remove another user's
+ * stack.
+ */
+export interface RunOptions {
+  /** The state that the stack on the engine belongs to is lost: what is there is this state's from now on. */
+  readonly takeOver?: boolean | undefined;
+  /** Identity of a stack whose state has none yet: "<id> <user>@<host>". */
+  readonly stateIdentity?: string | undefined;
 }
 
 /** What an operation gets from whoever asks for it. */

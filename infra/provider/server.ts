@@ -10,8 +10,7 @@ import pluginProto from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import proto from "@pulumi/pulumi/proto/provider_pb.js";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
-import { changedProperties, TYPE_PREFIX, type AnyResourceType, type Operation } from "./resource.ts";
-import type { RunOptions } from "./run-options.ts";
+import { changedProperties, TYPE_PREFIX, type AnyResourceType, type Operation, type RunOptions } from "./resource.ts";
 
 /** Properties as the protocol has them: plain JSON; secrets already opened. */
 type Properties = Readonly<Record<string, structProto.JavaScriptValue>>;
@@ -26,12 +25,13 @@ const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_me
  * Serves resource types to the Pulumi engine until it ends the process.
  *
  * @param engineAddress where progress goes to, as given by the engine on the command line
+ * @param destroying what the user said for removals: `pulumi destroy` runs no program that could hand it over
  * @param types loaders by the name in the type token, so that a preview loads only what it needs
  */
 export function serve(
   engineAddress: string | undefined,
   version: string,
-  run: RunOptions,
+  destroying: RunOptions,
   types: Readonly<Record<string, Loader>>,
 ): void {
   const cancelled = new AbortController();
@@ -40,7 +40,10 @@ export function serve(
       ? undefined
       : new engineGrpc.EngineClient(engineAddress, grpc.credentials.createInsecure(), MESSAGE_LIMIT);
 
-  const operationOn = (urn: string): Operation => {
+  // By URN. The engine calls `check` first for whatever the program registers.
+  const said = new Map<string, RunOptions>();
+
+  const operationOn = (urn: string, run = said.get(urn) ?? {}): Operation => {
     const log = (message: string, severity: number, ephemeral: boolean) => {
       const request = new engineProto.LogRequest();
       request.setSeverity(severity as engineProto.LogSeverity);
@@ -108,7 +111,8 @@ export function serve(
     check: ({ request }: Call<proto.CheckRequest>, callback: grpc.sendUnaryData<proto.CheckResponse>) =>
       respond(callback, async () => {
         const type = await typeOf(request.getType());
-        const news = toProperties(request.getNews());
+        const { run, ...news } = toProperties(request.getNews());
+        if (run) said.set(request.getUrn(), run as RunOptions);
         const failures =
           (await type.check?.(news, toProperties(request.getOlds()), operationOn(request.getUrn()))) ?? [];
         const response = new proto.CheckResponse();
@@ -187,7 +191,8 @@ export function serve(
     delete: ({ request }: Call<proto.DeleteRequest>, callback: grpc.sendUnaryData<emptyProto.Empty>) =>
       respond(callback, async () => {
         const type = await typeOf(request.getType());
-        await type.delete?.(request.getId(), toProperties(request.getProperties()), operationOn(request.getUrn()));
+        const state = toProperties(request.getProperties());
+        await type.delete?.(request.getId(), state, operationOn(request.getUrn(), destroying));
         return new emptyProto.Empty();
       }),
   } as unknown as grpc.UntypedServiceImplementation);
