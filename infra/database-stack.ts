@@ -1,12 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./components/certificates.ts";
 import { givenPassword, parseArguments } from "./arguments.ts";
-import { hasMaintenance, type SecretSetting } from "./settings/table.ts";
+import { hasMaintenance, PASSWORD_SETTINGS } from "./settings/table.ts";
 import type { StackSettings } from "./settings/stack-settings.ts";
 import { Database, type RolePasswords } from "./components/database.ts";
 import { Maintenance } from "./components/maintenance.ts";
 import { MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { engineNames, sessionDatabase } from "./settings/names.ts";
+import { LOGIN_ROLES, type LoginRole } from "../database/access/rights.ts";
 import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../database/access/roles.ts";
 import { DatabaseNetwork } from "./components/network.ts";
 import { PgBouncer } from "./components/pgbouncer.ts";
@@ -89,6 +90,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
 
   constructor(name: string, args: DatabaseStackArgs, opts?: pulumi.ComponentResourceOptions) {
     const config = parseArguments(args);
+    const { clientDirectory, rotateAuthority, rotateCertificates } = args;
     const migrationsFolder = args.migrationsFolder ?? MIGRATIONS_FOLDER;
     const migrations = readMigrations(migrationsFolder);
     super("aiwdb:index:DatabaseStack", name, {}, opts);
@@ -96,66 +98,46 @@ export class DatabaseStack extends pulumi.ComponentResource {
 
     const certificates = new StackCertificates(
       `${name}-certificates`,
-      {
-        config,
-        clientDirectory: args.clientDirectory,
-        rotateAuthority: args.rotateAuthority,
-        rotateCertificates: args.rotateCertificates,
-      },
+      { config, clientDirectory, rotateAuthority, rotateCertificates },
       child,
     );
+    // For this run only.
     const run = { takeOver: args.resetPasswords, stateIdentity: args.stateIdentity };
     const identity = new StateIdentity(`${name}-identity`, { stack: config.stack, run }, child);
     const { network } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
 
-    const passwordOf = (role: keyof RolePasswords, setting?: SecretSetting): pulumi.Input<string> => {
+    const passwordOf = (role: LoginRole): pulumi.Input<string> => {
+      const setting = role === ROLES.pooler ? undefined : PASSWORD_SETTINGS[role];
       const given = setting && args[setting];
       return setting !== undefined && given !== undefined
         ? givenPassword(config.stack, setting, given)
         : new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
     };
-    const passwords: RolePasswords = {
-      [ROLES.owner]: passwordOf(ROLES.owner, "ownerPassword"),
-      [ROLES.app]: passwordOf(ROLES.app, "appUserPassword"),
-      [ROLES.readonly]: passwordOf(ROLES.readonly, "appReadonlyPassword"),
-      [ROLES.monitor]: passwordOf(ROLES.monitor, "appMonitorPassword"),
-      [ROLES.pooler]: passwordOf(ROLES.pooler),
-    };
+    const passwords = Object.fromEntries(LOGIN_ROLES.map((role) => [role, passwordOf(role)])) as RolePasswords;
 
-    const server = new PostgresServer(`${name}-postgres`, { config, certificates, identity, network }, child);
-    const pooler = new PgBouncer(
-      `${name}-pgbouncer`,
-      { config, certificates, identity, network, poolerPassword: passwords[ROLES.pooler] },
-      child,
-    );
+    const ofServers = { config, certificates, identity, network, run };
+    const server = new PostgresServer(`${name}-postgres`, ofServers, child);
+    const poolerPassword = passwords[ROLES.pooler];
+    const pooler = new PgBouncer(`${name}-pgbouncer`, { ...ofServers, poolerPassword }, child);
     const database = new Database(
       `${name}-database`,
       { config, certificates, server, passwords, migrationsFolder, migrations, adopt: args.adopt ?? [] },
       child,
     );
-
-    const maintenance = hasMaintenance(config)
-      ? new Maintenance(
-          `${name}-maintenance`,
-          {
-            config,
-            certificates,
-            identity,
-            network,
-            image: server.image,
-            ownerPassword: passwords[ROLES.owner],
-            databaseName: database.databaseName,
-          },
-          child,
-        )
-      : undefined;
+    const ofMaintenance = {
+      ...ofServers,
+      image: server.image,
+      ownerPassword: passwords[ROLES.owner],
+      databaseName: database.databaseName,
+    };
+    const maintenance = hasMaintenance(config) ? [new Maintenance(`${name}-maintenance`, ofMaintenance, child)] : [];
     new DataOwner(
       `${name}-data-owner`,
       { stack: config.stack, container: server.container, identity: identity.text },
       // Last, and so the first that goes.
-      { ...child, dependsOn: [server, pooler, database, ...(maintenance ? [maintenance] : [])] },
+      { ...child, dependsOn: [server, pooler, database, ...maintenance] },
     );
-    const names = engineNames(config.stack);
+    const { postgres, pgbouncer, maintenance: maintenanceName } = engineNames(config.stack);
 
     this.connections = pulumi
       .all([server.host, server.port, pooler.host, pooler.port, database.databaseName, certificates.clientDirectory])
@@ -165,11 +147,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
         direct: { host: directHost, port: directPort, database: databaseName },
         transaction: { host: poolerHost, port: poolerPort, database: databaseName },
         session: { host: poolerHost, port: poolerPort, database: sessionDatabase(databaseName) },
-        containers: {
-          postgres: names.postgres,
-          pgbouncer: names.pgbouncer,
-          ...(hasMaintenance(config) ? { maintenance: names.maintenance } : {}),
-        },
+        containers: { postgres, pgbouncer, ...(hasMaintenance(config) ? { maintenance: maintenanceName } : {}) },
         ...(config.pgbouncerBindCertificates
           ? {
               rolePorts: Object.fromEntries(POOLED_ROLES.map((role) => [role, poolerPort + roleListener(role).offset])),
@@ -178,11 +156,8 @@ export class DatabaseStack extends pulumi.ComponentResource {
         roles: [...CLIENT_ROLES],
         certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
       }));
-    this.passwords = pulumi.secret(
-      pulumi.all({ ...passwords, [ROLES.superuser]: server.superuser.password }) as pulumi.Output<
-        Record<string, string>
-      >,
-    );
+    const all: Record<string, pulumi.Input<string>> = { ...passwords, [ROLES.superuser]: server.superuser.password };
+    this.passwords = pulumi.secret(pulumi.all(all));
     this.registerOutputs({ connections: this.connections, passwords: this.passwords });
   }
 }

@@ -5,15 +5,7 @@ import { connectionShare, listeners, LOOKUP_CONNECTIONS } from "./listeners.ts";
 import { PROJECT, STACK_NAME, STANDARD_DATABASE_NAME } from "./names.ts";
 import { refusedOverrides } from "./overrides.ts";
 import { CI_DEFAULTS, EPHEMERAL_LIFE_HOURS, ephemeralKind, profileOf } from "./profile.ts";
-import {
-  schema,
-  SECRET_SETTINGS,
-  type SecretSetting,
-  type SettingName,
-  type Settings,
-  settings,
-  type StackConfig,
-} from "./table.ts";
+import { schema, SECRET_SETTINGS, type SettingName, type Settings, settings, type StackConfig } from "./table.ts";
 
 /** Connections PostgreSQL keeps for superusers: its own default. */
 export const SUPERUSER_RESERVED_CONNECTIONS = 3;
@@ -114,12 +106,6 @@ const setPassword = (stack: string, key: string) =>
 
 /** By the wrapper, as plain `pulumi` may be on nobody's path and know another stack. */
 const pulumiConfig = (stack: string, command: string) => `npx aiwdb pulumi --stack ${stack} -- config ${command}`;
-
-/** Settings without the passwords, which go their own way as secrets. */
-export function withoutPasswords(config: StackConfig): Omit<StackConfig, SecretSetting> {
-  const { ownerPassword: _1, appUserPassword: _2, appReadonlyPassword: _3, appMonitorPassword: _4, ...others } = config;
-  return others;
-}
 
 export function configError(stack: string, problems: readonly Problem[]): ConfigError {
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;

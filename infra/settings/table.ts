@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ROLES } from "../../database/access/roles.ts";
 import { isAddressOrNetwork } from "./addresses.ts";
 import { STANDARD_DATABASE_NAME } from "./names.ts";
 import { Profile } from "./profile.ts";
@@ -271,15 +272,18 @@ export const settings = {
 
 export type SettingName = keyof typeof settings;
 
-/** Settings whose value must never be shown. */
-export const SECRET_SETTINGS = [
-  "ownerPassword",
-  "appUserPassword",
-  "appReadonlyPassword",
-  "appMonitorPassword",
-] as const;
+/** Setting of each role whose password may be given. */
+export const PASSWORD_SETTINGS = {
+  [ROLES.owner]: "ownerPassword",
+  [ROLES.app]: "appUserPassword",
+  [ROLES.readonly]: "appReadonlyPassword",
+  [ROLES.monitor]: "appMonitorPassword",
+} as const;
 
-export type SecretSetting = (typeof SECRET_SETTINGS)[number];
+export type SecretSetting = (typeof PASSWORD_SETTINGS)[keyof typeof PASSWORD_SETTINGS];
+
+/** Settings whose value must never be shown. */
+export const SECRET_SETTINGS: readonly SecretSetting[] = Object.values(PASSWORD_SETTINGS);
 
 /** All settings of a stack as they stand in its file; a key that is none of them is refused. */
 export const schema = z.strictObject(settings);

@@ -279,7 +279,7 @@ describe("an error", () => {
 
 test("knows every type the program registers", async () => {
   const source = readFileSync(new URL("../../infra/resources.ts", import.meta.url), "utf8");
-  const registered = [...source.matchAll(/super\("(\w+)"/g)].map(([, name]) => name ?? "");
+  const registered = [...source.matchAll(/ownResource\("(\w+)"/g)].map(([, name]) => name ?? "");
   expect(registered.length).toBeGreaterThan(7);
   for (const name of registered)
     expect(
