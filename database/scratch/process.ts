@@ -3,9 +3,10 @@ import { chownSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { hasCode, ToolError } from "../../base/errors.ts";
 import { isEndedOrHidden, processStart } from "../../base/process-identity.ts";
+import { until } from "../../base/retry.ts";
+import { words } from "../../base/words.ts";
 import { account } from "./place.ts";
 import type { Programs } from "./programs.ts";
 
@@ -36,43 +37,19 @@ export function makeFolder(folder: string): void {
 
 /** Makes an empty cluster: UTF-8, checksums, and passwords wanted by any way but the folder's socket. */
 export function makeCluster(programs: Programs, folder: string): Promise<void> {
-  return execute(
-    path.join(programs.folder, "bin/initdb"),
-    [
-      "--pgdata",
-      dataOf(folder),
-      "--username=postgres",
-      "--auth-local=peer",
-      "--auth-host=scram-sha-256",
-      "--data-checksums",
-      "--encoding=UTF8",
-      "--locale=C.UTF-8",
-      "--no-instructions",
-      "--no-sync",
-    ],
-    asServer(folder),
-  );
+  const options = words(`
+    --username=postgres --auth-local=peer --auth-host=scram-sha-256 --data-checksums --encoding=UTF8 --locale=C.UTF-8
+    --no-instructions --no-sync
+  `);
+  const initdb = path.join(programs.folder, "bin/initdb");
+  return execute(initdb, ["--pgdata", dataOf(folder), ...options], asServer(folder));
 }
 
 /** Runs SQL, one statement a line, before the server listens anywhere: nobody can log in without what is set here. */
 export function runAlone(programs: Programs, folder: string, sql: string): Promise<void> {
-  return execute(
-    path.join(programs.folder, "bin/postgres"),
-    [
-      "--single",
-      "-D",
-      dataOf(folder),
-      "-c",
-      "exit_on_error=on",
-      "-c",
-      "log_checkpoints=off",
-      "-c",
-      "fsync=off",
-      "postgres",
-    ],
-    asServer(folder),
-    sql,
-  );
+  const options = words("-c exit_on_error=on -c log_checkpoints=off -c fsync=off postgres");
+  const postgres = path.join(programs.folder, "bin/postgres");
+  return execute(postgres, ["--single", "-D", dataOf(folder), ...options], asServer(folder), sql);
 }
 
 /** Rendered files of a server, and where it listens. */
@@ -125,18 +102,19 @@ export async function startServer(programs: Programs, folder: string, files: Ser
 
 /** postmaster.pid has eight lines once the server accepts connections; the last says so. */
 async function accepting(data: string, pid: number, log: string): Promise<void> {
-  const deadline = Date.now() + STARTS_MS;
-  for (;;) {
-    const file = path.join(data, "postmaster.pid");
-    if (existsSync(file) && readFileSync(file, "utf8").split("\n")[7]?.trim() === "ready") return;
-    if (processStart(pid) === undefined || Date.now() > deadline) {
-      throw new ToolError("PostgreSQL did not start.", [
-        { subject: log, problem: readFileSync(log, "utf8").trim().split("\n").slice(-10).join("\n") },
-      ]);
-    }
-    await wait(5);
-  }
+  const file = path.join(data, "postmaster.pid");
+  const isReady = await until(
+    async () => {
+      if (existsSync(file) && readFileSync(file, "utf8").split("\n")[7]?.trim() === "ready") return true;
+      return processStart(pid) === undefined ? false : undefined;
+    },
+    { deadlineMs: STARTS_MS, everyMs: 5 },
+  );
+  if (!isReady)
+    throw new ToolError("PostgreSQL did not start.", [{ subject: log, problem: lastLines(readFileSync(log, "utf8")) }]);
 }
+
+const lastLines = (text: string): string => text.trim().split("\n").slice(-10).join("\n");
 
 /** Whether the server's process is there, whatever it answers. */
 export function isRunning(folder: string): boolean {
@@ -157,13 +135,10 @@ export function reload(folder: string): boolean {
  */
 export async function removeServer(folder: string, what: string): Promise<void> {
   for (const pid of processesOf(folder)) signal(pid, "SIGQUIT"); // its data goes; nothing is worth a shutdown checkpoint
-  const deadline = Date.now() + STOPS_MS;
-  for (;;) {
-    const left = processesOf(folder);
-    if (left.length === 0) break;
-    if (Date.now() > deadline) throw new ToolError(`PostgreSQL (process ${left.join(", ")}) of ${what} does not end.`);
-    await wait(10);
-  }
+  let left: number[] = [];
+  const isEnded = async () => (left = processesOf(folder)).length === 0 || undefined;
+  if (!(await until(isEnded, { deadlineMs: STOPS_MS, everyMs: 10 })))
+    throw new ToolError(`PostgreSQL (process ${left.join(", ")}) of ${what} does not end.`);
   await rm(folder, { recursive: true, force: true, maxRetries: 3 });
 }
 
@@ -204,7 +179,7 @@ function execute(program: string, args: readonly string[], options: object, inpu
     );
     child.on("close", (code) => {
       if (code === 0) resolve();
-      else reject(new ToolError(`${path.basename(program)} failed:\n${text.trim().split("\n").slice(-10).join("\n")}`));
+      else reject(new ToolError(`${path.basename(program)} failed:\n${lastLines(text)}`));
     });
     child.stdin.end(input);
   });

@@ -86,6 +86,17 @@ export interface ResourceType<Inputs extends object, Outputs extends object = No
   delete?(id: string, state: Recorded<Inputs, Outputs>, operation: Operation): Promise<void>;
 }
 
+/** `create` and `update` of a resource that the same work brings to its inputs, whatever is there. */
+export function byTheSame<Inputs extends object, Outputs extends object>(
+  idOf: (inputs: Inputs) => string,
+  work: (inputs: Inputs, operation: Operation) => Promise<Outputs>,
+): Pick<ResourceType<Inputs, Outputs>, "create" | "update"> {
+  return {
+    create: async (inputs, operation) => ({ id: idOf(inputs), outputs: await work(inputs, operation) }),
+    update: (_id, _olds, news, operation) => work(news, operation),
+  };
+}
+
 /** A resource type as the protocol knows it, which carries plain JSON and no types. */
 export type AnyResourceType = ResourceType<object, object>;
 

@@ -1,13 +1,13 @@
 import type Docker from "dockerode";
 import { StateError } from "../../base/errors.ts";
 import { readFile } from "../../toolchain/engine/archives.ts";
-import { ACTION_MS, isNotFound, within } from "../../toolchain/engine/containers.ts";
 import { DATA_IDENTITY_FILE, engineNames, IDENTITY_FILE, STATE_LABEL } from "../settings/names.ts";
 import { DATA_DIR } from "../servers/postgres/conf.ts";
 import { pgbouncer } from "../servers/pgbouncer/server.ts";
 import { postgres } from "../servers/postgres/server.ts";
 import type { Files } from "../servers/server.ts";
 import type { Operation } from "./resource.ts";
+import { inspectNetwork } from "./resources/network.ts";
 import { readVolume, type Access, type MountedVolume } from "./volumes/helper.ts";
 import { CURRENT_VERSION } from "./volumes/versions.ts";
 
@@ -46,7 +46,8 @@ export async function findIdentity(docker: Docker, stack: string, signal?: Abort
     const found = await readPlace({ docker, signal }, place);
     if (found !== undefined) return found;
   }
-  const stateId = await readNetworkLabel({ docker, signal }, engineNames(stack).network);
+  const network = await inspectNetwork(docker, engineNames(stack).network, signal);
+  const stateId = network?.Labels?.[STATE_LABEL];
   if (stateId !== undefined) return `${stateId} somebody else`;
   return await readPlace({ docker, signal }, data);
 }
@@ -113,19 +114,4 @@ export function readDataIdentity(docker: Docker, stack: string, signal: AbortSig
 
 function readPlace(access: Access, place: Place): Promise<string | undefined> {
   return readVolume(access, place, (container) => readFile(container, `${place.folder}/${place.file}`, access.signal));
-}
-
-async function readNetworkLabel({ docker, signal }: Access, network: string): Promise<string | undefined> {
-  try {
-    const { Labels } = await within(
-      `tell about network ${network}`,
-      ACTION_MS,
-      () => docker.getNetwork(network).inspect(),
-      signal,
-    );
-    return (Labels as Record<string, string> | null)?.[STATE_LABEL];
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }

@@ -171,120 +171,121 @@ interface SumProblem extends Problem {
 /** Settings that are each fine, but not together. */
 function impossible(config: Settings, stack: string): SumProblem[] {
   const problems: SumProblem[] = [];
-  const refuse = (about: readonly [SettingName, ...SettingName[]], problem: string, remedy: string) => {
-    problems.push({ subject: about[0], problem, remedy, settings: about });
+  const refuseIf = (
+    isWrong: boolean,
+    about: readonly [SettingName, ...SettingName[]],
+    problem: string,
+    remedy: string,
+  ) => {
+    if (isWrong) problems.push({ subject: about[0], problem, remedy, settings: about });
   };
 
-  if (profileOf(stack, config.profile) === "ci" && config.protect) {
-    refuse(
-      ["profile", "protect"],
-      "ci keeps data in memory only, and protect asks to keep it",
-      "Remove one of the two.",
-    );
-  }
-  if (profileOf(stack, config.profile) === "ci" && stack !== "dev" && !ephemeralKind(stack)) {
-    refuse(
-      ["profile"],
-      `ci throws data away, and "${stack}" is no name of such a stack`,
-      "Name the stack ci-… or pr-…, or use the standard profile.",
-    );
-  }
-  if (config.expiresAfterHours && !ephemeralKind(stack)) {
-    refuse(
-      ["expiresAfterHours"],
-      `only stacks named ci-… or pr-… may expire, not "${stack}"`,
-      "Remove it, or rename the stack.",
-    );
-  }
-  const forPooler = config.postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
-  if (config.pgbouncerMaxDbConnections > forPooler) {
-    refuse(
-      ["pgbouncerMaxDbConnections", "postgresMaxConnections"],
-      `${config.pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${config.postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
-      "Lower it, or raise postgresMaxConnections.",
-    );
-  }
+  const { postgresMaxConnections, postgresMemoryMiB, pgbouncerMaxDbConnections, pgbouncerSessionDbConnections } =
+    config;
+  const { pgbouncerDefaultPoolSize, pgbouncerReservePoolSize, pgbouncerMaxClientConn, pgbouncerMemoryMiB } = config;
+  const { certLeafValidityDays, certRenewBeforeDays, certCaValidityDays, networkSubnet } = config;
+  const isCi = profileOf(stack, config.profile) === "ci";
+  refuseIf(
+    isCi && config.protect,
+    ["profile", "protect"],
+    "ci keeps data in memory only, and protect asks to keep it",
+    "Remove one of the two.",
+  );
+  refuseIf(
+    isCi && stack !== "dev" && !ephemeralKind(stack),
+    ["profile"],
+    `ci throws data away, and "${stack}" is no name of such a stack`,
+    "Name the stack ci-… or pr-…, or use the standard profile.",
+  );
+  refuseIf(
+    Boolean(config.expiresAfterHours) && !ephemeralKind(stack),
+    ["expiresAfterHours"],
+    `only stacks named ci-… or pr-… may expire, not "${stack}"`,
+    "Remove it, or rename the stack.",
+  );
+  const forPooler = postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
+  refuseIf(
+    pgbouncerMaxDbConnections > forPooler,
+    ["pgbouncerMaxDbConnections", "postgresMaxConnections"],
+    `${pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
+    "Lower it, or raise postgresMaxConnections.",
+  );
   const poolers = listeners(config);
   const lookup = LOOKUP_CONNECTIONS * poolers.length;
   const { transaction, session } = connectionShare(config, poolers[0]);
   const others = poolers.length > 1 ? " and the shares of app_readonly and app_monitor" : "";
-  if (transaction < 1) {
-    refuse(
-      ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
-      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
-      "Lower it, or raise pgbouncerMaxDbConnections.",
-    );
-  } else if (config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize > transaction) {
-    refuse(
-      [
-        "pgbouncerDefaultPoolSize",
-        "pgbouncerReservePoolSize",
-        "pgbouncerMaxDbConnections",
-        "pgbouncerSessionDbConnections",
-        "pgbouncerBindCertificates",
-      ],
-      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
-      "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
-    );
-  }
-  if (session < 1) {
-    refuse(
-      ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
-      `${config.pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
-      `Set at least ${poolers.length}.`,
-    );
-  }
+  refuseIf(
+    transaction < 1,
+    ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
+    `${pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
+    "Lower it, or raise pgbouncerMaxDbConnections.",
+  );
+  refuseIf(
+    transaction >= 1 && pgbouncerDefaultPoolSize + pgbouncerReservePoolSize > transaction,
+    [
+      "pgbouncerDefaultPoolSize",
+      "pgbouncerReservePoolSize",
+      "pgbouncerMaxDbConnections",
+      "pgbouncerSessionDbConnections",
+      "pgbouncerBindCertificates",
+    ],
+    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} less ${pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
+    "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
+  );
+  refuseIf(
+    session < 1,
+    ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
+    `${pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
+    `Set at least ${poolers.length}.`,
+  );
   // An idle backend has 2.4 MiB of its own (measured, with TLS); shared buffers are a quarter of the memory.
-  const needed = Math.ceil(config.postgresMemoryMiB / 4 + config.postgresMaxConnections * 2.5);
-  if (needed > config.postgresMemoryMiB) {
-    refuse(
-      ["postgresMemoryMiB", "postgresMaxConnections"],
-      `${config.postgresMemoryMiB} MiB are too little for ${config.postgresMaxConnections} connections (at least ${needed} MiB)`,
-      "Raise it, or lower postgresMaxConnections.",
-    );
-  }
+  const needed = Math.ceil(postgresMemoryMiB / 4 + postgresMaxConnections * 2.5);
+  refuseIf(
+    needed > postgresMemoryMiB,
+    ["postgresMemoryMiB", "postgresMaxConnections"],
+    `${postgresMemoryMiB} MiB are too little for ${postgresMaxConnections} connections (at least ${needed} MiB)`,
+    "Raise it, or lower postgresMaxConnections.",
+  );
   // About 16 KiB a client connection with TLS, and the process itself.
-  const poolerNeeded = poolers.length * (16 + Math.ceil(config.pgbouncerMaxClientConn / 16));
-  if (poolerNeeded > config.pgbouncerMemoryMiB) {
-    refuse(
-      ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn", "pgbouncerBindCertificates"],
-      `${config.pgbouncerMemoryMiB} MiB are too little for ${config.pgbouncerMaxClientConn} client connections${poolers.length > 1 ? " to each of three listeners" : ""} (at least ${poolerNeeded} MiB)`,
-      "Raise it, or lower pgbouncerMaxClientConn.",
-    );
-  }
-  if (config.certRenewBeforeDays >= config.certLeafValidityDays) {
-    refuse(
-      ["certRenewBeforeDays", "certLeafValidityDays"],
-      `${config.certRenewBeforeDays} days are not less than certLeafValidityDays ${config.certLeafValidityDays}, so every run would renew`,
-      "Lower it, or raise certLeafValidityDays.",
-    );
-  }
-  if (config.certLeafValidityDays > config.certCaValidityDays) {
-    refuse(
-      ["certLeafValidityDays", "certCaValidityDays"],
-      `${config.certLeafValidityDays} days outlive the certificate authority (certCaValidityDays ${config.certCaValidityDays})`,
-      "Lower it, or raise certCaValidityDays.",
-    );
-  }
+  const poolerNeeded = poolers.length * (16 + Math.ceil(pgbouncerMaxClientConn / 16));
+  refuseIf(
+    poolerNeeded > pgbouncerMemoryMiB,
+    ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn", "pgbouncerBindCertificates"],
+    `${pgbouncerMemoryMiB} MiB are too little for ${pgbouncerMaxClientConn} client connections${poolers.length > 1 ? " to each of three listeners" : ""} (at least ${poolerNeeded} MiB)`,
+    "Raise it, or lower pgbouncerMaxClientConn.",
+  );
+  refuseIf(
+    certRenewBeforeDays >= certLeafValidityDays,
+    ["certRenewBeforeDays", "certLeafValidityDays"],
+    `${certRenewBeforeDays} days are not less than certLeafValidityDays ${certLeafValidityDays}, so every run would renew`,
+    "Lower it, or raise certLeafValidityDays.",
+  );
+  refuseIf(
+    certLeafValidityDays > certCaValidityDays,
+    ["certLeafValidityDays", "certCaValidityDays"],
+    `${certLeafValidityDays} days outlive the certificate authority (certCaValidityDays ${certCaValidityDays})`,
+    "Lower it, or raise certCaValidityDays.",
+  );
   const { postgresPort, pgbouncerPort } = addressesOf(config, stack);
   const ports = poolers.map(({ offset }) => pgbouncerPort + offset);
-  if (ports.includes(postgresPort)) {
-    refuse(["pgbouncerPort", "postgresPort"], `${postgresPort} is PostgreSQL's port too`, "Choose another one.");
-  }
-  if (Math.max(...ports) > 65_535) {
-    refuse(
-      ["pgbouncerPort", "pgbouncerBindCertificates"],
-      `${pgbouncerPort} leaves no port above it for the other listeners (pgbouncerBindCertificates)`,
-      "Choose a lower one.",
-    );
-  }
-  if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
-    refuse(
-      ["networkSubnet"],
-      `${config.networkSubnet} is not the first address of a private IPv4 network`,
-      "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.",
-    );
-  }
+  refuseIf(
+    ports.includes(postgresPort),
+    ["pgbouncerPort", "postgresPort"],
+    `${postgresPort} is PostgreSQL's port too`,
+    "Choose another one.",
+  );
+  refuseIf(
+    Math.max(...ports) > 65_535,
+    ["pgbouncerPort", "pgbouncerBindCertificates"],
+    `${pgbouncerPort} leaves no port above it for the other listeners (pgbouncerBindCertificates)`,
+    "Choose a lower one.",
+  );
+  refuseIf(
+    networkSubnet !== undefined && !isNetworkAddress(networkSubnet),
+    ["networkSubnet"],
+    `${networkSubnet} is not the first address of a private IPv4 network`,
+    "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.",
+  );
   return problems;
 }
 

@@ -2,7 +2,7 @@ import { identifier, literal } from "../../../database/quote.ts";
 import { PROTECT_TABLE_SQL } from "../../../migrate/run/applied.ts";
 import { ENVIRONMENT_SETTING, type Environment } from "../../../database/environment.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
-import { changedProperties, UNKNOWN, type ResourceType } from "../resource.ts";
+import { byTheSame, changedProperties, UNKNOWN, type ResourceType } from "../resource.ts";
 import { baselineStatements } from "../../../database/access/baseline.ts";
 
 export interface DatabaseBaselineInputs {
@@ -26,13 +26,8 @@ export interface DatabaseBaselineOutputs {
 /** Raise it when the statements change (database/access), so that existing stacks get them. */
 const VERSION = 3;
 
-async function apply({
-  connection,
-  owner,
-  caller,
-  roles,
-  environment,
-}: DatabaseBaselineInputs): Promise<DatabaseBaselineOutputs> {
+async function apply(inputs: DatabaseBaselineInputs): Promise<DatabaseBaselineOutputs> {
+  const { connection, owner, caller, roles, environment } = inputs;
   await withConnection(connection, async (client) => {
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
@@ -57,13 +52,12 @@ export const databaseBaseline: ResourceType<DatabaseBaselineInputs, DatabaseBase
     const changed = changedProperties(olds, news, news.connection === UNKNOWN ? ["connection"] : []);
     return { changed: olds.version === VERSION ? changed : [...changed, "version"] };
   },
-  create: async (inputs) => ({ id: inputs.connection.database, outputs: await apply(inputs) }),
+  ...byTheSame(({ connection }) => connection.database, apply),
   async read(_id, state) {
     const { rows } = await withConnection(state.connection, (client) =>
       client.query("select to_regprocedure('pgbouncer.lookup(text)') is not null as present"),
     );
     return rows[0].present ? state : undefined;
   },
-  update: (_id, _olds, news) => apply(news),
   // Nothing to delete: the function goes with its database, and dropping it alone would only lock everybody out.
 };

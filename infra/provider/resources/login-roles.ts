@@ -5,7 +5,7 @@ import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
 import { ROLES } from "../../../database/access/roles.ts";
 import { localSql } from "../../../database/local-sql.ts";
 import { engine, inspect } from "../../../toolchain/engine/containers.ts";
-import { changedProperties, UNKNOWN, type Operation, type ResourceType } from "../resource.ts";
+import { byTheSame, changedProperties, UNKNOWN, type None, type Operation, type ResourceType } from "../resource.ts";
 import { matchesScramSecret, scramSecret } from "../../../database/scram.ts";
 
 export interface LoginRolesInputs {
@@ -18,6 +18,7 @@ export interface LoginRolesInputs {
 
 /** A server that runs answers within this. */
 const ANSWER_MS = 30_000;
+const inTime = (signal: AbortSignal) => AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
 
 /** What a role has been given by ALTER ROLE ... SET. */
 interface RoleSetting {
@@ -68,7 +69,7 @@ async function look(docker: Docker, { container, secrets }: LoginRolesInputs, si
            left join pg_database on pg_database.oid = setdatabase
           where rolname in (${names}) and rolname <> '${ROLES.superuser}'
        ), '[]'))`,
-    { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]) },
+    { signal: inTime(signal) },
   );
   return JSON.parse(found) as Found;
 }
@@ -88,30 +89,29 @@ function wrongPasswords({ secrets, superuserPassword }: LoginRolesInputs, found:
 /** Without what a terminal would obey instead of showing it: a role gives itself any text. */
 const inert = (text: string): string => text.replaceAll(/\p{Cc}|\p{Bidi_Control}/gu, "\uFFFD");
 
-const where = ({ role, database }: RoleSetting): string => `role ${role}${database === null ? "" : ` in ${database}`}`;
+/** Where a setting is, and which. */
+const place = ({ role, database }: RoleSetting): string => `role ${role}${database === null ? "" : ` in ${database}`}`;
+const shown = ({ name, value }: RoleSetting): string => `${name} = ${inert(value)}`;
 
-async function apply(inputs: LoginRolesInputs, { report, signal }: Operation): Promise<void> {
+function resetStatement({ role, database, name }: RoleSetting): string {
+  const within = database === null ? "" : `in database ${identifier(database)} `;
+  return `alter role ${identifier(role)} ${within}reset ${name.split(".").map(identifier).join(".")};`;
+}
+
+async function apply(inputs: LoginRolesInputs, { report, signal }: Operation): Promise<None> {
   const docker = engine();
   const found = await look(docker, inputs, signal);
   const wrong = wrongPasswords(inputs, found);
   const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
-  const statements = [
-    ...reset.map(
-      ({ role, database, name }) =>
-        `alter role ${identifier(role)} ${database === null ? "" : `in database ${identifier(database)} `}reset ${name.split(".").map(identifier).join(".")};`,
-    ),
-    ...wrong.map((role) => {
-      const secret = role === ROLES.superuser ? scramSecret(inputs.superuserPassword) : (inputs.secrets[role] ?? "");
-      return `alter role ${identifier(role)} password ${literal(secret)};`;
-    }),
-  ];
-  if (statements.length === 0) return;
-  await localSql(docker, inputs.container, ["begin;", ...statements, "commit;"].join("\n"), {
-    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]),
-  });
-  for (const setting of reset)
-    report.info(`${where(setting)}: took ${setting.name} = ${inert(setting.value)} back: ${reasonToReset(setting)}`);
+  if (reset.length + wrong.length === 0) return {};
+  const secretOf = (role: string) =>
+    role === ROLES.superuser ? scramSecret(inputs.superuserPassword) : (inputs.secrets[role] ?? "");
+  const passwords = wrong.map((role) => `alter role ${identifier(role)} password ${literal(secretOf(role))};`);
+  const statements = ["begin;", ...reset.map(resetStatement), ...passwords, "commit;"];
+  await localSql(docker, inputs.container, statements.join("\n"), { signal: inTime(signal) });
+  for (const setting of reset) report.info(`${place(setting)}: took ${shown(setting)} back: ${reasonToReset(setting)}`);
   for (const role of wrong) report.info(`role ${role}: its password is the declared one again`);
+  return {};
 }
 
 /**
@@ -138,23 +138,18 @@ export const loginRoles: ResourceType<LoginRolesInputs> = {
       report.warn(`what the roles changed of themselves can't be seen yet: ${messageOf(error)}`);
       return { changed: [...changed, "container"] };
     }
-    const kept = found.settings.filter((setting) => reasonToReset(setting) === undefined);
-    for (const setting of kept)
-      report.info(`${where(setting)} has a setting of its own, which stays: ${setting.name} = ${inert(setting.value)}`);
-    const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
-    for (const setting of reset)
-      report.warn(`${where(setting)} has ${setting.name} = ${inert(setting.value)}: ${reasonToReset(setting)}`);
+    const reasons = found.settings.map((setting) => {
+      const reason = reasonToReset(setting);
+      if (reason === undefined)
+        report.info(`${place(setting)} has a setting of its own, which stays: ${shown(setting)}`);
+      else report.warn(`${place(setting)} has ${shown(setting)}: ${reason}`);
+      return reason;
+    });
     // One that still has what was declared before is only to be given the new one.
     const before = new Set(wrongPasswords(olds, found));
     const wrong = wrongPasswords(wanted, found).filter((role) => before.has(role));
     for (const role of wrong) report.warn(`role ${role} has another password than the declared one`);
-    return { changed: reset.length + wrong.length > 0 ? [...changed, "secrets"] : changed };
+    return { changed: wrong.length > 0 || reasons.some(Boolean) ? [...changed, "secrets"] : changed };
   },
-  async create(inputs, operation) {
-    await apply(inputs, operation);
-    return { id: inputs.container, outputs: {} };
-  },
-  async update(_id, _olds, news, operation) {
-    await apply(news, operation);
-  },
+  ...byTheSame(({ container }) => container, apply),
 };

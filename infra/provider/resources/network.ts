@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { StateError } from "../../../base/errors.ts";
-import { ACTION_MS, engine, isNotFound, within } from "../../../toolchain/engine/containers.ts";
+import { ACTION_MS, engine, ifFound, within } from "../../../toolchain/engine/containers.ts";
 import { STATE_LABEL } from "../../settings/names.ts";
 import { changedProperties, type Planned, type ResourceType } from "../resource.ts";
 
@@ -11,17 +11,14 @@ export interface NetworkInputs {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-async function inspect(
+/** What the engine says of a network, by its name or id; undefined if there is none. */
+export function inspectNetwork(
   docker: Docker,
   network: string,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<Docker.NetworkInspectInfo | undefined> {
-  try {
-    return await within(`tell about network ${network}`, ACTION_MS, () => docker.getNetwork(network).inspect(), signal);
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
+  const ask = () => docker.getNetwork(network).inspect();
+  return ifFound(within(`tell about network ${network}`, ACTION_MS, ask, signal));
 }
 
 /** What the engine has, in the form of the inputs. */
@@ -52,7 +49,7 @@ export const network: ResourceType<NetworkInputs> = {
   },
   async create(inputs, { signal }) {
     const docker = engine();
-    const found = await inspect(docker, inputs.name, signal);
+    const found = await inspectNetwork(docker, inputs.name, signal);
     if (found) {
       // A run that was cut off before it recorded this one; one of somebody else's is left alone.
       const has = toInputs(found);
@@ -67,33 +64,27 @@ export const network: ResourceType<NetworkInputs> = {
         },
       ]);
     }
-    const settings: Docker.NetworkCreateOptions = {
-      Name: inputs.name,
-      CheckDuplicate: true,
-      Driver: "bridge",
-      IPAM: { Driver: "default", Config: [{ Subnet: inputs.subnet, Gateway: inputs.gateway }] },
-      Labels: { ...inputs.labels },
-    };
-    const { id } = await within(
-      `make network ${inputs.name}`,
-      ACTION_MS,
-      (options) => docker.createNetwork({ ...settings, ...options }),
-      signal,
-    );
+    const make = (options: object) =>
+      docker.createNetwork({
+        Name: inputs.name,
+        CheckDuplicate: true,
+        Driver: "bridge",
+        IPAM: { Driver: "default", Config: [{ Subnet: inputs.subnet, Gateway: inputs.gateway }] },
+        Labels: { ...inputs.labels },
+        ...options,
+      });
+    const { id } = await within(`make network ${inputs.name}`, ACTION_MS, make, signal);
     return { id, outputs: {} };
   },
   async read(id, state, { signal }) {
-    const found = await inspect(engine(), id, signal);
+    const found = await inspectNetwork(engine(), id, signal);
     return found && { ...state, ...toInputs(found) };
   },
   async update() {
     throw new Error("a network is never changed, but replaced");
   },
   async delete(id, _state, { signal }) {
-    try {
-      await within(`remove network ${id}`, ACTION_MS, (options) => engine().getNetwork(id).remove(options), signal);
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
+    const remove = (options: object) => engine().getNetwork(id).remove(options);
+    await ifFound(within(`remove network ${id}`, ACTION_MS, remove, signal));
   },
 };

@@ -13,7 +13,7 @@ export interface RenewalInputs {
   readonly hosts: readonly string[];
   /** When the authority's certificate ends: one that is about to be issued and would outlive it is refused at preview. */
   readonly authorityEnd: string;
-  /** Nothing is due. */
+  /** Nothing is due: the last phase but one of an authority's replacement makes all certificates anew. */
   readonly hold: boolean;
 }
 
@@ -33,11 +33,9 @@ export function isDue(issuedAt: string, validityDays: number, renewBeforeDays: n
 /** Inputs that decide whether keys and certificates are made anew, as far as they speak for it now. */
 function reasons(olds: State, news: Planned<RenewalInputs>): string[] {
   const changed = changedProperties(olds, news).filter((name) => ["validityDays", "force"].includes(name));
-  // While the authority is being replaced: its last phase but one makes all certificates anew.
   const { issuedAt, validityDays } = olds;
-  const isKnown = issuedAt !== undefined && validityDays !== undefined;
-  const due = !news.hold && isKnown && isDue(issuedAt, validityDays, Number(news.renewBeforeDays));
-  return due ? [...changed, "renewBeforeDays"] : changed;
+  if (news.hold || issuedAt === undefined || validityDays === undefined) return changed;
+  return isDue(issuedAt, validityDays, Number(news.renewBeforeDays)) ? [...changed, "renewBeforeDays"] : changed;
 }
 
 /** Why the certificates that are about to be issued cannot have the life they are to have. */
@@ -63,10 +61,9 @@ export const renewal: ResourceType<RenewalInputs, RenewalOutputs> = {
     if (reason !== undefined) throw new StateError(reason);
     return { changed: [...renewed, ...issued] };
   },
-  plan: (olds, news) =>
-    olds.generation === undefined
-      ? { generation: 1 }
-      : { generation: olds.generation + (reasons(olds, news).length > 0 ? 1 : 0) },
+  plan: (olds, news) => ({
+    generation: olds.generation === undefined ? 1 : olds.generation + (reasons(olds, news).length > 0 ? 1 : 0),
+  }),
   create: async () => ({ id: "renewal", outputs: { generation: 1, issuedAt: new Date().toISOString() } }),
   async update(_id, olds, news) {
     const { generation = 1, issuedAt } = olds;

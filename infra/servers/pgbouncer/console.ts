@@ -31,13 +31,8 @@ export async function reconnect(
   try {
     if ((await inspect(docker, container, signal))?.State.Running !== true) return undefined;
     for (const port of ports) {
-      const { exitCode, stderr } = await exec(
-        docker,
-        container,
-        pgbouncerConsole(port, "RECONNECT"),
-        undefined,
-        signal,
-      );
+      const command = pgbouncerConsole(port, "RECONNECT");
+      const { exitCode, stderr } = await exec(docker, container, command, undefined, signal);
       if (exitCode !== 0) return stderr.trim() || `psql ended with ${exitCode}`;
     }
     return undefined;
