@@ -1,8 +1,10 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn, type ExecFileOptions } from "node:child_process";
+import { once } from "node:events";
 import { chownSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
+import { promisify } from "node:util";
 import { hasCode, ToolError } from "../../base/errors.ts";
 import { isEndedOrHidden, processStart } from "../../base/process-identity.ts";
 import { until } from "../../base/retry.ts";
@@ -91,10 +93,7 @@ export async function startServer(programs: Programs, folder: string, files: Ser
     ["-D", dataOf(folder), ...Object.entries(options).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
     { ...asServer(folder), detached: true, stdio: ["ignore", log, log] },
   );
-  await new Promise<void>((resolve, reject) => {
-    child.once("spawn", resolve);
-    child.once("error", reject);
-  });
+  await once(child, "spawn");
   child.unref();
   await accepting(dataOf(folder), child.pid as number, path.join(folder, "log"));
   return port;
@@ -135,10 +134,9 @@ export function reload(folder: string): boolean {
  */
 export async function removeServer(folder: string, what: string): Promise<void> {
   for (const pid of processesOf(folder)) signal(pid, "SIGQUIT"); // its data goes; nothing is worth a shutdown checkpoint
-  let left: number[] = [];
-  const isEnded = async () => (left = processesOf(folder)).length === 0 || undefined;
+  const isEnded = async () => processesOf(folder).length === 0 || undefined;
   if (!(await until(isEnded, { deadlineMs: STOPS_MS, everyMs: 10 })))
-    throw new ToolError(`PostgreSQL (process ${left.join(", ")}) of ${what} does not end.`);
+    throw new ToolError(`PostgreSQL (process ${processesOf(folder).join(", ")}) of ${what} does not end.`);
   await rm(folder, { recursive: true, force: true, maxRetries: 3 });
 }
 
@@ -168,21 +166,17 @@ function processesOf(folder: string): number[] {
 }
 
 /** Runs a program as the server's account; its output is shown only when it fails. */
-function execute(program: string, args: readonly string[], options: object, input = ""): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, [...args], { ...options, stdio: ["pipe", "pipe", "pipe"] });
-    let text = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
-    child.on("error", (cause) =>
-      reject(new ToolError(`${path.basename(program)} could not be started.`, [], { cause })),
-    );
-    child.on("close", (code) => {
-      if (code === 0) resolve();
-      else reject(new ToolError(`${path.basename(program)} failed:\n${lastLines(text)}`));
-    });
-    child.stdin.end(input);
-  });
+async function execute(program: string, args: string[], options: ExecFileOptions, input = ""): Promise<void> {
+  const running = promisify(execFile)(program, args, { ...options, maxBuffer: Infinity });
+  running.child.stdin?.end(input);
+  try {
+    await running;
+  } catch (cause) {
+    const { code, stdout, stderr } = cause as { code?: string | number; stdout: string; stderr: string };
+    const name = path.basename(program);
+    if (typeof code === "string") throw new ToolError(`${name} could not be started.`, [], { cause });
+    throw new ToolError(`${name} failed:\n${lastLines(stdout + stderr)}`);
+  }
 }
 
 /** The wanted port if it is free, else any. */

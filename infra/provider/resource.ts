@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+
 /** Before the name in every type token of the package. */
 export const TYPE_PREFIX = "aiwdb:index:";
 
@@ -104,20 +106,6 @@ export type AnyResourceType = ResourceType<object, object>;
 export function changedProperties(olds: object, news: object, except: readonly string[] = []): string[] {
   const before = new Map<string, unknown>(Object.entries(olds));
   return Object.entries(news)
-    .filter(([key, value]) => !except.includes(key) && !sameJson(before.get(key), value))
+    .filter(([key, value]) => !except.includes(key) && !isDeepStrictEqual(before.get(key), value))
     .map(([key]) => key);
-}
-
-function sameJson(a: unknown, b: unknown): boolean {
-  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, inner]) => [key, sorted(inner)]),
-  );
 }
