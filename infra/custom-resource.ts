@@ -34,7 +34,7 @@ interface Declared<Name extends TypeName> {
 }
 
 /**
- * The class of a resource of the package's own provider. What the resource does, and what its inputs and outputs are, is in
+ * Makes the class of a resource of the package's own provider. The resource's inputs, outputs and work are in
  * infra/provider/resources.
  */
 export function ownResource<Name extends TypeName>(

@@ -19,58 +19,65 @@ import { DataOwner, Password, StateIdentity } from "./resources.ts";
 keepTracesReadable();
 
 /**
- * What a program says of its stack. Settings are plain values and are checked before any resource is registered; passwords must be
- * secret outputs.
+ * Arguments of a `DatabaseStack`. Settings are plain values: they are checked before any resource is registered.
+ * Passwords must be secret outputs.
  */
 export interface DatabaseStackArgs extends StackSettings {
   /**
-   * Name of the stack: a part of every name on the engine.
+   * Name of the stack. It becomes a part of every container's, volume's and network's name on the engine.
    *
    * @throws ConfigError unless it is 1 to 30 characters of a-z, 0-9 and -, beginning with a letter
    */
   readonly stack: string;
-  /** Folder on this machine for the client roles' certificates and keys, outside the checkout. Made if it is not there. */
+  /**
+   * Path of a folder on this machine, outside the checkout. It gets the client roles' certificates and keys. It is made
+   * if it is not there.
+   */
   readonly clientDirectory: pulumi.Input<string>;
   /**
-   * Folder of the migrations. A plain path: the chain is read before any resource is registered.
+   * Path of the folder with the migrations, as plain text: its files are read before any resource is registered.
    *
-   * @default - the package's own
+   * @default - the package's own migrations
    * @throws StateError listing every problem of the files
    */
   readonly migrationsFolder?: string;
   /**
-   * Roles and the database, by name, that exist in the cluster without the state knowing them, and are taken over into it: after
-   * a run that was killed, or a state that was lost. For one run only.
+   * Names of roles, and of the database, that exist in the cluster while the state does not know them. This run imports
+   * them into the state. They are left by a run that was killed, or by a state that was lost. For one run only.
    *
-   * @default - none: what exists already fails
+   * @default - none: a run stops at what exists already
    */
   readonly adopt?: string[];
   /**
-   * Take over a stack whose state was lost: keep its data, and give every role a new password. For one run only, as it never
-   * gets into the state. The stack's containers and network must have been removed; roles and the database are named in `adopt`.
-   * `aiwdb up --reset-passwords` does both. `pulumi destroy` runs no program: for it, AIWDB_TAKE_OVER=1 in the environment says
-   * the same, as `aiwdb down --take-over` sets it.
+   * Take over a stack whose state was lost. The data stays, and every role gets a new password. For one run only: the
+   * provider keeps it out of the state.
    *
-   * @default false: a stack of another state stops the run
+   * Remove the stack's containers and network first, and name its roles and database in `adopt`. `aiwdb up
+   * --reset-passwords` does both by itself. `pulumi destroy` runs no program, so it does not see this argument. For it,
+   * set AIWDB_TAKE_OVER=1 in the environment, as `aiwdb down --take-over` does.
+   *
+   * @default false - a stack that belongs to another state stops the run
    */
   readonly resetPasswords?: boolean;
   /**
-   * Identity that the stack on the engine has, "<id> <user>@<host>", for a state from a backup that is older than it. For one run
-   * only.
+   * Identity of the stack on the engine, as "<id> <user>@<host>", for a state from a backup that has no identity yet.
+   * For one run only.
    *
-   * @default - a new one is made where the state has none
+   * @default - a state without an identity gets a new one
    */
   readonly stateIdentity?: string | undefined;
   /**
-   * Replace the certificate authority by one of three phases. Any text; one that differs from that of the run before is one phase further:
-   * a new authority is trusted too, then signs, then the old one is trusted no more. With `hold` a run goes no further and renews
-   * nothing: it finishes a phase that was cut off.
+   * Replace the certificate authority, one phase a run. The value is any text: a text that differs from the last run's
+   * begins the next phase. The first phase makes a new authority, which everybody trusts beside the old one. In the
+   * second the new one signs. In the third nobody trusts the old one any more. With `hold`, a run begins no phase and
+   * renews nothing: it finishes a phase that was cut off.
    *
-   * @default - the authority stays in the phase that it is in
+   * @default - the authority stays in its phase
    */
   readonly rotateAuthority?: string | undefined;
   /**
-   * Replace every server's and client's certificate now. Any text; one that differs from that of the run before replaces them.
+   * Replace every server's and client's certificate now. The value is any text: a text that differs from the last run's
+   * replaces them.
    *
    * @default - they are replaced when they are due (`certRenewBeforeDays`)
    */
@@ -78,7 +85,7 @@ export interface DatabaseStackArgs extends StackSettings {
 }
 
 /**
- * The whole: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
+ * A whole stack: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
  *
  * @throws ConfigError listing every problem of the arguments, before any resource is registered
  */
@@ -194,7 +201,7 @@ export interface ConnectionInfo {
   readonly transaction: Address;
   /** PgBouncer in session mode. */
   readonly session: Address;
-  /** By pooled role, PgBouncer's port for it where each has its own (`pgbouncerBindCertificates`). */
+  /** PgBouncer's port for each pooled role. Only where each role has its own (`pgbouncerBindCertificates`). */
   readonly rolePorts?: Readonly<Record<string, number>>;
   readonly containers: Containers;
   readonly roles: string[];

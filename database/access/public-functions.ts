@@ -10,12 +10,13 @@ export interface TakenFunctions {
 }
 
 /**
- * What writes, what holds something beyond its statement, and what gets in the way of other sessions. Superusers call all
- * of them as before.
+ * Functions that write, that hold something beyond their statement, or that get in the way of other sessions.
+ * Superusers can still call all of them.
  *
- * What has a right of its own stays with PUBLIC: nextval and setval (the sequence's), lo_get (the object's),
- * brin_summarize_new_values and gin_clean_pending_list (the table's owner). So does pg_notify, since the command NOTIFY does
- * the same and asks for no right, and pg_advisory_unlock, which drivers call whenever a connection is given back.
+ * Functions that check a right of their own stay with PUBLIC: nextval and setval (the sequence's), lo_get (the
+ * object's), brin_summarize_new_values and gin_clean_pending_list (the table's owner). So does pg_notify: the command
+ * NOTIFY does the same and asks for no right. So does pg_advisory_unlock, which drivers call whenever a connection is
+ * given back.
  */
 export const TAKEN_FROM_PUBLIC: readonly TakenFunctions[] = [
   {

@@ -34,8 +34,8 @@ export interface VolumeServer {
 }
 
 /**
- * Runs work with a server that is started on a data volume for this, and removed after it. Changes nothing but what a server's
- * start does, such as recovery after a crash.
+ * Starts a server on a data volume, runs work with it, and removes it. It changes nothing but what a server's start
+ * changes, such as recovery after a crash.
  *
  * @param work gets the name of the container
  * @returns undefined, and does no work, where the volume has no cluster

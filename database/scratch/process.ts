@@ -13,9 +13,9 @@ import { account } from "./place.ts";
 import type { Programs } from "./programs.ts";
 
 /**
- * A PostgreSQL server as a process of this machine, with all its files in one folder: `makeCluster`, `runAlone` as often as
- * wanted, `startServer`, and in the end `removeServer`, which needs the folder alone and does not mind how far the others came.
- * Who has a data volume of a container instead: container.ts.
+ * A PostgreSQL server as a process of this machine, with all its files in one folder. Call `makeCluster`, then
+ * `runAlone` as often as needed, then `startServer`, and in the end `removeServer`. The last one needs only the folder,
+ * however far the others came. container.ts does the same with a data volume of a container.
  */
 
 const STARTS_MS = 30_000;
@@ -65,8 +65,8 @@ export interface ServerFiles {
 }
 
 /**
- * Starts the server, which outlives this process; certificates are `tls/ca.crt`, `tls/server.crt` and `tls/server.key` in its
- * folder.
+ * Starts the server, which outlives this process. Its certificates are `tls/ca.crt`, `tls/server.crt` and
+ * `tls/server.key` in its folder.
  *
  * @returns the port it listens on
  * @throws ToolError with the end of its log when it does not start

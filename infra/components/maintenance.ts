@@ -18,8 +18,8 @@ export interface MaintenanceArgs extends ServerArgs {
 }
 
 /**
- * A small container that calls `maintenance.run()` on a schedule, as the owner and over mTLS: partitions ahead, retention,
- * refresh of the materialized views. No scheduler extension is needed in the server.
+ * A small container that calls `maintenance.run()` on a schedule, as the owner and over mTLS. It makes partitions
+ * ahead, carries retention out and refreshes the materialized views. The server needs no scheduler extension.
  */
 export class Maintenance extends pulumi.ComponentResource {
   constructor(name: string, args: MaintenanceArgs, opts?: pulumi.ComponentResourceOptions) {

@@ -47,14 +47,15 @@ interface Server {
   readonly volumes?: docker.types.input.ContainerVolume[];
   /** Where it differs from the containers of the other servers. */
   readonly container: Partial<docker.ContainerArgs>;
-  /** When it is up; the address is that of `shown`, unless it serves nobody. */
+  /** Limits for the gate. It waits for the address of `shown`, unless the container serves nobody. */
   readonly ready: { readonly servesNobody?: true; readonly pidsLimit: number; readonly timeoutSec: number };
 }
 
 /**
- * A server's volume with its configuration and certificates, its container, and the gate behind which it is up.
+ * Makes a server's volume with its configuration and certificates, its container, and the gate that opens when it is
+ * up.
  *
- * What all containers of a stack have in common: no root, no capabilities, nothing writable but what is named, limits on
+ * All containers of a stack have in common: no root, no capabilities, nothing writable but the named folders, limits on
  * everything they could exhaust, reaping of orphans, and time for a graceful stop.
  */
 export function runServer(
@@ -145,7 +146,10 @@ export function runServer(
   return { container, ready };
 }
 
-/** Seconds as Go writes them (`1m30s`): the provider reads them back so, and another spelling would show as a change. */
+/**
+ * Seconds as Go writes them (`1m30s`). The provider reads them back like this, and another spelling would show as a
+ * change.
+ */
 function goDuration(seconds: number): string {
   const hours = Math.floor(seconds / 3_600);
   const minutes = Math.floor((seconds % 3_600) / 60);

@@ -9,7 +9,7 @@ export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 /** Inputs in a preview: each may be unknown, and inside one that is known there may be unknown values too. */
 export type Planned<Inputs> = { readonly [Key in keyof Inputs]: Inputs[Key] | typeof UNKNOWN };
 
-/** What the state has of a resource. One that an older release made lacks the outputs, and inputs, that came later. */
+/** A resource as the state has it. A resource of an older release lacks outputs and inputs that came later. */
 export type Recorded<Inputs, Outputs> = Inputs & Partial<Outputs>;
 
 /** No properties at all. */
@@ -25,9 +25,9 @@ export interface Reporter {
 }
 
 /**
- * What the user said for this run of Pulumi only. A program gives it to a resource as its input `run`, which the provider takes
- * away before the engine sees it: in the state it would hold for later runs too, and let `pulumi destroy` remove another user's
- * stack.
+ * What the user said for this run of Pulumi only. A program gives it to a resource as the input `run`. The provider
+ * takes it away before the engine records it. In the state it would hold for later runs too, and a later `pulumi
+ * destroy` could remove another user's stack.
  */
 export interface RunOptions {
   /** The state that the stack on the engine belongs to is lost: what is there is this state's from now on. */
@@ -57,10 +57,10 @@ export interface Difference {
 }
 
 /**
- * One resource type of the provider. `Inputs` is the one declaration of what a program gives it, from which its class
- * in infra/resources.ts takes it; the state is always the inputs plus `Outputs`, which `create` and `update` return.
+ * One resource type of the provider. `Inputs` declares what a program gives it; its class in infra/resources.ts takes
+ * them from here. The state is the inputs plus `Outputs`, which `create` and `update` return.
  *
- * Every operation may be cut off and run again: it must converge from whatever the last one left.
+ * Every operation may be cut off and run again. It must reach its end from whatever the last one left.
  */
 export interface ResourceType<Inputs extends object, Outputs extends object = None> {
   /** Refuses inputs at preview. `olds` is the state before, `{}` for a new resource. */
@@ -72,8 +72,8 @@ export interface ResourceType<Inputs extends object, Outputs extends object = No
   /** Default: every input that is not equal to the state's. */
   diff?(olds: Recorded<Inputs, Outputs>, news: Planned<Inputs>, operation: Operation): Promise<Difference> | Difference;
   /**
-   * Outputs that are known before anything is done, for previews; `olds` as in `check`. Default: none. What depends on one that
-   * is not known shows as changed, and stops the preview where it is protected.
+   * Outputs that are known before anything is done, for previews. `olds` is as in `check`. Default: none. A resource
+   * that depends on an unknown output shows as changed, and stops the preview if it is protected.
    */
   plan?(olds: Partial<Recorded<Inputs, Outputs>>, news: Planned<Inputs>): Partial<Planned<Outputs>>;
   create(inputs: Inputs, operation: Operation): Promise<{ id: string; outputs: Outputs }>;
@@ -88,7 +88,7 @@ export interface ResourceType<Inputs extends object, Outputs extends object = No
   delete?(id: string, state: Recorded<Inputs, Outputs>, operation: Operation): Promise<void>;
 }
 
-/** `create` and `update` of a resource that the same work brings to its inputs, whatever is there. */
+/** `create` and `update` of a resource for which both do the same work. */
 export function byTheSame<Inputs extends object, Outputs extends object>(
   idOf: (inputs: Inputs) => string,
   work: (inputs: Inputs, operation: Operation) => Promise<Outputs>,

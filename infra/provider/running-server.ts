@@ -34,18 +34,18 @@ export interface Change {
 }
 
 /**
- * Has a server that runs take the files that are in its volume: by a reload, or by a restart where it would not take all of
- * them otherwise. Files that it does not take are taken back.
+ * Makes a running server take the files that are in its volume: by a reload, or by a restart where a reload would not
+ * take all of them. If the server refuses them, the old files are put back.
  *
- * @throws StateError when it does not take them
+ * @throws StateError when the server does not take them
  */
 export async function takeNewFiles({ server, at, shown, olds, news, putBack, report }: Change): Promise<void> {
   const { docker, container, signal } = at;
   const info = await inspect(docker, container, signal);
   if (!info?.State.Running) return; // it reads the files when it starts
   const { live } = server;
-  // One that the engine starts again and again, as with settings it can't start with, answers nothing.
-  // Between two attempts it runs for a moment.
+  // The engine starts a server again and again if it ends, as it does with settings that it cannot start with. Such a
+  // server answers nothing. Between two attempts it runs for a moment.
   const isDown = info.State.Restarting || (info.RestartCount > 0 && info.State.Health?.Status === "starting");
   const restart = isDown || ((await live?.needsRestart(at, olds, news)) ?? false);
   let refused = isDown ? "" : ((await live?.refused(at)) ?? "");
@@ -77,7 +77,7 @@ export async function takeNewFiles({ server, at, shown, olds, news, putBack, rep
   );
 }
 
-/** The reply to a reload says nothing about certificates: only a handshake does. */
+/** Whether the server offers the new certificate. Its reply to a reload does not say so; a handshake does. */
 async function offersItsCertificate(
   { docker, container, signal }: RunningServer,
   { host, port, furtherPorts = [] }: Shown,
@@ -91,12 +91,13 @@ async function offersItsCertificate(
   const bindings = Object.values(
     (info?.HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>,
   ).flat();
-  // A port that the container does not publish comes with the one that replaces it.
+  // A container publishes a new port only after it was replaced.
   const ports = [port, ...furtherPorts].filter((each) => bindings.some(({ HostPort }) => Number(HostPort) === each));
   const offersOn = (each: number) =>
     until(
       async () => {
-        // Any failure of the handshake: the server is not there yet, or never will be, which its container says.
+        // A handshake fails while the server is starting. It fails for ever if the server does not start, which its
+        // container tells.
         const offered = await offeredCertificate(host, each).catch(() => undefined);
         if (offered?.serialNumber === wanted) return true;
         return hasFailed(await inspect(docker, container, signal)) ? false : undefined;

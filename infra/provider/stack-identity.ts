@@ -34,10 +34,10 @@ function places(stack: string): { readonly configuration: readonly Place[]; read
 }
 
 /**
- * What a stack on the engine says of itself: its volumes of configuration, else its network, else its data. A take-over that was
- * cut off has changed them in this order.
+ * What a stack on the engine says of itself: its volumes of configuration first, then its network, then its data. A
+ * take-over changes them in this order, so that one that was cut off is noticed.
  *
- * @returns "<id> <user>@<host>"; undefined where nothing says anything, as of releases that wrote nothing
+ * @returns "<id> <user>@<host>"; undefined where nothing says anything, as in stacks of old releases
  * @throws ToolError when the engine does not answer: that is not the same as nothing there
  */
 export async function findIdentity(docker: Docker, stack: string, signal?: AbortSignal): Promise<string | undefined> {
@@ -53,9 +53,9 @@ export async function findIdentity(docker: Docker, stack: string, signal?: Abort
 }
 
 /**
- * Keeps plain Pulumi, which asks nobody, off a stack of the same name that belongs to another state.
+ * Refuses a stack of the same name that belongs to another state. Plain Pulumi asks nobody about it.
  *
- * @param id of the own state; undefined where it has none yet
+ * @param id the own state's; undefined where it has none yet
  * @throws StateError unless the user said that the other state is lost
  */
 export async function refuseAnothers(
@@ -79,7 +79,7 @@ export async function refuseAnothers(
 }
 
 /**
- * Keeps off a volume whose files another state wrote: a stack of the same name, of another user of the engine.
+ * Refuses a volume whose files another state wrote: one of another user's stack of the same name.
  *
  * @param files that are about to be written, the identity of the own state among them
  * @throws StateError unless the user said that the other state is lost

@@ -6,9 +6,9 @@ import { PGBOUNCER_RESERVED, POSTGRES_RESERVED } from "./reserved.ts";
 export type OverridesSetting = "postgresSettings" | "pgbouncerSettings";
 
 /**
- * Settings of PostgreSQL that `postgresSettings` may have: what tunes the server. A name that is not here is refused, so that
- * a setting nobody thought of can't undo a guarantee: read another file, load a library, move the data, log values, trust
- * the disk less.
+ * Settings of PostgreSQL that `postgresSettings` may have: those that tune the server. Any other name is refused, so
+ * that an overlooked setting cannot undo a guarantee: read another file, load a library, move the data, log values,
+ * trust the disk less.
  *
  * https://www.postgresql.org/docs/16/runtime-config.html
  */

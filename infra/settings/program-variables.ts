@@ -1,6 +1,7 @@
 /**
- * Environment variables by which `aiwdb` tells the Pulumi program what holds for one run only. infra/index.ts reads them and hands
- * them on as arguments of `DatabaseStack`. `pulumi destroy` runs no program, so the provider itself reads `takeOver` for removals.
+ * Environment variables by which `aiwdb` tells the Pulumi program what holds for one run only. infra/index.ts reads
+ * them and hands them on as arguments of `DatabaseStack`. `pulumi destroy` runs no program, so the provider itself
+ * reads `takeOver` for removals.
  */
 export const PROGRAM_VARIABLES = {
   /** Names for the argument `adopt`, separated by commas. */

@@ -18,10 +18,10 @@ const CURRENT = ".current";
 const VERSION = ".version-";
 
 /**
- * Writes files by name, each with mode 0600. A name in `directory` is a link to `.current/<name>`, and `.current` is a
- * link to a folder with one version of all files. One rename of `.current` puts a new version in force: a client that
- * connects meanwhile finds a certificate and the key it belongs to, never one of each version.
- * A write that was cut off leaves the old version in force; the next one removes what it left.
+ * Writes files by name, each with mode 0600. Each name in `directory` is a link to `.current/<name>`. `.current` is a
+ * link to a folder with one version of all files. One rename of `.current` puts a new version in force, so that a
+ * client always finds a certificate with its own key. A write that was cut off leaves the old version in force. The
+ * next write removes what it left.
  */
 async function write(directory: string, files: Files): Promise<void> {
   const names = Object.keys(files);
@@ -84,7 +84,7 @@ async function remove(directory: string, names: readonly string[]): Promise<void
   await fs.rmdir(directory).catch(unless("ENOTEMPTY", "ENOENT"));
 }
 
-/** Takes an error of these codes for nothing there. */
+/** Catches errors with these codes, as "nothing there". */
 const unless =
   (...codes: string[]) =>
   (error: NodeJS.ErrnoException): undefined => {
@@ -99,7 +99,8 @@ function present(directory: string, files: Files): boolean {
 }
 
 /**
- * Certificates and keys of the client roles in a folder outside the checkout, for libpq and the PostgreSQL provider. Missing or changed files are written again.
+ * Certificates and keys of the client roles in a folder outside the checkout, for libpq and the PostgreSQL provider.
+ * Files that are missing or were changed are written again.
  */
 export const clientFiles: ResourceType<ClientFilesInputs> = {
   diff(olds, news) {

@@ -25,7 +25,10 @@ export interface ContainerReadyInputs {
   readonly timeoutSec: number;
 }
 
-/** Where it serves, once it does: providers take their address from here, so that none ever meets a server that is not up. */
+/**
+ * The address, once the container serves. Providers take their address from here, so that they never meet a server that
+ * is not up.
+ */
 export interface ContainerReadyOutputs {
   readonly readyHost?: string;
   readonly readyPort?: number;
@@ -33,7 +36,10 @@ export interface ContainerReadyOutputs {
 
 const MAKE_AGAIN = "Run `aiwdb up` for this stack: it makes again what the state takes for there.";
 
-/** Starts or resumes a container that does not run; one that is gone, or whose network is, can only be made again. */
+/**
+ * Starts or resumes a container that does not run. A container that is gone, or whose network is gone, can only be made
+ * again.
+ */
 async function start(docker: Docker, name: string, signal?: AbortSignal): Promise<Docker.ContainerInspectInfo> {
   const info = await inspect(docker, name, signal);
   const cannot = (problem: string) =>
@@ -117,8 +123,8 @@ export async function startAndWait(
 }
 
 /**
- * The gate between a container that was started and everything that connects to it: it offers TLS, and its health check,
- * which runs a query, succeeds. A container that does not run is started.
+ * The gate between a container and everything that connects to it. It opens when the container offers TLS and its
+ * health check, which runs a query, succeeds. A container that does not run is started.
  */
 export const containerReady: ResourceType<ContainerReadyInputs, ContainerReadyOutputs> = {
   async diff(olds, news, { report, signal }) {
@@ -131,7 +137,7 @@ export const containerReady: ResourceType<ContainerReadyInputs, ContainerReadyOu
     report.warn(`container ${olds.container} is ${problem}`);
     return { changed: ["containerId"] };
   },
-  // Unknown, they would make everything that takes its address from here look changed.
+  // If they were unknown, everything that takes its address from here would look changed.
   plan: (olds, { host, port }) =>
     olds.readyPort === undefined || host === undefined || port === undefined
       ? {}

@@ -30,11 +30,11 @@ async function write({ container, identity }: DataOwnerInputs, { signal }: Opera
 }
 
 /**
- * The state's identity in the data volume, beside the cluster, written once the superuser's password is the state's. It tells
- * whose the data is where nothing else of the stack is left on the engine.
+ * The state's identity as a file in the data volume, beside the cluster. It is written once the superuser has the
+ * state's password. It says whose the data is when nothing else of the stack is left on the engine.
  *
- * Everything on the engine is removed after this, so that `delete` keeps `pulumi destroy` off another state's stack: volumes go
- * by their names, which every state of the stack's name knows.
+ * Pulumi deletes this resource before everything else on the engine. Volumes go by their names, which every state knows
+ * that has a stack of this name. So `delete` refuses another state's stack.
  */
 export const dataOwner: ResourceType<DataOwnerInputs> = {
   async diff(olds, news, { signal }) {

@@ -32,7 +32,8 @@ async function apply(inputs: DatabaseBaselineInputs): Promise<DatabaseBaselineOu
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
     await client.query(baselineStatements(connection.database, owner, caller, roles));
-    // Of a stack from before; a new one has no such table yet, and the runner does the same when it makes it.
+    // For a stack of an older release. A new stack has no such table yet; the runner does the same when it makes the
+    // table.
     await client.query(PROTECT_TABLE_SQL);
     await client.query(
       `alter database ${identifier(connection.database)} set ${ENVIRONMENT_SETTING} = ${literal(environment)}`,
@@ -43,8 +44,9 @@ async function apply(inputs: DatabaseBaselineInputs): Promise<DatabaseBaselineOu
 }
 
 /**
- * What a database needs before anybody uses it and no provider offers: PUBLIC loses its rights, and PgBouncer gets its
- * `auth_query` function `pgbouncer.lookup(text)`. The application may not write what is applied.
+ * What a database needs before anybody uses it, and no provider offers. PUBLIC loses its rights. PgBouncer gets its
+ * `auth_query` function `pgbouncer.lookup(text)`. The application loses the right to write the table of applied
+ * migrations.
  */
 export const databaseBaseline: ResourceType<DatabaseBaselineInputs, DatabaseBaselineOutputs> = {
   diff(olds, news) {

@@ -5,7 +5,10 @@ import { byTheSame, type None, type Operation, type ResourceType } from "../reso
 
 export interface ImageInputs {
   readonly kind: ImageKind;
-  /** A hash over what goes in, so that a changed Dockerfile shows in the preview and an unchanged one is never built again. */
+  /**
+   * A hash over everything that the image is made from. A changed Dockerfile shows in the preview, and an unchanged
+   * image is not built again.
+   */
   readonly tag: string;
 }
 

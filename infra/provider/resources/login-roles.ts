@@ -43,7 +43,10 @@ const GUARANTEES: Readonly<Record<string, string>> = {
   [ENVIRONMENT_SETTING]: "says whether test tools may write here",
 };
 
-/** The PostgreSQL provider reads these as whole numbers of milliseconds, and stops at "1s" when it has changed half of a role. */
+/**
+ * The PostgreSQL provider reads these as whole numbers of milliseconds. At "1s" it stops, with half of the role
+ * changed.
+ */
 const READ_AS_NUMBERS = new Set(["statement_timeout", "idle_in_transaction_session_timeout"]);
 
 /** Why a setting of a role can't stay; undefined for one that is the role's own business. */
@@ -86,7 +89,7 @@ function wrongPasswords({ secrets, superuserPassword }: LoginRolesInputs, found:
     .map(([role]) => role);
 }
 
-/** Without what a terminal would obey instead of showing it: a role gives itself any text. */
+/** Replaces characters that a terminal would obey instead of showing them. A role can give a setting any text. */
 const inert = (text: string): string => text.replaceAll(/\p{Cc}|\p{Bidi_Control}/gu, "\uFFFD");
 
 /** Where a setting is, and which. */
@@ -115,11 +118,13 @@ async function apply(inputs: LoginRolesInputs, { report, signal }: Operation): P
 }
 
 /**
- * What login roles may change of themselves, and with it lock the package out: their password, and settings that every session
- * of theirs begins with. Passwords become what is declared. Settings that carry a guarantee or stop a provider are reset; the
- * others are named and stay. It comes before the PostgreSQL provider looks at the roles.
+ * What login roles may change of themselves, and by which they could lock the package out: their passwords, and the
+ * settings that their sessions begin with. Passwords become the declared ones. Settings are reset if they undo a
+ * guarantee or stop a provider. Other settings are named and stay. All this happens before the PostgreSQL provider
+ * looks at the roles.
  *
- * Pulumi compares with its state only, so `diff` looks at the server, where it runs, by the container's local socket.
+ * Pulumi compares inputs with its state only. `diff` asks the server itself, by the container's local socket, if it
+ * runs.
  */
 export const loginRoles: ResourceType<LoginRolesInputs> = {
   async diff(olds, news, { report, signal }) {
@@ -128,7 +133,7 @@ export const loginRoles: ResourceType<LoginRolesInputs> = {
     const wanted = { ...news, secrets: news.secrets === UNKNOWN ? {} : news.secrets };
     const docker = engine();
     const info = await inspect(docker, news.container, signal);
-    // One that does not run is started before the update, which looks then.
+    // A server that does not run is started before the update, which looks then.
     if (!info?.State.Running || info.State.Paused || info.State.Restarting)
       return { changed: [...changed, "container"] };
     let found: Found;
@@ -145,7 +150,7 @@ export const loginRoles: ResourceType<LoginRolesInputs> = {
       else report.warn(`${place(setting)} has ${shown(setting)}: ${reason}`);
       return reason;
     });
-    // One that still has what was declared before is only to be given the new one.
+    // A role that still has the password declared before only gets the new one.
     const before = new Set(wrongPasswords(olds, found));
     const wrong = wrongPasswords(wanted, found).filter((role) => before.has(role));
     for (const role of wrong) report.warn(`role ${role} has another password than the declared one`);

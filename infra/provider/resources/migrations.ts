@@ -113,7 +113,10 @@ async function migrate(
 
 const CANCEL_EVERY_MS = 200;
 
-/** Runs work whose statements end when the user stops Pulumi: the server goes on with them whatever becomes of its client. */
+/**
+ * Runs work, and ends its statements when the user stops Pulumi. Otherwise the server would go on with them after its
+ * client has gone.
+ */
 async function stoppable(
   connection: Connection,
   client: Client,
@@ -147,8 +150,8 @@ async function stoppable(
 }
 
 /**
- * This month's partitions of the logs, so that no stack writes into the default ones from its first day on, with or without the
- * maintenance that makes the next months'. One log and transaction at a time, as others may be using them.
+ * Makes this month's partitions of the logs, so that a new stack does not write into the default ones. The maintenance
+ * makes the next months'. Each log has a transaction of its own, because others may be using the logs.
  */
 async function makePartitions(client: Client, report: Reporter): Promise<void> {
   const { rows: present } = await client.query(
@@ -169,11 +172,11 @@ async function makePartitions(client: Client, report: Reporter): Promise<void> {
 }
 
 /**
- * The migrations of a database, applied by node-pg-migrate as the owner over a direct connection.
+ * The migrations of a database. node-pg-migrate applies them as the owner over a direct connection.
  *
- * What is pending shows in the preview, phase by phase; an applied file that changed stops it. Files that have changed since
- * the program read them stop `create` and `update` before they touch the database. Deleting the resource leaves the database
- * as it is.
+ * The preview lists what is pending, phase by phase. It stops at an applied file that changed. `create` and `update`
+ * stop before they touch the database if a file has changed since the program read it. Deleting the resource leaves the
+ * database as it is.
  */
 export const migrations: ResourceType<MigrationsInputs> = {
   check(news, olds, { report }) {

@@ -27,20 +27,20 @@ function toInputs({ Name, IPAM, Labels }: Docker.NetworkInspectInfo): NetworkInp
   return { name: Name, subnet: Subnet, gateway: Gateway, labels: Labels ?? {} };
 }
 
-/** All but the state's label, which networks of older releases do not have: it is never a reason to make a new one. */
+/** A network without the state's label. Networks of older releases have none, and get no replacement because of it. */
 function withoutState({ labels, ...rest }: Planned<NetworkInputs>): object {
   return { ...rest, labels: Object.fromEntries(Object.entries(labels).filter(([name]) => name !== STATE_LABEL)) };
 }
 
-/** Whose it is, if both say so. */
+/** Whether both networks say whose they are, and it is not the same state. */
 const isAnothers = (found: NetworkInputs, { labels }: NetworkInputs): boolean =>
   found.labels[STATE_LABEL] !== undefined && found.labels[STATE_LABEL] !== labels[STATE_LABEL];
 
 /**
- * A bridge network with a subnet of its own. The Docker provider's waits two seconds by a constant after it was made, at
- * every refresh and after it was removed (docs/adr/0020-performance.md).
+ * A bridge network with a subnet of its own. The Docker provider's network waits for two seconds after it was made, at
+ * every refresh, and after it was removed (docs/adr/0020-performance.md).
  *
- * Any change but one of the state's label makes a new one. The id is the engine's.
+ * Any change makes a new network, except a change of the state's label. The id is the engine's.
  */
 export const network: ResourceType<NetworkInputs> = {
   diff(olds, news) {
@@ -51,7 +51,8 @@ export const network: ResourceType<NetworkInputs> = {
     const docker = engine();
     const found = await inspectNetwork(docker, inputs.name, signal);
     if (found) {
-      // A run that was cut off before it recorded this one; one of somebody else's is left alone.
+      // A run that was cut off may have made this network without recording it. A network of somebody else is left
+      // alone.
       const has = toInputs(found);
       const others = isAnothers(has, inputs);
       if (!others && changedProperties(withoutState(has), withoutState(inputs)).length === 0)

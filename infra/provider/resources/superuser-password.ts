@@ -29,8 +29,8 @@ const INVALID_PASSWORD = "28P01";
 const VERSION = 1;
 
 /**
- * This role's statements carry the roles' SCRAM secrets. None of them stands in the log or among the running ones, whatever is
- * logged of other roles; what the role has of its own wins over postgresql.conf.
+ * Settings of the superuser, whose statements carry the roles' SCRAM secrets. With them no secret stands in the log or
+ * among the running statements, whatever is logged of other roles. A role's own settings win over postgresql.conf.
  */
 const UNSEEN: Readonly<Record<string, string>> = {
   log_statement: "none",
@@ -92,8 +92,8 @@ async function establish(
   const { container, volume, connection } = inputs;
   const isNew = !(await hasPassword(engine(), container, signal));
   if (isNew || !(await accepted(connection))) {
-    // The volume outlived the state that knew its passwords. Locking everybody out silently, or taking the database
-    // over without asking, would both be wrong.
+    // The volume outlived the state that knew its passwords. To lock everybody out silently would be wrong. So would be
+    // to take the database over without asking.
     if (!isNew && !run.takeOver) throw ofLostState(volume);
     await setPassword(inputs, signal);
   }
@@ -118,8 +118,8 @@ function ofLostState(volume: string): StateError {
 }
 
 /**
- * The bootstrap superuser's password. A new cluster has none, so that nobody can log in over the network before it is
- * set here, through the container's local socket.
+ * The bootstrap superuser's password. It is set through the container's local socket. A new cluster has no password, so
+ * that nobody can log in over the network before.
  */
 export const superuserPassword: ResourceType<SuperuserPasswordInputs, SuperuserPasswordOutputs> = {
   diff(olds, news) {

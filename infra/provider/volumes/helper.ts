@@ -18,7 +18,7 @@ export interface MountedVolume {
   readonly folder: string;
   /** The server's image, whose user may read the volume. */
   readonly image: ImageKind;
-  /** Of the image that the state has; one that was pruned is replaced. */
+  /** Tag of the image that the state has. Where that image was pruned, another one is taken. */
   readonly tag?: string;
 }
 
@@ -69,7 +69,10 @@ async function labelsOf({ docker, signal }: Access, volume: string): Promise<Lab
   return found && (found.Labels ?? {});
 }
 
-/** A container that is removed whatever happens. It is the stack's, so that `up` and `down` find one that a kill leaves. */
+/**
+ * Works with a container, and removes it whatever happens. It has the stack's label: `up` and `down` find one that a
+ * kill leaves.
+ */
 async function withContainer<T>(
   access: Access,
   at: MountedVolume,

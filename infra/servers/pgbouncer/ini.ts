@@ -26,7 +26,8 @@ export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
 
 /**
  * Server connections that a role's pool keeps once it has them. A pool without any refuses its clients after one failed
- * login at the server, and each client may cause one: by asking for a replication connection, which no setting refuses.
+ * login at the server. Each client can cause such a failure by asking for a replication connection, which no setting
+ * refuses.
  */
 const KEPT_CONNECTIONS = 1;
 
@@ -72,7 +73,10 @@ export function listenerMandatory({ port, hbaFile, authorityFile }: Listener): S
   };
 }
 
-/** Values that are no promise: from the stack's own settings, or such as tune the pooler, which `pgbouncerSettings` may override. */
+/**
+ * Values from the stack's own settings, and values that tune the pooler, which `pgbouncerSettings` may override.
+ * https://www.pgbouncer.org/config.html
+ */
 export function pgbouncerDefaults(config: StackConfig): Defaults {
   return {
     pool_mode: { value: "transaction", why: "many clients share few server connections" },
