@@ -25,7 +25,7 @@ export interface ServerArgs {
 }
 
 /** What a server has of its own. */
-interface Server {
+interface ServerParts {
   readonly service: ServerName;
   /** Tag of its image. */
   readonly image: pulumi.Input<string>;
@@ -62,16 +62,16 @@ export function runServer(
   parent: pulumi.ComponentResource,
   name: string,
   { config, identity, network, run }: ServerArgs,
-  server: Server,
+  parts: ServerParts,
 ): { readonly container: docker.Container; readonly ready: ContainerReady } {
-  const { service, memoryMiB, cpus, openFiles = 0 } = server;
+  const { service, memoryMiB, cpus, openFiles = 0 } = parts;
   const { uid, folder, rendered, healthCheck } = SERVERS[service];
   const names = engineNames(config.stack);
   const labels = [{ label: STACK_LABEL, value: config.stack }];
-  const files = { ...rendered(config), [IDENTITY_FILE]: identity.text, ...server.files };
+  const files = { ...rendered(config), [IDENTITY_FILE]: identity.text, ...parts.files };
   // In coarse steps, because another limit means another container, which ends every session.
   const fileLimit = Math.max(OPEN_FILES, 2 ** Math.ceil(Math.log2(Math.max(1, openFiles))));
-  const { servesNobody, ...limits } = server.ready;
+  const { servesNobody, ...limits } = parts.ready;
 
   const volume = new docker.Volume(
     `${name}-config`,
@@ -83,15 +83,15 @@ export function runServer(
     {
       run,
       volume: volume.name,
-      image: server.image,
+      image: parts.image,
       uid,
       files: Object.fromEntries(
         Object.entries(files).map(([file, content]) => [file, { content, mode: PRIVATE_FILE }]),
       ),
       service,
       container: names[service],
-      restartKey: server.restartKey,
-      ...server.shown,
+      restartKey: parts.restartKey,
+      ...parts.shown,
     },
     { parent },
   );
@@ -100,7 +100,7 @@ export function runServer(
     {
       name: names[service],
       hostname: names[service],
-      image: server.image,
+      image: parts.image,
       labels,
       init: true,
       readOnly: true,
@@ -111,7 +111,7 @@ export function runServer(
       cpus: Number.isInteger(cpus) ? `${cpus}.0` : String(cpus),
       ulimits: [{ name: "nofile", soft: fileLimit, hard: fileLimit }],
       tmpfs: Object.fromEntries(
-        Object.entries(server.tmpfsMiB).map(([path, sizeMiB]) => [
+        Object.entries(parts.tmpfsMiB).map(([path, sizeMiB]) => [
           path,
           `rw,noexec,nosuid,nodev,size=${sizeMiB}m,uid=${uid},gid=${uid},mode=0700`,
         ]),
@@ -129,15 +129,15 @@ export function runServer(
         interval: goDuration(config.healthCheckIntervalSec),
         timeout: goDuration(5),
         retries: 3,
-        startPeriod: goDuration(server.startSec ?? 60),
+        startPeriod: goDuration(parts.startSec ?? 60),
       },
       networksAdvanced: [{ name: network.name, ipv4Address: addresses(config)[service], aliases: [service] }],
-      volumes: [...(server.volumes ?? []), { volumeName: volume.name, containerPath: folder, readOnly: true }],
-      ...server.container,
+      volumes: [...(parts.volumes ?? []), { volumeName: volume.name, containerPath: folder, readOnly: true }],
+      ...parts.container,
     },
     { parent, dependsOn: volumeFiles, deleteBeforeReplace: true },
   );
-  const { host, port } = server.shown;
+  const { host, port } = parts.shown;
   const ready = new ContainerReady(
     `${name}-ready`,
     { container: container.name, containerId: container.id, ...(servesNobody ? {} : { host, port }), ...limits },
