@@ -21,9 +21,9 @@ export interface StackCertificatesArgs {
 
 /** The stack's authority, a certificate for each server and each role, and the roles' files on this machine. */
 export class StackCertificates extends pulumi.ComponentResource {
-  /** Certificates of the authorities that are trusted, PEM: one, or two while the authority is being replaced. */
+  /** Certificates of the trusted authorities, PEM: one, or two while the authority is being replaced. */
   readonly trustedPem: pulumi.Output<string>;
-  /** The same, and those that issue pooled roles' certificates only: whose clients PostgreSQL takes. */
+  /** The same, and the authorities that issue only pooled roles' certificates: PostgreSQL takes all their clients. */
   readonly clientsTrustedPem: pulumi.Output<string>;
   /** By pooled role, the authorities of its certificates alone; empty unless `pgbouncerBindCertificates`. */
   readonly roleTrustedPem: ReadonlyMap<PooledRole, pulumi.Output<string>>;
@@ -53,7 +53,7 @@ export class StackCertificates extends pulumi.ComponentResource {
         { commonName, validityDays: config.certCaValidityDays, generation, protect: config.protect },
         { parent: this },
       );
-    // Both are always there, because a program cannot know from its settings which one is in use: the state does.
+    // Both are always there. Only the state knows which one is in use; a program cannot tell from its settings.
     const authorities: Record<Place, CertificateAuthority> = {
       first: authorityAt("first", `ai-workflow-database ${config.stack} CA`, rotation.firstGeneration),
       second: authorityAt("second", `ai-workflow-database ${config.stack} CA 2`, rotation.secondGeneration),
@@ -71,7 +71,7 @@ export class StackCertificates extends pulumi.ComponentResource {
     const authority = signing(authorities);
     this.trustedPem = trusted(authorities);
 
-    // The rotation's places are theirs too: a name that a place's key has is trusted and signs when the place does.
+    // A role's authority shares the key of its place, and so is trusted and signs when that place does.
     const roleAuthority = (role: PooledRole, place: Place) =>
       new RoleAuthority(
         `${name}-${place}-ca-${role}`,

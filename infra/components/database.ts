@@ -70,7 +70,8 @@ export class Database extends pulumi.ComponentResource {
 
     // The server's own setting, which it applies only to passwords that it is given in clear.
     const iterations = Number(config.postgresSettings["scram_iterations"] ?? SCRAM_ITERATIONS);
-    // The provider writes what it is given into its statement, and doubles backslashes in it: never the password itself.
+    // The provider gets SCRAM secrets, never a password: it writes the value into its statement, and doubles
+    // backslashes in it.
     const secrets = Object.fromEntries(
       LOGIN_ROLES.map((roleName) => {
         const inputs = { password: passwords[roleName], iterations };
@@ -94,8 +95,8 @@ export class Database extends pulumi.ComponentResource {
       };
       return new postgresql.Role(`${name}-role-${roleName}`, { name: roleName, ...roleArgs }, options);
     };
-    // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too. Test
-    // suites connect directly, and often.
+    // All connections that the pooler may open, and some direct ones. Without a limit one role could take every
+    // connection, the owner's too. Test suites connect directly, and often.
     const connectionLimit = config.profile === "ci" ? -1 : config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
     const login = (roleName: LoginRole) =>
       role(roleName, {

@@ -23,8 +23,8 @@ export function isDerived(setting: unknown): boolean {
 /** Pairs of ports from 20000 on, which end below the ports of the dev stack's file. */
 const PORT_PAIRS = 2_700;
 /**
- * Ranges for subnets that engines do not hand out by themselves: first address, and how many /28 networks. The further ones are
- * for machines where a VPN has all of 10.0.0.0/8.
+ * Ranges for subnets: first address, and number of /28 networks. Engines do not hand out addresses of 10.208.0.0/12 by
+ * themselves. The other ranges are for machines where a VPN has all of 10.0.0.0/8.
  */
 const RANGES = [
   ["10.208.0.0", 65_536],
@@ -33,10 +33,10 @@ const RANGES = [
 ] as const;
 
 /**
- * Ports and subnet from the stack's name: an even port and the next one for the pooler, and a /28 network. The same on
- * every machine, so that URLs stay valid.
+ * Ports and subnet that follow from the stack's name: an even port for PostgreSQL, the next one for the pooler, and a
+ * /28 network. They are the same on every machine, so that URLs stay valid.
  *
- * @param attempt further choices, for names whose first one is taken
+ * @param attempt another number gives other ones, for a name whose ports or network are taken
  */
 export function derivedAddresses(stack: string, attempt = 0): Addresses {
   const postgresPort = 20_000 + ((hash(stack) + attempt) % PORT_PAIRS) * 2;

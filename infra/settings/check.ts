@@ -24,7 +24,7 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
   return config;
 }
 
-/** A stack's settings, with defaults in place of those that can't be used, and everything that is wrong with them. */
+/** A stack's settings, with defaults in place of those that cannot be used, and all problems of the settings. */
 export interface CheckedConfig {
   readonly config: StackConfig;
   readonly problems: readonly Problem[];
@@ -39,7 +39,7 @@ export interface Remedies {
 }
 
 /**
- * Checks a stack's raw settings like `parseConfig`, for who looks for further problems before giving up.
+ * Checks a stack's raw settings like `parseConfig`, and returns the problems, for callers that look for further ones.
  *
  * @param remedies for settings that do not stand in the stack's file
  */
@@ -62,7 +62,7 @@ export function checkConfig(
   const parsed = schema.safeParse(all);
   const issues = parsed.error?.issues ?? [];
   problems.push(...issues.flatMap((issue) => toProblems(issue, remedies)));
-  // The sums are done with what can be read, so that a typing error hides no other mistake.
+  // The sums are done with all settings that can be read, so that a typing error hides no other mistake.
   const unusable = new Set(issues.flatMap(({ path }) => (path[0] === undefined ? [] : [String(path[0])])));
   const usable = Object.fromEntries(
     Object.entries(all).filter(([key]) => Object.hasOwn(settings, key) && !unusable.has(key)),
@@ -100,13 +100,14 @@ export function plainPasswords(stack: string, keys: Iterable<string>): Problem[]
   }));
 }
 
-/** What is typed at the prompt stands in no history of a shell. */
+/** Asks for the password at a prompt: a shell keeps what stands in its command lines. */
 const setPassword = (stack: string, key: string) =>
   `Run \`${pulumiConfig(stack, `set --secret ${PROJECT}:${key}`)}\`: it asks for a new one and writes it encrypted.`;
 
-/** By the wrapper, as plain `pulumi` may be on nobody's path and know another stack. */
+/** By the package's own command: plain `pulumi` may not be installed, or may know another stack. */
 const pulumiConfig = (stack: string, command: string) => `npx aiwdb pulumi --stack ${stack} -- config ${command}`;
 
+/** The error that lists all problems of a stack's settings. */
 export function configError(stack: string, problems: readonly Problem[]): ConfigError {
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
   return new ConfigError(
@@ -148,7 +149,7 @@ function setting(stack: string, path: readonly PropertyKey[]): string {
   return `Set it with \`${pulumiConfig(stack, `set ${target} <value>`)}\`.`;
 }
 
-/** The most telling message of a union's branches: the one about the value, not about its type. */
+/** The message of a union's branch that is about the value, not about its type. */
 function unionMessage(issue: Extract<z.core.$ZodIssue, { code: "invalid_union" }>): string {
   const messages = issue.errors.flat().map((inner) => inner.message);
   return messages.find((message) => message.startsWith("must")) ?? issue.message;
@@ -168,7 +169,7 @@ interface SumProblem extends Problem {
   readonly settings: readonly SettingName[];
 }
 
-/** Settings that are each fine, but not together. */
+/** Problems of settings that are each fine, but do not fit together. */
 function impossible(config: Settings, stack: string): SumProblem[] {
   const problems: SumProblem[] = [];
   const refuseIf = (
@@ -292,7 +293,7 @@ function impossible(config: Settings, stack: string): SumProblem[] {
 /** A stack and the name of its database. */
 export type NamedStack = Pick<StackConfig, "stack" | "databaseName">;
 
-/** What must not differ between environments and does: each stack's file with its database name, or nothing. */
+/** Problems where stacks have different database names: one for each stack, or none. */
 export function disagreements(configs: readonly NamedStack[]): Problem[] {
   if (new Set(configs.map((config) => config.databaseName)).size <= 1) return [];
   return configs.map((config) => ({

@@ -22,7 +22,7 @@ const wholeNumber = number(/^-?\d+$/, NOT_WHOLE, z.number(NOT_WHOLE).int(NOT_WHO
 const anyNumber = number(/^-?\d+(\.\d+)?$/, "must be a number");
 const integer = (min: number, max: number, standard: number) => wholeNumber(min, max).default(standard);
 const decimal = (min: number, max: number, standard: number) => anyNumber(min, max).default(standard);
-/** Not set unless somebody sets it. */
+/** True or false; false by default. */
 const flag = () =>
   z
     .union([z.boolean(), z.enum(["true", "false"], "must be true or false").transform((text) => text === "true")])
@@ -35,7 +35,7 @@ const json = (text: unknown): unknown => {
     return text; // the schema behind says what was expected
   }
 };
-/** A list, empty unless somebody gives one. */
+/** A list, as JSON where it is text; empty by default. */
 const list = (member: z.ZodType<string>, problem: string) => z.preprocess(json, z.array(member, problem)).default([]);
 /** PostgreSQL writes booleans on and off; PgBouncer knows only numbers. */
 const overrides = (on: string, off: string) => {
@@ -72,8 +72,8 @@ const hostName = z
   );
 
 /**
- * Every setting of a stack: key, type, unit, limits, default and meaning. The key is what stands in
- * `Pulumi.<stack>.yaml` as `ai-workflow-database:<key>`; docs/configuration.md is made from this table.
+ * Every setting of a stack: key, type, unit, limits, default and meaning. In `Pulumi.<stack>.yaml` a key stands as
+ * `ai-workflow-database:<key>`. docs/configuration.md and stack-settings.ts are made from this table.
  */
 export const settings = {
   profile: z
@@ -231,7 +231,7 @@ export const schema = z.strictObject(settings);
 /** Settings as they are read, with the defaults that depend on nothing but themselves. */
 export type Settings = z.output<typeof schema>;
 
-/** A stack's settings as they came out of the file, checked, with every default filled in. */
+/** A stack's settings, checked, with every default filled in. */
 export type StackConfig = Omit<Settings, "networkSubnet" | "profile" | "expiresAfterHours"> & {
   readonly stack: string;
   readonly profile: Profile;
