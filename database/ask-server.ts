@@ -7,10 +7,11 @@ import { until } from "../base/retry.ts";
 const RECOVERY_MS = 120_000;
 
 /**
- * Asks PostgreSQL as its superuser, by its container's own socket; waits for one that is starting.
+ * Asks PostgreSQL as its superuser, by its container's own socket. It waits for a server that is starting.
  *
  * @param database where the statement runs
- * @returns what psql prints; undefined where the server does not run, or ends again and again, as with settings it can't start with
+ * @returns what psql prints; undefined where the server does not run, or ends again and again, as it does with settings
+ *   that it cannot start with
  * @throws ToolError when it runs and does not answer
  */
 export async function askServer(

@@ -71,10 +71,7 @@ export async function readPolicies(
     values,
   );
   return {
-    policies: rows.map(({ table, days, type, column, match, set, ...row }) => ({
-      ...row,
-      action: actionOf({ table, days, type, column, match, set }),
-    })),
+    policies: rows.map(toPolicy),
     total: Number(counted.rows[0]?.total),
   };
 }
@@ -100,23 +97,17 @@ export function waitingText(count: number, stack: string): string {
 }
 
 /** Names and values come from the application, so that they stand in quotes. */
-function actionOf({
-  table,
-  days,
-  type,
-  column,
-  match,
-  set,
-}: Pick<Row, "table" | "days" | "type" | "column" | "match" | "set">): string {
+function toPolicy({ table, days, type, column, match, set, ...row }: Row): RetentionPolicy {
   const list = (part: readonly [string, string][], link: string, toNull: string) =>
     part.map(([name, value]) => `${JSON.stringify(name)} ${value === "null" ? toNull : `= ${value}`}`).join(link);
   const restriction = list(match, " and ", "is null");
-  return [
+  const action = [
     type === "ANONYMIZE" ? `set ${list(set, ", ", "= null") || "nothing"} in` : `${type.toLowerCase()} rows of`,
     JSON.stringify(table),
     `whose ${JSON.stringify(column)} is more than ${days} ${days === 1 ? "day" : "days"} ago`,
     ...(restriction === "" ? [] : [`and ${restriction}`]),
-  ].join(" ");
+  ];
+  return { ...row, action: action.join(" ") };
 }
 
 /** What the functions raise themselves, in words made for people; 55P03 is a lock. */

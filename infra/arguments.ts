@@ -1,6 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
-import type { Problem } from "../base/errors.ts";
 import { checkConfig, configError, type Remedies } from "./settings/check.ts";
 import { SECRET_SETTINGS, settings, type SecretSetting, type StackConfig } from "./settings/table.ts";
 
@@ -13,6 +12,7 @@ const FURTHER = z.object({
   migrationsFolder: text.optional(),
   adopt: z.array(text, "must be a list of names").optional(),
   resetPasswords: z.boolean("must be true or false").optional(),
+  stateIdentity: text.optional(),
   rotateAuthority: text.optional(),
   rotateCertificates: text.optional(),
 });
@@ -20,6 +20,11 @@ const FURTHER = z.object({
 const IN_PROGRAM: Remedies = {
   set: () => "Correct it in the program.",
   remove: () => "Remove it from the program, or see docs/configuration.md.",
+};
+
+const IN_CLEAR = {
+  problem: "is a password in clear in the program",
+  remedy: 'Give a secret output: `new pulumi.Config().requireSecret("…")`.',
 };
 
 /**
@@ -30,21 +35,19 @@ const IN_PROGRAM: Remedies = {
 export function parseArguments(args: object): StackConfig {
   const given = Object.entries(args).filter(([, value]) => value !== undefined) as [string, unknown][];
   const further = FURTHER.safeParse(Object.fromEntries(given));
-  const stack = further.success ? further.data.stack : String(Object.fromEntries(given)["stack"] ?? "");
+  const stack = String((args as { stack?: unknown }).stack ?? "");
   const { config, problems } = checkConfig(
     stack,
     Object.fromEntries(given.filter(([name]) => !Object.hasOwn(FURTHER.shape, name) && !isSecretSetting(name))),
     IN_PROGRAM,
   );
-  const all: Problem[] = [
-    ...(further.error?.issues ?? []).map(({ path, message }) => ({
-      subject: path.join("."),
-      problem: message,
-      remedy: IN_PROGRAM.set(path),
-    })),
-    ...given.filter(([name, value]) => isSecretSetting(name) && !isLater(value)).map(([name]) => inClear(name)),
-    ...problems,
-  ];
+  const wrong = (further.error?.issues ?? []).map(({ path, message }) => ({
+    subject: path.join("."),
+    problem: message,
+    remedy: IN_PROGRAM.set(path),
+  }));
+  const inClear = given.filter(([name, value]) => isSecretSetting(name) && !isLater(value));
+  const all = [...wrong, ...inClear.map(([subject]) => ({ subject, ...IN_CLEAR })), ...problems];
   if (all.length > 0) throw configError(stack, all);
   return config;
 }
@@ -56,14 +59,6 @@ function isLater(value: unknown): boolean {
 
 function isSecretSetting(name: string): name is SecretSetting {
   return (SECRET_SETTINGS as readonly string[]).includes(name);
-}
-
-function inClear(name: string): Problem {
-  return {
-    subject: name,
-    problem: "is a password in clear in the program",
-    remedy: 'Give a secret output: `new pulumi.Config().requireSecret("…")`.',
-  };
 }
 
 /** A password that was given, checked as soon as it is known. It is secret whatever the program says. */

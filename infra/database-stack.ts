@@ -1,12 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { clientPaths, StackCertificates } from "./components/certificates.ts";
 import { givenPassword, parseArguments } from "./arguments.ts";
-import { hasMaintenance, type SecretSetting } from "./settings/table.ts";
+import { hasMaintenance, PASSWORD_SETTINGS } from "./settings/table.ts";
 import type { StackSettings } from "./settings/stack-settings.ts";
 import { Database, type RolePasswords } from "./components/database.ts";
 import { Maintenance } from "./components/maintenance.ts";
 import { MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { engineNames, sessionDatabase } from "./settings/names.ts";
+import { LOGIN_ROLES, type LoginRole } from "../database/access/rights.ts";
 import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../database/access/roles.ts";
 import { DatabaseNetwork } from "./components/network.ts";
 import { PgBouncer } from "./components/pgbouncer.ts";
@@ -18,50 +19,65 @@ import { DataOwner, Password, StateIdentity } from "./resources.ts";
 keepTracesReadable();
 
 /**
- * What a program says of its stack. Settings are plain values and are checked before any resource is registered; passwords must be
- * secret outputs.
+ * Arguments of a `DatabaseStack`. Settings are plain values: they are checked before any resource is registered.
+ * Passwords must be secret outputs.
  */
 export interface DatabaseStackArgs extends StackSettings {
   /**
-   * Name of the stack: a part of every name on the engine.
+   * Name of the stack. It becomes a part of every container's, volume's and network's name on the engine.
    *
    * @throws ConfigError unless it is 1 to 30 characters of a-z, 0-9 and -, beginning with a letter
    */
   readonly stack: string;
-  /** Folder on this machine for the client roles' certificates and keys, outside the checkout. Made if it is not there. */
+  /**
+   * Path of a folder on this machine, outside the checkout. It gets the client roles' certificates and keys. It is made
+   * if it is not there.
+   */
   readonly clientDirectory: pulumi.Input<string>;
   /**
-   * Folder of the migrations. A plain path: the chain is read before any resource is registered.
+   * Path of the folder with the migrations, as plain text: its files are read before any resource is registered.
    *
-   * @default - the package's own
+   * @default - the package's own migrations
    * @throws StateError listing every problem of the files
    */
   readonly migrationsFolder?: string;
   /**
-   * Roles and the database, by name, that exist in the cluster without the state knowing them, and are taken over into it: after
-   * a run that was killed, or a state that was lost. For one run only.
+   * Names of roles, and of the database, that exist in the cluster while the state does not know them. This run imports
+   * them into the state. They are left by a run that was killed, or by a state that was lost. For one run only.
    *
-   * @default - none: what exists already fails
+   * @default - none: a run stops at what exists already
    */
   readonly adopt?: string[];
   /**
-   * Take over a stack whose state was lost, keep its data, and give every role a new password. For one run only. The package's
-   * provider is a process of Pulumi's: it agrees only if that run's environment has AIWDB_TAKE_OVER=1, as `aiwdb up
-   * --reset-passwords` sets it.
+   * Take over a stack whose state was lost. The data stays, and every role gets a new password. For one run only: the
+   * provider keeps it out of the state.
    *
-   * @default false
+   * Remove the stack's containers and network first, and name its roles and database in `adopt`. `aiwdb up
+   * --reset-passwords` does both by itself. `pulumi destroy` runs no program, so it does not see this argument. For it,
+   * set AIWDB_TAKE_OVER=1 in the environment, as `aiwdb down --take-over` does.
+   *
+   * @default false - a stack that belongs to another state stops the run
    */
   readonly resetPasswords?: boolean;
   /**
-   * Replace the certificate authority by one of three phases. Any text; one that differs from that of the run before is one phase further:
-   * a new authority is trusted too, then signs, then the old one is trusted no more. With `hold` a run goes no further and renews
-   * nothing: it finishes a phase that was cut off.
+   * Identity of the stack on the engine, as "<id> <user>@<host>", for a state from a backup that has no identity yet.
+   * For one run only.
    *
-   * @default - the authority stays in the phase that it is in
+   * @default - a state without an identity gets a new one
+   */
+  readonly stateIdentity?: string | undefined;
+  /**
+   * Replace the certificate authority, one phase a run. The value is any text: a text that differs from the last run's
+   * begins the next phase. The first phase makes a new authority, which everybody trusts beside the old one. In the
+   * second the new one signs. In the third nobody trusts the old one any more. With `hold`, a run begins no phase and
+   * renews nothing: it finishes a phase that was cut off.
+   *
+   * @default - the authority stays in its phase
    */
   readonly rotateAuthority?: string | undefined;
   /**
-   * Replace every server's and client's certificate now. Any text; one that differs from that of the run before replaces them.
+   * Replace every server's and client's certificate now. The value is any text: a text that differs from the last run's
+   * replaces them.
    *
    * @default - they are replaced when they are due (`certRenewBeforeDays`)
    */
@@ -69,7 +85,7 @@ export interface DatabaseStackArgs extends StackSettings {
 }
 
 /**
- * The whole: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
+ * A whole stack: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
  *
  * @throws ConfigError listing every problem of the arguments, before any resource is registered
  */
@@ -81,6 +97,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
 
   constructor(name: string, args: DatabaseStackArgs, opts?: pulumi.ComponentResourceOptions) {
     const config = parseArguments(args);
+    const { clientDirectory, rotateAuthority, rotateCertificates } = args;
     const migrationsFolder = args.migrationsFolder ?? MIGRATIONS_FOLDER;
     const migrations = readMigrations(migrationsFolder);
     super("aiwdb:index:DatabaseStack", name, {}, opts);
@@ -88,65 +105,46 @@ export class DatabaseStack extends pulumi.ComponentResource {
 
     const certificates = new StackCertificates(
       `${name}-certificates`,
-      {
-        config,
-        clientDirectory: args.clientDirectory,
-        rotateAuthority: args.rotateAuthority,
-        rotateCertificates: args.rotateCertificates,
-      },
+      { config, clientDirectory, rotateAuthority, rotateCertificates },
       child,
     );
-    const identity = new StateIdentity(`${name}-identity`, { stack: config.stack }, child);
+    // For this run only.
+    const run = { takeOver: args.resetPasswords, stateIdentity: args.stateIdentity };
+    const identity = new StateIdentity(`${name}-identity`, { stack: config.stack, run }, child);
     const { network } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
 
-    const passwordOf = (role: keyof RolePasswords, setting?: SecretSetting): pulumi.Input<string> => {
+    const passwordOf = (role: LoginRole): pulumi.Input<string> => {
+      const setting = role === ROLES.pooler ? undefined : PASSWORD_SETTINGS[role];
       const given = setting && args[setting];
       return setting !== undefined && given !== undefined
         ? givenPassword(config.stack, setting, given)
         : new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
     };
-    const passwords: RolePasswords = {
-      [ROLES.owner]: passwordOf(ROLES.owner, "ownerPassword"),
-      [ROLES.app]: passwordOf(ROLES.app, "appUserPassword"),
-      [ROLES.readonly]: passwordOf(ROLES.readonly, "appReadonlyPassword"),
-      [ROLES.monitor]: passwordOf(ROLES.monitor, "appMonitorPassword"),
-      [ROLES.pooler]: passwordOf(ROLES.pooler),
-    };
+    const passwords = Object.fromEntries(LOGIN_ROLES.map((role) => [role, passwordOf(role)])) as RolePasswords;
 
-    const server = new PostgresServer(`${name}-postgres`, { config, certificates, identity, network }, child);
-    const pooler = new PgBouncer(
-      `${name}-pgbouncer`,
-      { config, certificates, identity, network, poolerPassword: passwords[ROLES.pooler] },
-      child,
-    );
+    const ofServers = { config, certificates, identity, network, run };
+    const server = new PostgresServer(`${name}-postgres`, ofServers, child);
+    const poolerPassword = passwords[ROLES.pooler];
+    const pooler = new PgBouncer(`${name}-pgbouncer`, { ...ofServers, poolerPassword }, child);
     const database = new Database(
       `${name}-database`,
       { config, certificates, server, passwords, migrationsFolder, migrations, adopt: args.adopt ?? [] },
       child,
     );
-
-    const maintenance = hasMaintenance(config)
-      ? new Maintenance(
-          `${name}-maintenance`,
-          {
-            config,
-            certificates,
-            identity,
-            network,
-            image: server.image,
-            ownerPassword: passwords[ROLES.owner],
-            databaseName: database.databaseName,
-          },
-          child,
-        )
-      : undefined;
+    const ofMaintenance = {
+      ...ofServers,
+      image: server.image,
+      ownerPassword: passwords[ROLES.owner],
+      databaseName: database.databaseName,
+    };
+    const maintenance = hasMaintenance(config) ? [new Maintenance(`${name}-maintenance`, ofMaintenance, child)] : [];
     new DataOwner(
       `${name}-data-owner`,
       { stack: config.stack, container: server.container, identity: identity.text },
       // Last, and so the first that goes.
-      { ...child, dependsOn: [server, pooler, database, ...(maintenance ? [maintenance] : [])] },
+      { ...child, dependsOn: [server, pooler, database, ...maintenance] },
     );
-    const names = engineNames(config.stack);
+    const { postgres, pgbouncer, maintenance: maintenanceName } = engineNames(config.stack);
 
     this.connections = pulumi
       .all([server.host, server.port, pooler.host, pooler.port, database.databaseName, certificates.clientDirectory])
@@ -156,11 +154,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
         direct: { host: directHost, port: directPort, database: databaseName },
         transaction: { host: poolerHost, port: poolerPort, database: databaseName },
         session: { host: poolerHost, port: poolerPort, database: sessionDatabase(databaseName) },
-        containers: {
-          postgres: names.postgres,
-          pgbouncer: names.pgbouncer,
-          ...(hasMaintenance(config) ? { maintenance: names.maintenance } : {}),
-        },
+        containers: { postgres, pgbouncer, ...(hasMaintenance(config) ? { maintenance: maintenanceName } : {}) },
         ...(config.pgbouncerBindCertificates
           ? {
               rolePorts: Object.fromEntries(POOLED_ROLES.map((role) => [role, poolerPort + roleListener(role).offset])),
@@ -169,11 +163,8 @@ export class DatabaseStack extends pulumi.ComponentResource {
         roles: [...CLIENT_ROLES],
         certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
       }));
-    this.passwords = pulumi.secret(
-      pulumi.all({ ...passwords, [ROLES.superuser]: server.superuser.password }) as pulumi.Output<
-        Record<string, string>
-      >,
-    );
+    const all: Record<string, pulumi.Input<string>> = { ...passwords, [ROLES.superuser]: server.superuser.password };
+    this.passwords = pulumi.secret(pulumi.all(all));
     this.registerOutputs({ connections: this.connections, passwords: this.passwords });
   }
 }
@@ -210,7 +201,7 @@ export interface ConnectionInfo {
   readonly transaction: Address;
   /** PgBouncer in session mode. */
   readonly session: Address;
-  /** By pooled role, PgBouncer's port for it where each has its own (`pgbouncerBindCertificates`). */
+  /** PgBouncer's port for each pooled role. Only where each role has its own (`pgbouncerBindCertificates`). */
   readonly rolePorts?: Readonly<Record<string, number>>;
   readonly containers: Containers;
   readonly roles: string[];

@@ -2,16 +2,10 @@ import "./quiet-sdk.ts";
 import * as pulumi from "@pulumi/pulumi";
 import { withChosenAddresses } from "./settings/chosen-addresses.ts";
 import { clientCertificateFolder, stacksWithSettings } from "./settings/places.ts";
-import {
-  checkConfig,
-  configError,
-  disagreements,
-  plainPasswords,
-  withoutPasswords,
-  type NamedStack,
-} from "./settings/check.ts";
+import { checkConfig, configError, disagreements, plainPasswords, type NamedStack } from "./settings/check.ts";
 import { PROJECT, STANDARD_DATABASE_NAME } from "./settings/names.ts";
 import { PROGRAM_VARIABLES } from "./settings/program-variables.ts";
+import { SECRET_SETTINGS, type SecretSetting } from "./settings/table.ts";
 import { DatabaseStack } from "./database-stack.ts";
 
 const stack = pulumi.getStack();
@@ -45,14 +39,18 @@ async function otherDatabases(): Promise<NamedStack[]> {
 }
 
 const secrets = new pulumi.Config(PROJECT);
+// In place of those among the settings, which are in clear.
+const givenPasswords = Object.fromEntries(SECRET_SETTINGS.map((name) => [name, secrets.getSecret(name)])) as Record<
+  SecretSetting,
+  pulumi.Output<string> | undefined
+>;
 const database = new DatabaseStack("database", {
-  ...withoutPasswords(config),
-  ownerPassword: secrets.getSecret("ownerPassword"),
-  appUserPassword: secrets.getSecret("appUserPassword"),
-  appReadonlyPassword: secrets.getSecret("appReadonlyPassword"),
-  appMonitorPassword: secrets.getSecret("appMonitorPassword"),
+  ...config,
+  ...givenPasswords,
   clientDirectory: clientCertificateFolder(stack),
   adopt: (process.env[PROGRAM_VARIABLES.adopt] ?? "").split(",").filter((name) => name !== ""),
+  resetPasswords: process.env[PROGRAM_VARIABLES.takeOver] === "1",
+  stateIdentity: process.env[PROGRAM_VARIABLES.stateIdentity],
   rotateAuthority: process.env[PROGRAM_VARIABLES.rotateAuthority],
   rotateCertificates: process.env[PROGRAM_VARIABLES.rotateCertificates],
 });

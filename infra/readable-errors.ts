@@ -1,10 +1,10 @@
 /**
- * Lets a program that throws end at once instead of after a minute, in which Pulumi goes on creating resources.
+ * Makes a program that throws end at once. Without it, Pulumi goes on creating resources for a minute.
  *
  * Pulumi shows an error by `util.inspect` with colours. Its SDK maps traces to sources that are not there, such as
- * `node_modules/@pulumi/resource.ts`; Node looks in vain for the end of a package's name in such a line, for ever, until the text
- * has become as long as a text may be (`markNodeModules` in lib/internal/util/inspect.js, Node 22). A path of the same meaning
- * has the separator that Node looks for.
+ * `node_modules/@pulumi/resource.ts`. In such a line Node searches for the end of a package's name (`markNodeModules`
+ * in lib/internal/util/inspect.js, Node 22). It finds none, and makes the text longer until that fails. A path of the
+ * same meaning has the separator that Node searches for.
  */
 export function keepTracesReadable(): void {
   const prepare = Error.prepareStackTrace;

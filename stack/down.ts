@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import type { StackConfig } from "../infra/settings/table.ts";
-import { TAKE_OVER_VARIABLE } from "../infra/provider/run-options.ts";
+import { PROGRAM_VARIABLES } from "../infra/settings/program-variables.ts";
 import { findEngine, type Engine } from "../toolchain/engine/find.ts";
 import { engineClient } from "../toolchain/engine/client.ts";
 import { setUp } from "../toolchain/set-up.ts";
@@ -86,7 +86,7 @@ async function tearDown(
     if (state.kind === "recorded") {
       const settings = ["--config-file", effectiveSettings(session)];
       // `refuseOthers` above has decided who may destroy the stack.
-      const env = { ...session.env, [TAKE_OVER_VARIABLE]: "1" };
+      const env = { ...session.env, [PROGRAM_VARIABLES.takeOver]: "1" };
       const destroy = ["destroy", ...session.stackArguments, ...settings, "--yes"];
       const { exitCode, stderr } = await caller.pulumi({ ...session, env }, destroy, ADVICE);
       if (exitCode !== 0)

@@ -1,5 +1,4 @@
 import { configError } from "../infra/settings/check.ts";
-import { STATE_IDENTITY_VARIABLE, TAKE_OVER_VARIABLE } from "../infra/provider/run-options.ts";
 import { PROGRAM_VARIABLES } from "../infra/settings/program-variables.ts";
 import { findEngine } from "../toolchain/engine/find.ts";
 import { engineClient } from "../toolchain/engine/client.ts";
@@ -108,9 +107,9 @@ async function bringUp(options: UpOptions, caller: Caller, lock: HeldLock): Retu
 
   // `checkSettings` has compared it.
   const environment: Record<string, string> = { [PROGRAM_VARIABLES.comparedStack]: stack };
-  if (resetPasswords) environment[TAKE_OVER_VARIABLE] = "1";
+  if (resetPasswords) environment[PROGRAM_VARIABLES.takeOver] = "1";
   if (ownership.kind === "mine" && ownership.identity !== undefined)
-    environment[STATE_IDENTITY_VARIABLE] = ownership.identity;
+    environment[PROGRAM_VARIABLES.stateIdentity] = ownership.identity;
   if (options.rotateCertificates) environment[PROGRAM_VARIABLES.rotateCertificates] = new Date().toISOString();
   const withEnvironment: Session = { ...session, env: { ...session.env, ...environment } };
 

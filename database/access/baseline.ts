@@ -4,10 +4,11 @@ import { functionDefaults } from "./rights.ts";
 import { ROLES } from "./roles.ts";
 
 /**
- * PUBLIC's rights, which every role has, and the lookup function with the few rights it needs. The function's owner can read
- * seven columns of pg_authid and nothing else; it tells the secrets of the pooled roles only, never of a superuser or replication role (CVE-2025-2291: and of no role
- * past its VALID UNTIL). The search_path is fixed, with the caller's temporary schema last, and every name qualified
- * (CVE-2025-12819).
+ * SQL that takes PUBLIC's rights away, which every role has, and makes the lookup function with the few rights it
+ * needs. The function's owner can read seven columns of pg_authid and nothing else. The function tells the secrets of
+ * the pooled roles only. It never tells those of a superuser, of a replication role, or of a role past its VALID UNTIL
+ * (CVE-2025-2291). The search_path is fixed, the caller's temporary schema comes last in it, and every name is
+ * qualified (CVE-2025-12819).
  */
 export function baselineStatements(database: string, owner: string, caller: string, roles: readonly string[]): string {
   return `

@@ -1,3 +1,4 @@
+import { words } from "../../base/words.ts";
 import { ROLES } from "./roles.ts";
 
 /** Functions of PostgreSQL that PUBLIC may call by default and loses, and the roles that go on calling them. */
@@ -9,47 +10,30 @@ export interface TakenFunctions {
 }
 
 /**
- * What writes, what holds something beyond its statement, and what gets in the way of other sessions. Superusers call all
- * of them as before.
+ * Functions that write, that hold something beyond their statement, or that get in the way of other sessions.
+ * Superusers can still call all of them.
  *
- * What has a right of its own stays with PUBLIC: nextval and setval (the sequence's), lo_get (the object's),
- * brin_summarize_new_values and gin_clean_pending_list (the table's owner). So does pg_notify, since the command NOTIFY does
- * the same and asks for no right, and pg_advisory_unlock, which drivers call whenever a connection is given back.
+ * Functions that check a right of their own stay with PUBLIC: nextval and setval (the sequence's), lo_get (the
+ * object's), brin_summarize_new_values and gin_clean_pending_list (the table's owner). So does pg_notify: the command
+ * NOTIFY does the same and asks for no right. So does pg_advisory_unlock, which drivers call whenever a connection is
+ * given back.
  */
 export const TAKEN_FROM_PUBLIC: readonly TakenFunctions[] = [
   {
     why: "large objects are kept until somebody removes them, and no right on a table or schema limits their size",
-    names: [
-      "lo_close",
-      "lo_creat",
-      "lo_create",
-      "lo_from_bytea",
-      "lo_lseek",
-      "lo_lseek64",
-      "lo_open",
-      "lo_put",
-      "lo_tell",
-      "lo_tell64",
-      "lo_truncate",
-      "lo_truncate64",
-      "lo_unlink",
-      "loread",
-      "lowrite",
-    ],
+    names: words(`
+      lo_close lo_creat lo_create lo_from_bytea lo_lseek lo_lseek64 lo_open lo_put lo_tell lo_tell64
+      lo_truncate lo_truncate64 lo_unlink loread lowrite
+    `),
     kept: [ROLES.owner, ROLES.app],
   },
   {
     why: "advisory locks outlive the statement, and fill the table of locks that all sessions share",
-    names: [
-      "pg_advisory_lock",
-      "pg_advisory_lock_shared",
-      "pg_advisory_xact_lock",
-      "pg_advisory_xact_lock_shared",
-      "pg_try_advisory_lock",
-      "pg_try_advisory_lock_shared",
-      "pg_try_advisory_xact_lock",
-      "pg_try_advisory_xact_lock_shared",
-    ],
+    names: words(`
+      pg_advisory_lock pg_advisory_lock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared
+      pg_try_advisory_lock pg_try_advisory_lock_shared pg_try_advisory_xact_lock
+      pg_try_advisory_xact_lock_shared
+    `),
     kept: [ROLES.owner, ROLES.app],
   },
   {
@@ -74,46 +58,28 @@ export const TAKEN_FROM_PUBLIC: readonly TakenFunctions[] = [
   },
   {
     why: "replication slots keep the log of changes until the disk is full; today only the lack of REPLICATION is in the way",
-    names: [
-      "pg_copy_logical_replication_slot",
-      "pg_copy_physical_replication_slot",
-      "pg_create_logical_replication_slot",
-      "pg_create_physical_replication_slot",
-      "pg_drop_replication_slot",
-      "pg_logical_slot_get_binary_changes",
-      "pg_logical_slot_get_changes",
-      "pg_logical_slot_peek_binary_changes",
-      "pg_logical_slot_peek_changes",
-      "pg_replication_slot_advance",
-    ],
+    names: words(`
+      pg_copy_logical_replication_slot pg_copy_physical_replication_slot
+      pg_create_logical_replication_slot pg_create_physical_replication_slot pg_drop_replication_slot
+      pg_logical_slot_get_binary_changes pg_logical_slot_get_changes pg_logical_slot_peek_binary_changes
+      pg_logical_slot_peek_changes pg_replication_slot_advance
+    `),
     kept: [],
   },
   {
     why: "only superusers have a use for them, and only a check in the function's own code is in the way",
-    names: [
-      "binary_upgrade_create_empty_extension",
-      "binary_upgrade_set_missing_value",
-      "binary_upgrade_set_next_array_pg_type_oid",
-      "binary_upgrade_set_next_heap_pg_class_oid",
-      "binary_upgrade_set_next_heap_relfilenode",
-      "binary_upgrade_set_next_index_pg_class_oid",
-      "binary_upgrade_set_next_index_relfilenode",
-      "binary_upgrade_set_next_multirange_array_pg_type_oid",
-      "binary_upgrade_set_next_multirange_pg_type_oid",
-      "binary_upgrade_set_next_pg_authid_oid",
-      "binary_upgrade_set_next_pg_enum_oid",
-      "binary_upgrade_set_next_pg_tablespace_oid",
-      "binary_upgrade_set_next_pg_type_oid",
-      "binary_upgrade_set_next_toast_pg_class_oid",
-      "binary_upgrade_set_next_toast_relfilenode",
-      "binary_upgrade_set_record_init_privs",
-      "pg_extension_config_dump",
-      "pg_import_system_collations",
-      "pg_nextoid",
-      "pg_read_file_old",
-      "pg_rotate_logfile_old",
-      "pg_stop_making_pinned_objects",
-    ],
+    names: words(`
+      binary_upgrade_create_empty_extension binary_upgrade_set_missing_value
+      binary_upgrade_set_next_array_pg_type_oid binary_upgrade_set_next_heap_pg_class_oid
+      binary_upgrade_set_next_heap_relfilenode binary_upgrade_set_next_index_pg_class_oid
+      binary_upgrade_set_next_index_relfilenode binary_upgrade_set_next_multirange_array_pg_type_oid
+      binary_upgrade_set_next_multirange_pg_type_oid binary_upgrade_set_next_pg_authid_oid
+      binary_upgrade_set_next_pg_enum_oid binary_upgrade_set_next_pg_tablespace_oid
+      binary_upgrade_set_next_pg_type_oid binary_upgrade_set_next_toast_pg_class_oid
+      binary_upgrade_set_next_toast_relfilenode binary_upgrade_set_record_init_privs
+      pg_extension_config_dump pg_import_system_collations pg_nextoid pg_read_file_old
+      pg_rotate_logfile_old pg_stop_making_pinned_objects
+    `),
     kept: [],
   },
 ];

@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { ToolError } from "../../base/errors.ts";
-import { inspect, lastLines, isNotFound } from "../../toolchain/engine/containers.ts";
+import { ifFound, inspect, lastLines } from "../../toolchain/engine/containers.ts";
 import { askServer } from "../ask-server.ts";
 
 /** There is no cluster on the volume. */
@@ -34,8 +34,8 @@ export interface VolumeServer {
 }
 
 /**
- * Runs work with a server that is started on a data volume for this, and removed after it. Changes nothing but what a server's
- * start does, such as recovery after a crash.
+ * Starts a server on a data volume, runs work with it, and removes it. It changes nothing but what a server's start
+ * changes, such as recovery after a crash.
  *
  * @param work gets the name of the container
  * @returns undefined, and does no work, where the volume has no cluster
@@ -46,13 +46,7 @@ export async function withServerInContainer<T>(
   { name, volume, image, dataDir, labels }: VolumeServer,
   work: (container: string) => Promise<T>,
 ): Promise<T | undefined> {
-  const remove = () =>
-    docker
-      .getContainer(name)
-      .remove({ force: true, v: true })
-      .catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
+  const remove = () => ifFound(docker.getContainer(name).remove({ force: true, v: true }));
   await remove(); // one that a killed run left
   const container = await docker.createContainer({
     name,

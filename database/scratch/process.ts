@@ -1,18 +1,21 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn, type ExecFileOptions } from "node:child_process";
+import { once } from "node:events";
 import { chownSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
+import { promisify } from "node:util";
 import { hasCode, ToolError } from "../../base/errors.ts";
 import { isEndedOrHidden, processStart } from "../../base/process-identity.ts";
+import { until } from "../../base/retry.ts";
+import { words } from "../../base/words.ts";
 import { account } from "./place.ts";
 import type { Programs } from "./programs.ts";
 
 /**
- * A PostgreSQL server as a process of this machine, with all its files in one folder: `makeCluster`, `runAlone` as often as
- * wanted, `startServer`, and in the end `removeServer`, which needs the folder alone and does not mind how far the others came.
- * Who has a data volume of a container instead: container.ts.
+ * A PostgreSQL server as a process of this machine, with all its files in one folder. Call `makeCluster`, then
+ * `runAlone` as often as needed, then `startServer`, and in the end `removeServer`. The last one needs only the folder,
+ * however far the others came. container.ts does the same with a data volume of a container.
  */
 
 const STARTS_MS = 30_000;
@@ -36,43 +39,19 @@ export function makeFolder(folder: string): void {
 
 /** Makes an empty cluster: UTF-8, checksums, and passwords wanted by any way but the folder's socket. */
 export function makeCluster(programs: Programs, folder: string): Promise<void> {
-  return execute(
-    path.join(programs.folder, "bin/initdb"),
-    [
-      "--pgdata",
-      dataOf(folder),
-      "--username=postgres",
-      "--auth-local=peer",
-      "--auth-host=scram-sha-256",
-      "--data-checksums",
-      "--encoding=UTF8",
-      "--locale=C.UTF-8",
-      "--no-instructions",
-      "--no-sync",
-    ],
-    asServer(folder),
-  );
+  const options = words(`
+    --username=postgres --auth-local=peer --auth-host=scram-sha-256 --data-checksums --encoding=UTF8 --locale=C.UTF-8
+    --no-instructions --no-sync
+  `);
+  const initdb = path.join(programs.folder, "bin/initdb");
+  return execute(initdb, ["--pgdata", dataOf(folder), ...options], asServer(folder));
 }
 
 /** Runs SQL, one statement a line, before the server listens anywhere: nobody can log in without what is set here. */
 export function runAlone(programs: Programs, folder: string, sql: string): Promise<void> {
-  return execute(
-    path.join(programs.folder, "bin/postgres"),
-    [
-      "--single",
-      "-D",
-      dataOf(folder),
-      "-c",
-      "exit_on_error=on",
-      "-c",
-      "log_checkpoints=off",
-      "-c",
-      "fsync=off",
-      "postgres",
-    ],
-    asServer(folder),
-    sql,
-  );
+  const options = words("-c exit_on_error=on -c log_checkpoints=off -c fsync=off postgres");
+  const postgres = path.join(programs.folder, "bin/postgres");
+  return execute(postgres, ["--single", "-D", dataOf(folder), ...options], asServer(folder), sql);
 }
 
 /** Rendered files of a server, and where it listens. */
@@ -86,8 +65,8 @@ export interface ServerFiles {
 }
 
 /**
- * Starts the server, which outlives this process; certificates are `tls/ca.crt`, `tls/server.crt` and `tls/server.key` in its
- * folder.
+ * Starts the server, which outlives this process. Its certificates are `tls/ca.crt`, `tls/server.crt` and
+ * `tls/server.key` in its folder.
  *
  * @returns the port it listens on
  * @throws ToolError with the end of its log when it does not start
@@ -114,10 +93,7 @@ export async function startServer(programs: Programs, folder: string, files: Ser
     ["-D", dataOf(folder), ...Object.entries(options).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
     { ...asServer(folder), detached: true, stdio: ["ignore", log, log] },
   );
-  await new Promise<void>((resolve, reject) => {
-    child.once("spawn", resolve);
-    child.once("error", reject);
-  });
+  await once(child, "spawn");
   child.unref();
   await accepting(dataOf(folder), child.pid as number, path.join(folder, "log"));
   return port;
@@ -125,18 +101,19 @@ export async function startServer(programs: Programs, folder: string, files: Ser
 
 /** postmaster.pid has eight lines once the server accepts connections; the last says so. */
 async function accepting(data: string, pid: number, log: string): Promise<void> {
-  const deadline = Date.now() + STARTS_MS;
-  for (;;) {
-    const file = path.join(data, "postmaster.pid");
-    if (existsSync(file) && readFileSync(file, "utf8").split("\n")[7]?.trim() === "ready") return;
-    if (processStart(pid) === undefined || Date.now() > deadline) {
-      throw new ToolError("PostgreSQL did not start.", [
-        { subject: log, problem: readFileSync(log, "utf8").trim().split("\n").slice(-10).join("\n") },
-      ]);
-    }
-    await wait(5);
-  }
+  const file = path.join(data, "postmaster.pid");
+  const isReady = await until(
+    async () => {
+      if (existsSync(file) && readFileSync(file, "utf8").split("\n")[7]?.trim() === "ready") return true;
+      return processStart(pid) === undefined ? false : undefined;
+    },
+    { deadlineMs: STARTS_MS, everyMs: 5 },
+  );
+  if (!isReady)
+    throw new ToolError("PostgreSQL did not start.", [{ subject: log, problem: lastLines(readFileSync(log, "utf8")) }]);
 }
+
+const lastLines = (text: string): string => text.trim().split("\n").slice(-10).join("\n");
 
 /** Whether the server's process is there, whatever it answers. */
 export function isRunning(folder: string): boolean {
@@ -157,13 +134,9 @@ export function reload(folder: string): boolean {
  */
 export async function removeServer(folder: string, what: string): Promise<void> {
   for (const pid of processesOf(folder)) signal(pid, "SIGQUIT"); // its data goes; nothing is worth a shutdown checkpoint
-  const deadline = Date.now() + STOPS_MS;
-  for (;;) {
-    const left = processesOf(folder);
-    if (left.length === 0) break;
-    if (Date.now() > deadline) throw new ToolError(`PostgreSQL (process ${left.join(", ")}) of ${what} does not end.`);
-    await wait(10);
-  }
+  const isEnded = async () => processesOf(folder).length === 0 || undefined;
+  if (!(await until(isEnded, { deadlineMs: STOPS_MS, everyMs: 10 })))
+    throw new ToolError(`PostgreSQL (process ${processesOf(folder).join(", ")}) of ${what} does not end.`);
   await rm(folder, { recursive: true, force: true, maxRetries: 3 });
 }
 
@@ -193,21 +166,17 @@ function processesOf(folder: string): number[] {
 }
 
 /** Runs a program as the server's account; its output is shown only when it fails. */
-function execute(program: string, args: readonly string[], options: object, input = ""): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, [...args], { ...options, stdio: ["pipe", "pipe", "pipe"] });
-    let text = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
-    child.on("error", (cause) =>
-      reject(new ToolError(`${path.basename(program)} could not be started.`, [], { cause })),
-    );
-    child.on("close", (code) => {
-      if (code === 0) resolve();
-      else reject(new ToolError(`${path.basename(program)} failed:\n${text.trim().split("\n").slice(-10).join("\n")}`));
-    });
-    child.stdin.end(input);
-  });
+async function execute(program: string, args: string[], options: ExecFileOptions, input = ""): Promise<void> {
+  const running = promisify(execFile)(program, args, { ...options, maxBuffer: Infinity });
+  running.child.stdin?.end(input);
+  try {
+    await running;
+  } catch (cause) {
+    const { code, stdout, stderr } = cause as { code?: string | number; stdout: string; stderr: string };
+    const name = path.basename(program);
+    if (typeof code === "string") throw new ToolError(`${name} could not be started.`, [], { cause });
+    throw new ToolError(`${name} failed:\n${lastLines(stdout + stderr)}`);
+  }
 }
 
 /** The wanted port if it is free, else any. */

@@ -1,7 +1,7 @@
 import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { CertificateAuthority, RoleAuthority, type Signer } from "../../certs/certificate-authority.ts";
-import { LeafCertificate } from "../../certs/leaf-certificate.ts";
+import { LeafCertificate, type LeafCertificateArgs } from "../../certs/leaf-certificate.ts";
 import { authorityName, HOLD, type Place } from "../../certs/rotation.ts";
 import type { StackConfig } from "../settings/table.ts";
 import { engineNames } from "../settings/names.ts";
@@ -21,9 +21,9 @@ export interface StackCertificatesArgs {
 
 /** The stack's authority, a certificate for each server and each role, and the roles' files on this machine. */
 export class StackCertificates extends pulumi.ComponentResource {
-  /** Certificates of the authorities that are trusted, PEM: one, or two while the authority is being replaced. */
+  /** Certificates of the trusted authorities, PEM: one, or two while the authority is being replaced. */
   readonly trustedPem: pulumi.Output<string>;
-  /** The same, and those that issue pooled roles' certificates only: whose clients PostgreSQL takes. */
+  /** The same, and the authorities that issue only pooled roles' certificates: PostgreSQL takes all their clients. */
   readonly clientsTrustedPem: pulumi.Output<string>;
   /** By pooled role, the authorities of its certificates alone; empty unless `pgbouncerBindCertificates`. */
   readonly roleTrustedPem: ReadonlyMap<PooledRole, pulumi.Output<string>>;
@@ -31,7 +31,7 @@ export class StackCertificates extends pulumi.ComponentResource {
   readonly pgbouncerServer: LeafCertificate;
   /** The pooler's own, for its connections to PostgreSQL. */
   readonly pgbouncerClient: LeafCertificate;
-  readonly clients: ReadonlyMap<ClientRole, LeafCertificate>;
+  readonly clients: Readonly<Record<ClientRole, LeafCertificate>>;
   /** Folder of the client files once they are written. */
   readonly clientDirectory: pulumi.Output<string>;
 
@@ -53,30 +53,26 @@ export class StackCertificates extends pulumi.ComponentResource {
         { commonName, validityDays: config.certCaValidityDays, generation, protect: config.protect },
         { parent: this },
       );
-    // Both are always there, because a program cannot know from its settings which one is in use: the state does.
+    // Both are always there. Only the state knows which one is in use; a program cannot tell from its settings.
     const authorities: Record<Place, CertificateAuthority> = {
       first: authorityAt("first", `ai-workflow-database ${config.stack} CA`, rotation.firstGeneration),
       second: authorityAt("second", `ai-workflow-database ${config.stack} CA 2`, rotation.secondGeneration),
     };
-    const ofSigner = (property: "certPem" | "privateKeyPem" | "validityEndTime") =>
-      pulumi
-        .all([rotation.signer, authorities.first[property], authorities.second[property]])
-        .apply(([signer, first, second]) => (signer === "first" ? first : second));
-    const signing = (by: Record<Place, Signer>): Signer => ({
-      certPem: pulumi
-        .all([rotation.signer, by.first.certPem, by.second.certPem])
-        .apply(([signer, first, second]) => (signer === "first" ? first : second)),
-      privateKeyPem: pulumi.secret(ofSigner("privateKeyPem")),
+    const ofSigner = (first: pulumi.Output<string>, second: pulumi.Output<string>) =>
+      pulumi.all([rotation.signer, first, second]).apply(([signer, ...each]) => each[signer === "first" ? 0 : 1]);
+    const signing = ({ first, second }: Record<Place, Signer>): Signer => ({
+      certPem: ofSigner(first.certPem, second.certPem),
+      privateKeyPem: pulumi.secret(ofSigner(first.privateKeyPem, second.privateKeyPem)),
     });
-    const trusted = (of: Record<Place, Signer>) =>
+    const trusted = ({ first, second }: Record<Place, Signer>) =>
       pulumi
-        .all([rotation.trusted, of.first.certPem, of.second.certPem])
-        .apply(([places, first, second]) => places.map((place) => (place === "first" ? first : second)).join(""));
+        .all([rotation.trusted, first.certPem, second.certPem])
+        .apply(([places, ...each]) => places.map((place) => each[place === "first" ? 0 : 1]).join(""));
     const authority = signing(authorities);
     this.trustedPem = trusted(authorities);
 
-    // The rotation's places are theirs too: a name that a place's key has is trusted and signs when the place does.
-    const roleAuthority = (role: PooledRole, place: Place): RoleAuthority =>
+    // A role's authority shares the key of its place, and so is trusted and signs when that place does.
+    const roleAuthority = (role: PooledRole, place: Place) =>
       new RoleAuthority(
         `${name}-${place}-ca-${role}`,
         {
@@ -97,15 +93,16 @@ export class StackCertificates extends pulumi.ComponentResource {
       .all([this.trustedPem, ...this.roleTrustedPem.values()])
       .apply((parts) => parts.join(""));
 
-    const further = [...config.certServerHostNames, ...publishedAddress(config)];
+    // A published address that clients may connect to by number.
+    const published = [config.pgbouncerPublishAddress].filter((each) => !["0.0.0.0", "127.0.0.1"].includes(each));
     const renewal = new Renewal(
       `${name}-renewal`,
       {
         validityDays: config.certLeafValidityDays,
         renewBeforeDays: config.certRenewBeforeDays,
         force: rotateCertificates,
-        hosts: [fixed.postgres, fixed.pgbouncer, ...further],
-        authorityEnd: ofSigner("validityEndTime"),
+        hosts: [fixed.postgres, fixed.pgbouncer, ...config.certServerHostNames, ...published],
+        authorityEnd: ofSigner(authorities.first.validityEndTime, authorities.second.validityEndTime),
         hold: rotateAuthority !== undefined,
       },
       { parent: this, ignoreChanges: rotateCertificates === undefined ? ["force"] : [] },
@@ -114,7 +111,7 @@ export class StackCertificates extends pulumi.ComponentResource {
       part: string,
       usage: "server" | "client",
       commonName: string,
-      host?: { dns: string[]; address: string },
+      hosts: Pick<LeafCertificateArgs, "dnsNames" | "ipAddresses"> = {},
       signer = authority,
     ) =>
       new LeafCertificate(
@@ -123,45 +120,34 @@ export class StackCertificates extends pulumi.ComponentResource {
           authority: signer,
           commonName,
           usage,
-          ...(host
-            ? {
-                dnsNames: [...host.dns, "localhost", ...config.certServerHostNames],
-                ipAddresses: ["127.0.0.1", "::1", host.address, ...publishedAddress(config)],
-              }
-            : {}),
+          ...hosts,
           validityDays: config.certLeafValidityDays,
           generation: renewal.generation,
         },
         { parent: this },
       );
 
-    this.postgresServer = leaf("postgres-server", "server", names.postgres, {
-      dns: [names.postgres, "postgres"],
-      address: fixed.postgres,
-    });
-    this.pgbouncerServer = leaf("pgbouncer-server", "server", names.pgbouncer, {
-      dns: [names.pgbouncer, "pgbouncer"],
-      address: fixed.pgbouncer,
-    });
-    this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
-    this.clients = new Map(
-      CLIENT_ROLES.map((role) => {
-        const own = ofRoles.get(role);
-        return [role, leaf(`client-${role}`, "client", role, undefined, own && signing(own))];
-      }),
-    );
+    const serverLeaf = (server: "postgres" | "pgbouncer") =>
+      leaf(`${server}-server`, "server", names[server], {
+        dnsNames: [names[server], server, "localhost", ...config.certServerHostNames],
+        ipAddresses: ["127.0.0.1", "::1", fixed[server], ...published],
+      });
 
-    const files: Record<string, pulumi.Output<string>> = { "ca.crt": this.trustedPem };
-    for (const [role, certificate] of this.clients) {
-      files[`${role}.crt`] = certificate.certPem;
-      files[`${role}.key`] = certificate.privateKeyPem;
-    }
-    const clientFiles = new ClientFiles(
-      `${name}-client-files`,
-      { directory: args.clientDirectory, files },
-      { parent: this },
-    );
-    this.clientDirectory = clientFiles.directory;
+    this.postgresServer = serverLeaf("postgres");
+    this.pgbouncerServer = serverLeaf("pgbouncer");
+    this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
+    const clientLeaf = (role: ClientRole) => {
+      const own = ofRoles.get(role);
+      return leaf(`client-${role}`, "client", role, undefined, own && signing(own));
+    };
+    this.clients = Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientLeaf(role)])) as typeof this.clients;
+    const pairs = CLIENT_ROLES.flatMap((role): [string, pulumi.Output<string>][] => [
+      [`${role}.crt`, this.clients[role].certPem],
+      [`${role}.key`, this.clients[role].privateKeyPem],
+    ]);
+    const files = { "ca.crt": this.trustedPem, ...Object.fromEntries(pairs) };
+    const directory = args.clientDirectory;
+    this.clientDirectory = new ClientFiles(`${name}-client-files`, { directory, files }, { parent: this }).directory;
     this.registerOutputs({ clientDirectory: this.clientDirectory });
   }
 
@@ -180,9 +166,4 @@ export function clientPaths(directory: string, role: ClientRole) {
     sslCert: path.join(directory, `${role}.crt`),
     sslKey: path.join(directory, `${role}.key`),
   };
-}
-
-/** A published address that clients may connect to by number. */
-function publishedAddress(config: StackConfig): string[] {
-  return ["0.0.0.0", "127.0.0.1"].includes(config.pgbouncerPublishAddress) ? [] : [config.pgbouncerPublishAddress];
 }

@@ -1,12 +1,12 @@
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import type { StackCertificates } from "./certificates.ts";
-import { type StackConfig } from "../settings/table.ts";
+import type { StackConfig } from "../settings/table.ts";
 import { DIRECT_CONNECTIONS } from "../settings/check.ts";
 import { upToPhase, type Phase } from "../../migrate/chain/phases.ts";
 import type { Migration } from "../../migrate/chain/files.ts";
 import { manifestOf } from "../../migrate/chain/manifest.ts";
-import { type Environment } from "../../database/environment.ts";
+import type { Environment } from "../../database/environment.ts";
 import {
   CONNECTING_ROLES,
   DEFAULT_PRIVILEGES,
@@ -39,8 +39,6 @@ export interface DatabaseArgs {
 export class Database extends pulumi.ComponentResource {
   /** Name of the database, known once its migrations are applied. */
   readonly databaseName: pulumi.Output<string>;
-  /** Applied migrations. */
-  readonly migrations: pulumi.Output<string[]>;
 
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
     super("aiwdb:index:Database", name, {}, opts);
@@ -65,50 +63,46 @@ export class Database extends pulumi.ComponentResource {
       { parent: this },
     );
     // What lives inside the cluster goes with its volume: nothing is dropped role by role before that.
-    const inside: pulumi.CustomResourceOptions = { parent: this, provider, deletedWith: server.dataVolume };
-    const adopt = (id: string): Pick<pulumi.CustomResourceOptions, "import"> & { ignoreChanges?: string[] } =>
-      args.adopt.includes(id) ? { import: id, ignoreChanges: ["password", "template"] } : {};
+    const inCluster: pulumi.CustomResourceOptions = { parent: this, deletedWith: server.dataVolume };
+    const inside = { ...inCluster, provider };
+    const adopt = (id: string) =>
+      args.adopt.includes(id) ? { import: id, ignoreChanges: ["password", "template"] } : { ignoreChanges: [] };
 
-    // The provider writes what it is given into its statement, and doubles backslashes in it: never the password itself.
+    // The server's own setting, which it applies only to passwords that it is given in clear.
+    const iterations = Number(config.postgresSettings["scram_iterations"] ?? SCRAM_ITERATIONS);
+    // The provider gets SCRAM secrets, never a password: it writes the value into its statement, and doubles
+    // backslashes in it.
     const secrets = Object.fromEntries(
-      (Object.keys(passwords) as (keyof RolePasswords)[]).map((roleName) => [
-        roleName,
-        new ScramSecret(
-          `${name}-secret-${roleName}`,
-          { password: passwords[roleName], iterations: scramIterations(config) },
-          { parent: this },
-        ).secret,
-      ]),
-    );
+      LOGIN_ROLES.map((roleName) => {
+        const inputs = { password: passwords[roleName], iterations };
+        return [roleName, new ScramSecret(`${name}-secret-${roleName}`, inputs, { parent: this }).secret];
+      }),
+    ) as Record<LoginRole, pulumi.Output<string>>;
     const loginRoles = new LoginRoles(
       `${name}-login-roles`,
       { container: server.container, secrets, superuserPassword: server.superuser.password },
-      { parent: this, deletedWith: server.dataVolume },
+      inCluster,
     );
     const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) => {
-      const { ignoreChanges = [], ...adopted } = adopt(roleName);
-      return new postgresql.Role(
-        `${name}-role-${roleName}`,
-        { name: roleName, ...roleArgs },
-        {
-          ...inside,
-          ...adopted,
-          // Settings that somebody gave the role, as far as `LoginRoles` leaves them.
-          ignoreChanges: [...ignoreChanges, "statementTimeout", "idleInTransactionSessionTimeout", "searchPaths"],
-          dependsOn: loginRoles,
-          additionalSecretOutputs: ["password"],
-        },
-      );
+      const { ignoreChanges, ...adopted } = adopt(roleName);
+      const options = {
+        ...inside,
+        ...adopted,
+        // Settings that somebody gave the role, as far as `LoginRoles` leaves them.
+        ignoreChanges: [...ignoreChanges, "statementTimeout", "idleInTransactionSessionTimeout", "searchPaths"],
+        dependsOn: loginRoles,
+        additionalSecretOutputs: ["password"],
+      };
+      return new postgresql.Role(`${name}-role-${roleName}`, { name: roleName, ...roleArgs }, options);
     };
-    // All that the pooler may open, and some direct ones: else one role could take every connection, the owner's too. Test
-    // suites connect directly, and often.
+    // All connections that the pooler may open, and some direct ones. Without a limit one role could take every
+    // connection, the owner's too. Test suites connect directly, and often.
     const connectionLimit = config.profile === "ci" ? -1 : config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
-    const isPooled = (roleName: LoginRole) => (POOLED_ROLES as readonly string[]).includes(roleName);
     const login = (roleName: LoginRole) =>
       role(roleName, {
         login: true,
-        password: secrets[roleName] as pulumi.Output<string>,
-        ...(isPooled(roleName) ? { connectionLimit } : {}),
+        password: secrets[roleName],
+        ...((POOLED_ROLES as readonly string[]).includes(roleName) ? { connectionLimit } : {}),
         ...(MEMBERSHIPS[roleName] ? { roles: [...MEMBERSHIPS[roleName]] } : {}),
       });
     const roles = Object.fromEntries(LOGIN_ROLES.map((roleName) => [roleName, login(roleName)])) as Record<
@@ -145,7 +139,7 @@ export class Database extends pulumi.ComponentResource {
         roles: [...POOLED_ROLES],
         environment: environmentOf(config),
       },
-      { parent: this, dependsOn: [...Object.values(roles), statements], deletedWith: server.dataVolume },
+      { ...inCluster, dependsOn: [...Object.values(roles), statements] },
     );
 
     // PUBLIC has lost its rights in the baseline, so every role that may connect is named.
@@ -178,7 +172,6 @@ export class Database extends pulumi.ComponentResource {
         ),
     );
 
-    const wanted = upToPhase(args.migrations, config.rolloutPhase as Phase);
     const migrations = new Migrations(
       `${name}-migrations`,
       {
@@ -190,19 +183,13 @@ export class Database extends pulumi.ComponentResource {
         },
         folder: args.migrationsFolder,
         pooler: poolerOf(config),
-        ...manifestOf(wanted),
+        ...manifestOf(upToPhase(args.migrations, config.rolloutPhase as Phase)),
       },
-      { parent: this, dependsOn: [statements, ...connecting, ...byDefault], deletedWith: server.dataVolume },
+      { ...inCluster, dependsOn: [statements, ...connecting, ...byDefault] },
     );
-    this.migrations = migrations.migrations;
     this.databaseName = pulumi.all([database.name, migrations.id]).apply(([databaseName]) => databaseName);
     this.registerOutputs({ databaseName: this.databaseName });
   }
-}
-
-/** The server's own setting, which it applies only to passwords that it is given in clear. */
-function scramIterations({ postgresSettings }: StackConfig): number {
-  return Number(postgresSettings["scram_iterations"] ?? SCRAM_ITERATIONS);
 }
 
 function environmentOf({ protect, profile }: StackConfig): Environment {

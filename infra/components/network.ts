@@ -6,7 +6,10 @@ import { Network, type StateIdentity } from "../resources.ts";
 
 /** The stack's own bridge network, with fixed addresses, so that pg_hba.conf can name the pooler. */
 export class DatabaseNetwork extends pulumi.ComponentResource {
-  /** Of two states whose first runs meet on an engine, only one has it: volumes, whose makers share them, come after it. */
+  /**
+   * If the first runs of two states meet on an engine, only one gets the network. Volumes come after it, since both
+   * states could make those.
+   */
   readonly network: Network;
 
   constructor(

@@ -1,4 +1,4 @@
-import type { RunOptions } from "./run-options.ts";
+import { isDeepStrictEqual } from "node:util";
 
 /** Before the name in every type token of the package. */
 export const TYPE_PREFIX = "aiwdb:index:";
@@ -9,7 +9,7 @@ export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 /** Inputs in a preview: each may be unknown, and inside one that is known there may be unknown values too. */
 export type Planned<Inputs> = { readonly [Key in keyof Inputs]: Inputs[Key] | typeof UNKNOWN };
 
-/** What the state has of a resource. One that an older release made lacks the outputs, and inputs, that came later. */
+/** A resource as the state has it. A resource of an older release lacks outputs and inputs that came later. */
 export type Recorded<Inputs, Outputs> = Inputs & Partial<Outputs>;
 
 /** No properties at all. */
@@ -22,6 +22,18 @@ export interface Reporter {
   /** A line that stays. */
   info(message: string): void;
   warn(message: string): void;
+}
+
+/**
+ * What the user said for this run of Pulumi only. A program gives it to a resource as the input `run`. The provider
+ * takes it away before the engine records it. In the state it would hold for later runs too, and a later `pulumi
+ * destroy` could remove another user's stack.
+ */
+export interface RunOptions {
+  /** The state that the stack on the engine belongs to is lost: what is there is this state's from now on. */
+  readonly takeOver?: boolean | undefined;
+  /** Identity of a stack whose state has none yet: "<id> <user>@<host>". */
+  readonly stateIdentity?: string | undefined;
 }
 
 /** What an operation gets from whoever asks for it. */
@@ -45,10 +57,10 @@ export interface Difference {
 }
 
 /**
- * One resource type of the provider. `Inputs` is the one declaration of what a program gives it, from which its class
- * in infra/resources.ts takes it; the state is always the inputs plus `Outputs`, which `create` and `update` return.
+ * One resource type of the provider. `Inputs` declares what a program gives it; its class in infra/resources.ts takes
+ * them from here. The state is the inputs plus `Outputs`, which `create` and `update` return.
  *
- * Every operation may be cut off and run again: it must converge from whatever the last one left.
+ * Every operation may be cut off and run again. It must reach its end from whatever the last one left.
  */
 export interface ResourceType<Inputs extends object, Outputs extends object = None> {
   /** Refuses inputs at preview. `olds` is the state before, `{}` for a new resource. */
@@ -60,8 +72,8 @@ export interface ResourceType<Inputs extends object, Outputs extends object = No
   /** Default: every input that is not equal to the state's. */
   diff?(olds: Recorded<Inputs, Outputs>, news: Planned<Inputs>, operation: Operation): Promise<Difference> | Difference;
   /**
-   * Outputs that are known before anything is done, for previews; `olds` as in `check`. Default: none. What depends on one that
-   * is not known shows as changed, and stops the preview where it is protected.
+   * Outputs that are known before anything is done, for previews. `olds` is as in `check`. Default: none. A resource
+   * that depends on an unknown output shows as changed, and stops the preview if it is protected.
    */
   plan?(olds: Partial<Recorded<Inputs, Outputs>>, news: Planned<Inputs>): Partial<Planned<Outputs>>;
   create(inputs: Inputs, operation: Operation): Promise<{ id: string; outputs: Outputs }>;
@@ -76,6 +88,17 @@ export interface ResourceType<Inputs extends object, Outputs extends object = No
   delete?(id: string, state: Recorded<Inputs, Outputs>, operation: Operation): Promise<void>;
 }
 
+/** `create` and `update` of a resource for which both do the same work. */
+export function byTheSame<Inputs extends object, Outputs extends object>(
+  idOf: (inputs: Inputs) => string,
+  work: (inputs: Inputs, operation: Operation) => Promise<Outputs>,
+): Pick<ResourceType<Inputs, Outputs>, "create" | "update"> {
+  return {
+    create: async (inputs, operation) => ({ id: idOf(inputs), outputs: await work(inputs, operation) }),
+    update: (_id, _olds, news, operation) => work(news, operation),
+  };
+}
+
 /** A resource type as the protocol knows it, which carries plain JSON and no types. */
 export type AnyResourceType = ResourceType<object, object>;
 
@@ -83,20 +106,6 @@ export type AnyResourceType = ResourceType<object, object>;
 export function changedProperties(olds: object, news: object, except: readonly string[] = []): string[] {
   const before = new Map<string, unknown>(Object.entries(olds));
   return Object.entries(news)
-    .filter(([key, value]) => !except.includes(key) && !sameJson(before.get(key), value))
+    .filter(([key, value]) => !except.includes(key) && !isDeepStrictEqual(before.get(key), value))
     .map(([key]) => key);
-}
-
-function sameJson(a: unknown, b: unknown): boolean {
-  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, inner]) => [key, sorted(inner)]),
-  );
 }

@@ -1,4 +1,3 @@
-import type Docker from "dockerode";
 import { StateError } from "../../base/errors.ts";
 import { until } from "../../base/retry.ts";
 import { serialOf } from "../../certs/verify.ts";
@@ -35,18 +34,18 @@ export interface Change {
 }
 
 /**
- * Has a server that runs take the files that are in its volume: by a reload, or by a restart where it would not take all of
- * them otherwise. Files that it does not take are taken back.
+ * Makes a running server take the files that are in its volume: by a reload, or by a restart where a reload would not
+ * take all of them. If the server refuses them, the old files are put back.
  *
- * @throws StateError when it does not take them
+ * @throws StateError when the server does not take them
  */
 export async function takeNewFiles({ server, at, shown, olds, news, putBack, report }: Change): Promise<void> {
   const { docker, container, signal } = at;
   const info = await inspect(docker, container, signal);
   if (!info?.State.Running) return; // it reads the files when it starts
   const { live } = server;
-  // One that the engine starts again and again, as with settings it can't start with, answers nothing.
-  // Between two attempts it runs for a moment.
+  // The engine starts a server again and again if it ends, as it does with settings that it cannot start with. Such a
+  // server answers nothing. Between two attempts it runs for a moment.
   const isDown = info.State.Restarting || (info.RestartCount > 0 && info.State.Health?.Status === "starting");
   const restart = isDown || ((await live?.needsRestart(at, olds, news)) ?? false);
   let refused = isDown ? "" : ((await live?.refused(at)) ?? "");
@@ -59,11 +58,8 @@ export async function takeNewFiles({ server, at, shown, olds, news, putBack, rep
     );
   }
   if (restart) {
-    report.info(
-      isDown
-        ? `restarting ${container}, which did not stay up`
-        : `restarting ${container}: a setting changed that it reads only at start`,
-    );
+    const why = isDown ? ", which did not stay up" : ": a setting changed that it reads only at start";
+    report.info(`restarting ${container}${why}`);
     await restartContainer(at);
   }
   if (await offersItsCertificate(at, shown, news, restart ? 60_000 : 15_000)) {
@@ -81,9 +77,9 @@ export async function takeNewFiles({ server, at, shown, olds, news, putBack, rep
   );
 }
 
-/** The reply to a reload says nothing about certificates: only a handshake does. */
+/** Whether the server offers the new certificate. Its reply to a reload does not say so; a handshake does. */
 async function offersItsCertificate(
-  at: RunningServer,
+  { docker, container, signal }: RunningServer,
   { host, port, furtherPorts = [] }: Shown,
   { files }: Configuration,
   deadlineMs: number,
@@ -91,45 +87,30 @@ async function offersItsCertificate(
   const certificate = files[SERVER_CERTIFICATE];
   if (!certificate) return true;
   const wanted = serialOf(certificate.content);
-  const info = await inspect(at.docker, at.container, at.signal);
-  const published = info === undefined ? new Set<number>() : publishedPorts(info);
-  // A port that the container does not publish comes with the one that replaces it.
-  const ports = [port, ...furtherPorts].filter((each) => published.has(each));
-  return (await Promise.all(ports.map((each) => offersOn(at, host, each, wanted, deadlineMs)))).every(Boolean);
-}
-
-function publishedPorts({ HostConfig }: Docker.ContainerInspectInfo): Set<number> {
-  const bindings = Object.values((HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>);
-  return new Set(bindings.flat().map(({ HostPort }) => Number(HostPort)));
-}
-
-async function offersOn(
-  { docker, container, signal }: RunningServer,
-  host: string,
-  port: number,
-  wanted: string,
-  deadlineMs: number,
-): Promise<boolean> {
-  const seen = await until(
-    async () => {
-      // Any failure of the handshake: the server is not there yet, or never will be, which its container says.
-      const offered = await offeredCertificate(host, port).catch(() => undefined);
-      if (offered?.serialNumber === wanted) return true;
-      return hasFailed(await inspect(docker, container, signal)) ? false : undefined;
-    },
-    { deadlineMs, everyMs: 100, signal },
-  );
-  return seen === true;
+  const info = await inspect(docker, container, signal);
+  const bindings = Object.values(
+    (info?.HostConfig.PortBindings ?? {}) as Record<string, { HostPort: string }[]>,
+  ).flat();
+  // A container publishes a new port only after it was replaced.
+  const ports = [port, ...furtherPorts].filter((each) => bindings.some(({ HostPort }) => Number(HostPort) === each));
+  const offersOn = (each: number) =>
+    until(
+      async () => {
+        // A handshake fails while the server is starting. It fails for ever if the server does not start, which its
+        // container tells.
+        const offered = await offeredCertificate(host, each).catch(() => undefined);
+        if (offered?.serialNumber === wanted) return true;
+        return hasFailed(await inspect(docker, container, signal)) ? false : undefined;
+      },
+      { deadlineMs, everyMs: 100, signal },
+    );
+  return (await Promise.all(ports.map(offersOn))).every(Boolean);
 }
 
 /** Waits as long as the container may take to end, and the engine to start it. */
 async function restartContainer({ docker, container, signal }: RunningServer): Promise<void> {
   const config = (await inspect(docker, container, signal))?.Config as { StopTimeout?: number } | undefined;
   const stopSec = config?.StopTimeout ?? 10;
-  await within(
-    `restart container ${container}`,
-    stopSec * 1_000 + ACTION_MS,
-    (options) => docker.getContainer(container).restart(options),
-    signal,
-  );
+  const restart = (options: object) => docker.getContainer(container).restart(options);
+  await within(`restart container ${container}`, stopSec * 1_000 + ACTION_MS, restart, signal);
 }

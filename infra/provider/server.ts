@@ -10,13 +10,16 @@ import pluginProto from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import proto from "@pulumi/pulumi/proto/provider_pb.js";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
-import { changedProperties, TYPE_PREFIX, type AnyResourceType, type Operation } from "./resource.ts";
-import type { RunOptions } from "./run-options.ts";
+import { changedProperties, TYPE_PREFIX, type AnyResourceType, type Operation, type RunOptions } from "./resource.ts";
 
 /** Properties as the protocol has them: plain JSON; secrets already opened. */
 type Properties = Readonly<Record<string, structProto.JavaScriptValue>>;
 type Loader = () => Promise<AnyResourceType>;
-type Call<T> = grpc.ServerUnaryCall<T, unknown>;
+
+interface OfResource {
+  getType(): string;
+  getUrn(): string;
+}
 
 /** By then a preview has loaded what it needs. */
 const COMPILE_CACHE_DELAY_MS = 1_500;
@@ -26,12 +29,13 @@ const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_me
  * Serves resource types to the Pulumi engine until it ends the process.
  *
  * @param engineAddress where progress goes to, as given by the engine on the command line
+ * @param destroying what the user said for removals: `pulumi destroy` runs no program that could hand it over
  * @param types loaders by the name in the type token, so that a preview loads only what it needs
  */
 export function serve(
   engineAddress: string | undefined,
   version: string,
-  run: RunOptions,
+  destroying: RunOptions,
   types: Readonly<Record<string, Loader>>,
 ): void {
   const cancelled = new AbortController();
@@ -40,8 +44,11 @@ export function serve(
       ? undefined
       : new engineGrpc.EngineClient(engineAddress, grpc.credentials.createInsecure(), MESSAGE_LIMIT);
 
-  const operationOn = (urn: string): Operation => {
-    const log = (message: string, severity: number, ephemeral: boolean) => {
+  // By URN. The engine calls `check` first for whatever the program registers.
+  const said = new Map<string, RunOptions>();
+
+  const operationOn = (urn: string, run = said.get(urn) ?? {}): Operation => {
+    const log = (severity: number, ephemeral: boolean) => (message: string) => {
       const request = new engineProto.LogRequest();
       request.setSeverity(severity as engineProto.LogSeverity);
       request.setMessage(message);
@@ -49,148 +56,114 @@ export function serve(
       request.setEphemeral(ephemeral);
       engine?.log(request, () => {}); // a line of progress that is lost must not fail the work it is about
     };
-    const report = {
-      status: (message: string) => log(message, engineProto.LogSeverity.INFO, true),
-      info: (message: string) => log(message, engineProto.LogSeverity.INFO, false),
-      warn: (message: string) => log(message, engineProto.LogSeverity.WARNING, false),
-    };
+    const { INFO, WARNING } = engineProto.LogSeverity;
+    const report = { status: log(INFO, true), info: log(INFO, false), warn: log(WARNING, false) };
     return { report, signal: cancelled.signal, run };
   };
 
-  const typeOf = (token: string): Promise<AnyResourceType> => {
-    const name = token.replace(TYPE_PREFIX, "");
-    const loader = types[name];
-    if (!loader) throw new Error(`the provider has no resource type ${name}`);
-    return loader();
-  };
-
-  const respond = async <R>(callback: grpc.sendUnaryData<R>, work: () => Promise<R>) => {
-    try {
-      callback(null, await work());
-    } catch (error) {
-      // A UserError's message is made for people; the stack of anything else is what a bug report needs.
-      const details =
-        error instanceof UserError
-          ? error.message
-          : error instanceof Error
-            ? (error.stack ?? error.message)
-            : messageOf(error);
-      callback({ code: grpc.status.UNKNOWN, details }, null);
-    }
-  };
-  const done = (_call: unknown, callback: grpc.sendUnaryData<emptyProto.Empty>) =>
-    callback(null, new emptyProto.Empty());
+  /** A method that is about one resource. */
+  const onResource = <Request extends OfResource, Response>(
+    work: (request: Request, type: AnyResourceType, operation: Operation) => Promise<Response>,
+  ) =>
+    answered(async (request: Request) => {
+      const name = request.getType().replace(TYPE_PREFIX, "");
+      const load = types[name];
+      if (!load) throw new Error(`the provider has no resource type ${name}`);
+      return work(request, await load(), operationOn(request.getUrn()));
+    });
 
   const server = new grpc.Server(MESSAGE_LIMIT);
   server.addService(providerGrpc.ResourceProviderService, {
-    attach: done,
-    cancel: (call: unknown, callback: grpc.sendUnaryData<emptyProto.Empty>) => {
+    attach: answered(async () => new emptyProto.Empty()),
+    cancel: answered(async () => {
       // The engine says so on the user's first Ctrl-C.
       cancelled.abort(new StateError("Cancelled; the next `up` goes on from here."));
-      done(call, callback);
-    },
-    configure: (_call: unknown, callback: grpc.sendUnaryData<proto.ConfigureResponse>) => {
+      return new emptyProto.Empty();
+    }),
+    configure: answered(async () => {
       // Without acceptSecrets the engine opens secrets for us and marks the same properties of the outputs again.
       const response = new proto.ConfigureResponse();
       response.setSupportspreview(true);
-      callback(null, response);
-    },
-    getPluginInfo: (_call: unknown, callback: grpc.sendUnaryData<pluginProto.PluginInfo>) => {
+      return response;
+    }),
+    getPluginInfo: answered(async () => {
       const info = new pluginProto.PluginInfo();
       info.setVersion(version);
-      callback(null, info);
-    },
-    getSchema: (_call: unknown, callback: grpc.sendUnaryData<proto.GetSchemaResponse>) => {
+      return info;
+    }),
+    getSchema: answered(async () => {
       const response = new proto.GetSchemaResponse();
       response.setSchema(JSON.stringify({ name: "aiwdb", version }));
-      callback(null, response);
-    },
-    check: ({ request }: Call<proto.CheckRequest>, callback: grpc.sendUnaryData<proto.CheckResponse>) =>
-      respond(callback, async () => {
-        const type = await typeOf(request.getType());
-        const news = toProperties(request.getNews());
-        const failures =
-          (await type.check?.(news, toProperties(request.getOlds()), operationOn(request.getUrn()))) ?? [];
-        const response = new proto.CheckResponse();
-        response.setInputs(toStruct(news));
-        response.setFailuresList(
-          failures.map(({ property, reason }) => {
-            const failure = new proto.CheckFailure();
-            failure.setProperty(property);
-            failure.setReason(reason);
-            return failure;
-          }),
-        );
-        return response;
-      }),
-    diff: ({ request }: Call<proto.DiffRequest>, callback: grpc.sendUnaryData<proto.DiffResponse>) =>
-      respond(callback, async () => {
-        const type = await typeOf(request.getType());
-        const olds = toProperties(request.getOlds());
-        const news = toProperties(request.getNews());
-        const { changed, replaces = [] } = type.diff
-          ? await type.diff(olds, news, operationOn(request.getUrn()))
-          : { changed: changedProperties(olds, news) };
-        const response = new proto.DiffResponse();
-        response.setChanges(
-          changed.length > 0 ? proto.DiffResponse.DiffChanges.DIFF_SOME : proto.DiffResponse.DiffChanges.DIFF_NONE,
-        );
-        response.setDiffsList([...changed]);
-        response.setReplacesList([...replaces]);
-        // All of them own something with a fixed name, which two resources cannot own at once.
-        response.setDeletebeforereplace(true);
-        return response;
-      }),
-    create: ({ request }: Call<proto.CreateRequest>, callback: grpc.sendUnaryData<proto.CreateResponse>) =>
-      respond(callback, async () => {
-        const type = await typeOf(request.getType());
-        const inputs = toProperties(request.getProperties());
-        if (request.getPreview()) {
-          const planned = new proto.CreateResponse();
-          planned.setProperties(toStruct({ ...inputs, ...type.plan?.({}, inputs) }));
-          return planned;
-        }
-        const { id, outputs } = await type.create(inputs, operationOn(request.getUrn()));
-        const response = new proto.CreateResponse();
-        response.setId(id);
-        response.setProperties(toStruct({ ...inputs, ...outputs }));
-        return response;
-      }),
-    read: ({ request }: Call<proto.ReadRequest>, callback: grpc.sendUnaryData<proto.ReadResponse>) =>
-      respond(callback, async () => {
-        const type = await typeOf(request.getType());
-        const state = toProperties(request.getProperties());
-        const found = type.read ? await type.read(request.getId(), state, operationOn(request.getUrn())) : state;
-        const response = new proto.ReadResponse();
-        if (!found) return response; // an empty id: it is gone
-        response.setId(request.getId());
-        response.setProperties(toStruct(found));
-        const inputs = toProperties(request.getInputs());
-        response.setInputs(toStruct(Object.fromEntries(Object.entries(found).filter(([key]) => key in inputs))));
-        return response;
-      }),
-    update: ({ request }: Call<proto.UpdateRequest>, callback: grpc.sendUnaryData<proto.UpdateResponse>) =>
-      respond(callback, async () => {
-        const type = await typeOf(request.getType());
-        const olds = toProperties(request.getOlds());
-        const news = toProperties(request.getNews());
-        if (request.getPreview()) {
-          const planned = new proto.UpdateResponse();
-          planned.setProperties(toStruct({ ...news, ...type.plan?.(olds, news) }));
-          return planned;
-        }
-        const outputs = await type.update(request.getId(), olds, news, operationOn(request.getUrn()));
-        const response = new proto.UpdateResponse();
-        response.setProperties(toStruct({ ...olds, ...news, ...outputs }));
-        return response;
-      }),
-    delete: ({ request }: Call<proto.DeleteRequest>, callback: grpc.sendUnaryData<emptyProto.Empty>) =>
-      respond(callback, async () => {
-        const type = await typeOf(request.getType());
-        await type.delete?.(request.getId(), toProperties(request.getProperties()), operationOn(request.getUrn()));
-        return new emptyProto.Empty();
-      }),
-  } as unknown as grpc.UntypedServiceImplementation);
+      return response;
+    }),
+    check: onResource(async (request: proto.CheckRequest, type) => {
+      const { run, ...news } = toProperties(request.getNews());
+      if (run) said.set(request.getUrn(), run as RunOptions);
+      const failures = await type.check?.(news, toProperties(request.getOlds()), operationOn(request.getUrn()));
+      const response = new proto.CheckResponse();
+      response.setInputs(toStruct(news));
+      for (const { property, reason } of failures ?? []) {
+        const failure = response.addFailures();
+        failure.setProperty(property);
+        failure.setReason(reason);
+      }
+      return response;
+    }),
+    diff: onResource(async (request: proto.DiffRequest, type, operation) => {
+      const olds = toProperties(request.getOlds());
+      const news = toProperties(request.getNews());
+      const { changed, replaces = [] } = type.diff
+        ? await type.diff(olds, news, operation)
+        : { changed: changedProperties(olds, news) };
+      const { DIFF_SOME, DIFF_NONE } = proto.DiffResponse.DiffChanges;
+      const response = new proto.DiffResponse();
+      response.setChanges(changed.length > 0 ? DIFF_SOME : DIFF_NONE);
+      response.setDiffsList([...changed]);
+      response.setReplacesList([...replaces]);
+      // All of them own something with a fixed name, which two resources cannot own at once.
+      response.setDeletebeforereplace(true);
+      return response;
+    }),
+    create: onResource(async (request: proto.CreateRequest, type, operation) => {
+      const inputs = toProperties(request.getProperties());
+      const { id, outputs } = request.getPreview()
+        ? { id: "", outputs: type.plan?.({}, inputs) }
+        : await type.create(inputs, operation);
+      const response = new proto.CreateResponse();
+      response.setId(id);
+      response.setProperties(toStruct({ ...inputs, ...outputs }));
+      return response;
+    }),
+    read: onResource(async (request: proto.ReadRequest, type, operation) => {
+      const state = toProperties(request.getProperties());
+      const found = type.read ? await type.read(request.getId(), state, operation) : state;
+      const response = new proto.ReadResponse();
+      if (!found) return response; // an empty id: it is gone
+      response.setId(request.getId());
+      response.setProperties(toStruct(found));
+      const inputs = toProperties(request.getInputs());
+      response.setInputs(toStruct(Object.fromEntries(Object.entries(found).filter(([key]) => key in inputs))));
+      return response;
+    }),
+    update: onResource(async (request: proto.UpdateRequest, type, operation) => {
+      const olds = toProperties(request.getOlds());
+      const news = toProperties(request.getNews());
+      const response = new proto.UpdateResponse();
+      response.setProperties(
+        toStruct(
+          request.getPreview()
+            ? { ...news, ...type.plan?.(olds, news) }
+            : { ...olds, ...news, ...(await type.update(request.getId(), olds, news, operation)) },
+        ),
+      );
+      return response;
+    }),
+    delete: onResource(async (request: proto.DeleteRequest, type) => {
+      const state = toProperties(request.getProperties());
+      await type.delete?.(request.getId(), state, operationOn(request.getUrn(), destroying));
+      return new emptyProto.Empty();
+    }),
+  });
 
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error) throw error;
@@ -200,6 +173,20 @@ export function serve(
     // The engine ends the process by a signal, so what was compiled would never be kept for the next start.
     setTimeout(flushCompileCache, COMPILE_CACHE_DELAY_MS).unref();
   });
+}
+
+/** A method of the service. Its answer is what the work returns, or throws. */
+function answered<Request, Response>(work: (request: Request) => Promise<Response>) {
+  return ({ request }: { request: Request }, callback: grpc.sendUnaryData<Response>): void => {
+    work(request).then(
+      (response) => callback(null, response),
+      (error: unknown) => {
+        // A UserError's message is made for people; the stack of anything else is what a bug report needs.
+        const stack = error instanceof Error && !(error instanceof UserError) ? error.stack : undefined;
+        callback({ code: grpc.status.UNKNOWN, details: stack ?? messageOf(error) }, null);
+      },
+    );
+  };
 }
 
 function toProperties(struct: structProto.Struct | undefined): Properties {

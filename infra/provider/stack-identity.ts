@@ -1,13 +1,13 @@
 import type Docker from "dockerode";
 import { StateError } from "../../base/errors.ts";
 import { readFile } from "../../toolchain/engine/archives.ts";
-import { ACTION_MS, isNotFound, within } from "../../toolchain/engine/containers.ts";
 import { DATA_IDENTITY_FILE, engineNames, IDENTITY_FILE, STATE_LABEL } from "../settings/names.ts";
 import { DATA_DIR } from "../servers/postgres/conf.ts";
 import { pgbouncer } from "../servers/pgbouncer/server.ts";
 import { postgres } from "../servers/postgres/server.ts";
 import type { Files } from "../servers/server.ts";
 import type { Operation } from "./resource.ts";
+import { inspectNetwork } from "./resources/network.ts";
 import { readVolume, type Access, type MountedVolume } from "./volumes/helper.ts";
 import { CURRENT_VERSION } from "./volumes/versions.ts";
 
@@ -34,10 +34,10 @@ function places(stack: string): { readonly configuration: readonly Place[]; read
 }
 
 /**
- * What a stack on the engine says of itself: its volumes of configuration, else its network, else its data. A take-over that was
- * cut off has changed them in this order.
+ * What a stack on the engine says of itself: its volumes of configuration first, then its network, then its data. A
+ * take-over changes them in this order, so that one that was cut off is noticed.
  *
- * @returns "<id> <user>@<host>"; undefined where nothing says anything, as of releases that wrote nothing
+ * @returns "<id> <user>@<host>"; undefined where nothing says anything, as in stacks of old releases
  * @throws ToolError when the engine does not answer: that is not the same as nothing there
  */
 export async function findIdentity(docker: Docker, stack: string, signal?: AbortSignal): Promise<string | undefined> {
@@ -46,15 +46,16 @@ export async function findIdentity(docker: Docker, stack: string, signal?: Abort
     const found = await readPlace({ docker, signal }, place);
     if (found !== undefined) return found;
   }
-  const stateId = await readNetworkLabel({ docker, signal }, engineNames(stack).network);
+  const network = await inspectNetwork(docker, engineNames(stack).network, signal);
+  const stateId = network?.Labels?.[STATE_LABEL];
   if (stateId !== undefined) return `${stateId} somebody else`;
   return await readPlace({ docker, signal }, data);
 }
 
 /**
- * Keeps plain Pulumi, which asks nobody, off a stack of the same name that belongs to another state.
+ * Refuses a stack of the same name that belongs to another state. Plain Pulumi asks nobody about it.
  *
- * @param id of the own state; undefined where it has none yet
+ * @param id the own state's; undefined where it has none yet
  * @throws StateError unless the user said that the other state is lost
  */
 export async function refuseAnothers(
@@ -78,7 +79,7 @@ export async function refuseAnothers(
 }
 
 /**
- * Keeps off a volume whose files another state wrote: a stack of the same name, of another user of the engine.
+ * Refuses a volume whose files another state wrote: one of another user's stack of the same name.
  *
  * @param files that are about to be written, the identity of the own state among them
  * @throws StateError unless the user said that the other state is lost
@@ -113,19 +114,4 @@ export function readDataIdentity(docker: Docker, stack: string, signal: AbortSig
 
 function readPlace(access: Access, place: Place): Promise<string | undefined> {
   return readVolume(access, place, (container) => readFile(container, `${place.folder}/${place.file}`, access.signal));
-}
-
-async function readNetworkLabel({ docker, signal }: Access, network: string): Promise<string | undefined> {
-  try {
-    const { Labels } = await within(
-      `tell about network ${network}`,
-      ACTION_MS,
-      () => docker.getNetwork(network).inspect(),
-      signal,
-    );
-    return (Labels as Record<string, string> | null)?.[STATE_LABEL];
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }

@@ -1,5 +1,5 @@
-// All resource types by the name in their type token. Loaded on first use: a preview of a stack at rest needs no database driver
-// and no Engine client.
+// All resource types by the name in their type token. Each is loaded on first use: a preview of a stack at rest needs
+// no database driver and no Engine client.
 export const TYPES = {
   AuthorityRotation: async () => (await import("./resources/authority-rotation.ts")).authorityRotation,
   ClientFiles: async () => (await import("./resources/client-files.ts")).clientFiles,

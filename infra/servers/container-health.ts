@@ -12,12 +12,12 @@ export function healthCommand({ Config }: Docker.ContainerInspectInfo): string[]
 }
 
 /**
- * Runs a container's health check now. The engine's own answer may be as old as its interval, and is "unhealthy" for a container that
- * was paused.
+ * Runs a container's health check now. The engine's own answer may be as old as its interval. For a container that was
+ * paused it is "unhealthy".
  *
  * @param info of a running container that has a health check
- * @param limit what gives up one run of it
- * @returns healthy, or unhealthy; starting in place of it while the container is young, as the engine says it
+ * @param limit makes the signal that gives up one run of it
+ * @returns healthy or unhealthy; starting in place of unhealthy while the container is young, as the engine says it
  */
 export async function healthNow(
   docker: Docker,

@@ -28,11 +28,15 @@ export interface Server {
 
 interface LiveServer {
   /**
-   * A script that tries files with the server's own program before the running one sees them. It runs in a container of
-   * the image, in the folder; `$1` is the version's folder. It fails, and says why, where the server would refuse.
+   * Path of a script that tries files with the server's own program, before the running server sees them. It runs in a
+   * container of the image, in the server's folder; `$1` is the version's folder. It fails and prints the reason where
+   * the server would refuse the files.
    */
   readonly tryScript: string;
-  /** What the running server says it would refuse in its files as they are now; empty: nothing, or it can't say. */
+  /**
+   * What the running server would refuse in its files as they are now. Empty where it would refuse nothing, or cannot
+   * say.
+   */
   refused(server: RunningServer): Promise<string>;
   /** Whether the files have a change that the running server would take only at its next start. */
   needsRestart(server: RunningServer, olds: Configuration, news: Configuration): Promise<boolean>;
@@ -45,7 +49,7 @@ interface LiveServer {
 /** What a server reads. */
 export interface Configuration {
   readonly files: Files;
-  /** The settings of ours that it reads only at its start; equal text, no restart because of them. */
+  /** The package's own settings that the server reads only at its start, as text. Equal text: they need no restart. */
   readonly restartKey: string;
 }
 

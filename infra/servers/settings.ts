@@ -23,9 +23,20 @@ export function mergeSettings(
   defaults: Settings,
   overrides: Readonly<Record<string, string>>,
 ): [string, string][] {
-  const values = new Map<string, string>();
-  for (const [name, { value }] of Object.entries(defaults)) values.set(name, String(value));
-  for (const [name, value] of Object.entries(overrides)) values.set(name, value);
-  for (const [name, { value }] of Object.entries(mandatory)) values.set(name, String(value));
-  return [...values].sort(([a], [b]) => (a < b ? -1 : 1));
+  const valuesOf = (settings: Settings) =>
+    Object.fromEntries(Object.entries(settings).map(([name, { value }]) => [name, String(value)]));
+  const all = { ...valuesOf(defaults), ...overrides, ...valuesOf(mandatory) };
+  return Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** The part of merged settings that takes effect only by a restart; equal text, no restart needed. */
+export function restartKeyOf(
+  mandatory: Settings,
+  defaults: Settings,
+  overrides: Readonly<Record<string, string>>,
+): string {
+  return mergeSettings(mandatory, defaults, overrides)
+    .filter(([name]) => (mandatory[name] ?? defaults[name])?.restart)
+    .map(([name, value]) => `${name}=${value}`)
+    .join("\n");
 }

@@ -22,34 +22,31 @@ export function isDerived(setting: unknown): boolean {
 
 /** Pairs of ports from 20000 on, which end below the ports of the dev stack's file. */
 const PORT_PAIRS = 2_700;
-/** The /28 networks in 10.208.0.0/12, which engines do not hand out by themselves. */
-const SUBNETS = 65_536;
-/** Further ranges, for machines where a VPN has all of 10.0.0.0/8: first address, and how many /28 networks. */
-const FURTHER_RANGES = [
+/**
+ * Ranges for subnets: first address, and number of /28 networks. Engines do not hand out addresses of 10.208.0.0/12 by
+ * themselves. The other ranges are for machines where a VPN has all of 10.0.0.0/8.
+ */
+const RANGES = [
+  ["10.208.0.0", 65_536],
   ["172.24.0.0", 32_768],
   ["192.168.128.0", 2_048],
 ] as const;
 
 /**
- * Ports and subnet from the stack's name: an even port and the next one for the pooler, and a /28 network. The same on
- * every machine, so that URLs stay valid.
+ * Ports and subnet that follow from the stack's name: an even port for PostgreSQL, the next one for the pooler, and a
+ * /28 network. They are the same on every machine, so that URLs stay valid.
  *
- * @param attempt further choices, for names whose first one is taken
+ * @param attempt another number gives other ones, for a name whose ports or network are taken
  */
 export function derivedAddresses(stack: string, attempt = 0): Addresses {
   const postgresPort = 20_000 + ((hash(stack) + attempt) % PORT_PAIRS) * 2;
   return { postgresPort, pgbouncerPort: postgresPort + 1, networkSubnet: derivedSubnet(stack, attempt) };
 }
 
-/** Every third attempt is in the first range, so that few attempts come by all of them. */
+/** Attempts take turns among the ranges, so that few of them come by all. */
 function derivedSubnet(stack: string, attempt: number): string {
-  const number = hash(`subnet ${stack}`);
-  const further = FURTHER_RANGES[(attempt % 3) - 1];
-  if (further !== undefined) {
-    const [first, count] = further;
-    return `${addressIn(`${first}/0`, ((number + attempt) % count) * 16)}/28`;
-  }
-  return `${addressIn("10.208.0.0/12", ((number + attempt) % SUBNETS) * 16)}/28`;
+  const [first, count] = RANGES[attempt % RANGES.length] ?? RANGES[0];
+  return `${addressIn(first, ((hash(`subnet ${stack}`) + attempt) % count) * 16)}/28`;
 }
 
 function toNumber(address: string): number {
@@ -59,27 +56,33 @@ function toNumber(address: string): number {
 /** Whether two IPv4 subnets have addresses in common; never for IPv6, which no stack uses. */
 export function subnetsOverlap(a: string, b: string): boolean {
   if (a.includes(":") || b.includes(":")) return false;
-  const range = (subnet: string) => {
-    const [address = "", bits] = subnet.split("/");
-    return { start: toNumber(address), end: toNumber(address) + 2 ** (32 - Number(bits)) };
-  };
-  const [one, two] = [range(a), range(b)];
-  return one.start < two.end && two.start < one.end;
+  const [one, two] = [rangeOf(a), rangeOf(b)];
+  return one.start < two.start + two.size && two.start < one.start + one.size;
+}
+
+/** An address alone is a network of one. */
+function rangeOf(subnet: string): { readonly start: number; readonly size: number } {
+  const [address = "", bits = "32"] = subnet.split("/");
+  return { start: toNumber(address), size: 2 ** (32 - Number(bits)) };
+}
+
+/** Whether it is the first address of its network. */
+function isFirst(subnet: string): boolean {
+  const { start, size } = rangeOf(subnet);
+  return start % size === 0;
 }
 
 /** Whether it is the first address of a private IPv4 network. */
 export function isNetworkAddress(subnet: string): boolean {
-  const [address = "", bits = ""] = subnet.split("/");
-  if (address.split(".").some((part) => Number(part) > 255)) return false;
-  const isPrivate = /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
-  return isPrivate && toNumber(address) % 2 ** (32 - Number(bits)) === 0;
+  if (subnet.split(/[./]/).some((part) => Number(part) > 255)) return false;
+  return /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(subnet) && isFirst(subnet);
 }
 
 /** An IPv4 address, or a network of /8 to /32 by its first address: wider ones are no list of clients any more. */
 export function isAddressOrNetwork(text: string): boolean {
   const [, address = "", bits = "32"] = /^((?:\d{1,3}\.){3}\d{1,3})(?:\/(\d{1,2}))?$/.exec(text) ?? [];
   if (address === "" || address.split(".").some((part) => Number(part) > 255 || /^0\d/.test(part))) return false;
-  return Number(bits) >= 8 && Number(bits) <= 32 && toNumber(address) % 2 ** (32 - Number(bits)) === 0;
+  return Number(bits) >= 8 && Number(bits) <= 32 && isFirst(text);
 }
 
 /**

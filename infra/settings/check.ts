@@ -5,15 +5,7 @@ import { connectionShare, listeners, LOOKUP_CONNECTIONS } from "./listeners.ts";
 import { PROJECT, STACK_NAME, STANDARD_DATABASE_NAME } from "./names.ts";
 import { refusedOverrides } from "./overrides.ts";
 import { CI_DEFAULTS, EPHEMERAL_LIFE_HOURS, ephemeralKind, profileOf } from "./profile.ts";
-import {
-  schema,
-  SECRET_SETTINGS,
-  type SecretSetting,
-  type SettingName,
-  type Settings,
-  settings,
-  type StackConfig,
-} from "./table.ts";
+import { schema, SECRET_SETTINGS, type SettingName, type Settings, settings, type StackConfig } from "./table.ts";
 
 /** Connections PostgreSQL keeps for superusers: its own default. */
 export const SUPERUSER_RESERVED_CONNECTIONS = 3;
@@ -32,7 +24,7 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
   return config;
 }
 
-/** A stack's settings, with defaults in place of those that can't be used, and everything that is wrong with them. */
+/** A stack's settings, with defaults in place of those that cannot be used, and all problems of the settings. */
 export interface CheckedConfig {
   readonly config: StackConfig;
   readonly problems: readonly Problem[];
@@ -47,7 +39,7 @@ export interface Remedies {
 }
 
 /**
- * Checks a stack's raw settings like `parseConfig`, for who looks for further problems before giving up.
+ * Checks a stack's raw settings like `parseConfig`, and returns the problems, for callers that look for further ones.
  *
  * @param remedies for settings that do not stand in the stack's file
  */
@@ -70,7 +62,7 @@ export function checkConfig(
   const parsed = schema.safeParse(all);
   const issues = parsed.error?.issues ?? [];
   problems.push(...issues.flatMap((issue) => toProblems(issue, remedies)));
-  // The sums are done with what can be read, so that a typing error hides no other mistake.
+  // The sums are done with all settings that can be read, so that a typing error hides no other mistake.
   const unusable = new Set(issues.flatMap(({ path }) => (path[0] === undefined ? [] : [String(path[0])])));
   const usable = Object.fromEntries(
     Object.entries(all).filter(([key]) => Object.hasOwn(settings, key) && !unusable.has(key)),
@@ -108,19 +100,14 @@ export function plainPasswords(stack: string, keys: Iterable<string>): Problem[]
   }));
 }
 
-/** What is typed at the prompt stands in no history of a shell. */
+/** Asks for the password at a prompt: a shell keeps what stands in its command lines. */
 const setPassword = (stack: string, key: string) =>
   `Run \`${pulumiConfig(stack, `set --secret ${PROJECT}:${key}`)}\`: it asks for a new one and writes it encrypted.`;
 
-/** By the wrapper, as plain `pulumi` may be on nobody's path and know another stack. */
+/** By the package's own command: plain `pulumi` may not be installed, or may know another stack. */
 const pulumiConfig = (stack: string, command: string) => `npx aiwdb pulumi --stack ${stack} -- config ${command}`;
 
-/** Settings without the passwords, which go their own way as secrets. */
-export function withoutPasswords(config: StackConfig): Omit<StackConfig, SecretSetting> {
-  const { ownerPassword: _1, appUserPassword: _2, appReadonlyPassword: _3, appMonitorPassword: _4, ...others } = config;
-  return others;
-}
-
+/** The error that lists all problems of a stack's settings. */
 export function configError(stack: string, problems: readonly Problem[]): ConfigError {
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
   return new ConfigError(
@@ -162,7 +149,7 @@ function setting(stack: string, path: readonly PropertyKey[]): string {
   return `Set it with \`${pulumiConfig(stack, `set ${target} <value>`)}\`.`;
 }
 
-/** The most telling message of a union's branches: the one about the value, not about its type. */
+/** The message of a union's branch that is about the value, not about its type. */
 function unionMessage(issue: Extract<z.core.$ZodIssue, { code: "invalid_union" }>): string {
   const messages = issue.errors.flat().map((inner) => inner.message);
   return messages.find((message) => message.startsWith("must")) ?? issue.message;
@@ -182,130 +169,131 @@ interface SumProblem extends Problem {
   readonly settings: readonly SettingName[];
 }
 
-/** Settings that are each fine, but not together. */
+/** Problems of settings that are each fine, but do not fit together. */
 function impossible(config: Settings, stack: string): SumProblem[] {
   const problems: SumProblem[] = [];
-  const refuse = (about: readonly [SettingName, ...SettingName[]], problem: string, remedy: string) => {
-    problems.push({ subject: about[0], problem, remedy, settings: about });
+  const refuseIf = (
+    isWrong: boolean,
+    about: readonly [SettingName, ...SettingName[]],
+    problem: string,
+    remedy: string,
+  ) => {
+    if (isWrong) problems.push({ subject: about[0], problem, remedy, settings: about });
   };
 
-  if (profileOf(stack, config.profile) === "ci" && config.protect) {
-    refuse(
-      ["profile", "protect"],
-      "ci keeps data in memory only, and protect asks to keep it",
-      "Remove one of the two.",
-    );
-  }
-  if (profileOf(stack, config.profile) === "ci" && stack !== "dev" && !ephemeralKind(stack)) {
-    refuse(
-      ["profile"],
-      `ci throws data away, and "${stack}" is no name of such a stack`,
-      "Name the stack ci-… or pr-…, or use the standard profile.",
-    );
-  }
-  if (config.expiresAfterHours && !ephemeralKind(stack)) {
-    refuse(
-      ["expiresAfterHours"],
-      `only stacks named ci-… or pr-… may expire, not "${stack}"`,
-      "Remove it, or rename the stack.",
-    );
-  }
-  const forPooler = config.postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
-  if (config.pgbouncerMaxDbConnections > forPooler) {
-    refuse(
-      ["pgbouncerMaxDbConnections", "postgresMaxConnections"],
-      `${config.pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${config.postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
-      "Lower it, or raise postgresMaxConnections.",
-    );
-  }
+  const { postgresMaxConnections, postgresMemoryMiB, pgbouncerMaxDbConnections, pgbouncerSessionDbConnections } =
+    config;
+  const { pgbouncerDefaultPoolSize, pgbouncerReservePoolSize, pgbouncerMaxClientConn, pgbouncerMemoryMiB } = config;
+  const { certLeafValidityDays, certRenewBeforeDays, certCaValidityDays, networkSubnet } = config;
+  const isCi = profileOf(stack, config.profile) === "ci";
+  refuseIf(
+    isCi && config.protect,
+    ["profile", "protect"],
+    "ci keeps data in memory only, and protect asks to keep it",
+    "Remove one of the two.",
+  );
+  refuseIf(
+    isCi && stack !== "dev" && !ephemeralKind(stack),
+    ["profile"],
+    `ci throws data away, and "${stack}" is no name of such a stack`,
+    "Name the stack ci-… or pr-…, or use the standard profile.",
+  );
+  refuseIf(
+    Boolean(config.expiresAfterHours) && !ephemeralKind(stack),
+    ["expiresAfterHours"],
+    `only stacks named ci-… or pr-… may expire, not "${stack}"`,
+    "Remove it, or rename the stack.",
+  );
+  const forPooler = postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
+  refuseIf(
+    pgbouncerMaxDbConnections > forPooler,
+    ["pgbouncerMaxDbConnections", "postgresMaxConnections"],
+    `${pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
+    "Lower it, or raise postgresMaxConnections.",
+  );
   const poolers = listeners(config);
   const lookup = LOOKUP_CONNECTIONS * poolers.length;
   const { transaction, session } = connectionShare(config, poolers[0]);
   const others = poolers.length > 1 ? " and the shares of app_readonly and app_monitor" : "";
-  if (transaction < 1) {
-    refuse(
-      ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
-      `${config.pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
-      "Lower it, or raise pgbouncerMaxDbConnections.",
-    );
-  } else if (config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize > transaction) {
-    refuse(
-      [
-        "pgbouncerDefaultPoolSize",
-        "pgbouncerReservePoolSize",
-        "pgbouncerMaxDbConnections",
-        "pgbouncerSessionDbConnections",
-        "pgbouncerBindCertificates",
-      ],
-      `${config.pgbouncerDefaultPoolSize} and a reserve of ${config.pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${config.pgbouncerMaxDbConnections} less ${config.pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
-      "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
-    );
-  }
-  if (session < 1) {
-    refuse(
-      ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
-      `${config.pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
-      `Set at least ${poolers.length}.`,
-    );
-  }
+  refuseIf(
+    transaction < 1,
+    ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
+    `${pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
+    "Lower it, or raise pgbouncerMaxDbConnections.",
+  );
+  refuseIf(
+    transaction >= 1 && pgbouncerDefaultPoolSize + pgbouncerReservePoolSize > transaction,
+    [
+      "pgbouncerDefaultPoolSize",
+      "pgbouncerReservePoolSize",
+      "pgbouncerMaxDbConnections",
+      "pgbouncerSessionDbConnections",
+      "pgbouncerBindCertificates",
+    ],
+    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} less ${pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
+    "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
+  );
+  refuseIf(
+    session < 1,
+    ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
+    `${pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
+    `Set at least ${poolers.length}.`,
+  );
   // An idle backend has 2.4 MiB of its own (measured, with TLS); shared buffers are a quarter of the memory.
-  const needed = Math.ceil(config.postgresMemoryMiB / 4 + config.postgresMaxConnections * 2.5);
-  if (needed > config.postgresMemoryMiB) {
-    refuse(
-      ["postgresMemoryMiB", "postgresMaxConnections"],
-      `${config.postgresMemoryMiB} MiB are too little for ${config.postgresMaxConnections} connections (at least ${needed} MiB)`,
-      "Raise it, or lower postgresMaxConnections.",
-    );
-  }
+  const needed = Math.ceil(postgresMemoryMiB / 4 + postgresMaxConnections * 2.5);
+  refuseIf(
+    needed > postgresMemoryMiB,
+    ["postgresMemoryMiB", "postgresMaxConnections"],
+    `${postgresMemoryMiB} MiB are too little for ${postgresMaxConnections} connections (at least ${needed} MiB)`,
+    "Raise it, or lower postgresMaxConnections.",
+  );
   // About 16 KiB a client connection with TLS, and the process itself.
-  const poolerNeeded = poolers.length * (16 + Math.ceil(config.pgbouncerMaxClientConn / 16));
-  if (poolerNeeded > config.pgbouncerMemoryMiB) {
-    refuse(
-      ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn", "pgbouncerBindCertificates"],
-      `${config.pgbouncerMemoryMiB} MiB are too little for ${config.pgbouncerMaxClientConn} client connections${poolers.length > 1 ? " to each of three listeners" : ""} (at least ${poolerNeeded} MiB)`,
-      "Raise it, or lower pgbouncerMaxClientConn.",
-    );
-  }
-  if (config.certRenewBeforeDays >= config.certLeafValidityDays) {
-    refuse(
-      ["certRenewBeforeDays", "certLeafValidityDays"],
-      `${config.certRenewBeforeDays} days are not less than certLeafValidityDays ${config.certLeafValidityDays}, so every run would renew`,
-      "Lower it, or raise certLeafValidityDays.",
-    );
-  }
-  if (config.certLeafValidityDays > config.certCaValidityDays) {
-    refuse(
-      ["certLeafValidityDays", "certCaValidityDays"],
-      `${config.certLeafValidityDays} days outlive the certificate authority (certCaValidityDays ${config.certCaValidityDays})`,
-      "Lower it, or raise certCaValidityDays.",
-    );
-  }
+  const poolerNeeded = poolers.length * (16 + Math.ceil(pgbouncerMaxClientConn / 16));
+  refuseIf(
+    poolerNeeded > pgbouncerMemoryMiB,
+    ["pgbouncerMemoryMiB", "pgbouncerMaxClientConn", "pgbouncerBindCertificates"],
+    `${pgbouncerMemoryMiB} MiB are too little for ${pgbouncerMaxClientConn} client connections${poolers.length > 1 ? " to each of three listeners" : ""} (at least ${poolerNeeded} MiB)`,
+    "Raise it, or lower pgbouncerMaxClientConn.",
+  );
+  refuseIf(
+    certRenewBeforeDays >= certLeafValidityDays,
+    ["certRenewBeforeDays", "certLeafValidityDays"],
+    `${certRenewBeforeDays} days are not less than certLeafValidityDays ${certLeafValidityDays}, so every run would renew`,
+    "Lower it, or raise certLeafValidityDays.",
+  );
+  refuseIf(
+    certLeafValidityDays > certCaValidityDays,
+    ["certLeafValidityDays", "certCaValidityDays"],
+    `${certLeafValidityDays} days outlive the certificate authority (certCaValidityDays ${certCaValidityDays})`,
+    "Lower it, or raise certCaValidityDays.",
+  );
   const { postgresPort, pgbouncerPort } = addressesOf(config, stack);
   const ports = poolers.map(({ offset }) => pgbouncerPort + offset);
-  if (ports.includes(postgresPort)) {
-    refuse(["pgbouncerPort", "postgresPort"], `${postgresPort} is PostgreSQL's port too`, "Choose another one.");
-  }
-  if (Math.max(...ports) > 65_535) {
-    refuse(
-      ["pgbouncerPort", "pgbouncerBindCertificates"],
-      `${pgbouncerPort} leaves no port above it for the other listeners (pgbouncerBindCertificates)`,
-      "Choose a lower one.",
-    );
-  }
-  if (config.networkSubnet !== undefined && !isNetworkAddress(config.networkSubnet)) {
-    refuse(
-      ["networkSubnet"],
-      `${config.networkSubnet} is not the first address of a private IPv4 network`,
-      "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.",
-    );
-  }
+  refuseIf(
+    ports.includes(postgresPort),
+    ["pgbouncerPort", "postgresPort"],
+    `${postgresPort} is PostgreSQL's port too`,
+    "Choose another one.",
+  );
+  refuseIf(
+    Math.max(...ports) > 65_535,
+    ["pgbouncerPort", "pgbouncerBindCertificates"],
+    `${pgbouncerPort} leaves no port above it for the other listeners (pgbouncerBindCertificates)`,
+    "Choose a lower one.",
+  );
+  refuseIf(
+    networkSubnet !== undefined && !isNetworkAddress(networkSubnet),
+    ["networkSubnet"],
+    `${networkSubnet} is not the first address of a private IPv4 network`,
+    "Use a network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16.",
+  );
   return problems;
 }
 
 /** A stack and the name of its database. */
 export type NamedStack = Pick<StackConfig, "stack" | "databaseName">;
 
-/** What must not differ between environments and does: each stack's file with its database name, or nothing. */
+/** Problems where stacks have different database names: one for each stack, or none. */
 export function disagreements(configs: readonly NamedStack[]): Problem[] {
   if (new Set(configs.map((config) => config.databaseName)).size <= 1) return [];
   return configs.map((config) => ({

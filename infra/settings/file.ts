@@ -71,14 +71,17 @@ function isSecret(value: unknown): boolean {
   return isMapping(value) && "secure" in value;
 }
 
-/** The line that Pulumi adds for a passphrase. It is found in the text, as a file that Pulumi was writing when it was killed is no YAML. */
+/**
+ * The line that Pulumi adds for a passphrase. It is searched in the text, because a file is no YAML if Pulumi was
+ * killed while writing it.
+ */
 export function saltLine(text: string): string | undefined {
   return /^encryptionsalt:.*$/m.exec(text)?.[0];
 }
 
 /**
- * Database names of the other stacks with a settings file in the checkout. A file or a name that is not usable is left out: that
- * stack's own commands say so.
+ * Database names of the other stacks that have a settings file in the checkout. A file or a name that is not usable is
+ * left out, since that stack's own commands report it.
  */
 export function otherDatabaseNames(stack: string): NamedStack[] {
   return stacksWithSettings().flatMap((other) => {

@@ -16,8 +16,9 @@ export const PGBOUNCER_PORT = 6432;
 const FIRST = { port: PGBOUNCER_PORT, settingsFile: "pgbouncer.ini", hbaFile: "pgbouncer_hba.conf" };
 
 /**
- * A PgBouncer process with a port of its own. PgBouncer has one list of trusted authorities for each process and compares no
- * certificate with a role that has a password, so what ties the two is a process that trusts one role's authority only.
+ * A PgBouncer process with a port of its own. A PgBouncer process has one list of trusted authorities, and compares no
+ * certificate with a role that has a password. To tie a role to its certificate takes a process that trusts only that
+ * role's authority.
  */
 export interface Listener {
   readonly roles: readonly PooledRole[];
@@ -60,7 +61,10 @@ export function poolerOf(config: Pick<StackConfig, "stack" | "pgbouncerBindCerti
   return { container: engineNames(config.stack).pgbouncer, ports: listeners(config).map(({ port }) => port) };
 }
 
-/** Server connections of a listener by pool mode. All listeners' together, and what they look secrets up with, are pgbouncerMaxDbConnections. */
+/**
+ * Server connections of a listener, by pool mode. Those of all listeners, and the ones that look secrets up, add up to
+ * pgbouncerMaxDbConnections.
+ */
 export function connectionShare(config: Sizes, listener: Listener): { transaction: number; session: number } {
   const all = listeners(config).length;
   const session = config.pgbouncerSessionDbConnections;

@@ -19,9 +19,9 @@ export const STACK_LABEL = "ai-workflow-database.stack";
 export const STATE_LABEL = "ai-workflow-database.state";
 /** Label of a container that only writes a volume's files: the volume's name. */
 export const HELPER_LABEL = "ai-workflow-database.helper";
-/** File in the volumes of configuration: id of the state that the stack belongs to, a space, and who made it. */
+/** File in the volumes of configuration: id of the stack's state, a space, and who made it as user@host. */
 export const IDENTITY_FILE = "identity";
-/** The same in the data volume, beside the cluster: whose passwords the roles in it have. */
+/** The same file in the data volume, beside the cluster. It says whose passwords the roles in the cluster have. */
 export const DATA_IDENTITY_FILE = ".identity";
 /** Label on the network of a stack that expires: hours from the network's creation. */
 export const EXPIRY_LABEL = "ai-workflow-database.expires-after-hours";

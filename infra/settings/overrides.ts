@@ -1,15 +1,14 @@
 import type { Problem } from "../../base/errors.ts";
+import { words } from "../../base/words.ts";
 import { PGBOUNCER_RESERVED, POSTGRES_RESERVED } from "./reserved.ts";
 
 /** The two settings of a stack that hold settings of a server. */
 export type OverridesSetting = "postgresSettings" | "pgbouncerSettings";
 
-const words = (text: string) => text.trim().split(/\s+/);
-
 /**
- * Settings of PostgreSQL that `postgresSettings` may have: what tunes the server. A name that is not here is refused, so that
- * a setting nobody thought of can't undo a guarantee: read another file, load a library, move the data, log values, trust
- * the disk less.
+ * Settings of PostgreSQL that `postgresSettings` may have: those that tune the server. Any other name is refused, so
+ * that an overlooked setting cannot undo a guarantee: read another file, load a library, move the data, log values,
+ * trust the disk less.
  *
  * https://www.postgresql.org/docs/16/runtime-config.html
  */
@@ -127,29 +126,28 @@ export const OVERRIDES: Readonly<Record<OverridesSetting, Rules>> = {
 
 /** Overrides that are not allowed, each with its reason. */
 export function refusedOverrides(setting: OverridesSetting, overrides: Readonly<Record<string, string>>): Problem[] {
-  const { reserved, own, overridable } = OVERRIDES[setting];
-  return Object.entries(overrides).flatMap(([name, value]): Problem[] => {
-    const subject = `${setting}.${name}`;
-    if (Object.hasOwn(reserved, name))
-      return [{ subject, problem: `cannot be overridden: ${reserved[name]}`, remedy: "Remove it." }];
-    if (Object.hasOwn(own, name))
-      return [
-        {
-          subject,
-          problem: `has a setting of its own, ${own[name]}, which is checked against the others`,
-          remedy: `Set ${own[name]} instead.`,
-        },
-      ];
-    if (!overridable.has(name))
-      return [
-        {
-          subject,
-          problem: "is not among the settings that may be overridden",
-          remedy: "Remove it. docs/configuration.md lists those that may.",
-        },
-      ];
-    const rule = VALUES[name];
-    if (!rule || rule.allowed.test(value)) return [];
-    return [{ subject, problem: rule.problem, remedy: rule.remedy }];
+  return Object.entries(overrides).flatMap(([name, value]) => {
+    const refused = refusal(OVERRIDES[setting], name, value);
+    return refused ? [{ subject: `${setting}.${name}`, ...refused }] : [];
   });
+}
+
+/** What is wrong with an override, and what to do about it. */
+function refusal(
+  { reserved, own, overridable }: Rules,
+  name: string,
+  value: string,
+): Omit<Problem, "subject"> | undefined {
+  if (Object.hasOwn(reserved, name))
+    return { problem: `cannot be overridden: ${reserved[name]}`, remedy: "Remove it." };
+  if (Object.hasOwn(own, name)) {
+    const problem = `has a setting of its own, ${own[name]}, which is checked against the others`;
+    return { problem, remedy: `Set ${own[name]} instead.` };
+  }
+  if (!overridable.has(name)) {
+    const remedy = "Remove it. docs/configuration.md lists those that may.";
+    return { problem: "is not among the settings that may be overridden", remedy };
+  }
+  const rule = VALUES[name];
+  return rule && !rule.allowed.test(value) ? { problem: rule.problem, remedy: rule.remedy } : undefined;
 }

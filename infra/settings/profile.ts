@@ -8,8 +8,8 @@ export const Profile = {
 export type Profile = (typeof Profile)[keyof typeof Profile];
 
 /**
- * What a server for tests has where nothing else is said. Its data counts against the memory limit, a database of the
- * whole schema takes about 15 MiB, and test suites open many connections at once.
+ * Defaults of a server for tests. Its data counts against the memory limit: a database of the whole schema takes about
+ * 15 MiB. Test suites open many connections at once.
  */
 export const CI_DEFAULTS: Readonly<Record<string, number>> = {
   postgresMemoryMiB: 6_144,

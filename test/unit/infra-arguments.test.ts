@@ -103,6 +103,18 @@ describe("arguments", () => {
     expect(imported(dev)).toEqual([]);
   });
 
+  test("tell those resources that look whose a stack is that another state is lost", async () => {
+    const taking = await stackOf({ resetPasswords: true });
+    const told = taking.filter(({ inputs }) => (inputs["run"] as { takeOver?: boolean } | undefined)?.takeOver);
+    expect(told.map(({ name }) => name).sort()).toEqual([
+      "database-identity",
+      "database-maintenance-files",
+      "database-pgbouncer-files",
+      "database-postgres-files",
+      "database-postgres-superuser",
+    ]);
+  });
+
   test("say how far the authority's replacement goes, and that all certificates are replaced", async () => {
     const inputs = (resources: readonly Registered[], part: string) =>
       named(resources, `database-certificates-${part}`).inputs;

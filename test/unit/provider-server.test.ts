@@ -182,6 +182,16 @@ test("keeps outputs of the state beside new inputs, and reads inputs back withou
   expect(found.properties).toEqual(created.properties);
 });
 
+test("obeys what the user said for this run, and keeps it out of the state", async () => {
+  const run = { takeOver: true, stateIdentity: "an-id somebody@a-host" };
+  const { inputs = {} } = await check("StateIdentity", { stack: "dev", run });
+  expect(inputs).toEqual({ stack: "dev" });
+  expect(await create("StateIdentity", inputs)).toEqual({
+    id: "an-id",
+    properties: { stack: "dev", stateId: "an-id", madeBy: "somebody@a-host" },
+  });
+});
+
 test("does nothing in a preview, and tells what it knows already", async () => {
   const directory = path.join(folder, "previewed");
   const inputs = { directory, files: { "ca.crt": "one\n" } };
@@ -269,7 +279,7 @@ describe("an error", () => {
 
 test("knows every type the program registers", async () => {
   const source = readFileSync(new URL("../../infra/resources.ts", import.meta.url), "utf8");
-  const registered = [...source.matchAll(/super\("(\w+)"/g)].map(([, name]) => name ?? "");
+  const registered = [...source.matchAll(/ownResource\("(\w+)"/g)].map(([, name]) => name ?? "");
   expect(registered.length).toBeGreaterThan(7);
   for (const name of registered)
     expect(

@@ -26,7 +26,15 @@ describe("Pulumi's analyser of components", () => {
   test("takes every argument, with its meaning; settings are plain, passwords and paths are inputs", () => {
     const { inputs = {} } = analysed.components["DatabaseStack"] ?? {};
     const later = [...SECRET_SETTINGS, "clientDirectory"];
-    const further = ["adopt", "migrationsFolder", "resetPasswords", "rotateAuthority", "rotateCertificates", "stack"];
+    const further = [
+      "adopt",
+      "migrationsFolder",
+      "resetPasswords",
+      "rotateAuthority",
+      "rotateCertificates",
+      "stack",
+      "stateIdentity",
+    ];
     expect(Object.keys(inputs).sort()).toEqual([...new Set([...Object.keys(settings), ...later, ...further])].sort());
     for (const [name, input] of Object.entries(inputs)) {
       expect(input.description, name).toMatch(/\S/);

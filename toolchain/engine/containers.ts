@@ -51,6 +51,16 @@ export function isNotFound(error: unknown): boolean {
   return (error as { statusCode?: number }).statusCode === 404;
 }
 
+/** What the engine answers; undefined where the object does not exist. */
+export async function ifFound<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
 /** What `docker inspect` says of a container; undefined if there is none of that name. */
 export async function inspect(
   docker: Docker,

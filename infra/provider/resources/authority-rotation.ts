@@ -6,7 +6,10 @@ export interface AuthorityRotationInputs {
   readonly step?: string | undefined;
 }
 
-/** The phase of an authority's replacement. What is in force is in the state, so that every machine and a plain `pulumi up` agree. */
+/**
+ * The phase of an authority's replacement. It is kept in the state, so that every machine and plain `pulumi up` agree
+ * on it.
+ */
 export const authorityRotation: ResourceType<AuthorityRotationInputs, RotationState> = {
   diff: (olds, news) => ({ changed: changedProperties(olds, news) }),
   plan: (olds) => (olds.phase === undefined ? START : nextPhase({ ...START, ...olds })),

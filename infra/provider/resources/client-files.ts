@@ -1,18 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import {
-  chmod,
-  copyFile,
-  lstat,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readlink,
-  rename,
-  rm,
-  rmdir,
-  symlink,
-} from "node:fs/promises";
+import fs from "node:fs/promises";
 import path from "node:path";
 import { StateError } from "../../../base/errors.ts";
 import { changedProperties, UNKNOWN, type ResourceType } from "../resource.ts";
@@ -31,45 +18,36 @@ const CURRENT = ".current";
 const VERSION = ".version-";
 
 /**
- * Writes files by name, each with mode 0600. A name in `directory` is a link to `.current/<name>`, and `.current` is a
- * link to a folder with one version of all files. One rename of `.current` puts a new version in force: a client that
- * connects meanwhile finds a certificate and the key it belongs to, never one of each version.
- * A write that was cut off leaves the old version in force; the next one removes what it left.
+ * Writes files by name, each with mode 0600. Each name in `directory` is a link to `.current/<name>`. `.current` is a
+ * link to a folder with one version of all files. One rename of `.current` puts a new version in force, so that a
+ * client always finds a certificate with its own key. A write that was cut off leaves the old version in force. The
+ * next write removes what it left.
  */
 async function write(directory: string, files: Files): Promise<void> {
   const names = Object.keys(files);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await chmod(directory, 0o700);
+  await fs.mkdir(directory, { recursive: true, mode: 0o700 });
+  await fs.chmod(directory, 0o700);
   for (const name of names) {
-    const found = await lstat(path.join(directory, name)).catch(unlessMissing);
+    const found = await fs.lstat(path.join(directory, name)).catch(unless("ENOENT"));
     if (found?.isDirectory()) throw new StateError(`${path.join(directory, name)} is a folder; a file belongs there`);
   }
   if (!existsSync(path.join(directory, CURRENT))) await adoptPlainFiles(directory, names);
   try {
-    const version = await mkdtemp(path.join(directory, VERSION)); // mode 0700
-    for (const name of names) await writeDurably(path.join(version, name), files[name] ?? "");
+    const version = await fs.mkdtemp(path.join(directory, VERSION)); // mode 0700
+    for (const name of names)
+      await fs.writeFile(path.join(version, name), files[name] ?? "", { flag: "wx", mode: 0o600, flush: true });
     await link(directory, path.basename(version), CURRENT);
     await linkNames(directory, names);
   } finally {
-    await sweep(directory, await readlink(path.join(directory, CURRENT)));
-  }
-}
-
-async function writeDurably(file: string, content: string): Promise<void> {
-  const handle = await open(file, "wx", 0o600);
-  try {
-    await handle.writeFile(content);
-    await handle.sync();
-  } finally {
-    await handle.close();
+    await sweep(directory, await fs.readlink(path.join(directory, CURRENT)));
   }
 }
 
 /** Release 0.1.0 wrote plain files. They become the version in force, so that the switch replaces them together. */
 async function adoptPlainFiles(directory: string, names: readonly string[]): Promise<void> {
   const plain = names.filter((name) => existsSync(path.join(directory, name)));
-  const version = await mkdtemp(path.join(directory, VERSION));
-  for (const name of plain) await copyFile(path.join(directory, name), path.join(version, name));
+  const version = await fs.mkdtemp(path.join(directory, VERSION));
+  for (const name of plain) await fs.copyFile(path.join(directory, name), path.join(version, name));
   await link(directory, path.basename(version), CURRENT);
   await linkNames(directory, plain);
 }
@@ -78,7 +56,7 @@ async function adoptPlainFiles(directory: string, names: readonly string[]): Pro
 async function linkNames(directory: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const target = path.join(CURRENT, name);
-    const found = await readlink(path.join(directory, name)).catch(unlessMissingOrFile);
+    const found = await fs.readlink(path.join(directory, name)).catch(unless("ENOENT", "EINVAL")); // EINVAL: it is no link
     if (found !== target) await link(directory, target, name);
   }
 }
@@ -86,36 +64,32 @@ async function linkNames(directory: string, names: readonly string[]): Promise<v
 /** Makes or replaces a link by one rename. */
 async function link(directory: string, target: string, name: string): Promise<void> {
   const temporary = path.join(directory, `.next-${name}`);
-  await rm(temporary, { force: true });
-  await symlink(target, temporary);
-  await rename(temporary, path.join(directory, name));
+  await fs.rm(temporary, { force: true });
+  await fs.symlink(target, temporary);
+  await fs.rename(temporary, path.join(directory, name));
 }
 
 /** Removes all versions but the one to keep. */
 async function sweep(directory: string, kept?: string): Promise<void> {
-  const entries = await readdir(directory).catch(unlessMissing);
+  const entries = await fs.readdir(directory).catch(unless("ENOENT"));
   for (const entry of entries ?? [])
     if ((entry.startsWith(VERSION) && entry !== kept) || entry.startsWith(".next-"))
-      await rm(path.join(directory, entry), { recursive: true, force: true });
+      await fs.rm(path.join(directory, entry), { recursive: true, force: true });
 }
 
 /** Removes the links and versions; the folder too, unless something of the user's own is left in it. */
 async function remove(directory: string, names: readonly string[]): Promise<void> {
-  for (const name of [...names, CURRENT]) await rm(path.join(directory, name), { force: true });
+  for (const name of [...names, CURRENT]) await fs.rm(path.join(directory, name), { force: true });
   await sweep(directory);
-  await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOTEMPTY" && error.code !== "ENOENT") throw error;
-  });
+  await fs.rmdir(directory).catch(unless("ENOTEMPTY", "ENOENT"));
 }
 
-function unlessMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") throw error;
-}
-
-/** What `readlink` says of a name that is missing (ENOENT) or no link (EINVAL). */
-function unlessMissingOrFile(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT" && error.code !== "EINVAL") throw error;
-}
+/** Catches errors with these codes, as "nothing there". */
+const unless =
+  (...codes: string[]) =>
+  (error: NodeJS.ErrnoException): undefined => {
+    if (!codes.includes(error.code ?? "")) throw error;
+  };
 
 function present(directory: string, files: Files): boolean {
   return Object.entries(files).every(([name, content]) => {
@@ -125,14 +99,14 @@ function present(directory: string, files: Files): boolean {
 }
 
 /**
- * Certificates and keys of the client roles in a folder outside the checkout, for libpq and the PostgreSQL provider. Missing or changed files are written again.
+ * Certificates and keys of the client roles in a folder outside the checkout, for libpq and the PostgreSQL provider.
+ * Files that are missing or were changed are written again.
  */
 export const clientFiles: ResourceType<ClientFilesInputs> = {
   diff(olds, news) {
     const changed = changedProperties(olds, news);
     const known = news.files !== UNKNOWN && !Object.values(news.files).includes(UNKNOWN);
-    if (changed.length === 0 && known && !present(news.directory, news.files)) return { changed: ["files"] };
-    return { changed };
+    return { changed: changed.length === 0 && known && !present(news.directory, news.files) ? ["files"] : changed };
   },
   async create({ directory, files }) {
     await write(directory, files);
@@ -147,7 +121,7 @@ export const clientFiles: ResourceType<ClientFilesInputs> = {
     if (olds.directory !== directory) await remove(olds.directory, before);
     else
       for (const name of before.filter((file) => !(file in files)))
-        await rm(path.join(directory, name), { force: true });
+        await fs.rm(path.join(directory, name), { force: true });
   },
   async delete(_id, { directory, files }) {
     await remove(directory, Object.keys(files ?? {}));

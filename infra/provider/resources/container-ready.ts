@@ -11,7 +11,7 @@ import {
 } from "../../../toolchain/engine/containers.ts";
 import { offeredCertificate } from "../../../database/handshake.ts";
 import { healthCommand } from "../../servers/container-health.ts";
-import { changedProperties, type Operation, type ResourceType } from "../resource.ts";
+import { byTheSame, changedProperties, type ResourceType } from "../resource.ts";
 import { until } from "../../../base/retry.ts";
 
 export interface ContainerReadyInputs {
@@ -25,22 +25,26 @@ export interface ContainerReadyInputs {
   readonly timeoutSec: number;
 }
 
-/** Where it serves, once it does: providers take their address from here, so that none ever meets a server that is not up. */
+/**
+ * The address, once the container serves. Providers take their address from here, so that they never meet a server that
+ * is not up.
+ */
 export interface ContainerReadyOutputs {
   readonly readyHost?: string;
   readonly readyPort?: number;
 }
 
-/** Starts or resumes a container that does not run; one that is gone, or whose network is, can only be made again. */
+const MAKE_AGAIN = "Run `aiwdb up` for this stack: it makes again what the state takes for there.";
+
+/**
+ * Starts or resumes a container that does not run. A container that is gone, or whose network is gone, can only be made
+ * again.
+ */
 async function start(docker: Docker, name: string, signal?: AbortSignal): Promise<Docker.ContainerInspectInfo> {
   const info = await inspect(docker, name, signal);
   const cannot = (problem: string) =>
     new StateError(`Container ${name} cannot be started: ${problem}`, [
-      {
-        subject: name,
-        problem: "is as it was",
-        remedy: "Run `aiwdb up` for this stack: it makes again what the state takes for there.",
-      },
+      { subject: name, problem: "is as it was", remedy: MAKE_AGAIN },
     ]);
   if (!info) throw cannot("it is gone.");
   const container = docker.getContainer(info.Id);
@@ -72,13 +76,8 @@ export async function startAndWait(
 ): Promise<ContainerReadyOutputs> {
   const healthCheck = healthCommand(await start(docker, name, signal));
   // The docker provider has no setting for it; it survives restarts of the container.
-  const limitProcesses = () =>
-    within(
-      `limit container ${name}`,
-      ACTION_MS,
-      (options) => docker.getContainer(name).update({ PidsLimit: pidsLimit, ...options }),
-      signal,
-    );
+  const limit = (options: object) => docker.getContainer(name).update({ PidsLimit: pidsLimit, ...options });
+  const limitProcesses = () => within(`limit container ${name}`, ACTION_MS, limit, signal);
   // One that is just ending can't be changed. What ended it is in its log, which is shown below.
   const isLimited = await limitProcesses().then(
     () => true,
@@ -98,41 +97,34 @@ export async function startAndWait(
         // The engine asks at its own interval, which begins with a whole one of waiting.
         const { exitCode, stderr } = await exec(docker, name, healthCheck, undefined, signal);
         if (exitCode === 0) return true;
-        throw new Error(stderr.trim());
+        wrong = stderr.trim();
       } catch (error) {
         wrong = messageOf(error);
-        await refuseDead();
-        if (!said && Date.now() - started > 2_000) {
-          said = true;
-          say(`waiting for ${name} to accept connections`);
-        }
-        return undefined;
       }
+      const info = await inspect(docker, name, signal);
+      if (hasFailed(info)) {
+        const log = info ? await lastLines(docker, name, signal) : "(it is gone)";
+        throw new StateError(`Container ${name} does not stay up. Its last lines:\n${log}`);
+      }
+      if (!said && Date.now() - started > 2_000) {
+        said = true;
+        say(`waiting for ${name} to accept connections`);
+      }
+      return undefined;
     },
     { deadlineMs: timeoutSec * 1_000, everyMs: 50, signal },
   );
-  if (!answered) {
+  if (!answered)
     throw new StateError(
       `Container ${name} did not accept TLS connections on ${host}:${port} and answer a query within ${timeoutSec} s (${wrong}). Its last lines:\n${await lastLines(docker, name, signal)}`,
     );
-  }
   if (!isLimited) await limitProcesses();
   return { readyHost: host, readyPort: port };
-
-  async function refuseDead(): Promise<void> {
-    const info = await inspect(docker, name, signal);
-    if (!hasFailed(info)) return;
-    const log = info ? await lastLines(docker, name, signal) : "(it is gone)";
-    throw new StateError(`Container ${name} does not stay up. Its last lines:\n${log}`);
-  }
 }
 
-const ready = (inputs: ContainerReadyInputs, { report, signal }: Operation) =>
-  startAndWait(inputs, engine(), report.status, signal);
-
 /**
- * The gate between a container that was started and everything that connects to it: it offers TLS, and its health check,
- * which runs a query, succeeds. A container that does not run is started.
+ * The gate between a container and everything that connects to it. It opens when the container offers TLS and its
+ * health check, which runs a query, succeeds. A container that does not run is started.
  */
 export const containerReady: ResourceType<ContainerReadyInputs, ContainerReadyOutputs> = {
   async diff(olds, news, { report, signal }) {
@@ -140,22 +132,18 @@ export const containerReady: ResourceType<ContainerReadyInputs, ContainerReadyOu
     if (changed.length > 0) return { changed };
     // Pulumi itself asks nobody whether the container still runs.
     const info = await inspect(engine(), olds.container, signal);
-    const problem = !info
-      ? "is gone"
-      : !info.State.Running
-        ? "is stopped"
-        : info.State.Paused
-          ? "is paused"
-          : undefined;
-    if (problem === undefined) return { changed };
-    report.warn(`container ${olds.container} ${problem}`);
+    if (info?.State.Running && !info.State.Paused) return { changed };
+    const problem = !info ? "gone" : info.State.Paused ? "paused" : "stopped";
+    report.warn(`container ${olds.container} is ${problem}`);
     return { changed: ["containerId"] };
   },
-  // Unknown, they would make everything that takes its address from here look changed.
+  // If they were unknown, everything that takes its address from here would look changed.
   plan: (olds, { host, port }) =>
     olds.readyPort === undefined || host === undefined || port === undefined
       ? {}
       : { readyHost: host, readyPort: port },
-  create: async (inputs, operation) => ({ id: inputs.container, outputs: await ready(inputs, operation) }),
-  update: (_id, _olds, news, operation) => ready(news, operation),
+  ...byTheSame(
+    ({ container }) => container,
+    (inputs, { report, signal }) => startAndWait(inputs, engine(), report.status, signal),
+  ),
 };

@@ -2,7 +2,7 @@ import { StateError } from "../../../base/errors.ts";
 import { DATA_IDENTITY_FILE } from "../../settings/names.ts";
 import { DATA_DIR } from "../../servers/postgres/conf.ts";
 import { engine, exec } from "../../../toolchain/engine/containers.ts";
-import { changedProperties, type Operation, type ResourceType } from "../resource.ts";
+import { byTheSame, changedProperties, type None, type Operation, type ResourceType } from "../resource.ts";
 import { idOf, readDataIdentity, refuseAnothers } from "../stack-identity.ts";
 
 export interface DataOwnerInputs {
@@ -23,17 +23,18 @@ const WRITE = [
   `mv -f ${DATA_IDENTITY_FILE}.new ${DATA_IDENTITY_FILE}`,
 ].join("\n");
 
-async function write({ container, identity }: DataOwnerInputs, { signal }: Operation): Promise<void> {
+async function write({ container, identity }: DataOwnerInputs, { signal }: Operation): Promise<None> {
   const { exitCode, stderr } = await exec(engine(), container, ["sh", "-c", WRITE], identity, signal);
   if (exitCode !== 0) throw new StateError(`The owner could not be written into the data of ${container}: ${stderr}`);
+  return {};
 }
 
 /**
- * The state's identity in the data volume, beside the cluster, written once the superuser's password is the state's. It tells
- * whose the data is where nothing else of the stack is left on the engine.
+ * The state's identity as a file in the data volume, beside the cluster. It is written once the superuser has the
+ * state's password. It says whose the data is when nothing else of the stack is left on the engine.
  *
- * Everything on the engine is removed after this, so that `delete` keeps `pulumi destroy` off another state's stack: volumes go
- * by their names, which every state of the stack's name knows.
+ * Pulumi deletes this resource before everything else on the engine. Volumes go by their names, which every state knows
+ * that has a stack of this name. So `delete` refuses another state's stack.
  */
 export const dataOwner: ResourceType<DataOwnerInputs> = {
   async diff(olds, news, { signal }) {
@@ -41,12 +42,6 @@ export const dataOwner: ResourceType<DataOwnerInputs> = {
     const isWritten = (await readDataIdentity(engine(), news.stack, signal)) === news.identity;
     return { changed: isWritten ? changed : [...new Set([...changed, "identity"])] };
   },
-  async create(inputs, operation) {
-    await write(inputs, operation);
-    return { id: inputs.container, outputs: {} };
-  },
-  async update(_id, _olds, news, operation) {
-    await write(news, operation);
-  },
+  ...byTheSame(({ container }) => container, write),
   delete: (_id, { stack, identity }, operation) => refuseAnothers(engine(), stack, idOf(identity), operation),
 };

@@ -2,7 +2,7 @@ import { identifier, literal } from "../../../database/quote.ts";
 import { PROTECT_TABLE_SQL } from "../../../migrate/run/applied.ts";
 import { ENVIRONMENT_SETTING, type Environment } from "../../../database/environment.ts";
 import { withConnection, type Connection } from "../../../database/connection.ts";
-import { changedProperties, UNKNOWN, type ResourceType } from "../resource.ts";
+import { byTheSame, changedProperties, UNKNOWN, type ResourceType } from "../resource.ts";
 import { baselineStatements } from "../../../database/access/baseline.ts";
 
 export interface DatabaseBaselineInputs {
@@ -26,18 +26,14 @@ export interface DatabaseBaselineOutputs {
 /** Raise it when the statements change (database/access), so that existing stacks get them. */
 const VERSION = 3;
 
-async function apply({
-  connection,
-  owner,
-  caller,
-  roles,
-  environment,
-}: DatabaseBaselineInputs): Promise<DatabaseBaselineOutputs> {
+async function apply(inputs: DatabaseBaselineInputs): Promise<DatabaseBaselineOutputs> {
+  const { connection, owner, caller, roles, environment } = inputs;
   await withConnection(connection, async (client) => {
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
     await client.query(baselineStatements(connection.database, owner, caller, roles));
-    // Of a stack from before; a new one has no such table yet, and the runner does the same when it makes it.
+    // For a stack of an older release. A new stack has no such table yet; the runner does the same when it makes the
+    // table.
     await client.query(PROTECT_TABLE_SQL);
     await client.query(
       `alter database ${identifier(connection.database)} set ${ENVIRONMENT_SETTING} = ${literal(environment)}`,
@@ -48,8 +44,9 @@ async function apply({
 }
 
 /**
- * What a database needs before anybody uses it and no provider offers: PUBLIC loses its rights, and PgBouncer gets its
- * `auth_query` function `pgbouncer.lookup(text)`. The application may not write what is applied.
+ * What a database needs before anybody uses it, and no provider offers. PUBLIC loses its rights. PgBouncer gets its
+ * `auth_query` function `pgbouncer.lookup(text)`. The application loses the right to write the table of applied
+ * migrations.
  */
 export const databaseBaseline: ResourceType<DatabaseBaselineInputs, DatabaseBaselineOutputs> = {
   diff(olds, news) {
@@ -57,13 +54,12 @@ export const databaseBaseline: ResourceType<DatabaseBaselineInputs, DatabaseBase
     const changed = changedProperties(olds, news, news.connection === UNKNOWN ? ["connection"] : []);
     return { changed: olds.version === VERSION ? changed : [...changed, "version"] };
   },
-  create: async (inputs) => ({ id: inputs.connection.database, outputs: await apply(inputs) }),
+  ...byTheSame(({ connection }) => connection.database, apply),
   async read(_id, state) {
     const { rows } = await withConnection(state.connection, (client) =>
       client.query("select to_regprocedure('pgbouncer.lookup(text)') is not null as present"),
     );
     return rows[0].present ? state : undefined;
   },
-  update: (_id, _olds, news) => apply(news),
   // Nothing to delete: the function goes with its database, and dropping it alone would only lock everybody out.
 };

@@ -1,17 +1,21 @@
 import { findImage } from "../../../toolchain/images/build.ts";
 import type { ImageKind } from "../../../toolchain/images/tag.ts";
 import { engine } from "../../../toolchain/engine/containers.ts";
-import type { Operation, ResourceType } from "../resource.ts";
+import { byTheSame, type None, type Operation, type ResourceType } from "../resource.ts";
 
 export interface ImageInputs {
   readonly kind: ImageKind;
-  /** A hash over what goes in, so that a changed Dockerfile shows in the preview and an unchanged one is never built again. */
+  /**
+   * A hash over everything that the image is made from. A changed Dockerfile shows in the preview, and an unchanged
+   * image is not built again.
+   */
   readonly tag: string;
 }
 
-async function ensure({ kind }: ImageInputs, { report }: Operation): Promise<void> {
+async function ensure({ kind }: ImageInputs, { report }: Operation): Promise<None> {
   const { ensureImage } = await import("../../../toolchain/images/ensure.ts"); // here, because no preview builds
-  await ensureImage(kind, { docker: engine(), report: (line) => report.status(line) });
+  await ensureImage(kind, { docker: engine(), report: report.status });
+  return {};
 }
 
 /**
@@ -20,14 +24,8 @@ async function ensure({ kind }: ImageInputs, { report }: Operation): Promise<voi
  * Images stay on the engine when a stack goes: other stacks use them too.
  */
 export const image: ResourceType<ImageInputs> = {
-  async create(inputs, operation) {
-    await ensure(inputs, operation);
-    return { id: inputs.tag, outputs: {} };
-  },
+  ...byTheSame(({ tag }) => tag, ensure),
   async read(_id, state) {
     return (await findImage(engine(), state.tag)) ? state : undefined;
-  },
-  async update(_id, _olds, news, operation) {
-    await ensure(news, operation);
   },
 };

@@ -5,7 +5,7 @@ import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
 import { ROLES } from "../../../database/access/roles.ts";
 import { localSql } from "../../../database/local-sql.ts";
 import { engine, inspect } from "../../../toolchain/engine/containers.ts";
-import { changedProperties, UNKNOWN, type Operation, type ResourceType } from "../resource.ts";
+import { byTheSame, changedProperties, UNKNOWN, type None, type Operation, type ResourceType } from "../resource.ts";
 import { matchesScramSecret, scramSecret } from "../../../database/scram.ts";
 
 export interface LoginRolesInputs {
@@ -18,6 +18,7 @@ export interface LoginRolesInputs {
 
 /** A server that runs answers within this. */
 const ANSWER_MS = 30_000;
+const inTime = (signal: AbortSignal) => AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
 
 /** What a role has been given by ALTER ROLE ... SET. */
 interface RoleSetting {
@@ -42,7 +43,10 @@ const GUARANTEES: Readonly<Record<string, string>> = {
   [ENVIRONMENT_SETTING]: "says whether test tools may write here",
 };
 
-/** The PostgreSQL provider reads these as whole numbers of milliseconds, and stops at "1s" when it has changed half of a role. */
+/**
+ * The PostgreSQL provider reads these as whole numbers of milliseconds. At "1s" it stops, with half of the role
+ * changed.
+ */
 const READ_AS_NUMBERS = new Set(["statement_timeout", "idle_in_transaction_session_timeout"]);
 
 /** Why a setting of a role can't stay; undefined for one that is the role's own business. */
@@ -68,7 +72,7 @@ async function look(docker: Docker, { container, secrets }: LoginRolesInputs, si
            left join pg_database on pg_database.oid = setdatabase
           where rolname in (${names}) and rolname <> '${ROLES.superuser}'
        ), '[]'))`,
-    { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]) },
+    { signal: inTime(signal) },
   );
   return JSON.parse(found) as Found;
 }
@@ -85,41 +89,42 @@ function wrongPasswords({ secrets, superuserPassword }: LoginRolesInputs, found:
     .map(([role]) => role);
 }
 
-/** Without what a terminal would obey instead of showing it: a role gives itself any text. */
+/** Replaces characters that a terminal would obey instead of showing them. A role can give a setting any text. */
 const inert = (text: string): string => text.replaceAll(/\p{Cc}|\p{Bidi_Control}/gu, "\uFFFD");
 
-const where = ({ role, database }: RoleSetting): string => `role ${role}${database === null ? "" : ` in ${database}`}`;
+/** Where a setting is, and which. */
+const place = ({ role, database }: RoleSetting): string => `role ${role}${database === null ? "" : ` in ${database}`}`;
+const shown = ({ name, value }: RoleSetting): string => `${name} = ${inert(value)}`;
 
-async function apply(inputs: LoginRolesInputs, { report, signal }: Operation): Promise<void> {
+function resetStatement({ role, database, name }: RoleSetting): string {
+  const within = database === null ? "" : `in database ${identifier(database)} `;
+  return `alter role ${identifier(role)} ${within}reset ${name.split(".").map(identifier).join(".")};`;
+}
+
+async function apply(inputs: LoginRolesInputs, { report, signal }: Operation): Promise<None> {
   const docker = engine();
   const found = await look(docker, inputs, signal);
   const wrong = wrongPasswords(inputs, found);
   const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
-  const statements = [
-    ...reset.map(
-      ({ role, database, name }) =>
-        `alter role ${identifier(role)} ${database === null ? "" : `in database ${identifier(database)} `}reset ${name.split(".").map(identifier).join(".")};`,
-    ),
-    ...wrong.map((role) => {
-      const secret = role === ROLES.superuser ? scramSecret(inputs.superuserPassword) : (inputs.secrets[role] ?? "");
-      return `alter role ${identifier(role)} password ${literal(secret)};`;
-    }),
-  ];
-  if (statements.length === 0) return;
-  await localSql(docker, inputs.container, ["begin;", ...statements, "commit;"].join("\n"), {
-    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]),
-  });
-  for (const setting of reset)
-    report.info(`${where(setting)}: took ${setting.name} = ${inert(setting.value)} back: ${reasonToReset(setting)}`);
+  if (reset.length + wrong.length === 0) return {};
+  const secretOf = (role: string) =>
+    role === ROLES.superuser ? scramSecret(inputs.superuserPassword) : (inputs.secrets[role] ?? "");
+  const passwords = wrong.map((role) => `alter role ${identifier(role)} password ${literal(secretOf(role))};`);
+  const statements = ["begin;", ...reset.map(resetStatement), ...passwords, "commit;"];
+  await localSql(docker, inputs.container, statements.join("\n"), { signal: inTime(signal) });
+  for (const setting of reset) report.info(`${place(setting)}: took ${shown(setting)} back: ${reasonToReset(setting)}`);
   for (const role of wrong) report.info(`role ${role}: its password is the declared one again`);
+  return {};
 }
 
 /**
- * What login roles may change of themselves, and with it lock the package out: their password, and settings that every session
- * of theirs begins with. Passwords become what is declared. Settings that carry a guarantee or stop a provider are reset; the
- * others are named and stay. It comes before the PostgreSQL provider looks at the roles.
+ * What login roles may change of themselves, and by which they could lock the package out: their passwords, and the
+ * settings that their sessions begin with. Passwords become the declared ones. Settings are reset if they undo a
+ * guarantee or stop a provider. Other settings are named and stay. All this happens before the PostgreSQL provider
+ * looks at the roles.
  *
- * Pulumi compares with its state only, so `diff` looks at the server, where it runs, by the container's local socket.
+ * Pulumi compares inputs with its state only. `diff` asks the server itself, by the container's local socket, if it
+ * runs.
  */
 export const loginRoles: ResourceType<LoginRolesInputs> = {
   async diff(olds, news, { report, signal }) {
@@ -128,7 +133,7 @@ export const loginRoles: ResourceType<LoginRolesInputs> = {
     const wanted = { ...news, secrets: news.secrets === UNKNOWN ? {} : news.secrets };
     const docker = engine();
     const info = await inspect(docker, news.container, signal);
-    // One that does not run is started before the update, which looks then.
+    // A server that does not run is started before the update, which looks then.
     if (!info?.State.Running || info.State.Paused || info.State.Restarting)
       return { changed: [...changed, "container"] };
     let found: Found;
@@ -138,23 +143,18 @@ export const loginRoles: ResourceType<LoginRolesInputs> = {
       report.warn(`what the roles changed of themselves can't be seen yet: ${messageOf(error)}`);
       return { changed: [...changed, "container"] };
     }
-    const kept = found.settings.filter((setting) => reasonToReset(setting) === undefined);
-    for (const setting of kept)
-      report.info(`${where(setting)} has a setting of its own, which stays: ${setting.name} = ${inert(setting.value)}`);
-    const reset = found.settings.filter((setting) => reasonToReset(setting) !== undefined);
-    for (const setting of reset)
-      report.warn(`${where(setting)} has ${setting.name} = ${inert(setting.value)}: ${reasonToReset(setting)}`);
-    // One that still has what was declared before is only to be given the new one.
+    const reasons = found.settings.map((setting) => {
+      const reason = reasonToReset(setting);
+      if (reason === undefined)
+        report.info(`${place(setting)} has a setting of its own, which stays: ${shown(setting)}`);
+      else report.warn(`${place(setting)} has ${shown(setting)}: ${reason}`);
+      return reason;
+    });
+    // A role that still has the password declared before only gets the new one.
     const before = new Set(wrongPasswords(olds, found));
     const wrong = wrongPasswords(wanted, found).filter((role) => before.has(role));
     for (const role of wrong) report.warn(`role ${role} has another password than the declared one`);
-    return { changed: reset.length + wrong.length > 0 ? [...changed, "secrets"] : changed };
+    return { changed: wrong.length > 0 || reasons.some(Boolean) ? [...changed, "secrets"] : changed };
   },
-  async create(inputs, operation) {
-    await apply(inputs, operation);
-    return { id: inputs.container, outputs: {} };
-  },
-  async update(_id, _olds, news, operation) {
-    await apply(news, operation);
-  },
+  ...byTheSame(({ container }) => container, apply),
 };

@@ -56,36 +56,30 @@ function reportPending(olds: State, news: Wanted, report: Reporter): void {
 
 /** What no run could do: applied files that changed or vanished, and a phase below the one reached. */
 function refused({ migrations: applied = [], checksums = {} }: State, news: Wanted): Failure[] {
-  const wanted = news.migrations;
-  const failures: Failure[] = [];
-  for (const name of applied) {
-    const before = checksums[name];
-    const now = news.checksums[name];
-    if (now !== undefined && before !== undefined && before !== now) {
-      failures.push({
-        property: name,
-        reason:
-          "its SQL was changed after it had been applied. Restore the file (only comments and white space may change) and put the change into a new migration: `aiwdb migrate new`.",
-      });
-    }
-  }
-  const missing = applied.filter((name) => !wanted.includes(name));
-  if (missing.length > 0) {
-    failures.push({
-      property: "migrations",
-      reason:
-        `the database already has ${missing.join(", ")}, which this stack does not want: rolloutPhase was lowered or files were removed. ` +
-        "Nothing is undone by `up`; roll back first with `aiwdb rollback --stack <stack> --to <migration>`, or raise rolloutPhase again.",
-    });
-  }
-  return failures;
+  const changed = applied.filter((name) => {
+    const [before, now] = [checksums[name], news.checksums[name]];
+    return now !== undefined && before !== undefined && before !== now;
+  });
+  const failures = changed.map((name) => ({
+    property: name,
+    reason:
+      "its SQL was changed after it had been applied. Restore the file (only comments and white space may change) and put the change into a new migration: `aiwdb migrate new`.",
+  }));
+  const missing = applied.filter((name) => !news.migrations.includes(name));
+  if (missing.length === 0) return failures;
+  const reason =
+    `the database already has ${missing.join(", ")}, which this stack does not want: rolloutPhase was lowered or files were removed. ` +
+    "Nothing is undone by `up`; roll back first with `aiwdb rollback --stack <stack> --to <migration>`, or raise rolloutPhase again.";
+  return [...failures, { property: "migrations", reason }];
 }
 
 /** @throws {StateError} if a file is not the one that the program has read for these inputs. */
 async function apply(news: MigrationsInputs, operation: Operation): Promise<void> {
   const migrations = readManifested(path.resolve(news.folder), news);
   try {
-    await migrate(news, migrations, operation);
+    await withConnection(news.connection, (client) =>
+      stoppable(news.connection, client, operation.signal, () => migrate(client, news.folder, migrations, operation)),
+    );
   } finally {
     // Also after a run that failed: what it applied before stays.
     await renewConnections(news.pooler, operation);
@@ -93,45 +87,36 @@ async function apply(news: MigrationsInputs, operation: Operation): Promise<void
 }
 
 async function renewConnections(pooler: Pooler | undefined, { report, signal }: Operation): Promise<void> {
-  if (pooler === undefined) return;
-  const refused = await reconnect(engine(), pooler, signal);
-  if (refused !== undefined)
+  const notDone = pooler && (await reconnect(engine(), pooler, signal));
+  if (notDone !== undefined)
     report.warn(
-      `${pooler.container} did not renew its server connections (${refused}); until it does, clients may be refused with "cached plan must not change result type". Restart it, or say RECONNECT at its console.`,
+      `${pooler?.container} did not renew its server connections (${notDone}); until it does, clients may be refused with "cached plan must not change result type". Restart it, or say RECONNECT at its console.`,
     );
 }
 
 async function migrate(
-  news: MigrationsInputs,
+  client: Client,
+  folder: string,
   migrations: readonly Migration[],
   { report, signal }: Operation,
 ): Promise<void> {
   // Only a run that applies something pays for loading the runner.
   const { applyMigrations } = await import("../../../migrate/run/runner.ts");
-  const folder = path.resolve(news.folder);
-  const { connection } = news;
-  await withConnection(connection, (client) => stoppable(connection, client, signal, () => migrateBy(client)));
-
-  async function migrateBy(client: Client): Promise<void> {
-    // Any role can take itself out of them (DROP OWNED BY itself), and would get no right to what is made from then on.
-    await client.query(defaultPrivileges(ROLES.owner));
-    await applyMigrations({
-      client,
-      folder,
-      migrations,
-      direction: "up",
-      report: (line: string) => report.status(line),
-      signal,
-    });
-    await makePartitions(client, report);
-    // Default privileges let the application write to every table of the owner's; this one is not the application's.
-    await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
-  }
+  // Any role can take itself out of them (DROP OWNED BY itself), and would get no right to what is made from then on.
+  await client.query(defaultPrivileges(ROLES.owner));
+  const todo = { client, folder: path.resolve(folder), migrations, direction: "up" as const };
+  await applyMigrations({ ...todo, report: report.status, signal });
+  await makePartitions(client, report);
+  // Default privileges let the application write to every table of the owner's; this one is not the application's.
+  await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
 }
 
 const CANCEL_EVERY_MS = 200;
 
-/** Runs work whose statements end when the user stops Pulumi: the server goes on with them whatever becomes of its client. */
+/**
+ * Runs work, and ends its statements when the user stops Pulumi. Otherwise the server would go on with them after its
+ * client has gone.
+ */
 async function stoppable(
   connection: Connection,
   client: Client,
@@ -165,8 +150,8 @@ async function stoppable(
 }
 
 /**
- * This month's partitions of the logs, so that no stack writes into the default ones from its first day on, with or without the
- * maintenance that makes the next months'. One log and transaction at a time, as others may be using them.
+ * Makes this month's partitions of the logs, so that a new stack does not write into the default ones. The maintenance
+ * makes the next months'. Each log has a transaction of its own, because others may be using the logs.
  */
 async function makePartitions(client: Client, report: Reporter): Promise<void> {
   const { rows: present } = await client.query(
@@ -181,18 +166,17 @@ async function makePartitions(client: Client, report: Reporter): Promise<void> {
       "select problem from maintenance.try_partitions(0, $1::regclass) where problem is not null",
       [log],
     );
-    for (const { problem } of rows) {
+    for (const { problem } of rows)
       report.warn(`no partition for this month in ${log}: ${problem}; \`aiwdb maintain\` for this stack makes it`);
-    }
   }
 }
 
 /**
- * The migrations of a database, applied by node-pg-migrate as the owner over a direct connection.
+ * The migrations of a database. node-pg-migrate applies them as the owner over a direct connection.
  *
- * What is pending shows in the preview, phase by phase; an applied file that changed stops it. Files that have changed since
- * the program read them stop `create` and `update` before they touch the database. Deleting the resource leaves the database
- * as it is.
+ * The preview lists what is pending, phase by phase. It stops at an applied file that changed. `create` and `update`
+ * stop before they touch the database if a file has changed since the program read it. Deleting the resource leaves the
+ * database as it is.
  */
 export const migrations: ResourceType<MigrationsInputs> = {
   check(news, olds, { report }) {
@@ -221,16 +205,11 @@ export const migrations: ResourceType<MigrationsInputs> = {
   async read(_id, state) {
     const { readApplied } = await import("../../../migrate/run/applied.ts");
     const rows = await withConnection(state.connection, (client) => readApplied(client));
-    return {
-      ...state,
-      migrations: rows.map(({ name }) => name),
-      checksums: Object.fromEntries(
-        rows.flatMap(({ name, checksum }) => {
-          const known = checksum ?? state.checksums?.[name];
-          return known === undefined ? [] : [[name, known]];
-        }),
-      ),
-    };
+    const checksums = rows.flatMap(({ name, checksum }) => {
+      const known = checksum ?? state.checksums?.[name];
+      return known === undefined ? [] : [[name, known]];
+    });
+    return { ...state, migrations: rows.map(({ name }) => name), checksums: Object.fromEntries(checksums) };
   },
   async update(_id, olds, news, operation) {
     if (pending(olds, news).length > 0) await apply(news, operation);

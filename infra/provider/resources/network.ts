@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { StateError } from "../../../base/errors.ts";
-import { ACTION_MS, engine, isNotFound, within } from "../../../toolchain/engine/containers.ts";
+import { ACTION_MS, engine, ifFound, within } from "../../../toolchain/engine/containers.ts";
 import { STATE_LABEL } from "../../settings/names.ts";
 import { changedProperties, type Planned, type ResourceType } from "../resource.ts";
 
@@ -11,17 +11,14 @@ export interface NetworkInputs {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-async function inspect(
+/** What the engine says of a network, by its name or id; undefined if there is none. */
+export function inspectNetwork(
   docker: Docker,
   network: string,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<Docker.NetworkInspectInfo | undefined> {
-  try {
-    return await within(`tell about network ${network}`, ACTION_MS, () => docker.getNetwork(network).inspect(), signal);
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
+  const ask = () => docker.getNetwork(network).inspect();
+  return ifFound(within(`tell about network ${network}`, ACTION_MS, ask, signal));
 }
 
 /** What the engine has, in the form of the inputs. */
@@ -30,20 +27,20 @@ function toInputs({ Name, IPAM, Labels }: Docker.NetworkInspectInfo): NetworkInp
   return { name: Name, subnet: Subnet, gateway: Gateway, labels: Labels ?? {} };
 }
 
-/** All but the state's label, which networks of older releases do not have: it is never a reason to make a new one. */
+/** A network without the state's label. Networks of older releases have none, and get no replacement because of it. */
 function withoutState({ labels, ...rest }: Planned<NetworkInputs>): object {
   return { ...rest, labels: Object.fromEntries(Object.entries(labels).filter(([name]) => name !== STATE_LABEL)) };
 }
 
-/** Whose it is, if both say so. */
+/** Whether both networks say whose they are, and it is not the same state. */
 const isAnothers = (found: NetworkInputs, { labels }: NetworkInputs): boolean =>
   found.labels[STATE_LABEL] !== undefined && found.labels[STATE_LABEL] !== labels[STATE_LABEL];
 
 /**
- * A bridge network with a subnet of its own. The Docker provider's waits two seconds by a constant after it was made, at
- * every refresh and after it was removed (docs/adr/0020-performance.md).
+ * A bridge network with a subnet of its own. The Docker provider's network waits for two seconds after it was made, at
+ * every refresh, and after it was removed (docs/adr/0020-performance.md).
  *
- * Any change but one of the state's label makes a new one. The id is the engine's.
+ * Any change makes a new network, except a change of the state's label. The id is the engine's.
  */
 export const network: ResourceType<NetworkInputs> = {
   diff(olds, news) {
@@ -52,9 +49,10 @@ export const network: ResourceType<NetworkInputs> = {
   },
   async create(inputs, { signal }) {
     const docker = engine();
-    const found = await inspect(docker, inputs.name, signal);
+    const found = await inspectNetwork(docker, inputs.name, signal);
     if (found) {
-      // A run that was cut off before it recorded this one; one of somebody else's is left alone.
+      // A run that was cut off may have made this network without recording it. A network of somebody else is left
+      // alone.
       const has = toInputs(found);
       const others = isAnothers(has, inputs);
       if (!others && changedProperties(withoutState(has), withoutState(inputs)).length === 0)
@@ -67,33 +65,27 @@ export const network: ResourceType<NetworkInputs> = {
         },
       ]);
     }
-    const settings: Docker.NetworkCreateOptions = {
-      Name: inputs.name,
-      CheckDuplicate: true,
-      Driver: "bridge",
-      IPAM: { Driver: "default", Config: [{ Subnet: inputs.subnet, Gateway: inputs.gateway }] },
-      Labels: { ...inputs.labels },
-    };
-    const { id } = await within(
-      `make network ${inputs.name}`,
-      ACTION_MS,
-      (options) => docker.createNetwork({ ...settings, ...options }),
-      signal,
-    );
+    const make = (options: object) =>
+      docker.createNetwork({
+        Name: inputs.name,
+        CheckDuplicate: true,
+        Driver: "bridge",
+        IPAM: { Driver: "default", Config: [{ Subnet: inputs.subnet, Gateway: inputs.gateway }] },
+        Labels: { ...inputs.labels },
+        ...options,
+      });
+    const { id } = await within(`make network ${inputs.name}`, ACTION_MS, make, signal);
     return { id, outputs: {} };
   },
   async read(id, state, { signal }) {
-    const found = await inspect(engine(), id, signal);
+    const found = await inspectNetwork(engine(), id, signal);
     return found && { ...state, ...toInputs(found) };
   },
   async update() {
     throw new Error("a network is never changed, but replaced");
   },
   async delete(id, _state, { signal }) {
-    try {
-      await within(`remove network ${id}`, ACTION_MS, (options) => engine().getNetwork(id).remove(options), signal);
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
+    const remove = (options: object) => engine().getNetwork(id).remove(options);
+    await ifFound(within(`remove network ${id}`, ACTION_MS, remove, signal));
   },
 };

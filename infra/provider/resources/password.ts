@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { ResourceType } from "../resource.ts";
+import { byTheSame, type ResourceType } from "../resource.ts";
 
 export interface PasswordInputs {
   readonly version: number;
@@ -17,6 +17,8 @@ function generate(): string {
 
 /** A generated password. A new one whenever `version` changes. */
 export const password: ResourceType<PasswordInputs, PasswordOutputs> = {
-  create: async () => ({ id: "generated", outputs: { password: generate() } }),
-  update: async () => ({ password: generate() }),
+  ...byTheSame(
+    () => "generated",
+    async () => ({ password: generate() }),
+  ),
 };

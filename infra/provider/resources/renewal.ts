@@ -11,9 +11,9 @@ export interface RenewalInputs {
   readonly force?: string | undefined;
   /** DNS names and addresses in the certificates. */
   readonly hosts: readonly string[];
-  /** When the authority's certificate ends: one that is about to be issued and would outlive it is refused at preview. */
+  /** When the authority's certificate ends. A preview refuses to issue a certificate that would outlive it. */
   readonly authorityEnd: string;
-  /** Nothing is due. */
+  /** Nothing is due: the last phase but one of an authority's replacement makes all certificates anew. */
   readonly hold: boolean;
 }
 
@@ -30,17 +30,15 @@ export function isDue(issuedAt: string, validityDays: number, renewBeforeDays: n
   return now >= Date.parse(issuedAt) + (validityDays - renewBeforeDays) * MS_PER_DAY;
 }
 
-/** Inputs that decide whether keys and certificates are made anew, as far as they speak for it now. */
+/** Names of inputs because of which keys and certificates are made anew now. */
 function reasons(olds: State, news: Planned<RenewalInputs>): string[] {
   const changed = changedProperties(olds, news).filter((name) => ["validityDays", "force"].includes(name));
-  // While the authority is being replaced: its last phase but one makes all certificates anew.
   const { issuedAt, validityDays } = olds;
-  const isKnown = issuedAt !== undefined && validityDays !== undefined;
-  const due = !news.hold && isKnown && isDue(issuedAt, validityDays, Number(news.renewBeforeDays));
-  return due ? [...changed, "renewBeforeDays"] : changed;
+  if (news.hold || issuedAt === undefined || validityDays === undefined) return changed;
+  return isDue(issuedAt, validityDays, Number(news.renewBeforeDays)) ? [...changed, "renewBeforeDays"] : changed;
 }
 
-/** Why the certificates that are about to be issued cannot have the life they are to have. */
+/** Why certificates issued now could not have their whole life; undefined if they can. */
 function problem({ validityDays, authorityEnd, hold }: Planned<RenewalInputs>): string | undefined {
   if (hold || authorityEnd === undefined || authorityEnd === UNKNOWN || validityDays === UNKNOWN) return undefined;
   return outlivesAuthority(validityDays, authorityEnd);
@@ -57,16 +55,15 @@ export const renewal: ResourceType<RenewalInputs, RenewalOutputs> = {
   },
   diff(olds, news) {
     const renewed = reasons(olds, news);
-    // These sign or name anew without a new key; a state of an older release knows neither.
+    // A change of these issues certificates for the same keys. A state of an older release has neither.
     const issued = changedProperties(olds, news).filter((name) => ["hosts", "authorityEnd"].includes(name));
     const reason = renewed.length > 0 || issued.some((name) => name in olds) ? problem(news) : undefined;
     if (reason !== undefined) throw new StateError(reason);
     return { changed: [...renewed, ...issued] };
   },
-  plan: (olds, news) =>
-    olds.generation === undefined
-      ? { generation: 1 }
-      : { generation: olds.generation + (reasons(olds, news).length > 0 ? 1 : 0) },
+  plan: (olds, news) => ({
+    generation: olds.generation === undefined ? 1 : olds.generation + (reasons(olds, news).length > 0 ? 1 : 0),
+  }),
   create: async () => ({ id: "renewal", outputs: { generation: 1, issuedAt: new Date().toISOString() } }),
   async update(_id, olds, news) {
     const { generation = 1, issuedAt } = olds;

@@ -1,5 +1,5 @@
 import { scramSecret } from "../../../database/scram.ts";
-import type { ResourceType } from "../resource.ts";
+import { byTheSame, type ResourceType } from "../resource.ts";
 
 export interface ScramSecretInputs {
   /** Secret. */
@@ -12,10 +12,6 @@ export interface ScramSecretOutputs {
   readonly secret: string;
 }
 
-const made = ({ password, iterations }: ScramSecretInputs): ScramSecretOutputs => ({
-  secret: scramSecret(password, iterations),
-});
-
 /**
  * What PostgreSQL stores for a password: statements carry it instead of the password. Its salt is random, so it is made
  * once and kept in the state; a new one only when an input changes.
@@ -23,6 +19,8 @@ const made = ({ password, iterations }: ScramSecretInputs): ScramSecretOutputs =
  * No salt is derived from the password: the server tells it to whoever begins to log in.
  */
 export const scramSecretResource: ResourceType<ScramSecretInputs, ScramSecretOutputs> = {
-  create: async (inputs) => ({ id: "made", outputs: made(inputs) }),
-  update: async (_id, _olds, news) => made(news),
+  ...byTheSame(
+    () => "made",
+    async ({ password, iterations }) => ({ secret: scramSecret(password, iterations) }),
+  ),
 };

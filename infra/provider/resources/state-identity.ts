@@ -25,9 +25,9 @@ function madeBy(): string {
 }
 
 /**
- * Says which state a stack on an engine belongs to: names alone do not, since every user has a `dev`. The network has the id as
- * a label, the volumes of configuration and the data have it as a file. Everything on the engine depends on it, so that nothing
- * of another state's stack is touched: `create` and `diff` refuse.
+ * Says which state a stack on an engine belongs to. A name does not say so: every user has a `dev`. The network has the
+ * id as a label. The volumes of configuration and the data have it as a file. Every other object on the engine depends
+ * on this resource: `create` and `diff` refuse another state's stack before anything of it is touched.
  */
 export const stateIdentity: ResourceType<StateIdentityInputs, StateIdentityOutputs> = {
   async diff(olds, news, operation) {

@@ -29,8 +29,8 @@ const INVALID_PASSWORD = "28P01";
 const VERSION = 1;
 
 /**
- * This role's statements carry the roles' SCRAM secrets. None of them stands in the log or among the running ones, whatever is
- * logged of other roles; what the role has of its own wins over postgresql.conf.
+ * Settings of the superuser, whose statements carry the roles' SCRAM secrets. With them no secret stands in the log or
+ * among the running statements, whatever is logged of other roles. A role's own settings win over postgresql.conf.
  */
 const UNSEEN: Readonly<Record<string, string>> = {
   log_statement: "none",
@@ -43,32 +43,23 @@ const UNSEEN: Readonly<Record<string, string>> = {
 };
 
 async function setPassword({ container, connection }: SuperuserPasswordInputs, signal: AbortSignal): Promise<void> {
-  const each = (statement: (name: string, value: string) => string) =>
-    Object.entries(UNSEEN).map(([name, value]) => statement(name, value));
-  await localSql(
-    engine(),
-    container,
-    [
-      ...each((name, value) => `set ${name} = ${value};`), // a session that begins before the role has them
-      `alter role postgres with password '${scramSecret(connection.password)}';`,
-      ...each((name, value) => `alter role postgres set ${name} = ${value};`),
-    ].join("\n"),
-    { signal },
-  );
+  const settings = Object.entries(UNSEEN).map(([name, value]) => `set ${name} = ${value};`);
+  const statements = [
+    ...settings, // a session that begins before the role has them
+    `alter role postgres with password '${scramSecret(connection.password)}';`,
+    ...settings.map((set) => `alter role postgres ${set}`),
+  ];
+  await localSql(engine(), container, statements.join("\n"), { signal });
 }
 
 /** Whether the superuser has a password yet; waits for a server that is still starting or recovering. */
 export async function hasPassword(docker: Docker, container: string, signal?: AbortSignal): Promise<boolean> {
+  const ask = "select rolpassword is not null from pg_authid where rolname = 'postgres'";
   let last = "";
   const answer = await until(
     async () => {
       try {
-        const value = await localSql(
-          docker,
-          container,
-          "select rolpassword is not null from pg_authid where rolname = 'postgres'",
-          signal ? { signal } : {},
-        );
+        const value = await localSql(docker, container, ask, signal && { signal });
         return value === "t" || value === "f" ? value : undefined; // anything else is no answer to act on
       } catch (error) {
         // psql says which: starting up, recovering after a crash, no socket yet.
@@ -78,11 +69,10 @@ export async function hasPassword(docker: Docker, container: string, signal?: Ab
     },
     { deadlineMs: 60_000, everyMs: 200, signal },
   );
-  if (answer === undefined)
-    throw new StateError(
-      `PostgreSQL in container ${container} does not answer on its local socket after 60 s; run \`up\` again. ${last}`,
-    );
-  return answer === "t";
+  if (answer !== undefined) return answer === "t";
+  throw new StateError(
+    `PostgreSQL in container ${container} does not answer on its local socket after 60 s; run \`up\` again. ${last}`,
+  );
 }
 
 async function accepted(connection: Connection): Promise<boolean> {
@@ -100,25 +90,11 @@ async function establish(
   { run, signal }: Operation,
 ): Promise<SuperuserPasswordOutputs> {
   const { container, volume, connection } = inputs;
-  if (!(await hasPassword(engine(), container, signal))) {
-    await setPassword(inputs, signal); // a cluster that was just made
-  } else if (!(await accepted(connection))) {
-    // The volume outlived the state that knew its passwords. Locking everybody out silently, or taking the database
-    // over without asking, would both be wrong.
-    if (!run.takeOver) {
-      throw new StateError(
-        `The data volume ${volume} belongs to a stack whose state is lost: its passwords are not the ones of this state.`,
-        [
-          {
-            subject: volume,
-            problem: "its data is untouched, and nobody can log in with the new passwords",
-            remedy:
-              "Run `aiwdb up` for this stack with --reset-passwords to keep the data and give every role a new password through the container's local socket, " +
-              "or restore the state, or remove the volume if the data is not needed.",
-          },
-        ],
-      );
-    }
+  const isNew = !(await hasPassword(engine(), container, signal));
+  if (isNew || !(await accepted(connection))) {
+    // The volume outlived the state that knew its passwords. To lock everybody out silently would be wrong. So would be
+    // to take the database over without asking.
+    if (!isNew && !run.takeOver) throw ofLostState(volume);
     await setPassword(inputs, signal);
   }
   if (!(await accepted(connection)))
@@ -126,9 +102,24 @@ async function establish(
   return { readyHost: connection.host, readyPort: connection.port, version: VERSION };
 }
 
+function ofLostState(volume: string): StateError {
+  return new StateError(
+    `The data volume ${volume} belongs to a stack whose state is lost: its passwords are not the ones of this state.`,
+    [
+      {
+        subject: volume,
+        problem: "its data is untouched, and nobody can log in with the new passwords",
+        remedy:
+          "Run `aiwdb up` for this stack with --reset-passwords to keep the data and give every role a new password through the container's local socket, " +
+          "or restore the state, or remove the volume if the data is not needed.",
+      },
+    ],
+  );
+}
+
 /**
- * The bootstrap superuser's password. A new cluster has none, so that nobody can log in over the network before it is
- * set here, through the container's local socket.
+ * The bootstrap superuser's password. It is set through the container's local socket. A new cluster has no password, so
+ * that nobody can log in over the network before.
  */
 export const superuserPassword: ResourceType<SuperuserPasswordInputs, SuperuserPasswordOutputs> = {
   diff(olds, news) {

@@ -11,7 +11,7 @@ import { fill, readCurrent, replace, type VersionedVolume } from "../volumes/ver
 
 export interface VolumeFilesInputs {
   readonly volume: string;
-  /** Tag of the image whose server tries the files; another one has an unchanged file tried again. */
+  /** Tag of the image whose server tries the files. With another image, unchanged files are tried again. */
   readonly image: string;
   /** Who the files belong to inside the container. */
   readonly uid: number;
@@ -61,8 +61,8 @@ const take = (olds: VolumeFilesInputs, news: VolumeFilesInputs, operation: Opera
   });
 
 /**
- * Pairs of certificate and key among the files that could not be used together. One that is in force already may have
- * expired: when everything was off until then, what replaces it must not be refused because of it.
+ * Pairs of certificate and key that cannot be used together. A pair that is in force already may have expired: its
+ * replacement must not be refused because of it.
  */
 export function pairProblems(files: Files, inForce: Files = {}): Failure[] {
   const ca = files["tls/ca.crt"]?.content;
@@ -95,7 +95,7 @@ function readFiles(inputs: VolumeFilesInputs, signal: AbortSignal): Promise<Reco
   return readVolume({ docker: engine(), signal }, at, (container) => readCurrent(container, at.folder, signal));
 }
 
-/** Names of files that are not in the volume as the state has them. A volume that is gone has been noticed elsewhere. */
+/** Names of files that differ between the volume and the state. A volume that is gone is not reported here. */
 async function otherFiles(inputs: VolumeFilesInputs, signal: AbortSignal): Promise<string[]> {
   const found = await readFiles(inputs, signal);
   if (found === undefined) return [];
@@ -106,10 +106,10 @@ async function otherFiles(inputs: VolumeFilesInputs, signal: AbortSignal): Promi
 
 /**
  * Files in a volume that a server reads: configuration and certificates. A container's own `uploads` would force its
- * replacement and do not work on a read-only root.
+ * replacement, and do not work on a read-only root.
  *
- * Pulumi compares with its state only, so `diff` looks into the volume: a state that was restored, or whose stack another one
- * took over meanwhile, has other certificates than the servers.
+ * Pulumi compares inputs with its state only. `diff` looks into the volume as well: after a state was restored, or
+ * another state took the stack over, the servers have other certificates than the state.
  */
 export const volumeFiles: ResourceType<VolumeFilesInputs> = {
   async diff(olds, news, { report, signal }) {
@@ -125,7 +125,7 @@ export const volumeFiles: ResourceType<VolumeFilesInputs> = {
     const docker = engine();
     const info = await inspect(docker, inputs.container, operation.signal);
     if (info?.State.Running) {
-      // A run that was cut off, or a state that was lost, left the server running on other files.
+      // After a run that was cut off, or with a lost state, the server runs with other files.
       await put(inputs, operation);
       await take({ ...inputs, restartKey: "" }, inputs, operation);
     } else {

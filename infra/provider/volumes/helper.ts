@@ -2,7 +2,7 @@ import type Docker from "dockerode";
 import { StateError } from "../../../base/errors.ts";
 import type { ImageKind } from "../../../toolchain/images/tag.ts";
 import { findImage } from "../../../toolchain/images/build.ts";
-import { ACTION_MS, inspect, isNotFound, within } from "../../../toolchain/engine/containers.ts";
+import { ACTION_MS, ifFound, inspect, within } from "../../../toolchain/engine/containers.ts";
 import { HELPER_LABEL, STACK_LABEL } from "../../settings/names.ts";
 
 /** The engine, and what gives up what it is asked. */
@@ -18,7 +18,7 @@ export interface MountedVolume {
   readonly folder: string;
   /** The server's image, whose user may read the volume. */
   readonly image: ImageKind;
-  /** Of the image that the state has; one that was pruned is replaced. */
+  /** Tag of the image that the state has. Where that image was pruned, another one is taken. */
   readonly tag?: string;
 }
 
@@ -65,15 +65,14 @@ type Labels = Readonly<Record<string, string>>;
 
 async function labelsOf({ docker, signal }: Access, volume: string): Promise<Labels | undefined> {
   const ask = (options: object) => docker.getVolume(volume).inspect(options);
-  try {
-    return (await within(`tell about volume ${volume}`, ACTION_MS, ask, signal)).Labels ?? {};
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
+  const found = await ifFound(within(`tell about volume ${volume}`, ACTION_MS, ask, signal));
+  return found && (found.Labels ?? {});
 }
 
-/** A container that is removed whatever happens. It is the stack's, so that `up` and `down` find one that a kill leaves. */
+/**
+ * Works with a container, and removes it whatever happens. It has the stack's label: `up` and `down` find one that a
+ * kill leaves.
+ */
 async function withContainer<T>(
   access: Access,
   at: MountedVolume,
@@ -84,25 +83,16 @@ async function withContainer<T>(
 ): Promise<T> {
   const { docker, signal } = access;
   const image = await imageOf(access, at);
-  const container = await within(
-    `make a container for volume ${at.volume}`,
-    ACTION_MS,
-    (options) =>
-      docker.createContainer({
-        ...settings,
-        Image: image,
-        Cmd: [],
-        Labels: { [HELPER_LABEL]: at.volume, ...(stack === undefined ? {} : { [STACK_LABEL]: stack }) },
-        HostConfig: {
-          Binds: [bind],
-          NetworkMode: "none",
-          CapDrop: ["ALL"],
-          SecurityOpt: ["no-new-privileges"],
-        },
-        ...options,
-      }),
-    signal,
-  );
+  const make = (options: object) =>
+    docker.createContainer({
+      ...settings,
+      Image: image,
+      Cmd: [],
+      Labels: { [HELPER_LABEL]: at.volume, ...(stack === undefined ? {} : { [STACK_LABEL]: stack }) },
+      HostConfig: { Binds: [bind], NetworkMode: "none", CapDrop: ["ALL"], SecurityOpt: ["no-new-privileges"] },
+      ...options,
+    });
+  const container = await within(`make a container for volume ${at.volume}`, ACTION_MS, make, signal);
   try {
     return await within(`read or write the files of volume ${at.volume}`, ACTION_MS, () => work(container), signal);
   } finally {
@@ -121,10 +111,6 @@ async function imageOf({ docker, signal }: Access, { image, tag, container }: Mo
 
 /** Also when the user stops Pulumi. */
 async function remove(container: Docker.Container): Promise<void> {
-  try {
-    // v: volumes that the image declares and nobody named
-    await container.remove({ force: true, v: true, abortSignal: AbortSignal.timeout(ACTION_MS) });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
+  // v: volumes that the image declares and nobody named
+  await ifFound(container.remove({ force: true, v: true, abortSignal: AbortSignal.timeout(ACTION_MS) }));
 }

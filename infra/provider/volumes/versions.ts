@@ -9,9 +9,9 @@ import type { Files } from "../../servers/server.ts";
 import { writeVolume, type Access, type MountedVolume } from "./helper.ts";
 
 /**
- * All files of one state lie in one folder, `.version-…`, and servers read them through links: `tls` is a link to
- * `.current/tls`, and `.current` one to the folder. Whatever changes, certificates and their keys among it, takes effect by
- * the one rename that replaces `.current`.
+ * All files of one state lie in one folder, `.version-…`. `.current` is a link to it, and `tls` is a link to
+ * `.current/tls`. Servers read the files through these links. One rename replaces `.current`, so that all files change
+ * at once, certificates together with their keys.
  */
 const VERSION_PREFIX = ".version-";
 /** Link to the one folder whose files are in force. */
@@ -19,12 +19,12 @@ export const CURRENT_VERSION = ".current";
 
 /** Puts a version in force, in a folder that has it. */
 export const SWITCH_SCRIPT = path.join(PACKAGE_ROOT, "infra/provider/volumes/switch.sh");
-/** Exit code of the script where the version was tried and refused. */
+/** Exit code by which the script says that the server would refuse the files. */
 const REFUSED = 9;
 
 /** A volume of files in versions. */
 export interface VersionedVolume extends MountedVolume {
-  /** Account whom the files belong to. */
+  /** Account that owns the files. */
   readonly uid: number;
   /** Refuses a volume that must not be written, before anything is written. */
   readonly guard: (helper: Docker.Container) => Promise<void>;
@@ -33,7 +33,7 @@ export interface VersionedVolume extends MountedVolume {
 const newVersion = () => `${VERSION_PREFIX}${Date.now().toString(36)}`;
 const topLevel = (files: Files) => [...new Set(Object.keys(files).map((name) => name.split("/")[0] ?? name))];
 
-/** First fill: nobody reads the files yet. */
+/** Fills a new volume. Nobody reads the files yet. */
 export async function fill(access: Access, volume: VersionedVolume, files: Files): Promise<void> {
   const version = newVersion();
   const links = Object.fromEntries(topLevel(files).map((name) => [name, `${CURRENT_VERSION}/${name}`]));
@@ -46,11 +46,12 @@ export async function fill(access: Access, volume: VersionedVolume, files: Files
 }
 
 /**
- * Replaces files under a server that may be running: all are written beside the old ones first, tried, then put in force
- * at once, so that a full disk or a kill leaves either the old or the new ones, never a certificate without its key.
+ * Replaces files of a server that may be running. All new files are written beside the old ones and tried. Then they
+ * are put in force at once. After a full disk or a kill, either the old or the new files are in force: a certificate is
+ * never without its key.
  *
- * @param tryScript file of a script that tries them, where something can
- * @throws StateError when they are refused, or could not be put in force
+ * @param tryScript path of a script that tries the files, for a server that has one
+ * @throws StateError when the server refuses the files, or they could not be put in force
  */
 export async function replace(
   access: Access,
@@ -76,7 +77,10 @@ export async function replace(
   });
 }
 
-/** The files in force in a container's folder, by path below it; a volume of an older release has them in the folder itself. */
+/**
+ * The files that are in force, by path below a container's folder. A volume of an older release has them in the folder
+ * itself.
+ */
 export async function readCurrent(
   container: Docker.Container,
   folder: string,

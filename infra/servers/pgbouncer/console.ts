@@ -6,7 +6,8 @@ import type { Pooler } from "../../settings/listeners.ts";
 import { exec, inspect } from "../../../toolchain/engine/containers.ts";
 
 /**
- * A command inside PgBouncer's container: psql at the console of the process that listens on a port, as its own account.
+ * A command inside PgBouncer's container: psql at the console of the process that listens on `port`. It runs as the
+ * process's own account.
  *
  * @param layout further arguments of psql, such as `-t` for rows without their names
  */
@@ -16,12 +17,12 @@ export function pgbouncerConsole(port: number, command: string, ...layout: reado
 }
 
 /**
- * Has PgBouncer make new server connections as the old ones are released; no client is cut off. Old ones keep the plans of
- * statements that clients prepared, and after a change of a table's columns every new client that prepares the same statement
- * is refused: `cached plan must not change result type`.
+ * Makes PgBouncer replace its server connections as they are released. No client is cut off. Old connections keep plans
+ * of statements that clients prepared. After a change of a table's columns, a new client that prepares the same
+ * statement would be refused: `cached plan must not change result type`.
  *
- * @returns what kept a process from doing it, also where the engine did not answer; undefined where all did, or the pooler
- *   does not run. Never throws: whoever calls has done something that stays done.
+ * @returns why a process did not do it, or why the engine did not answer; undefined where all did, or the pooler does
+ *   not run. Never throws: its callers have done something that stays done.
  */
 export async function reconnect(
   docker: Docker,
@@ -31,13 +32,8 @@ export async function reconnect(
   try {
     if ((await inspect(docker, container, signal))?.State.Running !== true) return undefined;
     for (const port of ports) {
-      const { exitCode, stderr } = await exec(
-        docker,
-        container,
-        pgbouncerConsole(port, "RECONNECT"),
-        undefined,
-        signal,
-      );
+      const command = pgbouncerConsole(port, "RECONNECT");
+      const { exitCode, stderr } = await exec(docker, container, command, undefined, signal);
       if (exitCode !== 0) return stderr.trim() || `psql ended with ${exitCode}`;
     }
     return undefined;

@@ -1,6 +1,7 @@
 import type { StackConfig } from "../../settings/table.ts";
 import { lookupDatabase, sessionDatabase } from "../../settings/names.ts";
 import { ROLES } from "../../../database/access/roles.ts";
+import { identifier } from "../../../database/quote.ts";
 import {
   connectionShare,
   listeners,
@@ -9,7 +10,15 @@ import {
   type Listener,
 } from "../../settings/listeners.ts";
 import type { PGBOUNCER_RESERVED } from "../../settings/reserved.ts";
-import { type Defaults, GENERATED, mergeSettings, type Setting, type Settings, TLS_CIPHERS } from "../settings.ts";
+import {
+  type Defaults,
+  GENERATED,
+  mergeSettings,
+  restartKeyOf,
+  type Setting,
+  type Settings,
+  TLS_CIPHERS,
+} from "../settings.ts";
 
 /** Where the configuration volume is mounted in the PgBouncer container. */
 export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
@@ -17,7 +26,8 @@ export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
 
 /**
  * Server connections that a role's pool keeps once it has them. A pool without any refuses its clients after one failed
- * login at the server, and each client may cause one: by asking for a replication connection, which no setting refuses.
+ * login at the server. Each client can cause such a failure by asking for a replication connection, which no setting
+ * refuses.
  */
 const KEPT_CONNECTIONS = 1;
 
@@ -63,7 +73,10 @@ export function listenerMandatory({ port, hbaFile, authorityFile }: Listener): S
   };
 }
 
-/** Values that are no promise: from the stack's own settings, or such as tune the pooler, which `pgbouncerSettings` may override. */
+/**
+ * Values from the stack's own settings, and values that tune the pooler, which `pgbouncerSettings` may override.
+ * https://www.pgbouncer.org/config.html
+ */
 export function pgbouncerDefaults(config: StackConfig): Defaults {
   return {
     pool_mode: { value: "transaction", why: "many clients share few server connections" },
@@ -105,11 +118,7 @@ export function pgbouncerDefaults(config: StackConfig): Defaults {
 }
 
 /** The whole of a listener's pgbouncer.ini. The server is reached as `host`, the name in its certificate. */
-export function renderPgbouncerIni(
-  config: StackConfig,
-  host: string,
-  listener: Listener = listeners(config)[0],
-): string {
+export function renderPgbouncerIni(config: StackConfig, host: string, listener = listeners(config)[0]): string {
   const { transaction, session } = connectionShare(config, listener);
   const lookup = lookupDatabase(config.databaseName);
   const entry = (name: string, mode: string, connections: number, kept = KEPT_CONNECTIONS) =>
@@ -140,17 +149,13 @@ export function renderPgbouncerIni(
   ].join("\n");
 }
 
-/** What `renderPgbouncerIni` of this or an older release has written into a file. */
-interface PgbouncerIni {
-  readonly port: number;
-  /** Values in the section [pgbouncer], by name. */
-  readonly settings: ReadonlyMap<string, string>;
-  /** Names in the section [databases] that are in transaction mode; the one for all other databases is no name. */
-  readonly transactionEntries: readonly string[];
-}
-
-/** Reads back what a state has recorded of an earlier run. */
-export function readPgbouncerIni(text: string): PgbouncerIni {
+/**
+ * Reads back what this or an older release has written into a file, as a state has recorded it.
+ *
+ * @returns the port, the values in the section [pgbouncer] by name, and the names in the section [databases] that are in
+ *   transaction mode; the one for all other databases is no name
+ */
+export function readPgbouncerIni(text: string) {
   const sections = new Map<string, Map<string, string>>();
   let section = new Map<string, string>();
   for (const line of text.split("\n")) {
@@ -172,40 +177,34 @@ export function readPgbouncerIni(text: string): PgbouncerIni {
 /** The part of the settings that takes effect only by a restart. */
 export function pgbouncerRestartKey(config: StackConfig): string {
   const defaults = pgbouncerDefaults(config);
-  const known: Settings = { ...defaults, ...PGBOUNCER_MANDATORY };
   return listeners(config)
-    .flatMap((listener) => mergeSettings(listenerMandatory(listener), defaults, config.pgbouncerSettings))
-    .filter(([name]) => known[name]?.restart)
-    .map(([name, value]) => `${name}=${value}`)
+    .map((listener) => restartKeyOf(listenerMandatory(listener), defaults, config.pgbouncerSettings))
     .join("\n");
 }
 
 /** A listener's pgbouncer_hba.conf: its roles over TLS, statistics for the monitoring role, nobody else. */
-export function renderPgbouncerHba(config: StackConfig, { roles }: Listener = listeners(config)[0]): string {
+export function renderPgbouncerHba(config: StackConfig, { roles } = listeners(config)[0]): string {
   const databases =
     config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
+  const statistics = [
+    "# Statistics (SHOW); stats_users may not run commands.",
+    `hostssl pgbouncer ${ROLES.monitor} all scram-sha-256`,
+  ];
   return [
     `# ${GENERATED}`,
     "# Health check and reload: the process' own account over the local socket.",
     `local pgbouncer ${ROLES.pooler} peer`,
     `hostssl ${databases} ${roles.join(",")} all scram-sha-256`,
-    ...(roles.includes(ROLES.monitor)
-      ? [
-          "# Statistics (SHOW); stats_users may not run commands.",
-          `hostssl pgbouncer ${ROLES.monitor} all scram-sha-256`,
-        ]
-      : []),
+    ...(roles.includes(ROLES.monitor) ? statistics : []),
     "host all all all reject",
     "",
   ].join("\n");
 }
 
-/** userlist.txt: the pooler's own login. Every other secret is looked up in the server. */
+/**
+ * userlist.txt: the pooler's own login. Every other secret is looked up in the server. Both are quoted as names in SQL are.
+ * https://www.pgbouncer.org/config.html#authentication-file-format
+ */
 export function renderUserlist(poolerPassword: string): string {
-  return `${quoteUserlist(ROLES.pooler)} ${quoteUserlist(poolerPassword)}\n`;
-}
-
-/** Double quotes are doubled. https://www.pgbouncer.org/config.html#authentication-file-format */
-function quoteUserlist(text: string): string {
-  return `"${text.replaceAll('"', '""')}"`;
+  return `${identifier(ROLES.pooler)} ${identifier(poolerPassword)}\n`;
 }

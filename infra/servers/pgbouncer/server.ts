@@ -17,7 +17,10 @@ const processesOf = (files: Files) =>
     .filter(([name]) => name.endsWith(".ini"))
     .map(([name, { content }]) => ({ name, ...readPgbouncerIni(content) }));
 
-/** Settings that RELOAD would pass over in silence: only the console tells which they are. Undefined where it can't be asked. */
+/**
+ * Names of settings that RELOAD would ignore without a word. Only the console knows them. Undefined where the console
+ * cannot be asked.
+ */
 async function readAtStart(
   { docker, container, signal }: RunningServer,
   port: number,

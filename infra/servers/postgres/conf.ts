@@ -1,6 +1,6 @@
 import type { StackConfig } from "../../settings/table.ts";
 import type { POSTGRES_RESERVED } from "../../settings/reserved.ts";
-import { type Defaults, GENERATED, mergeSettings, type Setting, type Settings, TLS_CIPHERS } from "../settings.ts";
+import { type Defaults, GENERATED, mergeSettings, restartKeyOf, type Setting, TLS_CIPHERS } from "../settings.ts";
 
 /** Where the configuration volume is mounted in the PostgreSQL container. */
 export const POSTGRES_CONFIG_DIR = "/etc/postgresql";
@@ -129,12 +129,7 @@ export function renderPostgresqlConf(config: StackConfig): string {
 
 /** The part of the settings that takes effect only by a restart; equal text, no restart needed. */
 export function postgresRestartKey(config: StackConfig): string {
-  const defaults = postgresDefaults(config);
-  const known: Settings = { ...defaults, ...POSTGRES_MANDATORY };
-  return mergeSettings(POSTGRES_MANDATORY, defaults, config.postgresSettings)
-    .filter(([name]) => known[name]?.restart)
-    .map(([name, value]) => `${name}=${value}`)
-    .join("\n");
+  return restartKeyOf(POSTGRES_MANDATORY, postgresDefaults(config), config.postgresSettings);
 }
 
 /** Single quotes are doubled, backslashes too. https://www.postgresql.org/docs/16/config-setting.html */

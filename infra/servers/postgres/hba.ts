@@ -2,6 +2,7 @@ import { addressIn } from "../../settings/addresses.ts";
 import { hasMaintenance, type StackConfig } from "../../settings/table.ts";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../../settings/names.ts";
 import { POOLED_ROLES, ROLES } from "../../../database/access/roles.ts";
+import { identifier } from "../../../database/quote.ts";
 import { GENERATED } from "../settings.ts";
 
 /** Addresses that are fixed within a stack's subnet. */
@@ -25,11 +26,14 @@ export function renderPgHba(config: StackConfig, { pooler = true } = {}): string
   const ci = config.profile === "ci";
   // A leading slash makes the rest a regular expression.
   const clones = ci ? [`/^(${TEST_DATABASE_PREFIX}|${TEMPLATE_DATABASE_PREFIX})`] : [];
-  const database = [config.databaseName, ...clones].map(quoteHba).join(",");
+  // Quoted, so that one called "all" or "replication" is a name and no keyword.
+  const database = [config.databaseName, ...clones].map(identifier).join(",");
   const pooled = POOLED_ROLES.join(",");
   const direct = [ROLES.owner, ...POOLED_ROLES].join(",");
   // What comes from this machine through the published port has the network's gateway as its address.
-  const clients = [...new Set([gateway, ...config.postgresClientAddresses].map(network))];
+  const addressed = [gateway, ...config.postgresClientAddresses];
+  // PostgreSQL wants a network's length with every address.
+  const clients = [...new Set(addressed.map((each) => (each.includes("/") ? each : `${each}/32`)))];
   return [
     `# ${GENERATED}`,
     "# The container's own postgres account: bootstrap and repair, no network.",
@@ -66,14 +70,4 @@ export function renderPgHba(config: StackConfig, { pooler = true } = {}): string
     "host all all all reject",
     "",
   ].join("\n");
-}
-
-/** PostgreSQL wants a network's length with every address. */
-function network(address: string): string {
-  return address.includes("/") ? address : `${address}/32`;
-}
-
-/** Names are always quoted, so that one called "all" or "replication" is a name and no keyword. */
-function quoteHba(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -13,8 +13,8 @@ const REFUSED = `
    where error is not null and error <> 'setting could not be applied'
      and not (name is null and error like 'parameter "%" cannot be changed without restarting the server')`;
 
-// The files have been tried, so that nothing but a start can be in the way. A setting that was taken out has no line that
-// could say so: the running server has it from a file, and no file has it.
+// The files have been tried, so that a setting is refused only because it needs a start. A setting that was taken out
+// has no line: the running server has it from a file, and no file has it now.
 const NEEDS_RESTART = `
   select exists (select from pg_file_settings where error = 'setting could not be applied')
       or exists (
