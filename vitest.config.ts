@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/helpers/longest-first.ts";
 
 const MINUTE = 60_000;
 
@@ -18,6 +19,7 @@ const ON_THEIR_OWN = [
 // their own wait for containers most of the time, so two of them run side by side.
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
@@ -98,8 +100,8 @@ export default defineConfig({
         test: {
           name: "examples",
           include: ["examples/**/*.test.ts"],
-          // Starts a server for tests where none runs, and stops what it started.
-          globalSetup: ["testing/vitest-setup.ts"],
+          // As a suite of a user's has it, but for the server: it finds one that runs.
+          globalSetup: ["test/helpers/test-server.ts", "testing/vitest-setup.ts"],
           sequence: { groupOrder: 4 },
         },
       },
