@@ -10,6 +10,7 @@ import {
   newStack,
   stacksOfFile,
   up,
+  upAndCorrected,
 } from "../helpers/file-stacks.ts";
 import { foreignNetwork } from "../helpers/foreign-network.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
@@ -17,14 +18,11 @@ import { mustSucceed } from "../helpers/real-stack.ts";
 stacksOfFile();
 
 test("a first run with a setting that PgBouncer cannot start with is gone on with once it is corrected", async () => {
-  const stack = newStack("banana", { pgbouncerSettings: { stats_period: "banana" } });
-  const failed = await up(stack);
+  const { stack, failed, corrected } = await upAndCorrected({ pgbouncerSettings: { stats_period: "banana" } });
   expect(failed.exitCode).toBe(1);
   expect(failed.all).toContain("does not stay up");
   expect(failed.all).toContain("banana");
-  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
-  const corrected = mustSucceed(await up(stack));
-  expect(corrected.all).toContain("which did not stay up");
+  expect(mustSucceed(corrected).all).toContain("which did not stay up");
   await expectHealthy(stack);
 });
 
