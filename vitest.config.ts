@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/helpers/longest-first.ts";
 
 const MINUTE = 60_000;
 
@@ -14,10 +15,11 @@ const ON_THEIR_OWN = [
   "test/integration/{changed-roles,provider-network,rotation,secrets-logged,toolchain-images}.test.ts",
 ];
 
-// One group after the other: what the quick tests find need not wait for a stack. The files of the group with stacks of
-// their own wait for containers most of the time, so two of them run side by side.
+// One group after the other: what the quick tests find need not wait for a stack. Files that have a stack wait for containers
+// much of the time, so two of them run side by side.
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
@@ -50,12 +52,11 @@ export default defineConfig({
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
           exclude: [...ON_TEST_DATABASES, ...ON_THEIR_OWN],
-          // Brings one real stack up for all files; each makes its own databases, sessions and load in it.
+          // Brings one real stack up for all files, which take turns; each makes its own databases, sessions and load in it.
           globalSetup: ["test/helpers/real-stack.ts"],
           setupFiles: ["test/helpers/real-stack-environment.ts"],
           sequence: { groupOrder: 2 },
-          // Files that kill servers or renew certificates would cut off the others.
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 3 * MINUTE,
           hookTimeout: 5 * MINUTE,
           expect: { poll: { timeout: MINUTE } },
@@ -65,7 +66,7 @@ export default defineConfig({
         test: {
           name: "own",
           include: ON_THEIR_OWN,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
           maxWorkers: 2,
           testTimeout: 5 * MINUTE,
           hookTimeout: 5 * MINUTE,
@@ -76,7 +77,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
           maxWorkers: 2,
           testTimeout: 10 * MINUTE,
           hookTimeout: 10 * MINUTE,
@@ -88,7 +89,7 @@ export default defineConfig({
           // What takes minutes and guards a part that seldom changes: `npm run test:long`, not a part of `npm test`.
           name: "long",
           include: ["test/long/**/*.test.ts"],
-          sequence: { groupOrder: 5 },
+          sequence: { groupOrder: 4 },
           fileParallelism: false,
           testTimeout: 10 * MINUTE,
           hookTimeout: 10 * MINUTE,
@@ -98,9 +99,9 @@ export default defineConfig({
         test: {
           name: "examples",
           include: ["examples/**/*.test.ts"],
-          // Starts a server for tests where none runs, and stops what it started.
-          globalSetup: ["testing/vitest-setup.ts"],
-          sequence: { groupOrder: 4 },
+          // As a suite of a user's has it, but for the server: it finds one that runs.
+          globalSetup: ["test/helpers/test-server.ts", "testing/vitest-setup.ts"],
+          sequence: { groupOrder: 3 },
         },
       },
     ],

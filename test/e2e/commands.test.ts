@@ -3,12 +3,14 @@ import path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StackStatus } from "../../stack/status/status.ts";
+import { readMigrations } from "../../migrate/chain/files.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
 import { pgbouncerConsole } from "../../infra/servers/pgbouncer/console.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { docker } from "../helpers/connect.ts";
 import { known } from "../helpers/known.ts";
+import { nextMigration } from "../helpers/next-migration.ts";
 import { mustSucceed, readOutputs } from "../helpers/real-stack.ts";
 
 const STACK = `pr-commands-${process.pid}`;
@@ -28,7 +30,14 @@ async function rows(url: string, sql: string): Promise<Record<string, unknown>[]
   }
 }
 
-const urlOf = async (role: string, mode: string) => (await aiwdb("url", "--role", role, "--mode", mode)).stdout.trim();
+const urls = new Map<string, Promise<string>>();
+/** What `url` prints. Asked once for each role and mode: nothing here changes a password. */
+function urlOf(role: string, mode: string): Promise<string> {
+  const key = `${role} ${mode}`;
+  const url = urls.get(key) ?? aiwdb("url", "--role", role, "--mode", mode).then(({ stdout }) => stdout.trim());
+  urls.set(key, url);
+  return url;
+}
 const readStatus = async () => JSON.parse((await aiwdb("status", "--json")).stdout) as StackStatus;
 
 beforeAll(async () => {
@@ -234,11 +243,8 @@ test("Pulumi's processes talk to each other past a proxy that does not serve thi
 });
 
 test("preview names a migration that was added, plan shows its SQL, up applies it and rollback takes it back", async () => {
-  const last = readdirSync(path.join(checkout.root, "migrations"))
-    .filter((file) => file.endsWith(".up.sql"))
-    .sort()
-    .at(-1) as string;
-  const name = `${String(Number(last.slice(0, 4)) + 1).padStart(4, "0")}_create_probe`;
+  const last = readMigrations(path.join(checkout.root, "migrations")).at(-1)?.name ?? "";
+  const name = nextMigration(last, "create_probe");
   const file = (direction: string) => path.join(checkout.root, "migrations", `${name}.${direction}.sql`);
   const header = "-- Phase: 4\n-- Why: a test.\n-- Lock: none.\n";
   const wider = "alter table public.system_prompts add column probe text;\n";

@@ -1,8 +1,5 @@
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
-import path from "node:path";
 import { expect, test } from "vitest";
 import { until } from "../../base/retry.ts";
-import { findImage } from "../../toolchain/images/build.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 import {
   checkout,
@@ -17,7 +14,7 @@ import {
 
 stacksOfFile();
 
-// At other moments it is killed in test/long/faults.test.ts.
+// At other moments, and while it builds an image, it is killed in test/long/faults.test.ts.
 test("an up that is killed while migrations run is continued by the next, and leaves no orphan", async () => {
   const line = "Migrations database-database-migrations creating";
   const stack = newStack("killed");
@@ -41,32 +38,6 @@ test("an up that is killed while a helper holds a volume is taken down without a
   mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
   await expectNothingMade(stack);
   expect(await helperOf()).toBeUndefined();
-});
-
-test("an up that is killed while an image is built leaves none half-built, and the next one builds it", async () => {
-  const stack = newStack("image");
-  const dockerfile = path.join(checkout.root, "infra/servers/pgbouncer/image/Dockerfile");
-  const original = readFileSync(dockerfile);
-  appendFileSync(dockerfile, `RUN sleep 5 # ${process.pid} ${Date.now()}\n`);
-  let tag: string | undefined;
-  try {
-    const running = checkout.start(["up", "--stack", stack]);
-    const building = async () => /(\S+\/pgbouncer:\S+): building on/.exec(running.output())?.[1];
-    tag = await until(building, { deadlineMs: 120_000, everyMs: 5 });
-    running.kill();
-    const { all } = await running.result;
-    expect(tag, all).toBeDefined();
-    expect(await findImage(docker, tag ?? "")).toBeUndefined();
-    await expectNothingMade(stack);
-
-    mustSucceed(await up(stack));
-    expect(await findImage(docker, tag ?? "")).toMatchObject({ tag });
-    await expectHealthy(stack);
-    mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));
-  } finally {
-    writeFileSync(dockerfile, original);
-    if (tag !== undefined && (await findImage(docker, tag))) await docker.getImage(tag).remove();
-  }
 });
 
 test("of two first runs at once exactly one goes on, and the other names it", async () => {

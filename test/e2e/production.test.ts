@@ -70,10 +70,13 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  checkout.settings(PRODUCTION, { ...settings, protect: false });
-  await aiwdb(PRODUCTION, "up", "--no-backup");
-  const down = [await aiwdb(PRODUCTION, "down", "--delete-data"), await aiwdb(DISPOSABLE, "down")];
-  down.forEach(mustSucceed);
+  mustSucceed(await aiwdb(DISPOSABLE, "down"));
+  if ((await aiwdb(PRODUCTION, "down", "--delete-data")).exitCode !== 0) {
+    // A test that failed left it protected.
+    checkout.settings(PRODUCTION, { ...settings, protect: false });
+    mustSucceed(await aiwdb(PRODUCTION, "up", "--no-backup"));
+    mustSucceed(await aiwdb(PRODUCTION, "down", "--delete-data"));
+  }
   for (const stack of [PRODUCTION, DISPOSABLE]) await expectNothing(stack);
   checkout.remove();
 });

@@ -3,20 +3,12 @@ import { createServer, type Server } from "node:net";
 import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { derivedAddresses } from "../../infra/settings/addresses.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { checkDisk } from "../../toolchain/machine.ts";
 import { imageTag } from "../../toolchain/images/tag.ts";
+import { foreignNetwork } from "../helpers/foreign-network.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
-import {
-  checkout,
-  docker,
-  expectHealthy,
-  expectNothingMade,
-  newStack,
-  stacksOfFile,
-  up,
-} from "../helpers/file-stacks.ts";
+import { checkout, docker, expectNothingMade, newStack, stacksOfFile, up } from "../helpers/file-stacks.ts";
 
 stacksOfFile();
 
@@ -46,12 +38,7 @@ describe("what is in the way is named before anything is created", () => {
     const names = engineNames(stack);
     const container = await docker.createContainer({ name: names.postgres, Image: imageTag("pgbouncer") });
     foreign.push({ remove: () => container.remove({ force: true, v: true }) });
-    foreign.push(
-      await docker.createNetwork({
-        Name: names.network,
-        IPAM: { Driver: "default", Config: [{ Subnet: "10.99.77.0/28" }] },
-      }),
-    );
+    foreign.push(await foreignNetwork(docker, "10.99.77.0/28", names.network));
     await docker.createVolume({ Name: names.dataVolume });
     foreign.push(docker.getVolume(names.dataVolume));
 
@@ -66,42 +53,12 @@ describe("what is in the way is named before anything is created", () => {
   test("a subnet that another network has", async () => {
     const networkSubnet = "10.99.78.0/28";
     const stack = newStack("subnet", { networkSubnet });
-    foreign.push(
-      await docker.createNetwork({
-        Name: `other-${process.pid}`,
-        IPAM: { Driver: "default", Config: [{ Subnet: networkSubnet }] },
-      }),
-    );
+    foreign.push(await foreignNetwork(docker, networkSubnet));
     const result = await up(stack);
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain("networkSubnet");
     expect(result.stderr).toContain(`other-${process.pid}`);
     await expectNothingMade(stack);
-  });
-
-  test("but derived addresses that others have are replaced by the next free ones, for good", async () => {
-    const stack = newStack("derived");
-    const [first, second] = [derivedAddresses(stack), derivedAddresses(stack, 1)];
-    foreign.push(
-      await docker.createNetwork({
-        Name: `other-${process.pid}`,
-        IPAM: { Driver: "default", Config: [{ Subnet: first.networkSubnet }] },
-      }),
-    );
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(first.postgresPort, "127.0.0.1", resolve));
-    try {
-      const { stderr } = mustSucceed(await up(stack));
-      expect(stderr).toContain(`postgresPort ${second.postgresPort}, networkSubnet ${second.networkSubnet}`);
-    } finally {
-      await new Promise((resolve) => server.close(resolve));
-    }
-    for (const object of foreign.splice(0)) await object.remove();
-    const { stdout } = mustSucceed(await checkout.aiwdb(["url", "--stack", stack, "--mode", "direct"]));
-    expect(new URL(stdout.trim()).port).toBe(String(second.postgresPort));
-    // The first ones are free again, and a running stack does not move.
-    mustSucceed(await checkout.aiwdb(["preview", "--stack", stack, "--expect-no-changes"]));
-    await expectHealthy(stack);
   });
 
   test("every wrong setting, in one message", async () => {
@@ -113,12 +70,7 @@ describe("what is in the way is named before anything is created", () => {
       certLeafValidityDays: 20,
       networkSubnet: "10.99.79.0/28",
     });
-    foreign.push(
-      await docker.createNetwork({
-        Name: `other-${process.pid}`,
-        IPAM: { Driver: "default", Config: [{ Subnet: "10.99.79.0/28" }] },
-      }),
-    );
+    foreign.push(await foreignNetwork(docker, "10.99.79.0/28"));
     const result = await up(stack, "--json");
     expect(result.exitCode).toBe(1);
     const { error } = JSON.parse(result.stdout) as { error: { problems: { subject: string }[] } };

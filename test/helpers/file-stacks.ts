@@ -14,6 +14,14 @@ export const asOwner: TemporaryStacks["asOwner"] = (stack, work) => temporary.as
 export const expectHealthy: TemporaryStacks["expectHealthy"] = (stack) => temporary.expectHealthy(stack);
 export const expectNothingMade: TemporaryStacks["expectNothingMade"] = (stack) => temporary.expectNothingMade(stack);
 
+/** Brings a new stack up whose settings a server cannot start with, and again once they are corrected. */
+export async function upAndCorrected(settings: Record<string, unknown>) {
+  const stack = newStack("banana", settings);
+  const failed = await up(stack);
+  checkout.settings(stack, { maintenanceIntervalMin: 0, rolloutPhase: 1 });
+  return { stack, failed, corrected: await up(stack) };
+}
+
 /** Makes a checkout for the file. After each test it takes down every stack that the test left. */
 export function stacksOfFile(): void {
   beforeAll(async () => {

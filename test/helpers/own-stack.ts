@@ -7,6 +7,7 @@ import { mustSucceed, readOutputs, SETTINGS } from "./real-stack.ts";
 
 /** A stack of a test's own, whose settings change under it. */
 export interface OwnStack {
+  readonly stack: string;
   readonly checkout: Checkout;
   /** The stack's outputs, as they were last read. */
   outputs: StackOutputs;
@@ -31,6 +32,7 @@ export async function ownStack(stack: string, first: Record<string, unknown> = {
   settings(first);
   mustSucceed(await up());
   const own: OwnStack = {
+    stack,
     checkout,
     outputs: await readOutputs(checkout, stack),
     readOutputs: async () => (own.outputs = await readOutputs(checkout, stack)),

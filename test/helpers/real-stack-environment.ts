@@ -1,7 +1,25 @@
-import { afterEach, inject } from "vitest";
+import path from "node:path";
+import { afterAll, afterEach, inject } from "vitest";
+import { withLock } from "../../base/lock.ts";
 import { connectionFor } from "../../stack/connections.ts";
 
-const { outputs, name } = inject("stack");
+const { outputs, name, home } = inject("stack");
+
+// The files take turns: those that kill servers or renew certificates would cut off the others.
+let end: () => void = () => {};
+let held: Promise<void> | undefined;
+await new Promise<void>((resolve, reject) => {
+  held = withLock(path.join(home, "turn"), () => {
+    resolve();
+    return new Promise<void>((ended) => (end = ended));
+  });
+  held.catch(reject);
+});
+
+afterAll(async () => {
+  end();
+  await held;
+});
 
 afterEach(({ task }) => {
   if (task.result?.state !== "fail") return;

@@ -79,7 +79,7 @@ function removeLeftBehind(): Promise<void> {
 
 async function removeEach(): Promise<void> {
   for (const folder of readdirSync(tmpdir())) {
-    const [, stack, pid] = /^aiwdb-stack-(ci-[tbrl](\d+))$/.exec(folder) ?? [];
+    const [, stack, pid] = /^aiwdb-stack-(ci-[a-z](\d+))$/.exec(folder) ?? [];
     if (stack === undefined || processStart(Number(pid)) !== undefined) continue;
     const checkout = await createCheckout(path.join(tmpdir(), folder));
     mustSucceed(await checkout.aiwdb(["down", "--stack", stack]));

@@ -1,8 +1,11 @@
 import { cpSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { expect } from "vitest";
 import type { StackOutputs } from "../../stack/session.ts";
+import { exec } from "../../toolchain/engine/containers.ts";
 import type { CommandResult } from "./checkout.ts";
 import { containerName, docker, query, type Service } from "./connect.ts";
+import type { OwnStack } from "./own-stack.ts";
 
 /** Connects as app_user in every way, again and again, while something runs. */
 export async function whileConnecting(outputs: StackOutputs, run: () => Promise<CommandResult>) {
@@ -36,6 +39,38 @@ export async function poolerCertificates(outputs: StackOutputs): Promise<Map<num
     { outputs, database: "ai_workflow_db" },
   );
   return new Map(rows.map(({ pid, client_serial }) => [pid, client_serial]));
+}
+
+const SETTINGS_FILES = {
+  postgres: "/etc/postgresql/postgresql.conf",
+  pgbouncer: "/etc/pgbouncer/pgbouncer.ini",
+} as const;
+
+/**
+ * Brings a stack up with settings that both servers refuse, and sees that the old ones stay in force and in their files.
+ *
+ * @returns what `up` printed
+ */
+export async function upRefusedByServers(own: OwnStack, changed: Record<string, unknown>): Promise<string> {
+  const { stack, outputs } = own;
+  const services = ["postgres", "pgbouncer"] as const;
+  const texts = () =>
+    Promise.all(
+      services.map(
+        async (service) =>
+          (await exec(docker(), containerName(service, stack), ["cat", SETTINGS_FILES[service]])).stdout,
+      ),
+    );
+  const look = async () => ({ texts: await texts(), started: await own.started(), shown: await own.shown("work_mem") });
+  const before = await look();
+  own.settings(changed);
+  const failed = await own.up();
+  expect(failed.exitCode).toBe(1);
+  for (const service of services)
+    expect(failed.all).toContain(`${containerName(service, stack)} refused its new settings; nothing has been changed`);
+  expect(await look()).toEqual(before);
+  expect(await query("app_user", "transaction", "select 1 as one", { outputs })).toEqual([{ one: 1 }]);
+  return failed.all;
 }
 
 /** Runs a line of shell in a container of its own with a service's image and a volume of its stack. */

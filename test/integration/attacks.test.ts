@@ -224,7 +224,7 @@ describe("the pooler's console", () => {
 
   test.each(["app_user", "app_readonly"] as const)("lets %s in by no mode", async (role: PooledRole) => {
     for (const mode of ["transaction", "session"] as const) {
-      expect(await refusal(open(role, mode, { database: "pgbouncer" }))).toMatch(/not allowed|rejected/);
+      expect(await refusal(open(role, mode, { database: "pgbouncer" }))).toMatch(/not allowed/);
     }
   });
 

@@ -143,7 +143,7 @@ describe("app_monitor", () => {
     "kill_client 1",
     "set max_client_conn = 1",
   ])("may not say %s to the pooler", async (command) => {
-    expect(await refusal(console_(command))).toMatch(/admin access needed|not allowed|no such|syntax|invalid command/i);
+    expect(await refusal(console_(command))).toMatch(/admin access needed/);
     expect((await console_("show databases")).filter(({ paused, disabled }) => paused === 1 || disabled === 1)).toEqual(
       [],
     );

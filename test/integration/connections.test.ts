@@ -164,7 +164,7 @@ describe("certificate of one role, account of another", () => {
 
   test("is refused by the server even with the right password", async () => {
     const reason = await refusal(open("app_readonly", "direct", { certificate: certificateOf("app_user") }));
-    expect(reason).toMatch(/28000|28P01/);
+    expect(reason).toMatch(/^28P01: /);
     await expect
       .poll(() => log(containerName("postgres")))
       .toMatch(/certificate validation \(clientcert=verify-full\) failed for user "app_readonly": CN mismatch/);
@@ -172,9 +172,9 @@ describe("certificate of one role, account of another", () => {
 
   test("opens nothing at the pooler without the other role's password", async () => {
     const certificate = certificateOf("app_user");
-    expect(
-      await refusal(open("app_readonly", "transaction", { certificate, password: passwordOf("app_user") })),
-    ).toMatch(/SASL authentication failed|password authentication failed/);
+    expect(await refusal(open("app_readonly", "transaction", { certificate, password: passwordOf("app_user") }))).toBe(
+      "08P01: SASL authentication failed",
+    );
     expect(await refusal(open("app_readonly", "transaction", { certificate, password: "" }))).toBe(NO_PASSWORD);
   });
 

@@ -210,7 +210,7 @@ test("a legal client still connects in its turn during 1,000 wrong passwords in 
   }
   const reasons = (await wrong).flat();
   expect(reasons).toHaveLength(1_000);
-  for (const reason of reasons) expect(reason).toMatch(/SASL authentication failed|password authentication failed/);
+  for (const reason of reasons) expect(reason).toContain("SASL authentication failed");
   expect(waited.length).toBeGreaterThan(3);
   // Eight at a time try it; one that had to wait until they are done would see hundreds go by.
   expect(Math.max(...waited)).toBeLessThan(200);

@@ -1,7 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { engineNames, STACK_LABEL } from "../../infra/settings/names.ts";
 import { offeredCertificate } from "../../database/handshake.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
 import { connectionFor } from "../../stack/connections.ts";
@@ -10,7 +9,7 @@ import type { StackOutputs } from "../../stack/session.ts";
 import type { Checkout, CommandResult } from "../helpers/checkout.ts";
 import { containerName, docker, eventually, open, query, refusal } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";
-import { editFile, poolerCertificates, whileConnecting, withOneMigration } from "../helpers/rotation.ts";
+import { upRefusedByServers, poolerCertificates, whileConnecting } from "../helpers/rotation.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 
 // A stack of its own, because passwords and settings change under it.
@@ -77,18 +76,6 @@ test("certificates are renewed under load: no connect fails, sessions stay, both
   expect(await started()).toEqual(before);
 });
 
-test("temporary tables are taken from app_user while it goes on connecting, and the next run changes nothing", async () => {
-  settings();
-  const { connects, failures, result } = await whileConnecting(outputs, up);
-  mustSucceed(result);
-  expect(failures).toEqual([]);
-  expect(connects()).toBeGreaterThan(20);
-  expect(await refusal(query("app_user", "transaction", "create temporary table mine ()", { outputs }))).toMatch(
-    /42501/,
-  );
-  expect(mustSucceed(await up()).all).not.toMatch(/(created|updated|replaced|deleted) \(/);
-});
-
 test("when a renewal is done, no server connection of transaction mode is older than it; one of session mode ends with its client", async () => {
   const inUse = () => poolerCertificates(outputs);
   const session = await open("app_user", "session", { outputs });
@@ -123,29 +110,6 @@ test("when a renewal is done, no server connection of transaction mode is older 
   expect((await session.query("select pg_backend_pid() as pid")).rows).toEqual([{ pid: sessionPid }]);
   await session.end();
   await eventually(async () => expect([...(await inUse()).values()]).not.toContain(old[0]));
-});
-
-test("a run killed while it replaces a server's files leaves it one that starts, and the next run goes on", async () => {
-  const volume = engineNames(NAME).postgresConfigVolume;
-  const cut = checkout.start(["up", "--stack", NAME], { AIWDB_ROTATE_CERTIFICATES: "killed" });
-  // It lives for as long as the files are written, tried and put in force.
-  const helper = await eventually(() => docker().getContainer(`${volume}-files`).inspect(), 150_000);
-  // What `down` and `up` look for when they sweep what a killed run left.
-  expect(helper.Config.Labels).toMatchObject({ [STACK_LABEL]: NAME });
-  cut.kill();
-  await cut.result;
-  const server = docker().getContainer(containerName("postgres", NAME));
-  await server.restart();
-  await eventually(() => query("app_user", "direct", "select 1", { outputs }), 60_000);
-  mustSucceed(await up());
-  await expect(docker().getContainer(`${volume}-files`).inspect()).rejects.toThrow(/no such container/i);
-  const { stdout } = await exec(docker(), containerName("postgres", NAME), ["ls", "-A", "/etc/postgresql"]);
-  expect(
-    stdout
-      .trim()
-      .split("\n")
-      .map((name) => name.replace(/^(\.version-).*/, "$1…")),
-  ).toEqual([".current", ".version-…", "identity", "pg_hba.conf", "postgresql.conf", "tls"].sort());
 });
 
 test("a certificate that is due is renewed by the next `up`, and the one after it changes nothing", async () => {
@@ -194,47 +158,15 @@ test("a setting the server reads at any time is applied without a restart", asyn
   expect(await started()).toEqual(before);
 });
 
-const FILE = { postgres: "postgresql.conf", pgbouncer: "pgbouncer.ini" } as const;
-const FOLDER = { postgres: "/etc/postgresql", pgbouncer: "/etc/pgbouncer" } as const;
-
-test.each([
-  [
-    "not of its type",
-    { work_mem: "banana" },
-    /invalid value for parameter "work_mem": "banana"/,
-    { stats_period: "banana" },
-    /invalid value "banana" for parameter stats_period/,
-  ],
-  [
-    "not of its type, and read only at start",
-    { shared_buffers: "banana" },
-    /invalid value for parameter "shared_buffers": "banana"/,
-    { listen_backlog: "banana" },
-    /invalid value "banana" for parameter listen_backlog/,
-  ],
-] as const)(
-  "a setting that is %s is refused in each server's own words; the old ones stay in force and in their files",
-  async (_what, forServer, words, forPooler, poolerWords) => {
-    const before = await started();
-    const read = async (service: "postgres" | "pgbouncer") =>
-      (await exec(docker(), containerName(service, NAME), ["cat", `${FOLDER[service]}/${FILE[service]}`])).stdout;
-    const texts = [await read("postgres"), await read("pgbouncer")];
-    const inForce = await shown("work_mem");
-    settings({ passwordVersion: 2, postgresSettings: forServer, pgbouncerSettings: forPooler });
-    const failed = await up();
-    expect(failed.exitCode).toBe(1);
-    for (const service of ["postgres", "pgbouncer"] as const)
-      expect(failed.all).toContain(
-        `${containerName(service, NAME)} refused its new settings; nothing has been changed`,
-      );
-    expect(failed.all).toMatch(words);
-    expect(failed.all).toMatch(poolerWords);
-    expect([await read("postgres"), await read("pgbouncer")]).toEqual(texts);
-    expect(await shown("work_mem")).toBe(inForce);
-    expect(await query("app_user", "transaction", "select 1 as one", { outputs })).toEqual([{ one: 1 }]);
-    expect(await started()).toEqual(before);
-  },
-);
+test("a setting that is not of its type is refused in each server's own words; the old ones stay in force and in their files", async () => {
+  const printed = await upRefusedByServers(own, {
+    passwordVersion: 2,
+    postgresSettings: { work_mem: "banana" },
+    pgbouncerSettings: { stats_period: "banana" },
+  });
+  expect(printed).toContain('invalid value for parameter "work_mem": "banana"');
+  expect(printed).toContain('invalid value "banana" for parameter stats_period');
+});
 
 test("a setting that is on no list is refused by its name, before a server sees it; the old ones stay in force", async () => {
   const before = await started();
@@ -324,74 +256,5 @@ describe("a guarantee that somebody took away by hand", () => {
       await console_("reload");
     }
     expect(await status()).toEqual({ exitCode: 0, drift: [] });
-  });
-});
-
-test("`up` applies a migration again that the database no longer knows of", async () => {
-  const [last] = await query<{ name: string }>(
-    "postgres",
-    "direct",
-    "select name from public.pgmigrations order by id desc limit 1",
-    { outputs, database: "ai_workflow_db" },
-  );
-  const name = `${String(Number(last?.name.slice(0, 4)) + 1).padStart(4, "0")}_say_something`;
-  const inDatabase = (sql: string) => query("postgres", "direct", sql, { outputs, database: "ai_workflow_db" });
-  const forget = () => inDatabase(`delete from public.pgmigrations where name = '${name}' returning name`);
-  const giveBack = withOneMigration(checkout.root, last!.name, name);
-  try {
-    mustSucceed(await up());
-    expect(await forget()).toEqual([{ name }]);
-    expect(mustSucceed(await up()).all).toContain(`the database no longer says that ${name} is applied: pending again`);
-    expect(await forget()).toEqual([{ name }]);
-  } finally {
-    giveBack();
-  }
-  mustSucceed(await up());
-});
-
-describe("a refresh reads what is there", () => {
-  const pulumi = (...args: string[]) => checkout.aiwdb(["pulumi", "--stack", NAME, "--", ...args]);
-  const refresh = async () => mustSucceed(await pulumi("refresh", "--yes"));
-  const preview = async () => mustSucceed(await checkout.aiwdb(["preview", "--stack", NAME])).all;
-  const asOwner = (sql: string) =>
-    query<{ name: string }>("postgres", "direct", sql, { outputs, database: "ai_workflow_db" });
-
-  test("of applied migrations: one that is not recorded is pending in the next preview", async () => {
-    const [last] = await asOwner("select name from public.pgmigrations order by id desc limit 1");
-    await asOwner("create table public.kept_row as select * from public.pgmigrations order by id desc limit 1");
-    await asOwner(`delete from public.pgmigrations where name = '${last?.name}'`);
-    try {
-      expect(await preview()).toContain(`the database no longer says that ${last?.name} is applied`);
-      await refresh();
-      expect(await preview()).toContain(`1 pending: ${last?.name}`);
-    } finally {
-      await asOwner("insert into public.pgmigrations overriding system value select * from public.kept_row").catch(() =>
-        asOwner("insert into public.pgmigrations select * from public.kept_row"),
-      );
-      await asOwner("drop table public.kept_row");
-    }
-    await refresh();
-    expect(await preview()).not.toContain("pending:");
-  });
-
-  test("of files in a volume: one that was edited is put right by the next `up`", async () => {
-    const volume = engineNames(NAME).pgbouncerConfigVolume;
-    await editFile("pgbouncer", NAME, `${volume}:/etc/pgbouncer`, "echo '; by hand' >>/etc/pgbouncer/pgbouncer.ini");
-    const text = async () =>
-      (await exec(docker(), containerName("pgbouncer", NAME), ["cat", "/etc/pgbouncer/pgbouncer.ini"])).stdout;
-    await eventually(async () => expect(await text()).toContain("; by hand"));
-    await refresh();
-    expect(await preview()).toMatch(/VolumeFiles: \(update\)\s+.*\s+.*::database-pgbouncer-files/);
-    mustSucceed(await up());
-    expect(await text()).not.toContain("; by hand");
-  });
-
-  test("of the database's own rights: a lookup function that is gone is made again", async () => {
-    await asOwner("drop function pgbouncer.lookup(text)");
-    expect(await refusal(open("app_readonly", "transaction", { outputs }))).toBe("08P01: bouncer config error");
-    await refresh();
-    expect(await preview()).toMatch(/DatabaseBaseline: \(create\)\s+.*::database-database-baseline/);
-    mustSucceed(await up());
-    expect(await query("app_readonly", "transaction", "select 1 as one", { outputs })).toEqual([{ one: 1 }]);
   });
 });

@@ -114,23 +114,6 @@ test("a server whose container was started again has nothing in its memory any m
   await db.drop();
 }, 300_000);
 
-test("a server whose container was killed says so, and start makes a new one", async () => {
-  const engine = engineClient((await findEngine())!);
-  await engine.getContainer(engineNames(NAME).postgres).kill({ signal: "SIGKILL" });
-  const listed = await aiwdb(["testdb", "list"]);
-  expect([listed.exitCode, listed.stderr]).toEqual([1, expect.stringContaining("does not answer")]);
-  const dry = JSON.parse(mustSucceed(await aiwdb(["reap", "--dry-run", "--json"])).stdout) as {
-    due: { stack: string }[];
-    all: { stack: string }[];
-  };
-  expect(dry.all.map(({ stack }) => stack)).toContain(NAME);
-  expect(dry.due.map(({ stack }) => stack)).not.toContain(NAME);
-  mustSucceed(await aiwdb(["testdb", "start", "--engine", "container"]));
-  const db = await testDatabase({ connect: true });
-  expect((await db.client!.query("select count(*)::integer as count from users")).rows).toEqual([{ count: 0 }]);
-  await db.drop();
-}, 300_000);
-
 test("a state past its expiry is removed with what is left of its stack, and spared before", async () => {
   const docker = engineClient((await findEngine())!);
   const reap = async () => {

@@ -126,3 +126,20 @@ describe("maintenance that is unhealthy", () => {
     await becomes("healthy");
   });
 });
+
+test("a database that somebody dropped is named by the preview, and made again, empty, only if the user says so", async () => {
+  const inServer = (statement: string) =>
+    exec(damaged.docker, damaged.names.postgres, ["psql", "-X", "-U", "postgres", "-d", "postgres", "-c", statement]);
+  expect((await inServer("drop database ai_workflow_db with (force)")).exitCode).toBe(0);
+  const preview = await damaged.preview("--expect-no-changes", "--json");
+  expect(preview.exitCode).toBe(1);
+  expect(JSON.parse(preview.stdout)).toMatchObject({
+    repairs: ["database ai_workflow_db is gone from the server, and with it the data"],
+  });
+  const refused = await damaged.up();
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain(`The database of stack "${damaged.stack}" is gone; nothing has been changed:`);
+  const agreed = await damaged.up("--empty-database");
+  expect(agreed.exitCode, agreed.all).toBe(0);
+  expect(await damaged.sql("select count(*) > 0 from pgmigrations")).toBe("t");
+});

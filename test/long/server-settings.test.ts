@@ -4,6 +4,7 @@ import type { Checkout } from "../helpers/checkout.ts";
 import { containerName, docker, eventually, open, query } from "../helpers/connect.ts";
 import { ownStack, type OwnStack } from "../helpers/own-stack.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
+import { upRefusedByServers } from "../helpers/rotation.ts";
 
 const NAME = `ci-s${process.pid}`;
 let checkout: Checkout;
@@ -46,6 +47,15 @@ test("a larger pooler is the same container with another setting", async () => {
   expect(await container()).toEqual(before);
   expect((await kept.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
   await kept.end();
+});
+
+test("a setting that is read only at start, and not of its type, is refused in each server's own words too", async () => {
+  const printed = await upRefusedByServers(own, {
+    postgresSettings: { work_mem: "9MB", shared_buffers: "banana" },
+    pgbouncerSettings: { stats_period: 61, listen_backlog: "banana" },
+  });
+  expect(printed).toContain('invalid value for parameter "shared_buffers": "banana"');
+  expect(printed).toContain('invalid value "banana" for parameter listen_backlog');
 });
 
 test("a setting that is well written but lets the server not start is taken back, and the server runs on with the old ones", async () => {
