@@ -211,7 +211,7 @@ function query(tree: unknown): RelationLock[] {
   ];
 }
 
-/** Locks on the relations named anywhere in a tree. Names of common table expressions look the same and are left out. */
+/** Locks on the relations named anywhere in a tree. Names of common table expressions look alike and are left out. */
 function readers(tree: unknown, mode: LockMode): RelationLock[] {
   const common = new Set(findNodes(tree, "CommonTableExpr").map(({ ctename }) => ctename));
   const named = findNodes(tree, "RangeVar").filter(({ schemaname, relname }) => schemaname || !common.has(relname));

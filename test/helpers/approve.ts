@@ -3,7 +3,7 @@ import type { Client } from "pg";
 /**
  * Approves every retention policy that waits for approval, without a check of its content.
  *
- * So a test can have a policy that `maintenance.approve_retention` would refuse, as if it became wrong after its approval.
+ * So a test can have a policy that `maintenance.approve_retention` would refuse, as if it became wrong later.
  */
 export async function approveAll(owner: Client): Promise<void> {
   await owner.query(`

@@ -1,5 +1,5 @@
-// @peculiar/x509 loads its parts through tsyringe, which refuses to load without reflect-metadata, although x509 uses no
-// decorator that needs it. This is the function that tsyringe looks for. Import this file before x509.
+// @peculiar/x509 loads its parts through tsyringe, which refuses to load without reflect-metadata, although x509 uses
+// no decorator that needs it. This is the function that tsyringe looks for. Import this file before x509.
 const metadata = new WeakMap<object, Map<unknown, unknown>>();
 
 Object.assign(Reflect, {
