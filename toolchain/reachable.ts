@@ -59,11 +59,9 @@ function letsThrough(proxy: URL, url: URL, timeoutMs: number): Promise<boolean> 
       socket.destroy();
       resolve(statusCode === 200);
     });
-    asked.on("response", (response) => {
-      response.destroy();
-      resolve(false);
-    });
-    asked.on("error", () => resolve(false));
+    asked.on("response", () => asked.destroy()); // the proxy answers by itself
+    asked.on("close", () => resolve(false));
+    asked.on("error", () => {}); // "close" follows
     asked.end();
   });
 }
@@ -103,13 +101,11 @@ export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
   if (known !== undefined) return known;
   const hosts = options.hosts ?? HOSTS;
   const names = Object.keys(hosts) as DownloadHost[];
+  const timeoutMs = options.timeoutMs ?? PROBE_TIMEOUT_MS;
   const results = await Promise.all(
-    names.map((name) => answers(hosts[name], options.timeoutMs ?? PROBE_TIMEOUT_MS, options.env)),
+    names.map(async (name) => [name, await answers(hosts[name], timeoutMs, options.env)] as const),
   );
-  const reachability = Object.fromEntries(names.map((name, index) => [name, results[index]])) as Record<
-    DownloadHost,
-    boolean
-  >;
+  const reachability = Object.fromEntries(results) as Reachability;
   replaceFile(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
   return reachability;
 }

@@ -1,8 +1,9 @@
 import { hasCode, UsageError } from "../../base/errors.ts";
 import { type ClientRole, ROLES } from "../../database/access/roles.ts";
-import { connectionTo, type TestMode } from "../description/server.ts";
+import { describe, type TestConnection } from "../description/connection.ts";
+import { connectionTo, type TestMode, type TestServer } from "../description/server.ts";
 import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
-import { giveOwner } from "../pool/owners.ts";
+import { giveOwner, ownerConnection } from "../pool/owners.ts";
 import type { Registry, Template } from "../pool/registry.ts";
 import { claimReturned, disclaim, type Holder, returnTaken, takeReady } from "../pool/states.ts";
 import { ensureTemplate, type ReadSource } from "../pool/template.ts";
@@ -18,13 +19,11 @@ export interface Way {
 /** @throws UsageError for what there is no way to; to be called before anything is taken */
 export function refuseUnreachable({ server }: Registry, { owner, role = ROLES.app, mode = "direct" }: Way): void {
   if (owner && (role !== ROLES.app || mode !== "direct")) {
-    throw new UsageError("A database with an owner of its own is handed out as that owner's, directly.", [
-      {
-        subject: "owner",
-        problem: "leaves no other role or mode",
-        remedy: "Leave them out, and use `as()` for other roles.",
-      },
-    ]);
+    throw new UsageError("A database with an owner of its own is handed out as that owner's, directly.", {
+      subject: "owner",
+      problem: "leaves no other role or mode",
+      remedy: "Leave them out, and use `as()` for other roles.",
+    });
   }
   connectionTo(server, "", role, mode);
 }
@@ -44,6 +43,17 @@ export async function templateOf(registry: Registry, source: ReadSource): Promis
 export interface TakenDatabase {
   readonly name: string;
   readonly password?: string;
+}
+
+/** The way into a taken database that was asked for: as its own owner where it has one. */
+export function describeWay(
+  server: TestServer,
+  { name, password }: TakenDatabase,
+  { role = ROLES.app, mode = "direct" }: Way,
+): TestConnection {
+  return describe(
+    password === undefined ? connectionTo(server, name, role, mode) : ownerConnection(server, name, password),
+  );
 }
 
 const TEMPLATE_GONE = "3D000";

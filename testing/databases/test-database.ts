@@ -5,13 +5,14 @@ import type { Registry } from "../pool/registry.ts";
 import { readSource, type ReadSource, type SeedFunction, type TemplateSource } from "../pool/template.ts";
 import { lookAhead, takeAhead } from "./ahead.ts";
 import { labelOf } from "./labels.ts";
-import { closeRegistries, hold, processOf, release } from "./process.ts";
+import { hold, processOf, release } from "./process.ts";
 import { RUN_VARIABLE } from "./runs.ts";
 import { refuseUnreachable, takeDatabase } from "./take.ts";
 import { Taken, type TestDatabase } from "./taken.ts";
 
 // The package's entry "ai-workflow-database/testing".
 export type { ClientRole, SeedFunction, TestConnection, TestDatabase, TestMode };
+export { closeRegistries as closeTestDatabases } from "./process.ts";
 
 export interface TestDatabaseOptions extends TemplateSource {
   /** Name of the server. @default the one of AIWDB_TESTDB_SERVER, else ci-local */
@@ -70,12 +71,8 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
     const kind = [source.key, role, mode].join(" ");
     const prepares = connect && !options.owner;
     const ahead = prepares ? await takeAhead(owner, kind, holder) : undefined;
-    const database = new Taken(
-      owner,
-      ahead ?? (await takeDatabase(registry, source, holder, options)),
-      source,
-      options,
-    );
+    const taken = ahead ?? (await takeDatabase(registry, source, holder, options));
+    const database = new Taken(owner, taken, source, options);
     if (ahead) database.adopt(ahead.client);
     else if (connect) await database.open();
     if (prepares) lookAhead(owner, kind, source, role, mode);
@@ -84,9 +81,4 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
     release(owner);
     throw error;
   }
-}
-
-/** Closes what this process has open towards servers for tests. What it holds is dropped. */
-export function closeTestDatabases(): Promise<void> {
-  return closeRegistries();
 }

@@ -28,13 +28,11 @@ export function refuseLongSocketPath(name: string): void {
   const { socket } = serverFiles(name);
   const bytes = Buffer.byteLength(socket) + SOCKET_SUFFIX_BYTES;
   if (bytes <= SOCKET_PATH_BYTES) return;
-  throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, [
-    {
-      subject: socket,
-      problem: `has ${bytes} bytes with a process' number behind it, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
-      remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
-    },
-  ]);
+  throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, {
+    subject: socket,
+    problem: `has ${bytes} bytes with a process' number behind it, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
+    remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
+  });
 }
 
 /** Held by whoever starts or stops a server: two at once would remove each other's. */

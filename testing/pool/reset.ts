@@ -1,5 +1,6 @@
 import { literal } from "../../database/quote.ts";
 import type pg from "pg";
+import type { Registry, Template } from "./registry.ts";
 
 /** What a database looks like that nobody has used yet. */
 export interface Fingerprint {
@@ -11,6 +12,12 @@ export interface Fingerprint {
   readonly rows: Readonly<Record<string, string>>;
   /** Where sequences stand, by name. */
   readonly sequences: Readonly<Record<string, readonly [lastValue: string, isCalled: boolean]>>;
+}
+
+/** What the template's databases look like; undefined for a template that was removed. */
+export async function fingerprintOf({ workers }: Registry, { key }: Template): Promise<Fingerprint | undefined> {
+  const sql = "select fingerprint from testdb.template where key = $1";
+  return (await workers.query<{ fingerprint: Fingerprint }>(sql, [key])).rows[0]?.fingerprint;
 }
 
 /** More than this in tables that are to be emptied, and a new copy is quicker. */

@@ -21,9 +21,13 @@ export function readSeedFile(file: string): string {
       closeSync(handle);
     }
   } catch (cause) {
-    throw new StateError("The seed can not be read.", [{ subject: path.resolve(file), problem: messageOf(cause) }], {
-      cause,
-    });
+    throw new StateError(
+      "The seed can not be read.",
+      { subject: path.resolve(file), problem: messageOf(cause) },
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -1,15 +1,10 @@
 import "./reflect-metadata.ts";
 import { webcrypto } from "node:crypto";
 import type { X509Certificate } from "@peculiar/x509";
+import type { KeyPair } from "../../certs/verify.ts";
 
 // Not by a declaration: in the bundle those of other packages are carried out before all code of our own.
 const x509 = await import("@peculiar/x509");
-
-/** A certificate and its key as PEM text. */
-export interface KeyPair {
-  readonly certPem: string;
-  readonly keyPem: string;
-}
 
 /** An authority that lives as long as one server for tests. */
 export interface TestAuthority {
@@ -19,8 +14,6 @@ export interface TestAuthority {
   /** A server certificate for loopback. */
   server(commonName: string): Promise<KeyPair>;
 }
-
-type CryptoKey = webcrypto.CryptoKey;
 
 const CURVE = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 /** Longer than any run of a suite, and no longer than a forgotten server should be usable: 7 days. */
@@ -88,7 +81,7 @@ function pem(certificate: X509Certificate): string {
   return `${certificate.toString("pem")}\n`;
 }
 
-async function toPem(key: CryptoKey): Promise<string> {
+async function toPem(key: webcrypto.CryptoKey): Promise<string> {
   return `${x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`;
 }
 

@@ -1,10 +1,9 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { messageOf } from "../../base/errors.ts";
 import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
-import { LOCK, WORKERS, type Registry } from "../pool/registry.ts";
+import { LOCK, WORKERS, type Registry, type Template } from "../pool/registry.ts";
 import { claimReturned, disclaim } from "../pool/states.ts";
 import { sweep } from "../pool/sweep.ts";
-import type { Template } from "../pool/registry.ts";
 
 /** Ready databases that are always kept of a template in use, and the most. */
 export const POOL_MIN = 4;
@@ -13,6 +12,8 @@ export const POOL_MAX = 64;
 const COPY_AGAIN_MS = 5_000;
 /** What nobody answers for any more is looked for this often. */
 export const SWEEP_EVERY_MS = 5_000;
+/** What is in stock is looked at this often, and whenever something changes. */
+const TURN_MS = 1_000;
 /** Shared catalogues grow with every database made and dropped; autovacuum is off on a server for tests. */
 const VACUUM_AFTER_CHANGES = 500;
 /** How fast the pool forgets a busy time, per second. */
@@ -25,11 +26,9 @@ export interface KeeperOptions {
 }
 
 /** What the keeper knows of a template. */
-interface Demand {
-  readonly key: string;
-  readonly database: string;
-  ready: number;
-  taken: number;
+interface Demand extends Template {
+  readonly ready: number;
+  readonly taken: number;
 }
 
 /**
@@ -51,20 +50,16 @@ export async function keep(
   }
   if (signal.aborted) return;
 
-  let wake = () => {};
-  let woken = false;
-  client.on("notification", () => {
-    woken = true;
-    wake();
-  });
-  client.on("end", () => wake());
-  signal.addEventListener("abort", () => wake(), { once: true });
+  let nap = new AbortController();
+  const wake = () => nap.abort();
+  client.on("notification", wake);
+  client.on("end", wake);
+  signal.addEventListener("abort", wake, { once: true });
   await query("listen testdb");
 
   let changes = 0;
   const done = () => {
     changes += 1;
-    woken = true;
     wake();
   };
   const stock: Stock = { atWork: new Set(), peaks: new Map(), resting: new Map(), decay: 1, max, done, report };
@@ -72,7 +67,7 @@ export async function keep(
   let lastTurn = Date.now();
   let sweeping: Promise<void> | undefined;
   while (!signal.aborted && registry.isOpen()) {
-    woken = false;
+    nap = new AbortController();
     try {
       // Beside the turns: what can not be removed may take its time.
       if (!sweeping && Date.now() - lastSweep > SWEEP_EVERY_MS) {
@@ -99,15 +94,7 @@ export async function keep(
       report(`failed, going on: ${messageOf(error)}`);
       await wait(500, undefined, { signal }).catch(() => {}); // only the signal ends it early
     }
-    if (!woken && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1_000);
-        wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+    if (!signal.aborted) await wait(TURN_MS, undefined, { signal: nap.signal }).catch(() => {}); // woken early
   }
   await Promise.all([sweeping, ...stock.atWork]);
   if (registry.isOpen()) {

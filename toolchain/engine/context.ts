@@ -42,9 +42,11 @@ export function currentContext(env: NodeJS.ProcessEnv = process.env): ContextEnd
   if (host === undefined) {
     const subject = `docker context "${name}"`;
     const remedy = "Choose another one with `docker context use`.";
-    throw new ToolError("No Docker Engine can be used.", [
-      { subject, problem: "is selected but does not exist", remedy },
-    ]);
+    throw new ToolError("No Docker Engine can be used.", {
+      subject,
+      problem: "is selected but does not exist",
+      remedy,
+    });
   }
   const certPath = join(folder, "contexts/tls", id, "docker");
   return existsSync(join(certPath, "cert.pem")) ? { name, host, certPath } : { name, host };

@@ -39,13 +39,15 @@ async function findGo(): Promise<string> {
   const problem = "its own downloads can't be reached from here, and building it needs Go";
   const [go] = findPrograms("go", ["/usr/local/go/bin", "/usr/lib/go/bin"]);
   if (go === undefined) {
-    throw new ToolError("Pulumi can't be set up.", [{ subject: "Go", problem: `not found; ${problem}`, remedy }]);
+    throw new ToolError("Pulumi can't be set up.", { subject: "Go", problem: `not found; ${problem}`, remedy });
   }
   const version = (await run(go, ["env", "GOVERSION"], { timeoutMs: 30_000 })).trim();
   if (!atLeast(version, versions.go.minimum)) {
-    throw new ToolError("Pulumi can't be set up.", [
-      { subject: "Go", problem: `${go} is ${version}; ${problem}`, remedy },
-    ]);
+    throw new ToolError("Pulumi can't be set up.", {
+      subject: "Go",
+      problem: `${go} is ${version}; ${problem}`,
+      remedy,
+    });
   }
   return go;
 }

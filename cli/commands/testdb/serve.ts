@@ -1,14 +1,10 @@
-import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { setTimeout as wait } from "node:timers/promises";
 import { defineCommand } from "citty";
 import { serve } from "../../../testing/server/daemon.ts";
 import { closeRegistries } from "../../../testing/databases/process.ts";
-import { serverFiles } from "../../../testing/description/files.ts";
 import { UsageError } from "../../../base/errors.ts";
 import { createOutput } from "../../../base/output.ts";
 import { serverArguments } from "./arguments.ts";
-import { recordKeeper, startKeeper } from "../../../testing/server/keeper-process.ts";
+import { startKeeper, superviseKeeper } from "../../../testing/server/keeper-process.ts";
 
 export default defineCommand({
   args: {
@@ -28,14 +24,8 @@ export default defineCommand({
     const stopping = new AbortController();
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
     if (args.supervise) {
-      recordKeeper(args.name);
-      await supervise(
-        args.name,
-        rawArgs.filter((arg) => arg !== "--supervise"),
-        stopping.signal,
-        output.progress,
-      );
-      return;
+      const others = rawArgs.filter((arg) => arg !== "--supervise");
+      return superviseKeeper(args.name, others, stopping.signal, output.progress);
     }
     const port = args.port === "" ? undefined : Number(args.port);
     if (process.send) {
@@ -57,25 +47,3 @@ export default defineCommand({
     process.exit();
   },
 });
-
-/** Ends when the child ended well: it was told to, or its server is gone. */
-async function supervise(
-  name: string,
-  args: readonly string[],
-  signal: AbortSignal,
-  report: (line: string) => void,
-): Promise<void> {
-  while (!signal.aborted) {
-    const child = spawn(process.execPath, [process.argv[1] as string, "testdb", "serve", ...args], {
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-    });
-    const stop = () => void child.kill("SIGTERM");
-    signal.addEventListener("abort", stop, { once: true });
-    const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
-    signal.removeEventListener("abort", stop);
-    // Stopped and forgotten meanwhile: there is nothing to keep.
-    if (code === 0 || !existsSync(serverFiles(name).description)) return;
-    report(`${new Date().toISOString()} the pool's keeper died; starting it again`);
-    await wait(200);
-  }
-}
