@@ -35,23 +35,19 @@ export const HOLD = "hold";
  * of a connection trust each other: a certificate is used only after its authority is trusted everywhere, and an authority is
  * taken away only after none of its certificates is used.
  */
-export function nextPhase({ phase, signer, trusted, firstGeneration, secondGeneration }: RotationState): RotationState {
+export function nextPhase({ phase, signer, ...state }: RotationState): RotationState {
   // Nothing but these: what else the state has, the step among it, is an input.
-  const now: RotationState = { phase, signer, trusted, firstGeneration, secondGeneration };
-  const other = otherPlace(now.signer);
-  switch (now.phase) {
+  const { firstGeneration, secondGeneration } = state;
+  const generations = { firstGeneration, secondGeneration };
+  const other = otherPlace(signer);
+  switch (phase) {
     case 0:
-      return {
-        ...now,
-        phase: 1,
-        trusted: [now.signer, other],
-        firstGeneration: now.firstGeneration + (other === "first" ? 1 : 0),
-        secondGeneration: now.secondGeneration + (other === "second" ? 1 : 0),
-      };
+      generations[`${other}Generation`] += 1;
+      return { phase: 1, signer, trusted: [signer, other], ...generations };
     case 1:
-      return { ...now, phase: 2, signer: other, trusted: [other, now.signer] };
+      return { phase: 2, signer: other, trusted: [other, signer], ...generations };
     default:
-      return { ...now, phase: 0, trusted: [now.signer] };
+      return { phase: 0, signer, trusted: [signer], ...generations };
   }
 }
 

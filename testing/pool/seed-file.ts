@@ -24,9 +24,7 @@ export function readSeedFile(file: string): string {
     throw new StateError(
       "The seed can not be read.",
       { subject: path.resolve(file), problem: messageOf(cause) },
-      {
-        cause,
-      },
+      { cause },
     );
   }
 }

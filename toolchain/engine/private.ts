@@ -69,11 +69,7 @@ async function untilAnswers(host: string, isRunning: () => boolean, log: string)
     if (isRunning()) return undefined;
     throw new ToolError(
       `The private Docker Engine ended while it started:\n${lastLinesOf(readIfThere(log) ?? "", 10)}`,
-      {
-        subject: log,
-        problem: "holds its log",
-        remedy: "Set DOCKER_HOST to use another engine.",
-      },
+      { subject: log, problem: "holds its log", remedy: "Set DOCKER_HOST to use another engine." },
     );
   };
   if (await until(answers, { deadlineMs: START_TIMEOUT_MS })) return;
