@@ -58,11 +58,7 @@ function isExecutable(path: string): boolean {
 }
 
 /** Every executable of this name on PATH, then in further folders, in order. */
-export function findPrograms(
-  name: string,
-  more: readonly string[] = [],
-  env: NodeJS.ProcessEnv = process.env,
-): string[] {
-  const path = (env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+export function findPrograms(name: string, more: readonly string[] = []): string[] {
+  const path = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
   return [...path, ...more].map((folder) => join(folder, name)).filter(isExecutable);
 }

@@ -52,10 +52,6 @@ const LIMITS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 30_000, 
 /** Connections at the loopback port; the socket, which only this user can open, has no such limit. */
 const PORT_CONNECTIONS = 512;
 
-interface HttpApi {
-  close(): Promise<void>;
-}
-
 type Refuse = (request: IncomingMessage) => Problem | undefined;
 
 interface ApiOptions {
@@ -70,7 +66,7 @@ interface ApiOptions {
  * The API for programs in other languages: a Unix socket that only this user may open and, if asked for, a loopback port.
  * Both want the token of the token file. See docs/test-databases.md for the paths.
  */
-export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOptions): Promise<HttpApi> {
+export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOptions) {
   const { socket, token: tokenFile } = serverFiles(name);
   const token = tokenOf(tokenFile);
   const create = (refuse: Refuse) =>
@@ -97,7 +93,7 @@ export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOpti
   const createTcp = () => create((request) => ofPage(request) ?? ofOtherHost(request));
   const opening = port === undefined ? undefined : openPort(name, port, createTcp, report, closing.signal);
   return {
-    async close() {
+    async close(): Promise<void> {
       closing.abort();
       await Promise.all([local, await opening].map((server) => server && end(server)));
     },
@@ -279,28 +275,24 @@ function allowed(token: string, header: string | undefined): boolean {
 
 const BODY_MAX_BYTES = 65_536;
 
-/** Not by iteration: leaving that early would end the connection before there is an answer. */
-function readBody(request: IncomingMessage): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  // Not by iteration: leaving that early would end the connection before there is an answer.
+  await new Promise<void>((resolve, reject) => {
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
       if (length <= BODY_MAX_BYTES) chunks.push(chunk);
       else reject(unusable({ subject: "body", problem: "is longer than 64 KiB" }, 413));
     });
-    request.on("end", () => resolve(Buffer.concat(chunks)));
+    request.on("end", resolve);
     const brokenOff = () => reject(new RequestError(400, "The request was broken off."));
     request.on("error", brokenOff);
     request.on("close", brokenOff);
   });
-}
-
-async function readJson(request: IncomingMessage): Promise<unknown> {
-  const body = await readBody(request);
-  if (body.length === 0) return {};
+  if (length === 0) return {};
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
   } catch {
     throw unusable({ subject: "body", problem: "is no JSON in UTF-8" });
   }

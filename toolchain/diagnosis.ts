@@ -6,7 +6,7 @@ import { findImage } from "./images/build.ts";
 import { IMAGE_KINDS, imageTag } from "./images/tag.ts";
 import { checkMachine } from "./machine.ts";
 import { folders } from "../base/paths.ts";
-import { findPlugins } from "./plugins.ts";
+import { findPlugins, pluginVersions } from "./plugins.ts";
 import { findPulumiCli } from "./pulumi.ts";
 import { readRecord } from "./record.ts";
 import type { ToolchainRecord } from "./set-up.ts";
@@ -49,7 +49,7 @@ async function pulumiParts(): Promise<Part[]> {
   if (plugins === undefined) return [cliPart, missing("Pulumi plugins")];
   const { way, env } = plugins;
   const where = env["PULUMI_HOME"] ?? "the user's Pulumi folder";
-  const pluginParts = Object.entries(plugins.versions).map(([name, version]) => {
+  const pluginParts = Object.entries(pluginVersions()).map(([name, version]) => {
     return { part: `plugin ${name}`, version, way, where };
   });
   return [cliPart, ...pluginParts];

@@ -95,17 +95,16 @@ function remembered(file: string): Reachability | undefined {
 }
 
 /** Probes every host at the same time, or takes the answers of the last ten minutes. */
-export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
-  const file = options.file ?? join(folders().cache, "reachable.json");
+export async function probe({
+  hosts = HOSTS,
+  timeoutMs = PROBE_TIMEOUT_MS,
+  file = join(folders().cache, "reachable.json"),
+  env,
+}: ProbeOptions = {}): Promise<Reachability> {
   const known = remembered(file);
   if (known !== undefined) return known;
-  const hosts = options.hosts ?? HOSTS;
-  const names = Object.keys(hosts) as DownloadHost[];
-  const timeoutMs = options.timeoutMs ?? PROBE_TIMEOUT_MS;
-  const results = await Promise.all(
-    names.map(async (name) => [name, await answers(hosts[name], timeoutMs, options.env)] as const),
-  );
-  const reachability = Object.fromEntries(results) as Reachability;
+  const probes = Object.entries(hosts).map(async ([name, url]) => [name, await answers(url, timeoutMs, env)] as const);
+  const reachability = Object.fromEntries(await Promise.all(probes)) as Reachability;
   replaceFile(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
   return reachability;
 }

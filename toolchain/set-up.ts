@@ -22,12 +22,7 @@ export interface Toolchain {
 }
 
 /** How this machine got each part when it was first set up. */
-export interface ToolchainRecord {
-  readonly pulumi: string;
-  readonly plugins: string;
-  readonly engine: string;
-  readonly images: string;
-}
+export type ToolchainRecord = Readonly<Record<"pulumi" | "plugins" | "engine" | "images", string>>;
 
 export interface SetUpOptions {
   readonly report: Report;

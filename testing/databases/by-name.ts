@@ -3,12 +3,14 @@ import { StateError, UsageError } from "../../base/errors.ts";
 import { processStart } from "../../base/process-identity.ts";
 import type { ClientRole } from "../../database/access/roles.ts";
 import type { Phase } from "../../migrate/chain/phases.ts";
+import type { TestConnection } from "../description/connection.ts";
 import type { TestMode } from "../description/server.ts";
+import { dropClone } from "../pool/clones.ts";
 import { claimHeld, handOver, keepTaken, renew } from "../pool/states.ts";
 import { readSource } from "../pool/template.ts";
 import { labelOf } from "./labels.ts";
 import { withRegistry } from "./process.ts";
-import { describeWay, dropClaimed, giveBack, refuseUnreachable, takeDatabase, type Way } from "./take.ts";
+import { describeWay, giveBack, refuseUnreachable, takeDatabase, type Way } from "./take.ts";
 import { KEEP_SEC } from "./taken.ts";
 
 /** A database whose holder has no connection to the registry: a process of this machine, a time, or both. */
@@ -22,10 +24,8 @@ export interface HeldOptions extends Way {
   readonly ttlSec?: number | undefined;
 }
 
-export interface HeldDatabase {
+export interface HeldDatabase extends Pick<TestConnection, "url" | "env"> {
   readonly name: string;
-  readonly url: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** One line of `aiwdb testdb list`. */
@@ -75,7 +75,7 @@ export function createHeld(server: string, options: HeldOptions): Promise<HeldDa
 export function dropByName(server: string, name: string): Promise<boolean> {
   return withRegistry(server, async (registry) => {
     if (!(await claimHeld(registry, name))) return false;
-    await dropClaimed(registry, name);
+    await dropClone(registry, name);
     await registry.query("select testdb.restore_roles()");
     return true;
   });

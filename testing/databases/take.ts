@@ -5,7 +5,7 @@ import { connectionTo, type TestMode, type TestServer } from "../description/ser
 import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
 import { giveOwner, ownerConnection } from "../pool/owners.ts";
 import type { Registry, Template } from "../pool/registry.ts";
-import { claimReturned, disclaim, type Holder, returnTaken, takeReady } from "../pool/states.ts";
+import { claimReturned, type Holder, returnTaken, takeReady } from "../pool/states.ts";
 import { ensureTemplate, type ReadSource } from "../pool/template.ts";
 
 /** Which way into a database is asked for. */
@@ -101,30 +101,11 @@ async function takeOf(registry: Registry, source: ReadSource, holder: Holder): P
  */
 async function emptyReturned(registry: Registry, template: Template, holder: Holder): Promise<string | undefined> {
   const [claimed] = await claimReturned(registry, 1, template.key);
-  if (!claimed) return undefined;
-  let { name } = claimed;
-  try {
-    const recycled = await recycleClone(registry, name, template, holder);
-    name = recycled.name;
-    if (recycled.ready) return name;
-    await dropClone(registry, name);
-  } catch {
-    await disclaim(registry, name); // the next sweep's, which tells what is wrong with it
-  }
-  return undefined;
+  // One that fails is the next sweep's, which tells what is wrong with it.
+  return claimed && recycleClone(registry, claimed.name, template, holder).catch(() => undefined);
 }
 
 /** A database this process has goes back into the pool, or is dropped where nobody keeps one. */
 export async function giveBack(registry: Registry, name: string): Promise<void> {
-  if (!(await returnTaken(registry, name))) await dropClaimed(registry, name);
-}
-
-/** Drops a database this process has a claim on. */
-export async function dropClaimed(registry: Registry, name: string): Promise<void> {
-  try {
-    await dropClone(registry, name);
-  } catch (error) {
-    await disclaim(registry, name); // else nobody would try again while this process lives
-    throw error;
-  }
+  if (!(await returnTaken(registry, name))) await dropClone(registry, name);
 }

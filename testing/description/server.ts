@@ -18,18 +18,10 @@ export const ENGINE_VARIABLE = "AIWDB_TESTDB_ENGINE";
 /** Directly to PostgreSQL, or through PgBouncer in transaction mode. */
 export type TestMode = "direct" | "transaction";
 
-interface Address {
-  readonly host: string;
-  readonly port: number;
-}
+type Address = Readonly<Pick<Connection, "host" | "port">>;
 
 /** What a role logs in with. Certificates are paths of files. */
-export interface Credentials {
-  readonly password: string;
-  readonly sslRootCert: string;
-  readonly sslCert: string;
-  readonly sslKey: string;
-}
+export type Credentials = Readonly<Pick<Connection, "password" | "sslRootCert" | "sslCert" | "sslKey">>;
 
 /** All that is needed to use a server for tests. Written by `aiwdb testdb start`, readable by its user only. */
 export interface TestServer {

@@ -1,5 +1,6 @@
 import { identifier } from "../../database/quote.ts";
 import { randomBytes } from "node:crypto";
+import type pg from "pg";
 import { TEST_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { connectStatements } from "../../database/access/rights.ts";
 import { ROLES } from "../../database/access/roles.ts";
@@ -47,37 +48,53 @@ const IN_USE = "55006";
 
 /**
  * Makes a returned database ready again, where that is possible: under a name nobody knows, so that whoever had it finds
- * nothing there, and as its template is.
+ * nothing there, and as its template is. One whose objects, rights or template's rows were changed is dropped instead.
+ * Emptying takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md.
  *
  * @param holder who has it then; by default nobody, and it is ready
- * @returns the new name; not ready if objects, rights or the template's rows were changed: then it must be dropped
+ * @returns its new name; undefined for one that was dropped
+ * @throws what failed. The database is the next sweep's then.
  */
 export async function recycleClone(
   registry: Registry,
   name: string,
   template: Template,
   holder?: Holder,
-): Promise<{ name: string; ready: boolean }> {
-  const { workers, server } = registry;
-  // One with an owner of its own goes with that role, which has its name.
-  if (await hasOwner(registry, name)) return { name, ready: false };
+): Promise<string | undefined> {
+  let current = name;
+  try {
+    // One with an owner of its own goes with that role, which has its name.
+    if (!(await hasOwner(registry, name))) {
+      current = await renameUnused(registry, name);
+      const fingerprint = await fingerprintOf(registry, template);
+      // Looked at in any case: the server's own count of sessions says nothing, as a crash sets it to zero.
+      const reset = fingerprint && ((admin: pg.Client) => resetDatabase(admin, fingerprint));
+      if (reset && (await asSuperuser(registry.server, current, reset))) {
+        await emptied(registry, current, holder);
+        return current;
+      }
+    }
+  } catch (error) {
+    await disclaim(registry, current);
+    throw error;
+  }
+  await dropClone(registry, current);
+  return undefined;
+}
+
+/** Gives a database a new name, once nobody is connected. */
+async function renameUnused(registry: Registry, name: string): Promise<string> {
   const fresh = newCloneName();
   for (let attempt = 1; ; attempt++) {
     await endSessions(registry, name);
     try {
-      await workers.query(`alter database ${name} rename to ${fresh}; ${renamed(name, fresh)}`);
-      break;
+      await registry.workers.query(`alter database ${name} rename to ${fresh}; ${renamed(name, fresh)}`);
+      return fresh;
     } catch (error) {
       // A pool of the one who had it has connected again in between.
       if (!hasCode(error, IN_USE) || attempt > 5) throw error;
     }
   }
-  // Looked at in any case: the server's own count of sessions says nothing, as a crash sets it to zero.
-  const fingerprint = await fingerprintOf(registry, template);
-  const ready =
-    fingerprint !== undefined && (await asSuperuser(server, fresh, (admin) => resetDatabase(admin, fingerprint)));
-  if (ready) await emptied(registry, fresh, holder);
-  return { name: fresh, ready };
 }
 
 /** How long sessions of a database that is to go may take to end. */
@@ -119,8 +136,21 @@ export async function endSessions({ workers }: Registry, name: string, except: r
     throw new StateError(`Sessions of test database ${name} do not end.`);
 }
 
-/** Removes a database this process has a claim on, and its line in the registry. */
+/**
+ * Removes a database this process has a claim on, and its line in the registry.
+ *
+ * @throws what failed. The database is the next sweep's then.
+ */
 export async function dropClone(registry: Registry, name: string): Promise<void> {
+  try {
+    await drop(registry, name);
+  } catch (error) {
+    await disclaim(registry, name); // else nobody would try again while this process lives
+    throw error;
+  }
+}
+
+async function drop(registry: Registry, name: string): Promise<void> {
   const { workers } = registry;
   const { rows } = await workers.query<{ is_template: boolean; is_invalid: boolean }>(
     "select datistemplate as is_template, datconnlimit = -2 as is_invalid from pg_catalog.pg_database where datname = $1",

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, hostname } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
+import { SESSION_OPTIONS } from "../../database/connection.ts";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
 import { hasCode, messageOf, StateError } from "../../base/errors.ts";
 import { keepProcessAlive } from "../../base/node-postgres.ts";
@@ -122,29 +123,23 @@ export async function refuseRemoval(server: TestServer): Promise<void> {
  * Nobody waits for ever for a database somebody else has locked. The rest is what a test may have set for all roles: without it,
  * nobody could come in to take that back. A client's settings go before those of its role.
  */
-const SESSION_OPTIONS = [
+const OPTIONS = [
+  SESSION_OPTIONS,
   "synchronous_commit=on",
   "lock_timeout=10s",
-  "statement_timeout=0",
-  "idle_session_timeout=0",
-  "idle_in_transaction_session_timeout=0",
   "default_transaction_read_only=off",
-  "default_transaction_isolation=read\\ committed",
   "session_replication_role=origin",
   "session_preload_libraries=",
-  "local_preload_libraries=",
   "search_path=public",
   "role=none",
-]
-  .map((setting) => `-c ${setting}`)
-  .join(" ");
+].join(" -c ");
 
 async function connectAdmin(server: TestServer, database: string): Promise<pg.Client> {
   // `aiwdb testdb list` shows it as the holder.
   const client = new pg.Client({
     ...adminConfig(server, database),
     application_name: `process ${process.pid} on ${hostname()}`,
-    options: SESSION_OPTIONS,
+    options: OPTIONS,
   });
   client.on("error", () => {}); // a lost connection shows at the next statement
   client.on("notice", ({ message = "" }) => {
@@ -246,7 +241,7 @@ export async function openRegistry(server: TestServer): Promise<Registry> {
     client.on("end", () => (open = false));
     const workers = new pg.Pool({
       ...adminConfig(server, REGISTRY_DATABASE),
-      options: SESSION_OPTIONS,
+      options: OPTIONS,
       max: WORKERS + 2,
       idleTimeoutMillis: 10_000,
       allowExitOnIdle: true,

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, readSync, statSync, type Stats } from "node:fs";
 import path from "node:path";
 import { messageOf, StateError } from "../../base/errors.ts";
@@ -50,12 +51,8 @@ function readWhole(handle: number): Buffer {
 }
 
 function textOf(content: Buffer): string {
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(content);
-  } catch {
-    throw new Error("is no UTF-8 text");
-  }
+  if (!isUtf8(content)) throw new Error("is no UTF-8 text");
+  const text = new TextDecoder().decode(content);
   if (text.includes("\0")) throw new Error("holds a NUL character, which SQL can not");
   return text;
 }

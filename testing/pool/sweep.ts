@@ -5,7 +5,7 @@ import { processStart } from "../../base/process-identity.ts";
 import { dropClone } from "./clones.ts";
 import { dropOwner } from "./owners.ts";
 import { LOCK, type Registry } from "./registry.ts";
-import { claimGone, disclaim, expire } from "./states.ts";
+import { claimGone, expire } from "./states.ts";
 
 /** A template nobody has asked for this long is removed; the next use builds it again. */
 const TEMPLATE_UNUSED = "60 minutes";
@@ -29,7 +29,6 @@ export async function sweep(
       removed(name, why);
     } catch (error) {
       failures.push(error);
-      await disclaim(registry, name);
     }
   };
 

@@ -2,7 +2,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { messageOf } from "../../base/errors.ts";
 import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
 import { LOCK, WORKERS, type Registry, type Template } from "../pool/registry.ts";
-import { claimReturned, disclaim } from "../pool/states.ts";
+import { claimReturned } from "../pool/states.ts";
 import { sweep } from "../pool/sweep.ts";
 
 /** Ready databases that are always kept of a template in use, and the most. */
@@ -137,12 +137,9 @@ async function turn(registry: Registry, { atWork, done, peaks, resting, decay, m
     wanted.set(demand.key, { demand, missing: Math.min(max, Math.max(POOL_MIN, Math.ceil(peak))) - demand.ready });
   }
   // Each by itself: one that fails keeps no other from being done.
-  const attempt = (what: string, action: () => Promise<unknown>, failed: () => void | Promise<void>) => {
+  const attempt = (what: string, action: () => Promise<unknown>) => {
     const work = action()
-      .catch((error: unknown) => {
-        report(`${what}: ${messageOf(error)}`);
-        return failed();
-      })
+      .catch((error: unknown) => report(`${what}: ${messageOf(error)}`))
       .then(() => {
         atWork.delete(work);
         done();
@@ -151,36 +148,24 @@ async function turn(registry: Registry, { atWork, done, peaks, resting, decay, m
   };
   for (const { name, template } of returned) {
     const place = wanted.get(template);
-    // What can not be emptied or dropped now is the next sweep's.
-    const leave = () => disclaim(registry, name);
     if (place && place.missing > 0) {
       place.missing -= 1;
-      attempt(name, () => recycle(registry, name, place.demand), leave);
+      attempt(name, () => recycleClone(registry, name, place.demand));
     } else {
-      attempt(name, () => dropClone(registry, name), leave);
+      attempt(name, () => dropClone(registry, name));
     }
   }
   for (const { demand, missing } of wanted.values()) {
     if ((resting.get(demand.key) ?? 0) > Date.now()) continue;
     for (let count = 0; count < missing && atWork.size < WORKERS; count++) {
-      attempt(
-        `copy of ${demand.database}`,
-        () => createClone(registry, demand),
-        () => void resting.set(demand.key, Date.now() + COPY_AGAIN_MS),
-      );
+      attempt(`copy of ${demand.database}`, async () => {
+        try {
+          await createClone(registry, demand);
+        } catch (error) {
+          resting.set(demand.key, Date.now() + COPY_AGAIN_MS);
+          throw error;
+        }
+      });
     }
-  }
-}
-
-/** Emptying a used database takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md. */
-async function recycle(registry: Registry, name: string, template: Template): Promise<void> {
-  let current = name;
-  try {
-    const { name: fresh, ready } = await recycleClone(registry, name, template);
-    current = fresh;
-    if (!ready) await dropClone(registry, fresh);
-  } catch (error) {
-    await disclaim(registry, current); // it may have its new name by now
-    throw error;
   }
 }

@@ -64,24 +64,11 @@ export async function readFile(
   return entries?.[0]?.content;
 }
 
-interface ArchiveEntry {
-  readonly header: tar.Headers;
-  readonly content: string;
-}
-
 /** The entries of the tar archive that the engine makes of a path inside a container. */
-async function readEntries(
-  container: Docker.Container,
-  path: string,
-  signal: AbortSignal | undefined,
-): Promise<readonly ArchiveEntry[]> {
-  const stream = await within(
-    `read ${path} of container ${container.id}`,
-    ACTION_MS,
-    (options) => container.getArchive({ path, ...options }),
-    signal,
-  );
-  const entries: ArchiveEntry[] = [];
+async function readEntries(container: Docker.Container, path: string, signal: AbortSignal | undefined) {
+  const what = `read ${path} of container ${container.id}`;
+  const stream = await within(what, ACTION_MS, (options) => container.getArchive({ path, ...options }), signal);
+  const entries: { header: tar.Headers; content: string }[] = [];
   const extract = tar.extract();
   extract.on("entry", (header, entry, next) => {
     text(entry).then((content) => {

@@ -56,25 +56,17 @@ const RESTARTS_MEAN_FAILURE = 3;
 
 /** Whether a container is gone, has ended or keeps being restarted: there is nothing to wait for. */
 export function hasFailed(info: Docker.ContainerInspectInfo | undefined): boolean {
-  return (
-    !info ||
-    info.State.Status === "exited" ||
-    info.State.Status === "dead" ||
-    info.RestartCount >= RESTARTS_MEAN_FAILURE
-  );
+  if (!info) return true;
+  return ["exited", "dead"].includes(info.State.Status) || info.RestartCount >= RESTARTS_MEAN_FAILURE;
 }
 
 const LAST_LINES = 15;
 
 /** The last lines a container wrote: what the user needs to see when it does not start. */
 export async function lastLines(docker: Docker, container: string, signal?: AbortSignal): Promise<string> {
-  const raw = await within(
-    `give the log of ${container}`,
-    ENGINE_QUESTION_MS,
-    (options) => docker.getContainer(container).logs({ stdout: true, stderr: true, tail: LAST_LINES, ...options }),
-    signal,
-  );
-  return stripFrames(raw as unknown as Buffer).trimEnd();
+  const options = { stdout: true, stderr: true, tail: LAST_LINES };
+  const ask: EngineWork<Buffer> = (abort) => docker.getContainer(container).logs({ ...options, ...abort });
+  return stripFrames(await within(`give the log of ${container}`, ENGINE_QUESTION_MS, ask, signal)).trimEnd();
 }
 
 /** Output of a command without a terminal comes in frames of 8 bytes of header and the bytes themselves. */

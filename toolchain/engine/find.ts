@@ -2,12 +2,12 @@ import { userInfo } from "node:os";
 import { canInstallPackages, installPackages } from "../debian-packages.ts";
 import { currentContext } from "./context.ts";
 import {
+  type Answer,
   askEngine,
   ENGINE_ANSWER_MS,
+  type EngineAddress,
   engineFromEnv,
   isLocalEngine,
-  type Answer,
-  type EngineAddress,
 } from "./client.ts";
 import { ToolError, type Problem } from "../../base/errors.ts";
 import { findDockerd, isOurs, privateHost, recordedEngine, startPrivateEngine } from "./private.ts";
@@ -152,20 +152,15 @@ function obstacle(problem: string, remedy = INSTALL_REMEDY): Problem {
   return { subject: "Docker Engine", problem, remedy };
 }
 
-/** What decides whether an engine can be started here. */
-export interface Starter {
-  readonly platform: NodeJS.Platform;
-  readonly uid: number;
-  readonly hasDockerd: () => boolean;
-  readonly canInstall: () => boolean;
-}
-
-const THIS_MACHINE: Starter = {
+const THIS_MACHINE = {
   platform: process.platform,
   uid: userInfo().uid,
   hasDockerd: () => findDockerd() !== undefined,
   canInstall: canInstallPackages,
 };
+
+/** What decides whether an engine can be started here. */
+export type Starter = Readonly<typeof THIS_MACHINE>;
 
 /** Why no engine can be started on this machine, or undefined if one can. */
 export function startObstacle({ platform, uid, hasDockerd, canInstall }: Starter = THIS_MACHINE): Problem | undefined {
