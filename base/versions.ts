@@ -29,9 +29,6 @@ function numbers(text: string): number[] {
  */
 export function atLeast(version: string, minimum: string): boolean {
   const [have, need] = [numbers(version), numbers(minimum)];
-  for (const [index, part] of need.entries()) {
-    const difference = (have[index] ?? 0) - part;
-    if (difference !== 0) return difference > 0;
-  }
-  return true;
+  const differences = need.map((part, index) => (have[index] ?? 0) - part);
+  return (differences.find((difference) => difference !== 0) ?? 0) >= 0;
 }

@@ -37,8 +37,8 @@ export async function beginBuild(lane: Lane, draft: string, key: string): Promis
   await call(lane, "testdb.begin_build($1, $2, $3)", [draft, key, lane.lease]);
 }
 
-/** For the transaction that makes it a template. */
-export const END_BUILD = "select testdb.end_build($1)";
+/** Statement for the transaction that makes it a template. */
+export const endBuild = (draft: string): string => `select testdb.end_build('${draft}')`;
 
 /** A build that failed is the next sweep's; if this cannot be said either, its dead lease says it later. */
 export async function failBuild(lane: Lane, draft: string): Promise<void> {

@@ -1,4 +1,5 @@
 import { withConnection } from "../../database/connection.ts";
+import { literal } from "../../database/quote.ts";
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
@@ -14,7 +15,7 @@ import { databaseRights, endSessions } from "./clones.ts";
 import { LOCK, type Registry, type Template } from "./registry.ts";
 import { takeFingerprint } from "./reset.ts";
 import { readSeedFile } from "./seed-file.ts";
-import { beginBuild, END_BUILD, failBuild } from "./states.ts";
+import { beginBuild, endBuild, failBuild } from "./states.ts";
 import { connectionTo, type TestServer } from "../description/server.ts";
 
 /** Fills a template once, as the role that owns the tables. */
@@ -167,23 +168,14 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
     const fingerprint = await inDraft(ROLES.superuser, takeFingerprint);
     // RENAME would look only every 100 ms whether the sessions above have left.
     await endSessions(registry, draft);
-    const worker = await workers.connect();
-    try {
-      await worker.query("begin");
-      await worker.query(`alter database ${draft} rename to ${name}`);
-      await worker.query(`alter database ${name} allow_connections false is_template true`);
-      await worker.query(END_BUILD, [draft]);
-      await worker.query(
-        `insert into testdb.template (key, database, label, fingerprint) values ($1, $2, $3, $4)
-          on conflict (key) do update set built_at = now(), used_at = now(), fingerprint = excluded.fingerprint`,
-        [source.key, name, source.label, JSON.stringify(fingerprint)],
-      );
-      await worker.query("commit");
-      worker.release();
-    } catch (error) {
-      worker.release(true); // with it goes the transaction
-      throw error;
-    }
+    const row = [source.key, name, source.label, JSON.stringify(fingerprint)].map(literal);
+    // One transaction, as they are sent together.
+    await workers.query(`
+      alter database ${draft} rename to ${name};
+      alter database ${name} allow_connections false is_template true;
+      ${endBuild(draft)};
+      insert into testdb.template (key, database, label, fingerprint) values (${row.join(", ")})
+        on conflict (key) do update set built_at = now(), used_at = now(), fingerprint = excluded.fingerprint`);
     return { key: source.key, database: name };
   } catch (error) {
     await failBuild(registry, draft);

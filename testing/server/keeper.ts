@@ -158,14 +158,12 @@ async function turn(registry: Registry, { atWork, done, peaks, resting, decay, m
   for (const { demand, missing } of wanted.values()) {
     if ((resting.get(demand.key) ?? 0) > Date.now()) continue;
     for (let count = 0; count < missing && atWork.size < WORKERS; count++) {
-      attempt(`copy of ${demand.database}`, async () => {
-        try {
-          await createClone(registry, demand);
-        } catch (error) {
+      attempt(`copy of ${demand.database}`, () =>
+        createClone(registry, demand).catch((error: unknown) => {
           resting.set(demand.key, Date.now() + COPY_AGAIN_MS);
           throw error;
-        }
-      });
+        }),
+      );
     }
   }
 }

@@ -97,12 +97,6 @@ function problemOf(candidate: Candidate, answer: Answer, timeoutMs: number): Pro
   }
 }
 
-interface Search {
-  engine?: Engine;
-  /** What speaks against starting another engine, or explains why none was found. */
-  problems: Problem[];
-}
-
 /** Certificates name, and clients and checks reach, this machine: a stack on another one's engine would look dead. */
 function refuseRemote(candidate: Candidate): void {
   if (isLocalEngine(candidate.address.host)) return;
@@ -113,7 +107,8 @@ function refuseRemote(candidate: Candidate): void {
   });
 }
 
-async function search(options: FindEngineOptions): Promise<Search> {
+/** @returns the engine that answers, and what speaks against starting another, or explains why none was found */
+async function search(options: FindEngineOptions): Promise<{ engine?: Engine; problems: Problem[] }> {
   const timeoutMs = options.timeoutMs ?? ENGINE_ANSWER_MS;
   const possible = candidates(options);
   possible.forEach(refuseRemote);
