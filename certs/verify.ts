@@ -47,7 +47,9 @@ export function serialOf(certPem: string): string {
   return new X509Certificate(certPem).serialNumber;
 }
 
-/** A life in days as whole hours, which is what certificates are given. Never shorter, since renewal counts the days. */
+/**
+ * A life in days as whole hours, which is what certificates are given. Never shorter, since renewal counts the days.
+ */
 export function lifeInHours(days: number): number {
   return Math.ceil(days * 24);
 }

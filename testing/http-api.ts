@@ -47,7 +47,10 @@ const takeRequest = z.strictObject({
   ttlSec: z.number().int().min(1).max(86_400).optional(),
 });
 
-/** How long a request may take to arrive, and how long one that says nothing is listened to: anybody of this machine may connect. */
+/**
+ * How long a request may take to arrive, and how long one that says nothing is listened to: anybody of this machine may
+ * connect.
+ */
 const LIMITS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
 /** Connections at the loopback port; the socket, which only this user can open, has no such limit. */
 const PORT_CONNECTIONS = 512;
@@ -63,8 +66,8 @@ interface ApiOptions {
 }
 
 /**
- * The API for programs in other languages: a Unix socket that only this user may open and, if asked for, a loopback port.
- * Both want the token of the token file. See docs/test-databases.md for the paths.
+ * The API for programs in other languages: a Unix socket that only this user may open and, if asked for, a loopback
+ * port. Both want the token of the token file. See docs/test-databases.md for the paths.
  */
 export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOptions) {
   const { socket, token: tokenFile } = serverFiles(name);
@@ -83,7 +86,8 @@ export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOpti
         })
         .catch((error: unknown) => report(`answer failed: ${messageOf(error)}`));
     });
-  // Under a name of its own first: a server that ends removes the path it was bound to, and may end after its successor began.
+  // Under a name of its own first: a server that ends removes the path it was bound to, and may end after its successor
+  // began.
   const own = `${socket}.${process.pid}`;
   rmSync(own, { force: true });
   const local = await listen(create(ofPage), { path: own });
@@ -123,8 +127,8 @@ function tokenOf(file: string): string {
 const PORT_AGAIN_MS = 500;
 
 /**
- * Opens the loopback port. One that is taken is asked for again, as a predecessor may still have it; the socket and the pool
- * do not wait for it. A keeper that is restarted takes the port its predecessor had.
+ * Opens the loopback port. One that is taken is asked for again, as a predecessor may still have it; the socket and the
+ * pool do not wait for it. A keeper that is restarted takes the port its predecessor had.
  */
 async function openPort(
   name: string,

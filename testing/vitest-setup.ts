@@ -29,8 +29,8 @@ export function setupWith(source: TemplateSource): () => Promise<() => Promise<v
 
 /**
  * vitest's `globalSetup`: a server where none runs, the template of the migrations as they are, so that the error of a
- * broken one comes once and first, and a report of what was not given back at the end. A server that was started here is
- * stopped here, unless a failed test's database is kept in it.
+ * broken one comes once and first, and a report of what was not given back at the end. A server that was started here
+ * is stopped here, unless a failed test's database is kept in it.
  */
 export default setupWith({});
 

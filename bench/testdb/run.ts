@@ -14,9 +14,10 @@ import { measureThroughput } from "./throughput.ts";
 import { measureWarm } from "./warm.ts";
 
 /**
- * Test databases against bare statements, `docker run` and pgtestdb, in one run. `npm run bench -- testdb`, or by itself with
- * an engine in DOCKER_HOST: `node bench/testdb/run.ts` prints Markdown; `--write` puts it into bench/results. Memory and
- * disk are watched over 2,000 databases, with `--long` over 10,000. `--report FILE` writes ratios and text as JSON.
+ * Test databases against bare statements, `docker run` and pgtestdb, in one run. `npm run bench -- testdb`, or by
+ * itself with an engine in DOCKER_HOST: `node bench/testdb/run.ts` prints Markdown; `--write` puts it into
+ * bench/results. Memory and disk are watched over 2,000 databases, with `--long` over 10,000. `--report FILE` writes
+ * ratios and text as JSON.
  */
 
 const today = new Date().toISOString().slice(0, 10);

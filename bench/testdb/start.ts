@@ -19,7 +19,10 @@ const firstDatabase = async (engine: string) => {
 };
 const ROUNDS = quick ? 1 : 3;
 
-/** What testcontainers does: a container of the same image with the same relaxed settings, then the schema by psql. No TLS. */
+/**
+ * What testcontainers does: a container of the same image with the same relaxed settings, then the schema by psql. No
+ * TLS.
+ */
 const plainDocker = async () => {
   const name = `aiwdb-${NAME}-plain`;
   const cluster = "/var/lib/postgresql/data/plain";

@@ -59,7 +59,8 @@ export function describeWay(
 const TEMPLATE_GONE = "3D000";
 
 /**
- * Takes a database under this process' lease. Tests in this process, the HTTP API and the command line all come this way.
+ * Takes a database under this process' lease. Tests in this process, the HTTP API and the command line all come this
+ * way.
  *
  * @throws StateError when the server is marked production, or with the error of a migration or seed that fails
  */

@@ -22,8 +22,8 @@ export interface TestDatabaseOptions extends TemplateSource {
   /** Directly to PostgreSQL, or through PgBouncer in transaction mode. @default direct */
   readonly mode?: TestMode | undefined;
   /**
-   * A login role of its own, named like the database, that owns it and everything in it, and may connect nowhere else. For
-   * tests that make objects. Takes longer than one of the common owner's. @default false
+   * A login role of its own, named like the database, that owns it and everything in it, and may connect nowhere else.
+   * For tests that make objects. Takes longer than one of the common owner's. @default false
    */
   readonly owner?: boolean | undefined;
   /** Who has it, for `aiwdb testdb list`: the test's name. */
@@ -57,7 +57,8 @@ function sourceOf(registry: Registry, { migrationsFolder, phase, seed, seedKey }
  * const pool = new pg.Pool(db.config);
  * ```
  *
- * @throws StateError when no server for tests runs, when it is none for tests, or with the error of a migration that fails
+ * @throws StateError when no server for tests runs, when it is none for tests, or with the error of a migration that
+ *   fails
  */
 export async function testDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const owner = await processOf(options.server);

@@ -17,7 +17,10 @@ export function serverFiles(name: string) {
   } as const;
 }
 
-/** Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS' sys/un.h. */
+/**
+ * Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS'
+ * sys/un.h.
+ */
 const SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
 
 /** Until the socket is whole, a point and the number of its process stand behind its name. */

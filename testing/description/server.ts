@@ -75,7 +75,8 @@ export function readServer(name: string = process.env[SERVER_VARIABLE] || DEFAUL
 /**
  * How a role connects to a database of the server.
  *
- * @throws UsageError for a role or mode there is not, for a role the pooler does not let in, and where there is no pooler
+ * @throws UsageError for a role or mode there is not, for a role the pooler does not let in, and where there is no
+ *   pooler
  */
 export function connectionTo(server: TestServer, database: string, role: ClientRole, mode: TestMode): Connection {
   if (mode !== "direct" && mode !== "transaction") {

@@ -18,7 +18,8 @@ export function newCloneName(): string {
 }
 
 /**
- * CREATE DATABASE copies neither a database's rights nor its settings: what the stack's own database has is granted here.
+ * CREATE DATABASE copies neither a database's rights nor its settings: what the stack's own database has is granted
+ * here.
  */
 export function databaseRights({ database: stacksOwn }: TestServer, name: string): string {
   const database = identifier(name);
@@ -47,9 +48,9 @@ const copyStatement = (name: string, { database }: Template): string =>
 const IN_USE = "55006";
 
 /**
- * Makes a returned database ready again, where that is possible: under a name nobody knows, so that whoever had it finds
- * nothing there, and as its template is. One whose objects, rights or template's rows were changed is dropped instead.
- * Emptying takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md.
+ * Makes a returned database ready again, where that is possible: under a name nobody knows, so that whoever had it
+ * finds nothing there, and as its template is. One whose objects, rights or template's rows were changed is dropped
+ * instead. Emptying takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md.
  *
  * @param holder who has it then; by default nobody, and it is ready
  * @returns its new name; undefined for one that was dropped
@@ -120,7 +121,8 @@ export async function createClone(registry: Registry, template: Template, holder
 }
 
 /**
- * Ends every session of a database and lets no new one in. DROP DATABASE … WITH (FORCE) would look again only after 100 ms.
+ * Ends every session of a database and lets no new one in. DROP DATABASE … WITH (FORCE) would look again only after 100
+ * ms.
  *
  * @param except process numbers of sessions that stay
  */

@@ -9,8 +9,8 @@ import type { Registry } from "./registry.ts";
 import { asSuperuser, connectionTo, type TestServer } from "../description/server.ts";
 
 /**
- * Hands every object of the database over. Not REASSIGN OWNED: that would take all databases of the old owner along, the
- * stack's own and other tests'. Sequences of columns go with their tables.
+ * Hands every object of the database over. Not REASSIGN OWNED: that would take all databases of the old owner along,
+ * the stack's own and other tests'. Sequences of columns go with their tables.
  * https://www.postgresql.org/docs/16/sql-reassign-owned.html
  */
 const handOver = (owner: string) => `
@@ -35,8 +35,8 @@ const handOver = (owner: string) => `
   $do$;`;
 
 /**
- * Gives a taken database a login role of its own that has the database's name and owns all that is in it. It may connect
- * nowhere else (pg_hba.conf, and no right), and goes with the database.
+ * Gives a taken database a login role of its own that has the database's name and owns all that is in it. It may
+ * connect nowhere else (pg_hba.conf, and no right), and goes with the database.
  *
  * @returns its password
  */

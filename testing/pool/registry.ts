@@ -50,7 +50,10 @@ export interface Registry {
   close(): Promise<void>;
 }
 
-/** Refuses every server whose own database does not say that it is for tests, and every one that has a production database. */
+/**
+ * Refuses every server whose own database does not say that it is for tests, and every one that has a production
+ * database.
+ */
 async function refuseForeign(client: pg.Client, server: TestServer): Promise<void> {
   const mark = (await readMarks(client)).get(server.database);
   if (mark === "test") return;
@@ -116,12 +119,12 @@ export async function refuseRemoval(server: TestServer): Promise<void> {
 }
 
 /**
- * Every commit of the registry reaches the operating system before it is answered, against the server's setting: a crash of
- * one backend makes the server forget what lies in its own memory, and a database that was handed out would be ready
- * again. Costs a write without a sync. https://www.postgresql.org/docs/16/wal-async-commit.html
+ * Every commit of the registry reaches the operating system before it is answered, against the server's setting: a
+ * crash of one backend makes the server forget what lies in its own memory, and a database that was handed out would be
+ * ready again. Costs a write without a sync. https://www.postgresql.org/docs/16/wal-async-commit.html
  *
- * Nobody waits for ever for a database somebody else has locked. The rest is what a test may have set for all roles: without it,
- * nobody could come in to take that back. A client's settings go before those of its role.
+ * Nobody waits for ever for a database somebody else has locked. The rest is what a test may have set for all roles:
+ * without it, nobody could come in to take that back. A client's settings go before those of its role.
  */
 const OPTIONS = [
   SESSION_OPTIONS,

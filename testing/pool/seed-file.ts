@@ -7,8 +7,8 @@ import { messageOf, StateError } from "../../base/errors.ts";
 export const SEED_MAX_BYTES = 64 * 1024 ** 2;
 
 /**
- * The text of a seed. Whoever waits for it serves others too, so that only what ends is read: a regular file, by the size it
- * says it has.
+ * The text of a seed. Whoever waits for it serves others too, so that only what ends is read: a regular file, by the
+ * size it says it has.
  *
  * @throws StateError when it is no such file, can't be read, or is no text
  */

@@ -1,8 +1,8 @@
 import { explainTake, type Registry, type Template } from "./registry.ts";
 
 /**
- * The transitions of a test database, each one a function of states.sql, which says between which states. Nothing else in this
- * room writes testdb.clone: test/unit/testdb-states.test.ts holds that.
+ * The transitions of a test database, each one a function of states.sql, which says between which states. Nothing else
+ * in this room writes testdb.clone: test/unit/testdb-states.test.ts holds that.
  */
 
 /** Who has a database, for `aiwdb testdb list` and the leak report. */
@@ -50,7 +50,10 @@ export async function beginCopy(lane: Lane, name: string, { key }: Template, { l
   await call(lane, "testdb.begin_copy($1, $2, $3, $4, $5)", [name, key, lane.lease, label, run]);
 }
 
-/** Statement for a copy that is whole: taken under a lease, or ready without one. Runs with those that give it its rights. */
+/**
+ * Statement for a copy that is whole: taken under a lease, or ready without one. Runs with those that give it its
+ * rights.
+ */
 export const endCopy = (name: string, lease: number | null): string =>
   `select testdb.end_copy('${name}', ${lease ?? "null"})`;
 
@@ -127,7 +130,10 @@ export async function emptied({ workers, lease }: Registry, name: string, holder
   await workers.query("select testdb.emptied($1, $2, $3, $4)", values);
 }
 
-/** What this process could not bring to its end is the next sweep's; if this cannot be said either, its dead lease says it. */
+/**
+ * What this process could not bring to its end is the next sweep's; if this cannot be said either, its dead lease says
+ * it.
+ */
 export async function disclaim(lane: Lane, name: string): Promise<void> {
   await call(lane, "testdb.disclaim($1)", [name]).catch(() => {});
 }
@@ -142,7 +148,11 @@ export async function expire(lane: Lane, names: readonly string[]): Promise<void
   await call(lane, "testdb.expire($1)", [names]);
 }
 
-/** Claims what nobody answers for any more, with the reason. @param readyUnused how long ready copies outlive their template's use */
+/**
+ * Claims what nobody answers for any more, with the reason.
+ *
+ * @param readyUnused how long ready copies outlive their template's use
+ */
 export async function claimGone(
   { query, lease }: Lane,
   readyUnused: string,

@@ -13,8 +13,9 @@ const TEMPLATE_UNUSED = "60 minutes";
 const READY_UNUSED = "5 minutes";
 
 /**
- * Removes what nobody answers for any more: databases of processes that ended, kept ones whose time is over, half-built ones,
- * old templates, and databases that no line of the registry knows. Any process may do it at any time, also several at once.
+ * Removes what nobody answers for any more: databases of processes that ended, kept ones whose time is over, half-built
+ * ones, old templates, and databases that no line of the registry knows. Any process may do it at any time, also
+ * several at once.
  */
 export async function sweep(
   registry: Registry,

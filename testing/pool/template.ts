@@ -132,8 +132,8 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
 }
 
 /**
- * Builds under a name of its own that nobody copies; becomes a template in one transaction, at the very end. A build that
- * fails is dropped, one that is killed is found by its dead lease.
+ * Builds under a name of its own that nobody copies; becomes a template in one transaction, at the very end. A build
+ * that fails is dropped, one that is killed is found by its dead lease.
  */
 async function build(registry: Registry, source: ReadSource, report: (line: string) => void): Promise<Template> {
   const { server, workers } = registry;
@@ -162,7 +162,8 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
       if (migrations.length > 0) await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
       if (seed) await seedWith(seed, client);
     });
-    // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the catalogue.
+    // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the
+    // catalogue.
     await inDraft(ROLES.superuser, (admin) => admin.query("vacuum (freeze, analyze)"));
     await inDraft(ROLES.app, (app) => app.query("select 1"));
     const fingerprint = await inDraft(ROLES.superuser, takeFingerprint);

@@ -13,8 +13,8 @@ const LIFE_MS = 7 * 86_400_000;
 x509.cryptoProvider.set(webcrypto as never);
 
 /**
- * Makes an authority for one server for tests, of the same kind as a stack's: ECDSA P-256, server and client certificates
- * apart. Its key is never written anywhere.
+ * Makes an authority for one server for tests, of the same kind as a stack's: ECDSA P-256, server and client
+ * certificates apart. Its key is never written anywhere.
  *
  * @param lifeMs of every certificate, in milliseconds. @default 7 days
  */

@@ -23,7 +23,8 @@ export interface Expiry {
 }
 
 /**
- * Stacks past their expiry, the longest one first. Only names ci-… and pr-… count, whatever a label says; 0 hours is never.
+ * Stacks past their expiry, the longest one first. Only names ci-… and pr-… count, whatever a label says; 0 hours is
+ * never.
  */
 export function expired(stacks: readonly Expiry[], now: Date): Expiry[] {
   return stacks
@@ -92,8 +93,8 @@ interface Checkpoint {
 }
 
 /**
- * What the state says of a stack that has no network on the engine, or whose engine does not answer: the network it made, as
- * it made it. The settings of this checkout may be another's. Undefined for a stack that is empty.
+ * What the state says of a stack that has no network on the engine, or whose engine does not answer: the network it
+ * made, as it made it. The settings of this checkout may be another's. Undefined for a stack that is empty.
  */
 function recordedExpiry(stack: string, file: string): Expiry | "unknown" | undefined {
   const state = readJsonIfWhole<Checkpoint>(file);

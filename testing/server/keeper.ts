@@ -32,8 +32,8 @@ interface Demand extends Template {
 }
 
 /**
- * Keeps ready databases in stock, sized by how many are in use at once, and removes what is returned or left behind. One
- * keeper works per server; others wait for their turn, so that one that dies is replaced.
+ * Keeps ready databases in stock, sized by how many are in use at once, and removes what is returned or left behind.
+ * One keeper works per server; others wait for their turn, so that one that dies is replaced.
  *
  * Ends when `signal` is aborted or the registry's connection is lost.
  */

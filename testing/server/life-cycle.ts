@@ -36,8 +36,8 @@ export function refuseLastingStack(name: string): void {
 const ANSWERS_MS = 15_000;
 
 /**
- * What a server that is there answers; undefined for one that is gone. One refusal is no proof of that: it is gone when its
- * process or container is.
+ * What a server that is there answers; undefined for one that is gone. One refusal is no proof of that: it is gone when
+ * its process or container is.
  *
  * @param isRefusal whether it is asked again after this error. Any other is thrown.
  * @param explain the error of a server that is there and still refuses after 15 s
@@ -95,7 +95,11 @@ export interface StartOptions {
   readonly port?: number | undefined;
   /** @default - what runs already; else container */
   readonly engine?: TestEngine | undefined;
-  /** Remove a server that was started here when its template or pool fails. @default false: the next start is quicker */
+  /**
+   * Remove a server that was started here when its template or pool fails.
+   *
+   * @default false: the next start is quicker
+   */
   readonly stopOnFailure?: boolean | undefined;
   /** What the template is made from that is built at once. @default the package's own migrations */
   readonly source?: TemplateSource | undefined;

@@ -27,7 +27,9 @@ import { readJsonIfWhole, replaceFile } from "../../base/text-file.ts";
 import { serverFiles } from "../description/files.ts";
 import { type Credentials, type TestServer, writeServer } from "../description/server.ts";
 
-/** What is written down about a local server before anything of it exists, so that one half made is found and removed. */
+/**
+ * What is written down about a local server before anything of it exists, so that one half made is found and removed.
+ */
 export interface LocalRecord {
   /** Everything of the server. */
   readonly folder: string;
@@ -36,7 +38,10 @@ export interface LocalRecord {
   readonly expiresAfterHours: number;
 }
 
-/** The record of a local server; undefined where there is none, and where it was cut off: `reap` names a file that is there. */
+/**
+ * The record of a local server; undefined where there is none, and where it was cut off: `reap` names a file that is
+ * there.
+ */
 export function readLocalRecord(name: string): LocalRecord | undefined {
   return readJsonIfWhole<LocalRecord>(serverFiles(name).local);
 }
@@ -48,8 +53,8 @@ export function localServers(): string[] {
 }
 
 /**
- * Starts PostgreSQL 16 as a process of this machine, with a stack's settings, roles, rights and certificates. For machines
- * without a Docker Engine, and where starting must be quick; there is no PgBouncer.
+ * Starts PostgreSQL 16 as a process of this machine, with a stack's settings, roles, rights and certificates. For
+ * machines without a Docker Engine, and where starting must be quick; there is no PgBouncer.
  */
 export async function startLocalServer(settings: StackConfig, report: (line: string) => void): Promise<TestServer> {
   const name = settings.stack;
@@ -91,7 +96,10 @@ export async function startLocalServer(settings: StackConfig, report: (line: str
   return server;
 }
 
-/** Roles, the database and its mark, as infra/components/database.ts makes them; single-user mode takes one statement a line. */
+/**
+ * Roles, the database and its mark, as infra/components/database.ts makes them; single-user mode takes one statement a
+ * line.
+ */
 function bootstrap(config: StackConfig, passwords: Readonly<Record<string, string>>): string {
   const secret = (role: string) => `password '${scramSecret(passwords[role] ?? "")}'`;
   return [
