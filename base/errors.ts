@@ -25,12 +25,13 @@ export class UserError extends Error {
 
   constructor(
     summary: string,
-    problems: readonly Problem[] = [],
+    problems: Problem | readonly Problem[] = [],
     { result, ...options }: ErrorOptions & { readonly result?: object | undefined } = {},
   ) {
-    super([summary, ...problems.map(formatProblem)].join("\n"), options);
+    const all = [problems].flat();
+    super([summary, ...all.map(formatProblem)].join("\n"), options);
     this.name = new.target.name;
-    this.problems = problems;
+    this.problems = all;
     this.result = result;
   }
 }

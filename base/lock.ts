@@ -85,13 +85,11 @@ export async function withLock<T>(
   const lost = new AbortController();
   const release = await take(path, options, (reason) =>
     lost.abort(
-      new StateError("The lock was lost, so that nothing more is changed:", [
-        {
-          subject: path,
-          problem: `another process took it, since this one gave no sign of life (${reason})`,
-          remedy: "Wait until that one has ended, then run the command again.",
-        },
-      ]),
+      new StateError("The lock was lost, so that nothing more is changed:", {
+        subject: path,
+        problem: `another process took it, since this one gave no sign of life (${reason})`,
+        remedy: "Wait until that one has ended, then run the command again.",
+      }),
     ),
   );
   try {

@@ -35,8 +35,7 @@ export function isUsable(client: pg.Client): boolean {
 
 /** Whether an open connection keeps this process alive. */
 export function keepProcessAlive(client: pg.Client, isKept: boolean): void {
-  if (isKept) internalsOf(client).ref();
-  else internalsOf(client).unref();
+  internalsOf(client)[isKept ? "ref" : "unref"]();
 }
 
 /** Makes the client prepare its named statements again. The server has forgotten them, as after DISCARD ALL. */

@@ -56,12 +56,8 @@ export interface ProcessIdentity {
 }
 
 export function thisProcess(): ProcessIdentity {
-  return {
-    pid: process.pid,
-    start: processStart(process.pid) ?? "unknown",
-    space: processSpace(),
-    host: hostname(),
-  };
+  const { pid } = process;
+  return { pid, start: processStart(pid) ?? "unknown", space: processSpace(), host: hostname() };
 }
 
 /** Whether a process is at work: "unknown" for one of another machine or container, whose numbers say nothing here. */

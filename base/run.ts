@@ -1,7 +1,8 @@
-import { spawn, type SpawnOptions } from "node:child_process";
+import { spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { ToolError } from "./errors.ts";
+import { lastLinesOf } from "./text-file.ts";
 
 /** How many of the last lines of a failed program's output are shown. */
 const SHOWN_LINES = 15;
@@ -19,33 +20,31 @@ export interface RunOptions {
  * @throws ToolError with the last lines of its output when it is missing, fails or takes too long
  */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
-  const spawnOptions: SpawnOptions = {
-    cwd: options.cwd,
-    env: options.env ?? process.env,
+  const { cwd, env = process.env, timeoutMs } = options;
+  const child = spawn(program, args, {
+    cwd,
+    env,
     stdio: ["ignore", "pipe", "pipe"],
-    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: "SIGKILL" as const }),
-  };
-  const child = spawn(program, args, spawnOptions);
+    timeout: timeoutMs,
+    killSignal: "SIGKILL",
+  });
   let stdout = "";
   let all = "";
-  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
     all += text;
   });
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => (all += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (all += text));
   const outcome = await new Promise<string | undefined>((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("close", (code, signal) => {
-      if (code === 0) return resolve(undefined);
-      const limit =
-        child.killed && options.timeoutMs !== undefined
-          ? `did not end within ${options.timeoutMs / 1000} s`
-          : undefined;
-      resolve(limit ?? (signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`));
+      if (code === 0) resolve(undefined);
+      else if (child.killed && timeoutMs !== undefined) resolve(`did not end within ${timeoutMs / 1000} s`);
+      else resolve(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`);
     });
   });
   if (outcome === undefined) return stdout;
-  const tail = all.trimEnd().split("\n").slice(-SHOWN_LINES).join("\n");
+  const tail = lastLinesOf(all, SHOWN_LINES);
   throw new ToolError(`${[program, ...args.slice(0, 3)].join(" ")}: ${outcome}.${tail ? `\n${tail}` : ""}`);
 }
 
@@ -59,11 +58,7 @@ function isExecutable(path: string): boolean {
 }
 
 /** Every executable of this name on PATH, then in further folders, in order. */
-export function findPrograms(
-  name: string,
-  more: readonly string[] = [],
-  env: NodeJS.ProcessEnv = process.env,
-): string[] {
-  const path = (env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+export function findPrograms(name: string, more: readonly string[] = []): string[] {
+  const path = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
   return [...path, ...more].map((folder) => join(folder, name)).filter(isExecutable);
 }

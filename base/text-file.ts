@@ -15,6 +15,11 @@ export function replaceFile(file: string, text: string, mode = 0o600): void {
   writeFileAtomic.sync(file, text, { mode });
 }
 
+/** The end of a program's output or log: what tells why it failed. */
+export function lastLinesOf(text: string, count: number): string {
+  return text.trimEnd().split("\n").slice(-count).join("\n");
+}
+
 /** The text of a file, or undefined where there is no such file. */
 export function readIfThere(file: string): string | undefined {
   try {

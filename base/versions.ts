@@ -1,28 +1,20 @@
 import { readFileSync } from "node:fs";
 import { findPackageJSON } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import pinned from "./versions.json" with { type: "json" };
 
 /** Every pinned part: name, version, source and checksum. */
 export const versions = pinned;
 
+/** By the search for it: in the bundle this code is in another folder than in the checkout. */
+const MANIFEST = findPackageJSON("..", import.meta.url) as string;
+
 /** The checkout (or installed package) this file belongs to. */
-export const PACKAGE_ROOT = packageRoot();
-
-/** By its manifest: in the bundle this code is in another folder than in the checkout. */
-function packageRoot(): string {
-  const manifest = findPackageJSON("..", import.meta.url);
-  if (manifest === undefined) throw new Error(`no package.json above ${import.meta.dirname}`);
-  return dirname(manifest);
-}
-
-interface Manifest {
-  dependencies: Record<string, string>;
-}
+export const PACKAGE_ROOT = dirname(MANIFEST);
 
 /** The exact version of an npm package this package depends on. */
 export function dependencyVersion(name: string): string {
-  const manifest = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8")) as Manifest;
+  const manifest = JSON.parse(readFileSync(MANIFEST, "utf8")) as { dependencies: Record<string, string> };
   const version = manifest.dependencies[name];
   if (version === undefined) throw new Error(`package.json does not depend on ${name}`);
   return version;
@@ -37,9 +29,6 @@ function numbers(text: string): number[] {
  */
 export function atLeast(version: string, minimum: string): boolean {
   const [have, need] = [numbers(version), numbers(minimum)];
-  for (const [index, part] of need.entries()) {
-    const difference = (have[index] ?? 0) - part;
-    if (difference !== 0) return difference > 0;
-  }
-  return true;
+  const differences = need.map((part, index) => (have[index] ?? 0) - part);
+  return (differences.find((difference) => difference !== 0) ?? 0) >= 0;
 }

@@ -22,8 +22,8 @@ export interface Signer {
 }
 
 /**
- * The stack's own certificate authority: an ECDSA P-256 key that never leaves the (encrypted) state, and its self-signed
- * certificate. It signs leaf certificates only (path length 0).
+ * The stack's own certificate authority: an ECDSA P-256 key that never leaves the (encrypted) state, and its
+ * self-signed certificate. It signs leaf certificates only (path length 0).
  */
 export class CertificateAuthority extends pulumi.ComponentResource implements Signer {
   /** The certificate clients and servers trust, PEM. */
@@ -36,17 +36,8 @@ export class CertificateAuthority extends pulumi.ComponentResource implements Si
   constructor(name: string, args: CertificateAuthorityArgs, opts?: pulumi.ComponentResourceOptions) {
     super("aiwdb:index:CertificateAuthority", name, {}, opts);
     const protect = args.protect ?? false;
-    const key = new tls.PrivateKey(
-      `${name}-key`,
-      // As strong as the leaves it signs. Every handshake checks its signature twice, which with P-384 takes ten times as long.
-      { algorithm: "ECDSA", ecdsaCurve: "P256" },
-      {
-        parent: this,
-        protect,
-        ...(args.generation === undefined ? {} : { replacementTrigger: args.generation }),
-        additionalSecretOutputs: ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"],
-      },
-    );
+    const trigger = args.generation === undefined ? {} : { replacementTrigger: args.generation };
+    const key = ecdsaKey(name, { parent: this, protect, ...trigger });
     const cert = selfSigned(name, key.privateKeyPem, args, { parent: this, protect });
     this.certPem = cert.certPem;
     this.privateKeyPem = pulumi.secret(key.privateKeyPem);
@@ -56,8 +47,8 @@ export class CertificateAuthority extends pulumi.ComponentResource implements Si
 }
 
 /**
- * A second name of an authority, for the certificates of one role: the same key, so there is no further secret to keep or to
- * replace. Whoever trusts it takes no certificate that was issued under another name.
+ * A second name of an authority, for the certificates of one role: the same key, so there is no further secret to keep
+ * or to replace. Whoever trusts it takes no certificate that was issued under another name.
  */
 export class RoleAuthority extends pulumi.ComponentResource implements Signer {
   readonly certPem: pulumi.Output<string>;
@@ -73,6 +64,16 @@ export class RoleAuthority extends pulumi.ComponentResource implements Signer {
     this.privateKeyPem = args.authority.privateKeyPem;
     this.registerOutputs({ certPem: this.certPem });
   }
+}
+
+/**
+ * A key on P-256. An authority's is as strong as those of the leaves it signs: every handshake checks its signature
+ * twice, which with P-384 takes ten times as long.
+ */
+export function ecdsaKey(name: string, opts: pulumi.CustomResourceOptions): tls.PrivateKey {
+  const additionalSecretOutputs = ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"];
+  const args = { algorithm: "ECDSA", ecdsaCurve: "P256" };
+  return new tls.PrivateKey(`${name}-key`, args, { ...opts, additionalSecretOutputs });
 }
 
 function selfSigned(

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
-import type { Signer } from "./certificate-authority.ts";
+import { ecdsaKey, type Signer } from "./certificate-authority.ts";
 import { lifeInHours } from "./verify.ts";
 
 export interface LeafCertificateArgs {
@@ -30,15 +30,7 @@ export class LeafCertificate extends pulumi.ComponentResource {
 
   constructor(name: string, args: LeafCertificateArgs, opts?: pulumi.ComponentResourceOptions) {
     super("aiwdb:index:LeafCertificate", name, {}, opts);
-    const key = new tls.PrivateKey(
-      `${name}-key`,
-      { algorithm: "ECDSA", ecdsaCurve: "P256" },
-      {
-        parent: this,
-        replacementTrigger: args.generation,
-        additionalSecretOutputs: ["privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh"],
-      },
-    );
+    const key = ecdsaKey(name, { parent: this, replacementTrigger: args.generation });
     const request = new tls.CertRequest(
       `${name}-request`,
       {

@@ -1,6 +1,6 @@
 /**
- * Replaces a certificate authority in three phases, each one run of `up`. What is in force is in the stack's state, so that every
- * machine and a plain `pulumi up` agree.
+ * Replaces a certificate authority in three phases, each one run of `up`. What is in force is in the stack's state, so
+ * that every machine and a plain `pulumi up` agree.
  */
 
 /** The two places for an authority: one signs, the other is empty, or is on its way in or out. */
@@ -31,27 +31,23 @@ export const START: RotationState = {
 export const HOLD = "hold";
 
 /**
- * One phase further. Between any two neighbours, whatever part of a phase was carried out before it was cut off, both sides
- * of a connection trust each other: a certificate is used only after its authority is trusted everywhere, and an authority is
- * taken away only after none of its certificates is used.
+ * One phase further. Between any two neighbours, whatever part of a phase was carried out before it was cut off, both
+ * sides of a connection trust each other: a certificate is used only after its authority is trusted everywhere, and an
+ * authority is taken away only after none of its certificates is used.
  */
-export function nextPhase({ phase, signer, trusted, firstGeneration, secondGeneration }: RotationState): RotationState {
+export function nextPhase({ phase, signer, ...state }: RotationState): RotationState {
   // Nothing but these: what else the state has, the step among it, is an input.
-  const now: RotationState = { phase, signer, trusted, firstGeneration, secondGeneration };
-  const other = otherPlace(now.signer);
-  switch (now.phase) {
+  const { firstGeneration, secondGeneration } = state;
+  const generations = { firstGeneration, secondGeneration };
+  const other = otherPlace(signer);
+  switch (phase) {
     case 0:
-      return {
-        ...now,
-        phase: 1,
-        trusted: [now.signer, other],
-        firstGeneration: now.firstGeneration + (other === "first" ? 1 : 0),
-        secondGeneration: now.secondGeneration + (other === "second" ? 1 : 0),
-      };
+      generations[`${other}Generation`] += 1;
+      return { phase: 1, signer, trusted: [signer, other], ...generations };
     case 1:
-      return { ...now, phase: 2, signer: other, trusted: [other, now.signer] };
+      return { phase: 2, signer: other, trusted: [other, signer], ...generations };
     default:
-      return { ...now, phase: 0, trusted: [now.signer] };
+      return { phase: 0, signer, trusted: [signer], ...generations };
   }
 }
 

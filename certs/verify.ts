@@ -15,28 +15,23 @@ export interface KeyPair {
  * @param now null: its life is not looked at
  */
 export function certificateProblems(pair: KeyPair, caPem: string, now: Date | null = new Date()): string[] {
-  const problems: string[] = [];
-  for (const [what, pem] of [
-    ["certificate", pair.certPem],
-    ["key", pair.keyPem],
-    ["authority", caPem],
-  ] as const) {
-    if (pem.includes("\r")) problems.push(`the ${what} has carriage returns`);
-  }
+  const texts = { certificate: pair.certPem, key: pair.keyPem, authority: caPem };
+  const problems = Object.entries(texts)
+    .filter(([, pem]) => pem.includes("\r"))
+    .map(([what]) => `the ${what} has carriage returns`);
   const cert = attempt(() => new X509Certificate(pair.certPem));
   const key = attempt(() => createPrivateKey(pair.keyPem));
   const authorities = attempt(() => certificatesOf(caPem));
   if (!cert) problems.push("the certificate is no complete PEM certificate");
   if (!key) problems.push("the key is no complete PEM private key");
   if (!authorities) problems.push("the authority is no complete PEM certificate");
-  if (cert && key && !cert.checkPrivateKey(key)) problems.push("key and certificate do not belong together");
-  if (cert && authorities && !authorities.some((ca) => cert.checkIssued(ca) && cert.verify(ca.publicKey))) {
+  if (!cert) return problems;
+  const { validFromDate: from, validToDate: to } = cert;
+  if (key && !cert.checkPrivateKey(key)) problems.push("key and certificate do not belong together");
+  if (authorities && !authorities.some((ca) => cert.checkIssued(ca) && cert.verify(ca.publicKey)))
     problems.push("the certificate was not signed by the authority");
-  }
-  if (cert && now && now < cert.validFromDate)
-    problems.push(`the certificate is not valid before ${cert.validFromDate.toISOString()}`);
-  if (cert && now && now > cert.validToDate)
-    problems.push(`the certificate expired on ${cert.validToDate.toISOString()}`);
+  if (now && now < from) problems.push(`the certificate is not valid before ${from.toISOString()}`);
+  if (now && now > to) problems.push(`the certificate expired on ${to.toISOString()}`);
   return problems;
 }
 
@@ -52,7 +47,9 @@ export function serialOf(certPem: string): string {
   return new X509Certificate(certPem).serialNumber;
 }
 
-/** A life in days as whole hours, which is what certificates are given. Never shorter, since renewal counts the days. */
+/**
+ * A life in days as whole hours, which is what certificates are given. Never shorter, since renewal counts the days.
+ */
 export function lifeInHours(days: number): number {
   return Math.ceil(days * 24);
 }

@@ -33,6 +33,8 @@ export const SESSION_OPTIONS = [
   .join(" ");
 
 export interface ConnectOptions {
+  /** What the server's statistics and log call the client. @default ai-workflow-database */
+  readonly applicationName?: string;
   /** A query that takes longer fails, in milliseconds. @default no limit */
   readonly queryTimeoutMs?: number;
 }
@@ -62,11 +64,14 @@ export function clientConfig(connection: Connection, applicationName: string): p
 }
 
 /** A connected client. */
-export async function connect(connection: Connection, { queryTimeoutMs }: ConnectOptions = {}): Promise<pg.Client> {
+export async function connect(
+  connection: Connection,
+  { applicationName = "ai-workflow-database", queryTimeoutMs }: ConnectOptions = {},
+): Promise<pg.Client> {
   // Loaded here, because a preview of a stack without changes connects to nothing.
   const { default: postgres } = await import("pg");
   const config = {
-    ...clientConfig(connection, "ai-workflow-database"),
+    ...clientConfig(connection, applicationName),
     options: SESSION_OPTIONS,
     ...(queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }),
   };

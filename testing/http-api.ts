@@ -1,13 +1,22 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
+import { once } from "node:events";
 import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from "node:http";
-import path from "node:path";
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerOptions,
+} from "node:http";
+import type { AddressInfo, ListenOptions } from "node:net";
+import { isAbsolute } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { CLIENT_ROLES } from "../database/access/roles.ts";
 import { hasCode, messageOf, type Problem, UserError } from "../base/errors.ts";
 import { createHeld, dropByName, keepByName, listDatabases, renewByName } from "./databases/by-name.ts";
 import { isPrintable, LABEL_MAX, lengthOf } from "./databases/labels.ts";
+import type { Report } from "../base/progress.ts";
 import { replaceFile } from "../base/text-file.ts";
 import { boundPort, serverFiles } from "./description/files.ts";
 
@@ -28,7 +37,7 @@ const takeRequest = z.strictObject({
   phase: z.literal([1, 2, 3, 4]).optional(),
   seed: z
     .string()
-    .refine(path.isAbsolute, { message: "is no absolute path, and this process is in another folder than its caller" })
+    .refine(isAbsolute, { message: "is no absolute path, and this process is in another folder than its caller" })
     .refine((file) => !file.includes("\0"), { message: "holds a NUL character" })
     .optional(),
   /** A role of its own that owns the database; `url` and `env` are that role's. */
@@ -38,88 +47,68 @@ const takeRequest = z.strictObject({
   ttlSec: z.number().int().min(1).max(86_400).optional(),
 });
 
-/** How long a request may take to arrive, and how long one that says nothing is listened to: anybody of this machine may connect. */
+/**
+ * How long a request may take to arrive, and how long one that says nothing is listened to: anybody of this machine may
+ * connect.
+ */
 const LIMITS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
 /** Connections at the loopback port; the socket, which only this user can open, has no such limit. */
 const PORT_CONNECTIONS = 512;
 
-interface HttpApi {
-  close(): Promise<void>;
+type Refuse = (request: IncomingMessage) => Problem | undefined;
+
+interface ApiOptions {
+  readonly name: string;
+  /** Loopback port; 0: a free one. @default - none */
+  readonly port?: number | undefined;
+  readonly report: Report;
+  readonly limits?: ServerOptions;
 }
 
 /**
- * The API for programs in other languages: a Unix socket that only this user may open and, if asked for, a loopback port.
- * Both want the token of the token file. See docs/test-databases.md for the paths.
+ * The API for programs in other languages: a Unix socket that only this user may open and, if asked for, a loopback
+ * port. Both want the token of the token file. See docs/test-databases.md for the paths.
  */
-export async function serveHttp({
-  name,
-  port,
-  report,
-  limits = LIMITS,
-}: {
-  name: string;
-  port?: number | undefined;
-  report: (line: string) => void;
-  limits?: ServerOptions;
-}): Promise<HttpApi> {
-  const files = serverFiles(name);
-  const token = tokenOf(files.token);
-  const handlerOf =
-    (refuse: (request: IncomingMessage) => Problem | undefined): RequestListener =>
-    (request, response) => {
+export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOptions) {
+  const { socket, token: tokenFile } = serverFiles(name);
+  const token = tokenOf(tokenFile);
+  const create = (refuse: Refuse) =>
+    createServer(limits, (request, response) => {
       handle({ name, token, refuse }, request)
         .catch((error: unknown): Answer => {
-          if (error instanceof RequestError) return refusal(error.status, error);
-          if (error instanceof UserError) return refusal(409, error);
+          if (error instanceof UserError) return refusal(error);
           report(`request failed: ${messageOf(error)}`);
-          return refusal(500, new UserError(messageOf(error)));
+          return refusal(new RequestError(500, messageOf(error)));
         })
         .then(({ status, body, headers }) => {
           response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store", ...headers });
           response.end(body === undefined ? "" : `${JSON.stringify(body)}\n`);
         })
         .catch((error: unknown) => report(`answer failed: ${messageOf(error)}`));
-    };
-  // Under a name of its own first: a server that ends removes the path it was bound to, and may end after its successor began.
-  const own = `${files.socket}.${process.pid}`;
+    });
+  // Under a name of its own first: a server that ends removes the path it was bound to, and may end after its successor
+  // began.
+  const own = `${socket}.${process.pid}`;
   rmSync(own, { force: true });
-  const servers: Server[] = [await listen(createServer(limits, handlerOf(ofPage)), { path: own })];
+  const local = await listen(create(ofPage), { path: own });
   chmodSync(own, 0o600);
-  renameSync(own, files.socket);
+  renameSync(own, socket);
   const closing = new AbortController();
-  const opening =
-    port === undefined
-      ? undefined
-      : openPort(
-          name,
-          port,
-          () => {
-            const tcp = createServer(
-              limits,
-              handlerOf((request) => ofPage(request) ?? ofOtherHost(request)),
-            );
-            tcp.maxConnections = PORT_CONNECTIONS;
-            return tcp;
-          },
-          report,
-          closing.signal,
-        );
+  const createTcp = () => create((request) => ofPage(request) ?? ofOtherHost(request));
+  const opening = port === undefined ? undefined : openPort(name, port, createTcp, report, closing.signal);
   return {
-    async close() {
+    async close(): Promise<void> {
       closing.abort();
-      const tcp = await opening;
-      if (tcp) servers.push(tcp);
-      await Promise.all(
-        servers.map(
-          (server) =>
-            new Promise<void>((resolve) => {
-              server.close(() => resolve());
-              server.closeAllConnections();
-            }),
-        ),
-      );
+      await Promise.all([local, await opening].map((server) => server && end(server)));
     },
   };
+}
+
+async function end(server: Server): Promise<void> {
+  const ended = once(server, "close");
+  server.close();
+  server.closeAllConnections();
+  await ended;
 }
 
 /** All keepers of one server have the same token, however often they are restarted; it goes with the server. */
@@ -138,21 +127,22 @@ function tokenOf(file: string): string {
 const PORT_AGAIN_MS = 500;
 
 /**
- * Opens the loopback port. One that is taken is asked for again, as a predecessor may still have it; the socket and the pool
- * do not wait for it. A keeper that is restarted takes the port its predecessor had.
+ * Opens the loopback port. One that is taken is asked for again, as a predecessor may still have it; the socket and the
+ * pool do not wait for it. A keeper that is restarted takes the port its predecessor had.
  */
 async function openPort(
   name: string,
   wanted: number,
   create: () => Server,
-  report: (line: string) => void,
+  report: Report,
   signal: AbortSignal,
 ): Promise<Server | undefined> {
   for (let told = false; !signal.aborted; told = true) {
     const port = wanted === 0 ? (boundPort(name) ?? 0) : wanted;
     try {
       const tcp = await listen(create(), { host: "127.0.0.1", port });
-      const bound = (tcp.address() as { port: number }).port;
+      tcp.maxConnections = PORT_CONNECTIONS;
+      const bound = (tcp.address() as AddressInfo).port;
       replaceFile(serverFiles(name).port, String(bound));
       report(`HTTP API on http://127.0.0.1:${bound}`);
       return tcp;
@@ -164,34 +154,43 @@ async function openPort(
   return undefined;
 }
 
-function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(where, () => resolve(server));
-  });
+async function listen(server: Server, where: ListenOptions): Promise<Server> {
+  await once(server.listen(where), "listening");
+  server.on("error", () => {}); // a connection that could not be accepted
+  return server;
 }
 
 interface Answer {
   readonly status: number;
   readonly body?: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: OutgoingHttpHeaders;
 }
 
 /** A request that is refused, with all that is wrong with it. */
 class RequestError extends UserError {
   readonly status: number;
-  constructor(status: number, summary: string, problems: readonly Problem[]) {
+  readonly headers: OutgoingHttpHeaders;
+
+  constructor(
+    status: number,
+    summary: string,
+    problems: Problem | readonly Problem[] = [],
+    headers: OutgoingHttpHeaders = {},
+  ) {
     super(summary, problems);
     this.status = status;
+    this.headers = headers;
   }
 }
 
-const refusal = (status: number, { message, problems }: UserError): Answer => ({
-  status,
-  body: { error: { message, problems } },
+/** Any other error that is meant for the user is a conflict with what is there. */
+function refusal(error: UserError): Answer {
+  const { message, problems } = error;
+  const { status, headers } = error instanceof RequestError ? error : { status: 409, headers: {} };
   // What is left of such a request is not waited for.
-  ...(status === 409 || status === 404 ? {} : { headers: { connection: "close" } }),
-});
+  const connection = status === 409 || status === 404 ? {} : { connection: "close" };
+  return { status, body: { error: { message, problems } }, headers: { ...headers, ...connection } };
+}
 
 /** Browsers name the page they ask for; no other program does. */
 function ofPage({ headers }: IncomingMessage): Problem | undefined {
@@ -208,32 +207,27 @@ function ofOtherHost({ headers }: IncomingMessage): Problem | undefined {
 interface Service {
   readonly name: string;
   readonly token: string;
-  readonly refuse: (request: IncomingMessage) => Problem | undefined;
+  readonly refuse: Refuse;
 }
 
 async function handle({ name, token, refuse }: Service, request: IncomingMessage): Promise<Answer> {
   const refused = refuse(request);
-  if (refused) throw new RequestError(403, "The request is refused.", [refused]);
+  if (refused) throw new RequestError(403, "The request is refused.", refused);
   if (!allowed(token, request.headers.authorization)) {
-    throw new RequestError(401, "The token is missing or wrong.", [
-      { subject: "Authorization", problem: `must be "Bearer" and the content of ${serverFiles(name).token}` },
-    ]);
+    throw new RequestError(401, "The token is missing or wrong.", {
+      subject: "Authorization",
+      problem: `must be "Bearer" and the content of ${serverFiles(name).token}`,
+    });
   }
-  const target = request.url ?? "/";
-  const { method = "" } = request;
-  const [, collection, database, action] = /^\/v1\/(databases)(?:\/([^/?]+)(?:\/(renew|keep))?)?$/.exec(target) ?? [];
-  if (!collection) throw new RequestError(404, `There is no ${method} ${target}.`, []);
+  const { method = "", url: target = "/" } = request;
+  const nothing = `There is no ${method} ${target}.`;
+  const [path, database, action] = /^\/v1\/databases(?:\/([^/?]+)(?:\/(renew|keep))?)?$/.exec(target) ?? [];
+  if (path === undefined) throw new RequestError(404, nothing);
   const methods = methodsOf(name, request, database, action);
   const answer = methods[method];
   if (answer) return answer();
   const allow = Object.keys(methods).join(", ");
-  return {
-    ...refusal(
-      405,
-      new UserError(`There is no ${method} ${target}.`, [{ subject: "method", problem: `must be ${allow}` }]),
-    ),
-    headers: { allow, connection: "close" },
-  };
+  throw new RequestError(405, nothing, { subject: "method", problem: `must be ${allow}` }, { allow });
 }
 
 function methodsOf(
@@ -248,13 +242,20 @@ function methodsOf(
       POST: () => take(name, request),
     };
   }
-  if (action === "renew") return { POST: async () => found(await renewByName(name, database, HTTP_TTL_SEC)) };
-  if (action === "keep") return { POST: async () => found(await keepByName(name, database, "kept by HTTP")) };
-  return { DELETE: async () => found(await dropByName(name, database)) };
+  if (action === "renew") return { POST: () => done(renewByName(name, database, HTTP_TTL_SEC)) };
+  if (action === "keep") return { POST: () => done(keepByName(name, database, "kept by HTTP")) };
+  return { DELETE: () => done(dropByName(name, database)) };
+}
+
+/** @param work tells whether there is such a database */
+async function done(work: Promise<boolean>): Promise<Answer> {
+  if (!(await work)) throw new RequestError(404, "There is no such test database.");
+  return { status: 204 };
 }
 
 async function take(name: string, request: IncomingMessage): Promise<Answer> {
-  const options = parseTake(await readJson(request));
+  const { success, data: options, error } = takeRequest.safeParse(await readJson(request));
+  if (!success) throw unusable(error.issues.flatMap(problemsOf));
   const ttlSec = options.ttlSec ?? (options.pid === undefined ? HTTP_TTL_SEC : undefined);
   const held = await createHeld(name, { ...options, ttlSec });
   // Whoever asked has hung up, and will never know its name.
@@ -262,23 +263,13 @@ async function take(name: string, request: IncomingMessage): Promise<Answer> {
   return { status: 201, body: held };
 }
 
-function parseTake(body: unknown): z.infer<typeof takeRequest> {
-  const { success, data, error } = takeRequest.safeParse(body);
-  if (success) return data;
-  throw unusable(error.issues.flatMap(problemsOf));
-}
-
 function problemsOf(issue: z.core.$ZodIssue): Problem[] {
   if (issue.code === "unrecognized_keys") return issue.keys.map((key) => ({ subject: key, problem: "is no option" }));
   return [{ subject: issue.path.join(".") || "body", problem: issue.message }];
 }
 
-const unusable = (problems: readonly Problem[], status = 400) =>
+const unusable = (problems: Problem | readonly Problem[], status = 400) =>
   new RequestError(status, "The request is not usable.", problems);
-
-function found(exists: boolean): Answer {
-  return exists ? { status: 204 } : refusal(404, new UserError("There is no such test database."));
-}
 
 function allowed(token: string, header: string | undefined): boolean {
   const given = Buffer.from(header ?? "");
@@ -288,29 +279,25 @@ function allowed(token: string, header: string | undefined): boolean {
 
 const BODY_MAX_BYTES = 65_536;
 
-/** Not by iteration: leaving that early would end the connection before there is an answer. */
-function readBody(request: IncomingMessage): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  // Not by iteration: leaving that early would end the connection before there is an answer.
+  await new Promise<void>((resolve, reject) => {
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
       if (length <= BODY_MAX_BYTES) chunks.push(chunk);
-      else reject(unusable([{ subject: "body", problem: "is longer than 64 KiB" }], 413));
+      else reject(unusable({ subject: "body", problem: "is longer than 64 KiB" }, 413));
     });
-    request.on("end", () => resolve(Buffer.concat(chunks)));
-    const brokenOff = () => reject(new RequestError(400, "The request was broken off.", []));
+    request.on("end", resolve);
+    const brokenOff = () => reject(new RequestError(400, "The request was broken off."));
     request.on("error", brokenOff);
     request.on("close", brokenOff);
   });
-}
-
-async function readJson(request: IncomingMessage): Promise<unknown> {
-  const body = await readBody(request);
-  if (body.length === 0) return {};
+  if (length === 0) return {};
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
   } catch {
-    throw unusable([{ subject: "body", problem: "is no JSON in UTF-8" }]);
+    throw unusable({ subject: "body", problem: "is no JSON in UTF-8" });
   }
 }

@@ -38,20 +38,12 @@ export interface CacheOptions {
   readonly lock?: LockOptions;
 }
 
-async function sha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return hash.digest("hex");
-}
-
 async function describe(path: string): Promise<FileRecord> {
   const info = await lstat(path);
-  const digest = info.isSymbolicLink()
-    ? createHash("sha256")
-        .update(await readlink(path))
-        .digest("hex")
-    : await sha256(path);
-  return { sha256: digest, size: info.size, mtimeMs: info.mtimeMs };
+  const hash = createHash("sha256");
+  if (info.isSymbolicLink()) hash.update(await readlink(path));
+  else await pipeline(createReadStream(path), hash);
+  return { sha256: hash.digest("hex"), size: info.size, mtimeMs: info.mtimeMs };
 }
 
 async function describeAll(folder: string): Promise<Record<string, FileRecord>> {

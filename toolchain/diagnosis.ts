@@ -1,3 +1,4 @@
+import type Docker from "dockerode";
 import { findEngine, startObstacle, type Engine } from "./engine/find.ts";
 import { engineClient } from "./engine/client.ts";
 import { messageOf, ToolError, type Problem } from "../base/errors.ts";
@@ -5,7 +6,7 @@ import { findImage } from "./images/build.ts";
 import { IMAGE_KINDS, imageTag } from "./images/tag.ts";
 import { checkMachine } from "./machine.ts";
 import { folders } from "../base/paths.ts";
-import { findPlugins } from "./plugins.ts";
+import { findPlugins, pluginVersions } from "./plugins.ts";
 import { findPulumiCli } from "./pulumi.ts";
 import { readRecord } from "./record.ts";
 import type { ToolchainRecord } from "./set-up.ts";
@@ -27,38 +28,30 @@ export interface Diagnosis {
   readonly problems: readonly Problem[];
 }
 
-const MISSING = "missing";
-
 function missing(part: string): Part {
-  return { part, version: "-", way: MISSING, where: "`npm run up` sets it up" };
+  return { part, version: "-", way: "missing", where: "`npm run up` sets it up" };
 }
 
-async function engineParts(engine: Engine): Promise<Part[]> {
-  const docker = engineClient(engine);
-  const images = IMAGE_KINDS.map(async (kind): Promise<Part> => {
+function imageParts(docker: Docker): Promise<Part[]> {
+  const parts = IMAGE_KINDS.map(async (kind): Promise<Part> => {
     const part = `image ${kind}`;
-    const [name, version = ""] = imageTag(kind).split(":");
+    const [where = "", version = ""] = imageTag(kind).split(":");
     const image = await findImage(docker, imageTag(kind));
-    return image === undefined
-      ? missing(part)
-      : { part, version, way: `built on base from ${image.base}`, where: name ?? "" };
+    return image ? { part, version, way: `built on base from ${image.base}`, where } : missing(part);
   });
-  return await Promise.all(images);
+  return Promise.all(parts);
 }
 
 async function pulumiParts(): Promise<Part[]> {
   const [cli, plugins] = await Promise.all([findPulumiCli(() => undefined, true), findPlugins(true)]);
-  const cliPart = cli
-    ? { part: "Pulumi CLI", version: cli.version, way: cli.way, where: cli.bin }
-    : missing("Pulumi CLI");
+  const cliName = "Pulumi CLI";
+  const cliPart = cli ? { part: cliName, version: cli.version, way: cli.way, where: cli.bin } : missing(cliName);
   if (plugins === undefined) return [cliPart, missing("Pulumi plugins")];
-  const where = plugins.env["PULUMI_HOME"] ?? "the user's Pulumi folder";
-  const pluginParts = Object.entries(plugins.versions).map(([name, version]) => ({
-    part: `plugin ${name}`,
-    version,
-    way: plugins.way,
-    where,
-  }));
+  const { way, env } = plugins;
+  const where = env["PULUMI_HOME"] ?? "the user's Pulumi folder";
+  const pluginParts = Object.entries(pluginVersions()).map(([name, version]) => {
+    return { part: `plugin ${name}`, version, way, where };
+  });
   return [cliPart, ...pluginParts];
 }
 
@@ -68,16 +61,19 @@ async function pulumiParts(): Promise<Part[]> {
 export async function diagnose(): Promise<Diagnosis> {
   const record = readRecord<ToolchainRecord>("toolchain");
   const problems: Problem[] = [];
-  let engine: Engine | undefined;
-  try {
-    engine = await findEngine();
-    const obstacle = engine === undefined ? startObstacle() : undefined;
-    if (obstacle !== undefined) problems.push(obstacle);
-  } catch (error) {
-    problems.push(
-      ...(error instanceof ToolError ? error.problems : [{ subject: "Docker Engine", problem: messageOf(error) }]),
-    );
-  }
+  /** An engine that cannot be asked is one more problem; the rest is shown all the same. */
+  const orProblem = async <T>(work: Promise<T>, otherwise: T): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      const unexpected = { subject: "Docker Engine", problem: messageOf(error) };
+      problems.push(...(error instanceof ToolError && error.problems.length > 0 ? error.problems : [unexpected]));
+      return otherwise;
+    }
+  };
+  const engine = await orProblem(findEngine(), undefined);
+  const obstacle = engine === undefined && problems.length === 0 ? startObstacle() : undefined;
+  if (obstacle !== undefined) problems.push(obstacle);
   const node: Part = {
     part: "Node",
     version: `v${process.versions.node}`,
@@ -92,20 +88,11 @@ export async function diagnose(): Promise<Diagnosis> {
         where: `${engine.host} (${engine.origin})`,
       }
     : missing("Docker Engine");
-  /** An engine that tells its version and then hangs is one more problem; the rest is shown all the same. */
-  const unlessItHangs = async <T>(work: Promise<readonly T[]>): Promise<readonly T[]> => {
-    try {
-      return await work;
-    } catch (error) {
-      if (!(error instanceof ToolError)) throw error;
-      problems.push(...error.problems);
-      return [];
-    }
-  };
+  const docker = engine && engineClient(engine);
   const [pulumi, images, machine] = await Promise.all([
     pulumiParts(),
-    engine === undefined ? [] : unlessItHangs(engineParts(engine)),
-    engine === undefined ? checkMachine({}) : unlessItHangs(checkMachine({ docker: engineClient(engine) })),
+    docker ? orProblem(imageParts(docker), []) : [],
+    docker ? orProblem(checkMachine({ docker }), []) : checkMachine({}),
   ]);
   return { engine, parts: [node, enginePart, ...pulumi, ...images], problems: [...problems, ...machine] };
 }

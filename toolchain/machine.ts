@@ -8,11 +8,6 @@ import { atLeast, versions } from "../base/versions.ts";
 
 const GIB = 1024 ** 3;
 /**
- * Images, write-ahead log and a first database fit into this. With less, set-up fails half-way with a message nobody
- * understands.
- */
-const MINIMUM_FREE_BYTES = GIB;
-/**
  * A certificate is valid from the moment it is made. Where clocks differ by more than this, the other side refuses
  * fresh ones.
  */
@@ -33,24 +28,18 @@ function gib(bytes: number): string {
   return (bytes / GIB).toFixed(1);
 }
 
-/** A place that needs room. */
-export interface DiskNeed {
-  readonly subject: string;
-  readonly path: string;
-}
-
-/** The places with less than 1 GiB free. */
-export async function checkDisk(needs: readonly DiskNeed[], minimum: number = MINIMUM_FREE_BYTES): Promise<Problem[]> {
-  const problems = needs.map(async ({ subject, path }): Promise<Problem[]> => {
+/**
+ * The places, by what they are called, with less room than the minimum.
+ *
+ * @param minimum in bytes. Images, write-ahead log and a first database fit into the default. With less, set-up fails
+ *   half-way with a message that nobody understands. @default 1 GiB
+ */
+export async function checkDisk(places: Readonly<Record<string, string>>, minimum = GIB): Promise<Problem[]> {
+  const problems = Object.entries(places).map(async ([subject, path]): Promise<Problem[]> => {
     const free = await freeBytes(path);
     if (free === undefined || free >= minimum) return [];
-    return [
-      {
-        subject,
-        problem: `${path} has ${gib(free)} GiB free; at least ${gib(minimum)} are needed`,
-        remedy: "Make room there, e.g. with `docker system prune`.",
-      },
-    ];
+    const problem = `${path} has ${gib(free)} GiB free; at least ${gib(minimum)} are needed`;
+    return [{ subject, problem, remedy: "Make room there, e.g. with `docker system prune`." }];
   });
   return (await Promise.all(problems)).flat();
 }
@@ -81,31 +70,25 @@ export function checkClock(info: Pick<EngineInfo, "SystemTime">, now: number = D
 
 /** An engine that can't run the stack's containers. */
 export function checkEngineVersion({ ServerVersion, OSType }: Pick<EngineInfo, "ServerVersion" | "OSType">): Problem[] {
-  const { minimum } = versions.engine;
   const subject = "Docker Engine";
   if (OSType !== "linux")
     return [{ subject, problem: `runs ${OSType} containers`, remedy: "Switch it to Linux containers." }];
-  if (atLeast(ServerVersion, minimum)) return [];
-  return [
-    {
-      subject,
-      problem: `version ${ServerVersion} is older than ${minimum}`,
-      remedy: "Update it, or set DOCKER_HOST to a newer one.",
-    },
-  ];
+  return checkVersion(subject, ServerVersion, versions.engine, "Update it, or set DOCKER_HOST to a newer one.");
 }
 
 /** A Node that can't run the package. */
 export function checkNode(version: string = process.versions.node): Problem[] {
-  const { minimum } = versions.node;
+  return checkVersion(
+    "Node",
+    version,
+    versions.node,
+    "Start the program with bin/aiwdb, npx or npm run, which fetch one.",
+  );
+}
+
+function checkVersion(subject: string, version: string, { minimum }: { minimum: string }, remedy: string): Problem[] {
   if (atLeast(version, minimum)) return [];
-  return [
-    {
-      subject: "Node",
-      problem: `version ${version} is older than ${minimum}`,
-      remedy: "Start the program with bin/aiwdb, npx or npm run, which fetch one.",
-    },
-  ];
+  return [{ subject, problem: `version ${version} is older than ${minimum}`, remedy }];
 }
 
 /** CPU limits above what the engine has, which it refuses when it creates the container. */
@@ -131,13 +114,8 @@ interface MachineNeeds {
 export async function checkMachine({ docker, cpuLimits = {}, timeoutMs }: MachineNeeds): Promise<Problem[]> {
   const info = docker && (await engineInfo(docker, timeoutMs));
   const { cache, state, data } = folders();
-  const disks: DiskNeed[] = [
-    { subject: "cache folder", path: cache },
-    { subject: "state folder", path: state },
-    { subject: "data folder", path: data },
-    ...(info !== undefined ? [{ subject: "Docker Engine's data folder", path: info.DockerRootDir }] : []),
-  ];
-  const engineProblems =
-    info === undefined ? [] : [...checkEngineVersion(info), ...checkClock(info), ...checkCpus(info, cpuLimits)];
-  return [...checkNode(), ...engineProblems, ...(await checkDisk(disks))];
+  const ours = { "cache folder": cache, "state folder": state, "data folder": data };
+  if (info === undefined) return [...checkNode(), ...(await checkDisk(ours))];
+  const problems = [...checkNode(), ...checkEngineVersion(info), ...checkClock(info), ...checkCpus(info, cpuLimits)];
+  return [...problems, ...(await checkDisk({ ...ours, "Docker Engine's data folder": info.DockerRootDir }))];
 }

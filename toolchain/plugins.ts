@@ -13,7 +13,6 @@ import { dependencyVersion } from "../base/versions.ts";
 /** The provider plugins that the program's resources need, at the versions of their npm packages. */
 export interface Plugins {
   readonly way: Way;
-  readonly versions: Readonly<Record<string, string>>;
   /** Variables that make the Pulumi CLI find them. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -21,7 +20,8 @@ export interface Plugins {
 const NAMES = ["docker", "tls", "postgresql"] as const;
 const INSTALL_TIMEOUT_MS = 5 * 60_000;
 
-function pluginVersions(): Record<string, string> {
+/** Version of each plugin that is needed, by its name. */
+export function pluginVersions(): Record<string, string> {
   return Object.fromEntries(NAMES.map((name) => [name, dependencyVersion(`@pulumi/${name}`)]));
 }
 
@@ -43,14 +43,9 @@ function goProgram(name: string, version: string): GoProgram {
   };
 }
 
-function official(way: Way): Plugins {
-  return { way, versions: pluginVersions(), env: {} };
-}
-
 function built(): Plugins {
   return {
     way: "built",
-    versions: pluginVersions(),
     env: {
       PULUMI_HOME: join(folders().cache, PRIVATE_HOME),
       // Logins to a state backend stay the user's.
@@ -72,7 +67,7 @@ function isInstalled(name: string, version: string): boolean {
  */
 export async function findPlugins(thorough = false): Promise<Plugins | undefined> {
   const needed = Object.entries(pluginVersions());
-  if (needed.every(([name, version]) => isInstalled(name, version))) return official("found");
+  if (needed.every(([name, version]) => isInstalled(name, version))) return { way: "found", env: {} };
   const entries = await Promise.all(needed.map(([name, version]) => findBuilt(goProgram(name, version), thorough)));
   return entries.every((entry) => entry !== undefined) ? built() : undefined;
 }
@@ -99,7 +94,7 @@ export async function ensurePlugins(cli: Promise<PulumiCli>, report: Report): Pr
   if ((await reachable("pulumi")) && (await reachable("plugins"))) {
     try {
       await download(await cli, report);
-      return official("downloaded");
+      return { way: "downloaded", env: {} };
     } catch (error) {
       report(`provider plugins: the download failed, so they are built from Go modules. ${messageOf(error)}`);
     }

@@ -45,20 +45,15 @@ const NODE_LANGUAGE_HOST: GoProgram = {
   versionVariable: VERSION_VARIABLE,
 };
 
-interface KnownVersion {
-  file: string;
-  version: string;
-}
-
 /** Asks a program for its version; the answer is kept as long as the file is the same, since asking takes a while. */
 async function versionOf(bin: string): Promise<string> {
   const { mtimeMs, size } = statSync(bin);
   const file = `${bin} ${size} ${mtimeMs}`;
-  const known = readRecord<KnownVersion>("pulumi-on-path");
+  const known = readRecord<{ file: string; version: string }>("pulumi-on-path");
   if (known?.file === file) return known.version;
   const env = { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true" };
   const version = (await run(bin, ["version"], { timeoutMs: 10_000, env })).trim();
-  writeRecord("pulumi-on-path", { file, version } satisfies KnownVersion);
+  writeRecord("pulumi-on-path", { file, version });
   return version;
 }
 

@@ -59,11 +59,9 @@ function letsThrough(proxy: URL, url: URL, timeoutMs: number): Promise<boolean> 
       socket.destroy();
       resolve(statusCode === 200);
     });
-    asked.on("response", (response) => {
-      response.destroy();
-      resolve(false);
-    });
-    asked.on("error", () => resolve(false));
+    asked.on("response", () => asked.destroy()); // the proxy answers by itself
+    asked.on("close", () => resolve(false));
+    asked.on("error", () => {}); // "close" follows
     asked.end();
   });
 }
@@ -97,19 +95,16 @@ function remembered(file: string): Reachability | undefined {
 }
 
 /** Probes every host at the same time, or takes the answers of the last ten minutes. */
-export async function probe(options: ProbeOptions = {}): Promise<Reachability> {
-  const file = options.file ?? join(folders().cache, "reachable.json");
+export async function probe({
+  hosts = HOSTS,
+  timeoutMs = PROBE_TIMEOUT_MS,
+  file = join(folders().cache, "reachable.json"),
+  env,
+}: ProbeOptions = {}): Promise<Reachability> {
   const known = remembered(file);
   if (known !== undefined) return known;
-  const hosts = options.hosts ?? HOSTS;
-  const names = Object.keys(hosts) as DownloadHost[];
-  const results = await Promise.all(
-    names.map((name) => answers(hosts[name], options.timeoutMs ?? PROBE_TIMEOUT_MS, options.env)),
-  );
-  const reachability = Object.fromEntries(names.map((name, index) => [name, results[index]])) as Record<
-    DownloadHost,
-    boolean
-  >;
+  const probes = Object.entries(hosts).map(async ([name, url]) => [name, await answers(url, timeoutMs, env)] as const);
+  const reachability = Object.fromEntries(await Promise.all(probes)) as Reachability;
   replaceFile(file, JSON.stringify({ time: Date.now(), hosts: reachability }));
   return reachability;
 }

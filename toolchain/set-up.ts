@@ -22,12 +22,7 @@ export interface Toolchain {
 }
 
 /** How this machine got each part when it was first set up. */
-export interface ToolchainRecord {
-  readonly pulumi: string;
-  readonly plugins: string;
-  readonly engine: string;
-  readonly images: string;
-}
+export type ToolchainRecord = Readonly<Record<"pulumi" | "plugins" | "engine" | "images", string>>;
 
 export interface SetUpOptions {
   readonly report: Report;
@@ -88,24 +83,13 @@ export async function setUp({ report, images: withImages = true }: SetUpOptions)
     return { engine, images: await ensureImages({ docker: engineClient(engine), report }) };
   };
   const cli = ensurePulumiCli(report);
-  const [engineResult, cliResult, pluginsResult] = await Promise.allSettled([
-    engineAndImages(),
-    cli,
-    ensurePlugins(cli, report),
-  ]);
-  if (engineResult.status === "rejected" || cliResult.status === "rejected" || pluginsResult.status === "rejected") {
-    const failures = [engineResult, cliResult, pluginsResult].flatMap((result) =>
-      result.status === "rejected" ? [result.reason] : [],
-    );
-    throw combined([...new Set(failures)]);
-  }
-  const { engine, images } = engineResult.value;
-  const toolchain = {
-    pulumi: cliResult.value,
-    plugins: pluginsResult.value,
-    engine,
-    ...(images === undefined ? {} : { images }),
-  };
+  const parts = [engineAndImages(), cli, ensurePlugins(cli, report)] as const;
+  const failures = (await Promise.allSettled(parts)).flatMap((result) =>
+    result.status === "rejected" ? [result.reason as unknown] : [],
+  );
+  if (failures.length > 0) throw combined([...new Set(failures)]);
+  const [{ engine, images }, pulumi, plugins] = await Promise.all(parts);
+  const toolchain = { pulumi, plugins, engine, ...(images === undefined ? {} : { images }) };
   remember(toolchain);
-  return { ...toolchain, env: pulumiEnv(toolchain.pulumi, toolchain.plugins, engine) };
+  return { ...toolchain, env: pulumiEnv(pulumi, plugins, engine) };
 }

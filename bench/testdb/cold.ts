@@ -7,7 +7,7 @@ import type { Registry, Template } from "../../testing/pool/registry.ts";
 import { testDatabase } from "../../testing/databases/test-database.ts";
 import { timed } from "../measure.ts";
 import { home, NAME } from "./place.ts";
-import { head, quantile, rows, say, some, spread } from "./report.ts";
+import { compare, quantile, say, section, some, spread, TIMES } from "./report.ts";
 
 /** Ends the pool's keeper, so that nobody else makes databases meanwhile. */
 async function endKeeper(): Promise<void> {
@@ -18,45 +18,35 @@ async function endKeeper(): Promise<void> {
 
 /** @returns times of the bare statement */
 export async function measureCold(registry: Registry, template: Template, bareClient: pg.Client): Promise<number[]> {
-  say();
-  say("## Cold clone against the bare statement, alternating, no pool at work");
-  say();
   await endKeeper();
+  const clone = () => createClone(registry, template, { label: "", run: "" });
   const bare: number[] = [];
   const bareDrop: number[] = [];
   const cold: number[] = [];
   const coldDrop: number[] = [];
   const walLog: number[] = [];
+  const create = (strategy: string) =>
+    timed(() => bareClient.query(`create database bare template ${template.database} strategy ${strategy}`));
   for (let count = 0; count < some(40); count++) {
-    bare.push(
-      await timed(() => bareClient.query(`create database bare template ${template.database} strategy file_copy`)),
-    );
+    bare.push(await create("file_copy"));
     bareDrop.push(await timed(() => bareClient.query("drop database bare")));
     let name = "";
-    cold.push(await timed(async () => (name = await createClone(registry, template, { label: "", run: "" }))));
+    cold.push(await timed(async () => (name = await clone())));
     coldDrop.push(await timed(() => dropClone(registry, name)));
-    walLog.push(
-      await timed(() => bareClient.query(`create database bare template ${template.database} strategy wal_log`)),
-    );
+    walLog.push(await create("wal_log"));
     await bareClient.query("drop database bare");
   }
-  head("what", "min", "median", "p95", "p99");
+  section("Cold clone against the bare statement, alternating, no pool at work", ...TIMES);
   say(`| bare CREATE DATABASE, FILE_COPY | ${spread(bare)} |`);
   say(`| cold clone, registered and with rights | ${spread(cold)} |`);
   say(`| bare CREATE DATABASE, WAL_LOG | ${spread(walLog)} |`);
   say(`| bare DROP DATABASE | ${spread(bareDrop)} |`);
   say(`| drop of a clone | ${spread(coldDrop)} |`);
-  rows.push({
-    name: "cold clone against the bare CREATE DATABASE",
-    unit: "ms",
-    floor: bare,
-    ours: cold,
-    target: { atMost: 1.1 },
-  });
+  compare("cold clone against the bare CREATE DATABASE", bare, cold, { atMost: 1.1 });
   const resets: number[] = [];
   const anew: number[] = [];
   const used = await testDatabase({ connect: true });
-  let current = await createClone(registry, template, { label: "", run: "" });
+  let current = await clone();
   for (let count = 0; count < some(40); count++) {
     await used.client?.query(
       "insert into users (username, email, hashed_password) values ('ada', 'ada@example.com', 'x')",
@@ -65,7 +55,7 @@ export async function measureCold(registry: Registry, template: Template, bareCl
     anew.push(
       await timed(async () => {
         await dropClone(registry, current);
-        current = await createClone(registry, template, { label: "", run: "" });
+        current = await clone();
       }),
     );
   }
@@ -73,13 +63,7 @@ export async function measureCold(registry: Registry, template: Template, bareCl
   await used.drop();
   say(`| reset of a database with a new row, its connection kept | ${spread(resets)} |`);
   say(`| drop and a new copy instead, without a connection | ${spread(anew)} |`);
-  rows.push({
-    name: "reset against drop and a new copy",
-    unit: "ms",
-    floor: anew,
-    ours: resets,
-    target: { atMost: 1 },
-  });
+  compare("reset against drop and a new copy", anew, resets, { atMost: 1 });
   say();
   say(`Cold clone to bare statement: ${(quantile(cold, 0.5) / quantile(bare, 0.5)).toFixed(2)} (aim: at most 1.1).`);
   return bare;
@@ -87,18 +71,15 @@ export async function measureCold(registry: Registry, template: Template, bareCl
 
 /** @param bare times of the statement with the template */
 export async function measureParts(template: Template, bareClient: pg.Client, bare: number[]): Promise<void> {
-  say();
-  say("## Where CREATE DATABASE spends its time");
-  say();
   await bareClient.query("create database small template template0");
-  const files = async (database: string) =>
-    (
-      await bareClient.query<{ files: number; bytes: number }>(
-        `select count(*)::integer as files, sum((pg_stat_file(folder || '/' || name)).size)::float8 as bytes
+  const sizeOf = async (database: string) => {
+    const { rows } = await bareClient.query<{ files: number; mebibytes: number }>(
+      `select count(*)::integer as files, sum((pg_stat_file(folder || '/' || name)).size)::float8 / 1048576 as mebibytes
          from (select 'base/' || oid as folder from pg_database where datname = $1) as place, pg_ls_dir(folder) as name`,
-        [database],
-      )
-    ).rows[0];
+      [database],
+    );
+    return `${rows[0]?.files} files, ${rows[0]?.mebibytes.toFixed(1)} MiB`;
+  };
   const template0: number[] = [];
   const checkpoints: number[] = [];
   for (let count = 0; count < some(20); count++) {
@@ -106,14 +87,9 @@ export async function measureParts(template: Template, bareClient: pg.Client, ba
     template0.push(await timed(() => bareClient.query("create database bare template small strategy file_copy")));
     await bareClient.query("drop database bare");
   }
-  const [whole, small] = [await files(template.database), await files("small")];
-  head("what", "min", "median", "p95", "p99");
+  section("Where CREATE DATABASE spends its time", ...TIMES);
   say(`| CHECKPOINT with nothing to write (the statement makes two) | ${spread(checkpoints)} |`);
-  say(
-    `| CREATE DATABASE of an empty database: ${small?.files} files, ${((small?.bytes ?? 0) / 1024 ** 2).toFixed(1)} MiB | ${spread(template0)} |`,
-  );
-  say(
-    `| of the template: ${whole?.files} files, ${((whole?.bytes ?? 0) / 1024 ** 2).toFixed(1)} MiB | ${spread(bare)} |`,
-  );
+  say(`| CREATE DATABASE of an empty database: ${await sizeOf("small")} | ${spread(template0)} |`);
+  say(`| of the template: ${await sizeOf(template.database)} | ${spread(bare)} |`);
   await bareClient.query("drop database small");
 }

@@ -2,14 +2,12 @@ import path from "node:path";
 import { testDatabase } from "../../testing/databases/test-database.ts";
 import type { TestServer } from "../../testing/description/server.ts";
 import { aiwdb, libpqOf, run } from "./place.ts";
-import { head, ms, quantile, rows, say, some } from "./report.ts";
+import { compare, head, ms, quantile, say, section, some } from "./report.ts";
 import { warm } from "./warm.ts";
 
 /** Parallel takers, against pgtestdb. */
 export async function measureParallel(server: TestServer): Promise<void> {
-  say();
-  say("## Parallel takers: time per database with its first query, clean-up aside");
-  say();
+  section("Parallel takers: time per database with its first query, clean-up aside");
   const ours = new Map<string, number[]>();
   const parallel = async (label: string, takers: number, total: number) => {
     const times: number[] = [];
@@ -58,23 +56,12 @@ export async function measureParallel(server: TestServer): Promise<void> {
     "pool to pgtestdb",
   );
   for (const takers of [1, 8, 32]) {
-    const [coldTimes, poolTimes, other] = [
-      ours.get(`cold ${takers}`) ?? [],
-      ours.get(`pool ${takers}`) ?? [],
-      theirs.get(takers) ?? [],
-    ];
-    if (other.length > 0)
-      rows.push({
-        name: `cold, ${takers} takers, against pgtestdb`,
-        unit: "ms",
-        floor: other,
-        ours: coldTimes,
-        target: { atMost: 0.4 },
-      });
+    const cold = ours.get(`cold ${takers}`) ?? [];
+    const pool = ours.get(`pool ${takers}`) ?? [];
+    const other = theirs.get(takers) ?? [];
+    if (other.length > 0) compare(`cold, ${takers} takers, against pgtestdb`, other, cold, { atMost: 0.4 });
     const two = (times: number[]) => `${ms(quantile(times, 0.5))}, ${ms(quantile(times, 0.95))}`;
     const ratio = (times: number[]) => (quantile(times, 0.5) / quantile(other, 0.5)).toFixed(2);
-    say(
-      `| ${takers} | ${two(coldTimes)} | ${two(poolTimes)} | ${two(other)} | ${ratio(coldTimes)} | ${ratio(poolTimes)} |`,
-    );
+    say(`| ${takers} | ${two(cold)} | ${two(pool)} | ${two(other)} | ${ratio(cold)} | ${ratio(pool)} |`);
   }
 }

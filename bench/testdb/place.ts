@@ -24,6 +24,12 @@ export const migrations = readdirSync(path.join(ROOT, "migrations"))
   .sort()
   .flatMap((file) => ["-f", path.join(ROOT, "migrations", file)]);
 
+/** psql, which ends with an error at the first statement that fails. */
+export const psqlWith =
+  (env: NodeJS.ProcessEnv) =>
+  (...args: string[]) =>
+    run("psql", ["-qX", "-v", "ON_ERROR_STOP=1", ...args], { env, maxBuffer: 1e8 });
+
 /** Environment for libpq as the server's superuser. */
 export function libpqOf({ direct, roles: { postgres: superuser } }: TestServer): NodeJS.ProcessEnv {
   return {

@@ -1,19 +1,15 @@
 import { readFileSync, statfsSync } from "node:fs";
-import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { testDatabase } from "../../testing/databases/test-database.ts";
 import { adminConfig, type TestServer } from "../../testing/description/server.ts";
 import type { Template } from "../../testing/pool/registry.ts";
-import { readLocalRecord } from "../../testing/server/local.ts";
+import { localServerProcesses } from "../../testing/server/local.ts";
 import { countOf, NAME } from "./place.ts";
-import { head, long, rows, say, some } from "./report.ts";
+import { compare, long, say, section, some } from "./report.ts";
 
 /** Databases per second, then memory and disk over many. */
 export async function measureThroughput(server: TestServer, template: Template): Promise<void> {
-  say();
-  say("## 1,000 databases, 32 workers");
-  say();
   const workers = 32;
   const each = async (total: number, work: () => Promise<void>) => {
     let left = total;
@@ -29,12 +25,9 @@ export async function measureThroughput(server: TestServer, template: Template):
     while ((await countOf("returned", "dropping", "creating")) > 0) await wait(20);
   };
   const memory = () => {
-    const [fs, pid] = [
-      statfsSync("/dev/shm"),
-      Number(
-        readFileSync(path.join(readLocalRecord(NAME)?.folder ?? "", "data/postmaster.pid"), "utf8").split("\n")[0],
-      ),
-    ];
+    const fs = statfsSync("/dev/shm");
+    const [file = ""] = localServerProcesses(NAME);
+    const pid = readFileSync(file, "utf8").split("\n")[0];
     const rss = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     return {
       diskMiB: ((fs.blocks - fs.bfree) * fs.bsize) / 1024 ** 2,
@@ -56,24 +49,17 @@ export async function measureThroughput(server: TestServer, template: Template):
     await pool.query(`drop database ${name}`);
   });
   await pool.end();
-  head("what", "databases per second");
+  section("1,000 databases, 32 workers", "what", "databases per second");
   say(`| taken and returned | ${mine.toFixed(1)} |`);
   say(`| bare CREATE and DROP, as many connections | ${bareRate.toFixed(1)} |`);
   say(`| ratio | ${(mine / bareRate).toFixed(2)} |`);
 
-  rows.push({
-    name: "1,000 taken and returned by 32, against bare CREATE and DROP",
-    unit: "per s",
-    floor: [bareRate],
-    ours: [mine],
-    target: { atLeast: 1 },
-  });
+  const name = "1,000 taken and returned by 32, against bare CREATE and DROP";
+  compare(name, [bareRate], [mine], { atLeast: 1 }, "per s");
 
   const total = long ? 10_000 : some(2_000);
-  say();
-  say(`## Memory and disk over ${total.toLocaleString("en")} databases`);
-  say();
-  head("databases", "disk MiB", "server's first process MiB", "taker MiB");
+  const columns = ["databases", "disk MiB", "server's first process MiB", "taker MiB"];
+  section(`Memory and disk over ${total.toLocaleString("en")} databases`, ...columns);
   for (let done = 0; done <= total; done += total / 5) {
     if (done > 0) await each(total / 5, takeAndReturn);
     await settled();

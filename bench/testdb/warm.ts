@@ -2,7 +2,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { testDatabase } from "../../testing/databases/test-database.ts";
 import { timed } from "../measure.ts";
 import { countOf } from "./place.ts";
-import { head, say, some, spread } from "./report.ts";
+import { say, section, some, spread, TIMES } from "./report.ts";
 
 /** Waits until there are so many ready databases. */
 export async function warm(atLeast: number): Promise<void> {
@@ -10,9 +10,6 @@ export async function warm(atLeast: number): Promise<void> {
 }
 
 export async function measureWarm(): Promise<void> {
-  say();
-  say("## From the warm pool");
-  say();
   const takes: number[] = [];
   const opens: number[] = [];
   const handedOpen: number[] = [];
@@ -38,7 +35,7 @@ export async function measureWarm(): Promise<void> {
     await wait(20); // a short test; the next one's connection is opened meanwhile
     await db.drop();
   }
-  head("what", "min", "median", "p95", "p99");
+  section("From the warm pool", ...TIMES);
   say(`| ready database (\`testDatabase()\`) | ${spread(takes)} |`);
   say(`| the same with an open mTLS connection | ${spread(opens)} |`);
   say(

@@ -99,7 +99,7 @@ describe("what is in the way is named before anything is created", () => {
   test("a disk with less than 1 GiB", async () => {
     if (process.getuid?.() !== 0) {
       // Only root can mount a small disk: then the check itself has to do.
-      const [problem] = await checkDisk([{ subject: "state folder", path: checkout.root }], Number.MAX_SAFE_INTEGER);
+      const [problem] = await checkDisk({ "state folder": checkout.root }, Number.MAX_SAFE_INTEGER);
       expect(problem?.subject).toBe("state folder");
       return;
     }

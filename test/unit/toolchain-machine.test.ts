@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { checkClock, checkCpus, checkDisk, checkEngineVersion, checkNode } from "../../toolchain/machine.ts";
 
 test("looks at the disk of a folder that is not made yet", async () => {
-  const places = [{ subject: "cache folder", path: join(tmpdir(), "not/made/yet") }];
+  const places = { "cache folder": join(tmpdir(), "not/made/yet") };
   expect(await checkDisk(places, 1)).toEqual([]);
   const [problem] = await checkDisk(places, Number.MAX_SAFE_INTEGER);
   expect(problem?.subject).toBe("cache folder");

@@ -8,7 +8,10 @@ import type { ReadSource } from "../pool/template.ts";
 import type { Ahead, Process } from "./process.ts";
 import { giveBack, templateOf } from "./take.ts";
 
-/** A database with a connection open in it, that was prepared since the last one was taken; undefined where there is none. */
+/**
+ * A database with a connection open in it, that was prepared since the last one was taken; undefined where there is
+ * none.
+ */
 export async function takeAhead(
   { registry, ahead }: Process,
   kind: string,
@@ -34,8 +37,8 @@ export async function takeAhead(
 }
 
 /**
- * Sets the next database aside and opens its connection, while the test is at work. Not for the first one of a process: many
- * take no second. It is ready in the registry's eyes, and goes with this process.
+ * Sets the next database aside and opens its connection, while the test is at work. Not for the first one of a process:
+ * many take no second. It is ready in the registry's eyes, and goes with this process.
  */
 export function lookAhead(owner: Process, kind: string, source: ReadSource, role: ClientRole, mode: TestMode): void {
   const { registry, ahead } = owner;

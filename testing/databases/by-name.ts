@@ -1,16 +1,16 @@
 import { hostname } from "node:os";
 import { StateError, UsageError } from "../../base/errors.ts";
 import { processStart } from "../../base/process-identity.ts";
-import { type ClientRole, ROLES } from "../../database/access/roles.ts";
+import type { ClientRole } from "../../database/access/roles.ts";
 import type { Phase } from "../../migrate/chain/phases.ts";
-import { describe } from "../description/connection.ts";
-import { connectionTo, type TestMode } from "../description/server.ts";
-import { ownerConnection } from "../pool/owners.ts";
+import type { TestConnection } from "../description/connection.ts";
+import type { TestMode } from "../description/server.ts";
+import { dropClone } from "../pool/clones.ts";
 import { claimHeld, handOver, keepTaken, renew } from "../pool/states.ts";
 import { readSource } from "../pool/template.ts";
 import { labelOf } from "./labels.ts";
 import { withRegistry } from "./process.ts";
-import { dropClaimed, giveBack, refuseUnreachable, takeDatabase, type Way } from "./take.ts";
+import { describeWay, giveBack, refuseUnreachable, takeDatabase, type Way } from "./take.ts";
 import { KEEP_SEC } from "./taken.ts";
 
 /** A database whose holder has no connection to the registry: a process of this machine, a time, or both. */
@@ -24,10 +24,8 @@ export interface HeldOptions extends Way {
   readonly ttlSec?: number | undefined;
 }
 
-export interface HeldDatabase {
+export interface HeldDatabase extends Pick<TestConnection, "url" | "env"> {
   readonly name: string;
-  readonly url: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** One line of `aiwdb testdb list`. */
@@ -47,25 +45,23 @@ export interface ListedDatabase {
 /** Takes a database for somebody else. */
 export function createHeld(server: string, options: HeldOptions): Promise<HeldDatabase> {
   return withRegistry(server, async (registry) => {
-    const { pid, role = ROLES.app, mode = "direct" } = options;
+    const { pid } = options;
     const start = pid === undefined ? undefined : processStart(pid);
     if (pid !== undefined && start === undefined) {
-      throw new UsageError(`There is no process ${pid}.`, [
-        { subject: "pid", problem: "the database would be dropped at once" },
-      ]);
+      throw new UsageError(`There is no process ${pid}.`, {
+        subject: "pid",
+        problem: "the database would be dropped at once",
+      });
     }
     refuseUnreachable(registry, options);
     const source = readSource(registry.server, { phase: options.phase, seed: options.seed });
     const holder = { label: labelOf(options.label ?? ""), run: options.run ?? "" };
-    const { name, password } = await takeDatabase(registry, source, holder, options);
+    const taken = await takeDatabase(registry, source, holder, options);
+    const { name } = taken;
     try {
       const host = pid === undefined ? undefined : hostname();
       await handOver(registry, name, { pid, start, host, seconds: options.ttlSec });
-      const { url, env } = describe(
-        password === undefined
-          ? connectionTo(registry.server, name, role, mode)
-          : ownerConnection(registry.server, name, password),
-      );
+      const { url, env } = describeWay(registry.server, taken, options);
       return { name, url, env };
     } catch (error) {
       // Nobody else knows of it, and this process may live as long as the server. The error of the take is told.
@@ -79,7 +75,7 @@ export function createHeld(server: string, options: HeldOptions): Promise<HeldDa
 export function dropByName(server: string, name: string): Promise<boolean> {
   return withRegistry(server, async (registry) => {
     if (!(await claimHeld(registry, name))) return false;
-    await dropClaimed(registry, name);
+    await dropClone(registry, name);
     await registry.query("select testdb.restore_roles()");
     return true;
   });
@@ -98,19 +94,15 @@ export function keepByName(server: string, name: string, why: string): Promise<b
 /** How to connect to a database that is taken or kept. */
 export function addressOf(server: string, name: string, role: ClientRole, mode: TestMode): Promise<HeldDatabase> {
   return withRegistry(server, async (registry) => {
-    const { rows } = await registry.query("select from testdb.clone where name = $1 and state in ('taken', 'kept')", [
-      name,
-    ]);
-    if (rows.length === 0) {
-      throw new StateError(`There is no test database ${name}.`, [
-        {
-          subject: server,
-          problem: "nobody has one of that name now",
-          remedy: `See \`npx aiwdb testdb list --name ${server}\`.`,
-        },
-      ]);
+    const found = "select from testdb.clone where name = $1 and state in ('taken', 'kept')";
+    if ((await registry.query(found, [name])).rowCount === 0) {
+      throw new StateError(`There is no test database ${name}.`, {
+        subject: server,
+        problem: "nobody has one of that name now",
+        remedy: `See \`npx aiwdb testdb list --name ${server}\`.`,
+      });
     }
-    const { url, env } = describe(connectionTo(registry.server, name, role, mode));
+    const { url, env } = describeWay(registry.server, { name }, { role, mode });
     return { name, url, env };
   });
 }

@@ -35,7 +35,7 @@ export async function processOf(name: string | undefined): Promise<Process> {
     return processOf(name);
   }
   const opening = openRegistry(server).then((registry) => {
-    sweepUnkept(registry);
+    void sweepUnkept(registry);
     return { registry, held: 0, ahead: new Map(), connects: new Set<string>() };
   });
   processes.set(server.name, opening);

@@ -1,10 +1,11 @@
 import { hasCode, UsageError } from "../../base/errors.ts";
 import { type ClientRole, ROLES } from "../../database/access/roles.ts";
-import { connectionTo, type TestMode } from "../description/server.ts";
+import { describe, type TestConnection } from "../description/connection.ts";
+import { connectionTo, type TestMode, type TestServer } from "../description/server.ts";
 import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
-import { giveOwner } from "../pool/owners.ts";
+import { giveOwner, ownerConnection } from "../pool/owners.ts";
 import type { Registry, Template } from "../pool/registry.ts";
-import { claimReturned, disclaim, type Holder, returnTaken, takeReady } from "../pool/states.ts";
+import { claimReturned, type Holder, returnTaken, takeReady } from "../pool/states.ts";
 import { ensureTemplate, type ReadSource } from "../pool/template.ts";
 
 /** Which way into a database is asked for. */
@@ -18,13 +19,11 @@ export interface Way {
 /** @throws UsageError for what there is no way to; to be called before anything is taken */
 export function refuseUnreachable({ server }: Registry, { owner, role = ROLES.app, mode = "direct" }: Way): void {
   if (owner && (role !== ROLES.app || mode !== "direct")) {
-    throw new UsageError("A database with an owner of its own is handed out as that owner's, directly.", [
-      {
-        subject: "owner",
-        problem: "leaves no other role or mode",
-        remedy: "Leave them out, and use `as()` for other roles.",
-      },
-    ]);
+    throw new UsageError("A database with an owner of its own is handed out as that owner's, directly.", {
+      subject: "owner",
+      problem: "leaves no other role or mode",
+      remedy: "Leave them out, and use `as()` for other roles.",
+    });
   }
   connectionTo(server, "", role, mode);
 }
@@ -46,10 +45,22 @@ export interface TakenDatabase {
   readonly password?: string;
 }
 
+/** The way into a taken database that was asked for: as its own owner where it has one. */
+export function describeWay(
+  server: TestServer,
+  { name, password }: TakenDatabase,
+  { role = ROLES.app, mode = "direct" }: Way,
+): TestConnection {
+  return describe(
+    password === undefined ? connectionTo(server, name, role, mode) : ownerConnection(server, name, password),
+  );
+}
+
 const TEMPLATE_GONE = "3D000";
 
 /**
- * Takes a database under this process' lease. Tests in this process, the HTTP API and the command line all come this way.
+ * Takes a database under this process' lease. Tests in this process, the HTTP API and the command line all come this
+ * way.
  *
  * @throws StateError when the server is marked production, or with the error of a migration or seed that fails
  */
@@ -91,30 +102,11 @@ async function takeOf(registry: Registry, source: ReadSource, holder: Holder): P
  */
 async function emptyReturned(registry: Registry, template: Template, holder: Holder): Promise<string | undefined> {
   const [claimed] = await claimReturned(registry, 1, template.key);
-  if (!claimed) return undefined;
-  let { name } = claimed;
-  try {
-    const recycled = await recycleClone(registry, name, template, holder);
-    name = recycled.name;
-    if (recycled.ready) return name;
-    await dropClone(registry, name);
-  } catch {
-    await disclaim(registry, name); // the next sweep's, which tells what is wrong with it
-  }
-  return undefined;
+  // One that fails is the next sweep's, which tells what is wrong with it.
+  return claimed && recycleClone(registry, claimed.name, template, holder).catch(() => undefined);
 }
 
 /** A database this process has goes back into the pool, or is dropped where nobody keeps one. */
 export async function giveBack(registry: Registry, name: string): Promise<void> {
-  if (!(await returnTaken(registry, name))) await dropClaimed(registry, name);
-}
-
-/** Drops a database this process has a claim on. */
-export async function dropClaimed(registry: Registry, name: string): Promise<void> {
-  try {
-    await dropClone(registry, name);
-  } catch (error) {
-    await disclaim(registry, name); // else nobody would try again while this process lives
-    throw error;
-  }
+  if (!(await returnTaken(registry, name))) await dropClone(registry, name);
 }

@@ -1,17 +1,18 @@
 import pg from "pg";
 import { StateError } from "../../base/errors.ts";
+import { forgetNamedStatements, loginProcessId } from "../../base/node-postgres.ts";
 import { type ClientRole, ROLES } from "../../database/access/roles.ts";
-import { describe, type TestConnection } from "../description/connection.ts";
-import { loginProcessId, forgetNamedStatements } from "../../base/node-postgres.ts";
-import { adminConfig, connectionTo, nameOption, type TestMode } from "../description/server.ts";
+import { connect } from "../../database/connection.ts";
+import type { TestConnection } from "../description/connection.ts";
+import { connectionTo, nameOption, type TestMode } from "../description/server.ts";
 import { endSessions, recreateClone } from "../pool/clones.ts";
-import { giveOwner, ownerConnection } from "../pool/owners.ts";
-import { type Fingerprint, resetDatabase } from "../pool/reset.ts";
+import { giveOwner } from "../pool/owners.ts";
+import { fingerprintOf, resetDatabase } from "../pool/reset.ts";
 import { keepTaken } from "../pool/states.ts";
 import type { ReadSource } from "../pool/template.ts";
 import { labelOf } from "./labels.ts";
 import { type Process, release } from "./process.ts";
-import { giveBack, type TakenDatabase, templateOf, type Way } from "./take.ts";
+import { describeWay, giveBack, type TakenDatabase, templateOf, type Way } from "./take.ts";
 
 /** How long a failed test's database is kept. */
 export const KEEP_SEC = 30 * 60;
@@ -41,22 +42,20 @@ export class Taken implements TestDatabase {
   readonly name: string;
   client: pg.Client | undefined;
   readonly #owner: Process;
-  readonly #role: ClientRole;
-  readonly #mode: TestMode;
+  readonly #taken: TakenDatabase;
   readonly #source: ReadSource;
-  readonly #password: string | undefined;
+  readonly #way: Way;
   #clients: pg.Client[] = [];
   #admin: pg.Client | undefined;
   #connection: TestConnection | undefined;
   #gone: Promise<void> | undefined;
 
-  constructor(owner: Process, { name, password }: TakenDatabase, source: ReadSource, { role, mode }: Way) {
-    this.name = name;
-    this.#password = password;
-    this.#source = source;
+  constructor(owner: Process, taken: TakenDatabase, source: ReadSource, way: Way) {
+    this.name = taken.name;
     this.#owner = owner;
-    this.#role = role ?? ROLES.app;
-    this.#mode = mode ?? "direct";
+    this.#taken = taken;
+    this.#source = source;
+    this.#way = way;
   }
 
   /** Has a connection that is open already. */
@@ -66,37 +65,31 @@ export class Taken implements TestDatabase {
   }
 
   async open(): Promise<void> {
-    try {
-      this.client = await this.connect();
-    } catch (error) {
-      await this.#giveBack();
-      throw error;
-    }
+    this.client = await this.#orGiveBack(this.connect());
   }
 
-  #default(): TestConnection {
-    this.#connection ??=
-      this.#password === undefined
-        ? this.as(this.#role, this.#mode)
-        : describe(ownerConnection(this.#owner.registry.server, this.name, this.#password));
+  get #default(): TestConnection {
+    this.#connection ??= describeWay(this.#owner.registry.server, this.#taken, this.#way);
     return this.#connection;
   }
   get url(): string {
-    return this.#default().url;
+    return this.#default.url;
   }
   get config(): pg.ClientConfig {
-    return this.#default().config;
+    return this.#default.config;
   }
   get env(): Readonly<Record<string, string | undefined>> {
-    return this.#default().env;
+    return this.#default.env;
   }
 
-  as(role: ClientRole, mode: TestMode = role === this.#role ? this.#mode : "direct"): TestConnection {
-    return describe(connectionTo(this.#owner.registry.server, this.name, role, mode));
+  as(role: ClientRole, mode?: TestMode): TestConnection {
+    const ownMode = role === (this.#way.role ?? ROLES.app) ? this.#way.mode : "direct";
+    return describeWay(this.#owner.registry.server, { name: this.name }, { role, mode: mode ?? ownMode });
   }
 
   async connect(role?: ClientRole, mode?: TestMode): Promise<pg.Client> {
-    const way = role === undefined && mode === undefined ? this.#default() : this.as(role ?? this.#role, mode);
+    const isDefault = role === undefined && mode === undefined;
+    const way = isDefault ? this.#default : this.as(role ?? this.#way.role ?? ROLES.app, mode);
     const client = new pg.Client(way.config);
     client.on("error", () => {}); // ended with its database, or seen at its next statement
     await client.connect();
@@ -108,39 +101,22 @@ export class Taken implements TestDatabase {
     if (this.#gone) throw new StateError(`Test database ${this.name} was given back and cannot be reset.`);
     const { registry } = this.#owner;
     const template = await templateOf(registry, this.#source);
-    const { rows } = await registry.query<{ fingerprint: Fingerprint }>(
-      "select fingerprint from testdb.template where key = $1",
-      [template.key],
-    );
+    const fingerprint = await fingerprintOf(registry, template);
     await Promise.all(this.#clients.map((client) => forgetSession(client)));
-    this.#admin ??= await this.#connectAdmin();
+    const { password } = this.#taken;
+    const superuser = connectionTo(registry.server, this.name, ROLES.superuser, "direct");
+    this.#admin ??= await connect(superuser, { applicationName: "aiwdb testdb" });
     // Others may hold locks, or write while this looks.
     const own = [...this.#clients, this.#admin].flatMap((client) => loginProcessId(client) ?? []);
     await endSessions(registry, this.name, own);
     // One with an owner of its own is not as the template was even before.
-    if (rows[0] && this.#password === undefined && (await resetDatabase(this.#admin, rows[0].fingerprint))) return;
+    if (fingerprint && password === undefined && (await resetDatabase(this.#admin, fingerprint))) return;
     const reopen = this.client !== undefined;
     await this.#closeClients();
     await endSessions(registry, this.name);
     await recreateClone(registry, this.name, template);
-    if (this.#password !== undefined) await this.#own(this.#password);
+    if (password !== undefined) await this.#orGiveBack(giveOwner(registry, this.name, password));
     if (reopen) await this.open();
-  }
-
-  async #own(password: string): Promise<void> {
-    try {
-      await giveOwner(this.#owner.registry, this.name, password);
-    } catch (error) {
-      await this.#giveBack();
-      throw error;
-    }
-  }
-
-  async #connectAdmin(): Promise<pg.Client> {
-    const admin = new pg.Client(adminConfig(this.#owner.registry.server, this.name));
-    admin.on("error", () => {}); // ended with its database
-    await admin.connect();
-    return admin;
   }
 
   async keep(reason = "kept", seconds = KEEP_SEC): Promise<void> {
@@ -166,17 +142,33 @@ export class Taken implements TestDatabase {
     return this.drop();
   }
 
+  /** Nobody will ask for it where the work fails. */
+  async #orGiveBack<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      await this.#giveBack();
+      throw error;
+    }
+  }
+
   async #closeClients(): Promise<void> {
-    const open = [...this.#clients, ...(this.#admin ? [this.#admin] : [])];
+    const open = [...this.#clients, this.#admin];
     this.#clients = [];
     this.#admin = undefined;
-    await Promise.all(open.map((client) => client.end().catch(() => {})));
+    await Promise.all(open.map((client) => client?.end().catch(() => {})));
   }
 
   async #giveBack(): Promise<void> {
     await this.#closeClients();
     const { registry } = this.#owner;
-    if (!registry.isOpen()) throw lost(this.name);
+    if (!registry.isOpen()) {
+      throw new StateError(`Test database ${this.name} was lost.`, {
+        subject: "server",
+        problem: "ended this process' session or was stopped",
+        remedy: "See `npx aiwdb testdb list` and the server's log.",
+      });
+    }
     await giveBack(registry, this.name);
   }
 }
@@ -186,14 +178,4 @@ async function forgetSession(client: pg.Client): Promise<void> {
   await client.query("rollback").catch(() => {});
   await client.query("discard all").catch(() => {});
   forgetNamedStatements(client); // node-postgres would go on using them
-}
-
-function lost(name: string): StateError {
-  return new StateError(`Test database ${name} was lost.`, [
-    {
-      subject: "server",
-      problem: "ended this process' session or was stopped",
-      remedy: "See `npx aiwdb testdb list` and the server's log.",
-    },
-  ]);
 }

@@ -5,13 +5,14 @@ import type { Registry } from "../pool/registry.ts";
 import { readSource, type ReadSource, type SeedFunction, type TemplateSource } from "../pool/template.ts";
 import { lookAhead, takeAhead } from "./ahead.ts";
 import { labelOf } from "./labels.ts";
-import { closeRegistries, hold, processOf, release } from "./process.ts";
+import { hold, processOf, release } from "./process.ts";
 import { RUN_VARIABLE } from "./runs.ts";
 import { refuseUnreachable, takeDatabase } from "./take.ts";
 import { Taken, type TestDatabase } from "./taken.ts";
 
 // The package's entry "ai-workflow-database/testing".
 export type { ClientRole, SeedFunction, TestConnection, TestDatabase, TestMode };
+export { closeRegistries as closeTestDatabases } from "./process.ts";
 
 export interface TestDatabaseOptions extends TemplateSource {
   /** Name of the server. @default the one of AIWDB_TESTDB_SERVER, else ci-local */
@@ -21,8 +22,8 @@ export interface TestDatabaseOptions extends TemplateSource {
   /** Directly to PostgreSQL, or through PgBouncer in transaction mode. @default direct */
   readonly mode?: TestMode | undefined;
   /**
-   * A login role of its own, named like the database, that owns it and everything in it, and may connect nowhere else. For
-   * tests that make objects. Takes longer than one of the common owner's. @default false
+   * A login role of its own, named like the database, that owns it and everything in it, and may connect nowhere else.
+   * For tests that make objects. Takes longer than one of the common owner's. @default false
    */
   readonly owner?: boolean | undefined;
   /** Who has it, for `aiwdb testdb list`: the test's name. */
@@ -56,7 +57,8 @@ function sourceOf(registry: Registry, { migrationsFolder, phase, seed, seedKey }
  * const pool = new pg.Pool(db.config);
  * ```
  *
- * @throws StateError when no server for tests runs, when it is none for tests, or with the error of a migration that fails
+ * @throws StateError when no server for tests runs, when it is none for tests, or with the error of a migration that
+ *   fails
  */
 export async function testDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const owner = await processOf(options.server);
@@ -70,12 +72,8 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
     const kind = [source.key, role, mode].join(" ");
     const prepares = connect && !options.owner;
     const ahead = prepares ? await takeAhead(owner, kind, holder) : undefined;
-    const database = new Taken(
-      owner,
-      ahead ?? (await takeDatabase(registry, source, holder, options)),
-      source,
-      options,
-    );
+    const taken = ahead ?? (await takeDatabase(registry, source, holder, options));
+    const database = new Taken(owner, taken, source, options);
     if (ahead) database.adopt(ahead.client);
     else if (connect) await database.open();
     if (prepares) lookAhead(owner, kind, source, role, mode);
@@ -84,9 +82,4 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
     release(owner);
     throw error;
   }
-}
-
-/** Closes what this process has open towards servers for tests. What it holds is dropped. */
-export function closeTestDatabases(): Promise<void> {
-  return closeRegistries();
 }

@@ -17,7 +17,10 @@ export function serverFiles(name: string) {
   } as const;
 }
 
-/** Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS' sys/un.h. */
+/**
+ * Bytes that the path of a Unix socket may have: https://man7.org/linux/man-pages/man7/unix.7.html, and macOS'
+ * sys/un.h.
+ */
 const SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
 
 /** Until the socket is whole, a point and the number of its process stand behind its name. */
@@ -28,13 +31,11 @@ export function refuseLongSocketPath(name: string): void {
   const { socket } = serverFiles(name);
   const bytes = Buffer.byteLength(socket) + SOCKET_SUFFIX_BYTES;
   if (bytes <= SOCKET_PATH_BYTES) return;
-  throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, [
-    {
-      subject: socket,
-      problem: `has ${bytes} bytes with a process' number behind it, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
-      remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
-    },
-  ]);
+  throw new StateError(`The server for tests "${name}" cannot be started; nothing has been changed:`, {
+    subject: socket,
+    problem: `has ${bytes} bytes with a process' number behind it, and the path of a socket may have ${SOCKET_PATH_BYTES}`,
+    remedy: "Set XDG_DATA_HOME to a shorter folder, or choose a shorter --name.",
+  });
 }
 
 /** Held by whoever starts or stops a server: two at once would remove each other's. */

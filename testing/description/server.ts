@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import type pg from "pg";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
-import { clientConfig, type Connection } from "../../database/connection.ts";
+import { clientConfig, type Connection, withConnection } from "../../database/connection.ts";
 import { StateError, UsageError } from "../../base/errors.ts";
-import { replaceFile } from "../../base/text-file.ts";
+import { readIfThere, replaceFile } from "../../base/text-file.ts";
 import { serverFiles } from "./files.ts";
 
 /** The server that is meant when nothing else is said. */
@@ -18,17 +18,10 @@ export const ENGINE_VARIABLE = "AIWDB_TESTDB_ENGINE";
 /** Directly to PostgreSQL, or through PgBouncer in transaction mode. */
 export type TestMode = "direct" | "transaction";
 
-interface Address {
-  readonly host: string;
-  readonly port: number;
-}
+type Address = Readonly<Pick<Connection, "host" | "port">>;
 
-interface Credentials {
-  readonly password: string;
-  readonly sslRootCert: string;
-  readonly sslCert: string;
-  readonly sslKey: string;
-}
+/** What a role logs in with. Certificates are paths of files. */
+export type Credentials = Readonly<Pick<Connection, "password" | "sslRootCert" | "sslCert" | "sslKey">>;
 
 /** All that is needed to use a server for tests. Written by `aiwdb testdb start`, readable by its user only. */
 export interface TestServer {
@@ -68,45 +61,58 @@ export function forgetServer(name: string): void {
  * @throws StateError when none of that name was started by this user
  */
 export function readServer(name: string = process.env[SERVER_VARIABLE] || DEFAULT_SERVER): TestServer {
-  const { description } = serverFiles(name);
-  if (!existsSync(description)) {
-    throw new StateError("There is no server for tests.", [
-      {
-        subject: name,
-        problem: "was not started by this user on this machine",
-        remedy: `Start it: \`npx aiwdb testdb start${nameOption(name)}\`.`,
-      },
-    ]);
+  const description = readIfThere(serverFiles(name).description);
+  if (description === undefined) {
+    throw new StateError("There is no server for tests.", {
+      subject: name,
+      problem: "was not started by this user on this machine",
+      remedy: `Start it: \`npx aiwdb testdb start${nameOption(name)}\`.`,
+    });
   }
-  return JSON.parse(readFileSync(description, "utf8")) as TestServer;
+  return JSON.parse(description) as TestServer;
 }
 
 /**
  * How a role connects to a database of the server.
  *
- * @throws UsageError for a role or mode there is not, for a role the pooler does not let in, and where there is no pooler
+ * @throws UsageError for a role or mode there is not, for a role the pooler does not let in, and where there is no
+ *   pooler
  */
 export function connectionTo(server: TestServer, database: string, role: ClientRole, mode: TestMode): Connection {
   if (mode !== "direct" && mode !== "transaction") {
-    throw new UsageError("There is no such mode.", [{ subject: "mode", problem: "must be direct or transaction" }]);
+    throw new UsageError("There is no such mode.", { subject: "mode", problem: "must be direct or transaction" });
   }
   if (!Object.hasOwn(server.roles, role)) {
     const known = Object.keys(server.roles).join(", ");
-    throw new UsageError("There is no such role.", [{ subject: "role", problem: `must be one of ${known}` }]);
+    throw new UsageError("There is no such role.", { subject: "role", problem: `must be one of ${known}` });
   }
   const address = server[mode];
   if (!address) {
-    throw new UsageError(`Server "${server.name}" has no pooler.`, [
-      { subject: "mode", problem: "transaction needs PgBouncer", remedy: 'Use mode "direct".' },
-    ]);
+    throw new UsageError(`Server "${server.name}" has no pooler.`, {
+      subject: "mode",
+      problem: "transaction needs PgBouncer",
+      remedy: 'Use mode "direct".',
+    });
   }
   if (mode === "transaction" && !(POOLED_ROLES as readonly string[]).includes(role)) {
-    throw new UsageError(`${role} does not come through the pooler.`, [
-      { subject: "mode", problem: "transaction is the pooler's", remedy: 'Use mode "direct".' },
-    ]);
+    throw new UsageError(`${role} does not come through the pooler.`, {
+      subject: "mode",
+      problem: "transaction is the pooler's",
+      remedy: 'Use mode "direct".',
+    });
   }
   const port = (mode === "transaction" ? server.rolePorts?.[role] : undefined) ?? address.port;
   return { ...address, port, database, user: role, ...server.roles[role] };
+}
+
+/** Does work in a database of the server, as its superuser. */
+export function asSuperuser<T>(
+  server: TestServer,
+  database: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const connection = connectionTo(server, database, ROLES.superuser, "direct");
+  return withConnection(connection, work, { applicationName: "aiwdb testdb" });
 }
 
 /** The superuser's connection, for making and removing databases. */

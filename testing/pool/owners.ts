@@ -1,17 +1,16 @@
 import { identifier } from "../../database/quote.ts";
 import { randomBytes } from "node:crypto";
-import pg from "pg";
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { scramSecret } from "../../database/scram.ts";
 import type { Connection } from "../../database/connection.ts";
 import { defaultPrivileges } from "../../database/access/rights.ts";
 import { grantOwnersFunctions } from "../../database/access/public-functions.ts";
 import type { Registry } from "./registry.ts";
-import { adminConfig, connectionTo, type TestServer } from "../description/server.ts";
+import { asSuperuser, connectionTo, type TestServer } from "../description/server.ts";
 
 /**
- * Hands every object of the database over. Not REASSIGN OWNED: that would take all databases of the old owner along, the
- * stack's own and other tests'. Sequences of columns go with their tables.
+ * Hands every object of the database over. Not REASSIGN OWNED: that would take all databases of the old owner along,
+ * the stack's own and other tests'. Sequences of columns go with their tables.
  * https://www.postgresql.org/docs/16/sql-reassign-owned.html
  */
 const handOver = (owner: string) => `
@@ -36,8 +35,8 @@ const handOver = (owner: string) => `
   $do$;`;
 
 /**
- * Gives a taken database a login role of its own that has the database's name and owns all that is in it. It may connect
- * nowhere else (pg_hba.conf, and no right), and goes with the database.
+ * Gives a taken database a login role of its own that has the database's name and owns all that is in it. It may
+ * connect nowhere else (pg_hba.conf, and no right), and goes with the database.
  *
  * @returns its password
  */
@@ -46,20 +45,18 @@ export async function giveOwner(
   database: string,
   password: string = randomBytes(24).toString("base64url"),
 ): Promise<string> {
-  const { rowCount } = await workers.query("select from pg_catalog.pg_roles where rolname = $1", [database]);
-  if (!rowCount) await workers.query(`create role ${database} login password '${scramSecret(password)}'`);
+  if (!(await hasOwner({ workers }, database)))
+    await workers.query(`create role ${database} login password '${scramSecret(password)}'`);
   await workers.query(`alter database ${database} owner to ${database}`);
-  const admin = new pg.Client(adminConfig(server, database));
-  admin.on("error", () => {}); // shows at the statement that runs
-  await admin.connect();
-  try {
-    await admin.query(
-      `set search_path = ''; ${handOver(database)} ${defaultPrivileges(database)} ${grantOwnersFunctions(database)}`,
-    );
-  } finally {
-    await admin.end();
-  }
+  const statements = [handOver(database), defaultPrivileges(database), grantOwnersFunctions(database)];
+  await asSuperuser(server, database, (admin) => admin.query(`set search_path = ''; ${statements.join(" ")}`));
   return password;
+}
+
+/** Whether a test database has an owner of its own: a role of its name. */
+export async function hasOwner({ workers }: Pick<Registry, "workers">, database: string): Promise<boolean> {
+  const { rowCount } = await workers.query("select from pg_catalog.pg_roles where rolname = $1", [database]);
+  return rowCount === 1;
 }
 
 /** How the owner of a test database connects: any client certificate of the server's, and its own password. */

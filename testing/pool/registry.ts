@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, hostname } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
+import { SESSION_OPTIONS } from "../../database/connection.ts";
 import { ENVIRONMENT_SETTING } from "../../database/environment.ts";
 import { hasCode, messageOf, StateError } from "../../base/errors.ts";
 import { keepProcessAlive } from "../../base/node-postgres.ts";
@@ -50,31 +51,27 @@ export interface Registry {
 }
 
 /**
- * Refuses every server whose own database does not say that it is for tests, and every one that has a database marked
- * production. Read from the catalogue: a client's own settings can not pretend anything.
+ * Refuses every server whose own database does not say that it is for tests, and every one that has a production
+ * database.
  */
 async function refuseForeign(client: pg.Client, server: TestServer): Promise<void> {
-  const rows = await readMarks(client);
-  refuseProduction(rows);
-  const own = rows.find(({ database }) => database === server.database);
-  if (own?.mark !== "test") {
-    throw new StateError("This server is not marked as one for tests; nothing has been done to it.", [
-      {
-        subject: server.database,
-        problem: `${ENVIRONMENT_SETTING} is ${own ? `"${own.mark}"` : "not set"}, not "test"`,
-        remedy: "Use a server of its own: `npx aiwdb testdb start`.",
-      },
-    ]);
-  }
+  const mark = (await readMarks(client)).get(server.database);
+  if (mark === "test") return;
+  throw new StateError("This server is not marked as one for tests; nothing has been done to it.", {
+    subject: server.database,
+    problem: `${ENVIRONMENT_SETTING} is ${mark === undefined ? "not set" : `"${mark}"`}, not "test"`,
+    remedy: OWN_SERVER,
+  });
 }
+const OWN_SERVER = "Use a server of its own: `npx aiwdb testdb start`.";
 
-interface Mark {
-  readonly database: string;
-  readonly mark: string;
-}
-
-async function readMarks(client: pg.Client): Promise<Mark[]> {
-  const { rows } = await client.query<Mark>(
+/**
+ * The mark of each database that has one. Read from the catalogue: a client's own settings can not pretend anything.
+ *
+ * @throws StateError when a database is marked production
+ */
+async function readMarks(client: pg.Client): Promise<ReadonlyMap<string, string>> {
+  const { rows } = await client.query<{ database: string; mark: string }>(
     `select datname as database, substring(option from '=(.*)$') as mark
        from pg_catalog.pg_db_role_setting
        join pg_catalog.pg_database on pg_database.oid = setdatabase
@@ -82,7 +79,15 @@ async function readMarks(client: pg.Client): Promise<Mark[]> {
       where setrole = 0 and option like $1`,
     [`${ENVIRONMENT_SETTING}=%`],
   );
-  return rows;
+  const production = rows.filter(({ mark }) => mark === "production").map(({ database }) => database);
+  if (production.length > 0) {
+    throw new StateError("This server is marked production; nothing has been done to it.", {
+      subject: production.join(", "),
+      problem: `${ENVIRONMENT_SETTING} is "production", and tests create, empty and drop databases`,
+      remedy: OWN_SERVER,
+    });
+  }
+  return new Map(rows.map(({ database, mark }) => [database, mark]));
 }
 
 /** SQLSTATE of `testdb.refuse_production()`. */
@@ -90,20 +95,7 @@ const MARKED_PRODUCTION = "AIWDB";
 
 /** The error of a take, in the user's terms. */
 export function explainTake(error: unknown): unknown {
-  const { code, message } = error as { code?: string; message: string };
-  return code === MARKED_PRODUCTION ? new StateError(message, [], { cause: error }) : error;
-}
-
-function refuseProduction(marks: readonly Mark[]): void {
-  const production = marks.filter(({ mark }) => mark === "production");
-  if (production.length === 0) return;
-  throw new StateError("This server is marked production; nothing has been done to it.", [
-    {
-      subject: production.map(({ database }) => database).join(", "),
-      problem: `${ENVIRONMENT_SETTING} is "production", and tests create, empty and drop databases`,
-      remedy: "Use a server of its own: `npx aiwdb testdb start`.",
-    },
-  ]);
+  return hasCode(error, MARKED_PRODUCTION) ? new StateError(messageOf(error), [], { cause: error }) : error;
 }
 
 /**
@@ -115,51 +107,42 @@ function refuseProduction(marks: readonly Mark[]): void {
 export async function refuseRemoval(server: TestServer): Promise<void> {
   const client = new pg.Client({ ...adminConfig(server, "postgres"), connectionTimeoutMillis: 3_000 });
   client.on("error", () => {});
-  let marks: Mark[];
   try {
     await client.connect();
-    marks = await readMarks(client);
+    await readMarks(client);
   } catch (error) {
     // The last one is node-postgres' own, without a code.
-    if (hasCode(error, "ECONNREFUSED", "ETIMEDOUT") || /timeout expired/.test(messageOf(error))) return;
-    throw error;
+    if (!hasCode(error, "ECONNREFUSED", "ETIMEDOUT") && !/timeout expired/.test(messageOf(error))) throw error;
   } finally {
     client.end().catch(() => {}); // not awaited: after a refusal inside TLS it never settles
   }
-  refuseProduction(marks);
 }
 
 /**
- * Every commit of the registry reaches the operating system before it is answered, against the server's setting: a crash of
- * one backend makes the server forget what lies in its own memory, and a database that was handed out would be ready
- * again. Costs a write without a sync. https://www.postgresql.org/docs/16/wal-async-commit.html
+ * Every commit of the registry reaches the operating system before it is answered, against the server's setting: a
+ * crash of one backend makes the server forget what lies in its own memory, and a database that was handed out would be
+ * ready again. Costs a write without a sync. https://www.postgresql.org/docs/16/wal-async-commit.html
  *
- * Nobody waits for ever for a database somebody else has locked. The rest is what a test may have set for all roles: without it,
- * nobody could come in to take that back. A client's settings go before those of its role.
+ * Nobody waits for ever for a database somebody else has locked. The rest is what a test may have set for all roles:
+ * without it, nobody could come in to take that back. A client's settings go before those of its role.
  */
-const SESSION_OPTIONS = [
+const OPTIONS = [
+  SESSION_OPTIONS,
   "synchronous_commit=on",
   "lock_timeout=10s",
-  "statement_timeout=0",
-  "idle_session_timeout=0",
-  "idle_in_transaction_session_timeout=0",
   "default_transaction_read_only=off",
-  "default_transaction_isolation=read\\ committed",
   "session_replication_role=origin",
   "session_preload_libraries=",
-  "local_preload_libraries=",
   "search_path=public",
   "role=none",
-]
-  .map((setting) => `-c ${setting}`)
-  .join(" ");
+].join(" -c ");
 
 async function connectAdmin(server: TestServer, database: string): Promise<pg.Client> {
   // `aiwdb testdb list` shows it as the holder.
   const client = new pg.Client({
     ...adminConfig(server, database),
     application_name: `process ${process.pid} on ${hostname()}`,
-    options: SESSION_OPTIONS,
+    options: OPTIONS,
   });
   client.on("error", () => {}); // a lost connection shows at the next statement
   client.on("notice", ({ message = "" }) => {
@@ -180,46 +163,25 @@ export class UnreachableError extends StateError {}
 
 /** What Node says of the server's certificate, and the server of the client's. */
 export const CERTIFICATE_EXPIRED = ["CERT_HAS_EXPIRED", "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED"] as const;
-const UNREACHABLE = new Set([
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "EPIPE",
-  "ETIMEDOUT",
-  "ENOENT",
-  "28P01",
-  "28000",
-  "57P01",
-  "57P02",
-  "57P03",
-]);
+const UNREACHABLE = "ECONNREFUSED ECONNRESET EPIPE ETIMEDOUT ENOENT 28P01 28000 57P01 57P02 57P03".split(" ");
 
-function explainUnreachable(server: TestServer, error: unknown): unknown {
-  const { code = "", message } = error as { code?: string; message: string };
-  const subject = `${server.direct.host}:${server.direct.port}`;
-  if (hasCode(error, ...CERTIFICATE_EXPIRED)) {
+function explainUnreachable({ name, engine, direct: { host, port } }: TestServer, cause: unknown): unknown {
+  const problem = messageOf(cause);
+  const subject = `${host}:${port}`;
+  const start = `\`npx aiwdb testdb start${nameOption(name)}\``;
+  if (hasCode(cause, ...CERTIFICATE_EXPIRED)) {
     const remedy =
-      server.engine === "local"
-        ? `Renew them: \`npx aiwdb testdb start${nameOption(server.name)}\`. What is in it stays.`
-        : `Renew them: \`npx aiwdb up --stack ${server.name}\`.`;
-    return new StateError(
-      `The certificates of the server for tests "${server.name}" have expired.`,
-      [{ subject, problem: message, remedy }],
-      { cause: error },
-    );
+      engine === "local"
+        ? `Renew them: ${start}. What is in it stays.`
+        : `Renew them: \`npx aiwdb up --stack ${name}\`.`;
+    const summary = `The certificates of the server for tests "${name}" have expired.`;
+    return new StateError(summary, { subject, problem, remedy }, { cause });
   }
   // Of node-postgres itself: a connection that was closed while it was being opened has no code.
-  if (!UNREACHABLE.has(code) && !/Connection terminated|timeout expired/.test(message)) return error;
-  return new UnreachableError(
-    `The server for tests "${server.name}" does not answer.`,
-    [
-      {
-        subject,
-        problem: message,
-        remedy: `Start it again: \`npx aiwdb testdb start${nameOption(server.name)}\`. If it is gone, so is what was in it.`,
-      },
-    ],
-    { cause: error },
-  );
+  if (!hasCode(cause, ...UNREACHABLE) && !/Connection terminated|timeout expired/.test(problem)) return cause;
+  const remedy = `Start it again: ${start}. If it is gone, so is what was in it.`;
+  const summary = `The server for tests "${name}" does not answer.`;
+  return new UnreachableError(summary, { subject, problem, remedy }, { cause });
 }
 
 /** Connects to the registry; makes it on a server that has none yet. */
@@ -249,12 +211,9 @@ async function ensureSchema(client: pg.Client, server: TestServer): Promise<void
     .join("\n");
   const version = createHash("sha256").update(schema).digest("hex").slice(0, 16);
   // Not to_regclass: behind the lock below it would answer from what this session remembers.
-  const look = async () => {
-    const { rows } = await client.query<{ version: string | null }>(
-      "select obj_description(oid, 'pg_namespace') as version from pg_catalog.pg_namespace where nspname = 'testdb'",
-    );
-    return rows[0];
-  };
+  const sql =
+    "select obj_description(oid, 'pg_namespace') as version from pg_catalog.pg_namespace where nspname = 'testdb'";
+  const look = async () => (await client.query<{ version: string | null }>(sql)).rows[0];
   let found = await look();
   if (!found) {
     await client.query("begin; select pg_advisory_xact_lock(7241865, 1)");
@@ -263,13 +222,11 @@ async function ensureSchema(client: pg.Client, server: TestServer): Promise<void
     await client.query("commit");
   }
   if (found && found.version !== version) {
-    throw new StateError(`The server for tests "${server.name}" was started by another version of this package.`, [
-      {
-        subject: REGISTRY_DATABASE,
-        problem: "its tables and functions are not this version's",
-        remedy: `Make it anew, with nothing in it: \`npx aiwdb testdb stop${nameOption(server.name)}\`, then \`start\`.`,
-      },
-    ]);
+    throw new StateError(`The server for tests "${server.name}" was started by another version of this package.`, {
+      subject: REGISTRY_DATABASE,
+      problem: "its tables and functions are not this version's",
+      remedy: `Make it anew, with nothing in it: \`npx aiwdb testdb stop${nameOption(server.name)}\`, then \`start\`.`,
+    });
   }
 }
 
@@ -287,7 +244,7 @@ export async function openRegistry(server: TestServer): Promise<Registry> {
     client.on("end", () => (open = false));
     const workers = new pg.Pool({
       ...adminConfig(server, REGISTRY_DATABASE),
-      options: SESSION_OPTIONS,
+      options: OPTIONS,
       max: WORKERS + 2,
       idleTimeoutMillis: 10_000,
       allowExitOnIdle: true,

@@ -1,5 +1,6 @@
 import { literal } from "../../database/quote.ts";
 import type pg from "pg";
+import type { Registry, Template } from "./registry.ts";
 
 /** What a database looks like that nobody has used yet. */
 export interface Fingerprint {
@@ -13,13 +14,19 @@ export interface Fingerprint {
   readonly sequences: Readonly<Record<string, readonly [lastValue: string, isCalled: boolean]>>;
 }
 
+/** What the template's databases look like; undefined for a template that was removed. */
+export async function fingerprintOf({ workers }: Registry, { key }: Template): Promise<Fingerprint | undefined> {
+  const sql = "select fingerprint from testdb.template where key = $1";
+  return (await workers.query<{ fingerprint: Fingerprint }>(sql, [key])).rows[0]?.fingerprint;
+}
+
 /** More than this in tables that are to be emptied, and a new copy is quicker. */
 export const RESET_MAX_BYTES = 8 * 1024 ** 2;
 
 /**
- * Rows of the catalogue are told by the transaction that wrote them: every change writes a row that no template has, and
- * every removal shows in the count. pg_class is told by its meaning, since emptying and analyzing a table writes there
- * too. Statistics of columns count, as they change plans.
+ * Rows of the catalogue are told by the transaction that wrote them: every change writes a row that no template has,
+ * and every removal shows in the count. pg_class is told by its meaning, since emptying and analyzing a table writes
+ * there too. Statistics of columns count, as they change plans.
  */
 const CATALOGUE_SQL = `
   select string_agg(format('select %L || count(*) || ''/'' || count(*) filter (where age(xmin) <= age($1::xid)) as part from pg_catalog.%I', relname || ' ', relname), ' union all ' order by relname) as sql
@@ -57,7 +64,9 @@ interface TableRow {
 /** With an empty search_path every name above comes out qualified, and means the same everywhere. */
 const PREPARE = "set search_path = ''";
 
-/** The statement that hashes the catalogue, written by the server itself, so that no catalogue of its version is missed. */
+/**
+ * The statement that hashes the catalogue, written by the server itself, so that no catalogue of its version is missed.
+ */
 async function catalogueHash(client: pg.Client, xid: string): Promise<string> {
   const written = await client.query<{ sql: string }>(CATALOGUE_SQL);
   const { rows } = await client.query<{ part: string }>(`${written.rows[0]?.sql} union all ${RELATIONS_SQL}`, [xid]);
@@ -115,10 +124,11 @@ export async function takeFingerprint(client: pg.Client): Promise<Fingerprint> {
 }
 
 /**
- * Brings a database back to what its template was, where that can be done without making it anew: rows that were added are
- * deleted, sequences set back. Nobody else may be connected.
+ * Brings a database back to what its template was, where that can be done without making it anew: rows that were added
+ * are deleted, sequences set back. Nobody else may be connected.
  *
- * @returns whether it is as the template was; if not, it must be made anew: objects, rights or the template's rows changed
+ * @returns whether it is as the template was; if not, it must be made anew: objects, rights or the template's rows
+ *   changed
  */
 export async function resetDatabase(client: pg.Client, fingerprint: Fingerprint): Promise<boolean> {
   const { xid } = fingerprint;
@@ -138,7 +148,8 @@ export async function resetDatabase(client: pg.Client, fingerprint: Fingerprint)
     ([name, [value, called]]) => values[name]?.[0] !== value || values[name]?.[1] !== called,
   );
   if (filled.length > 0 || moved.length > 0) {
-    // No trigger and no foreign key has a say: TRUNCATE would want every table that refers to one of these, empty or not.
+    // No trigger and no foreign key has a say: TRUNCATE would want every table that refers to one of these, empty or
+    // not.
     await client.query(
       [
         "begin; set local session_replication_role = replica",

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, readSync, statSync, type Stats } from "node:fs";
 import path from "node:path";
 import { messageOf, StateError } from "../../base/errors.ts";
@@ -6,8 +7,8 @@ import { messageOf, StateError } from "../../base/errors.ts";
 export const SEED_MAX_BYTES = 64 * 1024 ** 2;
 
 /**
- * The text of a seed. Whoever waits for it serves others too, so that only what ends is read: a regular file, by the size it
- * says it has.
+ * The text of a seed. Whoever waits for it serves others too, so that only what ends is read: a regular file, by the
+ * size it says it has.
  *
  * @throws StateError when it is no such file, can't be read, or is no text
  */
@@ -21,9 +22,11 @@ export function readSeedFile(file: string): string {
       closeSync(handle);
     }
   } catch (cause) {
-    throw new StateError("The seed can not be read.", [{ subject: path.resolve(file), problem: messageOf(cause) }], {
-      cause,
-    });
+    throw new StateError(
+      "The seed can not be read.",
+      { subject: path.resolve(file), problem: messageOf(cause) },
+      { cause },
+    );
   }
 }
 
@@ -48,12 +51,8 @@ function readWhole(handle: number): Buffer {
 }
 
 function textOf(content: Buffer): string {
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(content);
-  } catch {
-    throw new Error("is no UTF-8 text");
-  }
+  if (!isUtf8(content)) throw new Error("is no UTF-8 text");
+  const text = new TextDecoder().decode(content);
   if (text.includes("\0")) throw new Error("holds a NUL character, which SQL can not");
   return text;
 }

@@ -1,10 +1,11 @@
 import { hostname } from "node:os";
+import { setTimeout as wait } from "node:timers/promises";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { processStart } from "../../base/process-identity.ts";
 import { dropClone } from "./clones.ts";
 import { dropOwner } from "./owners.ts";
 import { LOCK, type Registry } from "./registry.ts";
-import { claimGone, disclaim, expire } from "./states.ts";
+import { claimGone, expire } from "./states.ts";
 
 /** A template nobody has asked for this long is removed; the next use builds it again. */
 const TEMPLATE_UNUSED = "60 minutes";
@@ -12,8 +13,9 @@ const TEMPLATE_UNUSED = "60 minutes";
 const READY_UNUSED = "5 minutes";
 
 /**
- * Removes what nobody answers for any more: databases of processes that ended, kept ones whose time is over, half-built ones,
- * old templates, and databases that no line of the registry knows. Any process may do it at any time, also several at once.
+ * Removes what nobody answers for any more: databases of processes that ended, kept ones whose time is over, half-built
+ * ones, old templates, and databases that no line of the registry knows. Any process may do it at any time, also
+ * several at once.
  */
 export async function sweep(
   registry: Registry,
@@ -28,7 +30,6 @@ export async function sweep(
       removed(name, why);
     } catch (error) {
       failures.push(error);
-      await disclaim(registry, name);
     }
   };
 
@@ -76,25 +77,14 @@ const UNKEPT_EVERY_MS = 5_000;
  * Sweeps for as long as the registry is open and no keeper is there to do it: at once, then every few seconds. Keeps no
  * process alive.
  */
-export function sweepUnkept(registry: Registry): void {
-  let atWork = false;
-  const look = async () => {
-    if (!registry.isOpen()) {
-      clearInterval(timer);
-      return;
-    }
-    if (atWork) return;
-    atWork = true;
+export async function sweepUnkept(registry: Registry): Promise<void> {
+  while (registry.isOpen()) {
     try {
       const { rows } = await registry.query<{ kept: boolean }>("select testdb.is_held($1, 0) as kept", [LOCK.keeper]);
       if (!rows[0]?.kept) await sweep(registry);
     } catch {
       // The connection shows it to those who wait for it; what could not be removed is tried again.
-    } finally {
-      atWork = false;
     }
-  };
-  const timer = setInterval(() => void look(), UNKEPT_EVERY_MS);
-  timer.unref();
-  void look();
+    await wait(UNKEPT_EVERY_MS, undefined, { ref: false });
+  }
 }

@@ -1,12 +1,13 @@
-import { clientConfig } from "../../database/connection.ts";
+import { withConnection } from "../../database/connection.ts";
+import { literal } from "../../database/quote.ts";
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
-import pg from "pg";
+import type pg from "pg";
 import { QUALIFIED_TABLE } from "../../migrate/run/applied.ts";
 import { MIGRATIONS_FOLDER, readMigrations, type Migration } from "../../migrate/chain/files.ts";
 import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
-import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
+import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { baselineStatements } from "../../database/access/baseline.ts";
 import { defaultPrivileges } from "../../database/access/rights.ts";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
@@ -14,8 +15,8 @@ import { databaseRights, endSessions } from "./clones.ts";
 import { LOCK, type Registry, type Template } from "./registry.ts";
 import { takeFingerprint } from "./reset.ts";
 import { readSeedFile } from "./seed-file.ts";
-import { beginBuild, END_BUILD, failBuild } from "./states.ts";
-import { adminConfig, connectionTo, type TestServer } from "../description/server.ts";
+import { beginBuild, endBuild, failBuild } from "./states.ts";
+import { connectionTo, type TestServer } from "../description/server.ts";
 
 /** Fills a template once, as the role that owns the tables. */
 export type SeedFunction = (client: pg.Client) => Promise<void>;
@@ -57,32 +58,26 @@ export function readSource(server: TestServer, source: TemplateSource): ReadSour
   const folder = source.migrationsFolder ?? MIGRATIONS_FOLDER;
   const phase = source.phase ?? 4;
   const migrations = upToPhase(readMigrations(folder), phase);
-  const { seed } = source;
-  let seedText = "";
-  let run: SeedFunction | undefined;
-  if (typeof seed === "string") {
-    const sql = readSeedFile(seed);
-    seedText = sql;
-    run = async (client) => void (await client.query(sql));
-  } else if (seed) {
-    seedText = seed.toString();
-    run = seed;
-  }
+  const { text, run } = readSeed(source.seed);
   const hash = createHash("sha256").update(
     JSON.stringify([
       BUILD_VERSION,
       server.images,
       migrations.map(({ name, up }) => [name, up]),
-      source.seedKey ?? seedText,
+      source.seedKey ?? text,
       baselineStatements("", ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES),
     ]),
   );
-  const parts = [
-    `${migrations.length} migrations`,
-    ...(phase < 4 ? [`phase ${phase}`] : []),
-    ...(seed ? ["seed"] : []),
-  ];
+  const parts = [`${migrations.length} migrations`, ...(phase < 4 ? [`phase ${phase}`] : []), ...(run ? ["seed"] : [])];
   return { key: hash.digest("hex").slice(0, 16), label: parts.join(", "), folder, migrations, seed: run };
+}
+
+/** What a seed does, and the text that stands for it in a template's key. */
+function readSeed(seed: TemplateSource["seed"]): { readonly text: string; readonly run?: SeedFunction } {
+  if (!seed) return { text: "" };
+  if (typeof seed === "function") return { text: seed.toString(), run: seed };
+  const text = readSeedFile(seed);
+  return { text, run: async (client) => void (await client.query(text)) };
 }
 
 async function findTemplate({ query }: Registry, key: string): Promise<Template | undefined> {
@@ -120,10 +115,10 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
     const found = await findTemplate(registry, source.key);
     if (found) return found;
     const lock = Number.parseInt(source.key.slice(0, 8), 16) | 0;
-    const { rows } = await registry.query<{ locked: boolean }>("select pg_try_advisory_lock($1, $2) as locked", [
-      LOCK.build,
-      lock,
-    ]);
+    const { rows } = await registry.query<{ locked: boolean }>(
+      `select pg_try_advisory_lock(${LOCK.build}, $1) as locked`,
+      [lock],
+    );
     if (!rows[0]?.locked) {
       await wait(50);
       continue;
@@ -131,14 +126,14 @@ async function findOrBuild(registry: Registry, source: ReadSource, report: (line
     try {
       return (await findTemplate(registry, source.key)) ?? (await build(registry, source, report));
     } finally {
-      await registry.query("select pg_advisory_unlock($1, $2)", [LOCK.build, lock]).catch(() => {}); // a lost connection has no lock
+      await registry.query(`select pg_advisory_unlock(${LOCK.build}, $1)`, [lock]).catch(() => {}); // a lost connection has no lock
     }
   }
 }
 
 /**
- * Builds under a name of its own that nobody copies; becomes a template in one transaction, at the very end. A build that
- * fails is dropped, one that is killed is found by its dead lease.
+ * Builds under a name of its own that nobody copies; becomes a template in one transaction, at the very end. A build
+ * that fails is dropped, one that is killed is found by its dead lease.
  */
 async function build(registry: Registry, source: ReadSource, report: (line: string) => void): Promise<Template> {
   const { server, workers } = registry;
@@ -150,55 +145,38 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
     await workers.query(
       `create database ${draft} owner ${ROLES.owner} template template0 encoding 'UTF8' lc_collate 'C.UTF-8' lc_ctype 'C.UTF-8' strategy file_copy`,
     );
-    await inDatabase(adminConfig(server, draft), async (admin) => {
-      await admin.query(`
+    const inDraft = <T>(role: ClientRole, work: (client: pg.Client) => Promise<T>) =>
+      withConnection(connectionTo(server, draft, role, "direct"), work, { applicationName: "aiwdb testdb template" });
+    await inDraft(ROLES.superuser, (admin) =>
+      admin.query(`
         create extension pg_stat_statements schema public;
         ${baselineStatements(draft, ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES)}
         ${databaseRights(server, draft)}
-        ${defaultPrivileges(ROLES.owner)}`);
+        ${defaultPrivileges(ROLES.owner)}`),
+    );
+    await inDraft(ROLES.owner, async (client) => {
+      const { applyMigrations } = await import("../../migrate/run/runner.ts");
+      const { folder, migrations, seed } = source;
+      await applyMigrations({ client, folder, migrations, direction: "up", report: () => {} });
+      // As the stack's own: what is applied is the migrator's business.
+      if (migrations.length > 0) await client.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
+      if (seed) await seedWith(seed, client);
     });
-    await inDatabase(
-      clientConfig(connectionTo(server, draft, ROLES.owner, "direct"), "aiwdb testdb template"),
-      async (owner) => {
-        const { applyMigrations } = await import("../../migrate/run/runner.ts");
-        await applyMigrations({
-          client: owner,
-          folder: source.folder,
-          migrations: source.migrations,
-          direction: "up",
-          report: () => {},
-        });
-        // As the stack's own: what is applied is the migrator's business.
-        if (source.migrations.length > 0)
-          await owner.query(`revoke all on ${QUALIFIED_TABLE} from ${POOLED_ROLES.join(", ")}`);
-        if (source.seed) await seedWith(source.seed, owner);
-      },
-    );
-    // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the catalogue.
-    await inDatabase(adminConfig(server, draft), (admin) => admin.query("vacuum (freeze, analyze)"));
-    await inDatabase(clientConfig(connectionTo(server, draft, ROLES.app, "direct"), "aiwdb testdb template"), (app) =>
-      app.query("select 1"),
-    );
-    const fingerprint = await inDatabase(adminConfig(server, draft), takeFingerprint);
+    // Copies start with visible rows, statistics, and the file that spares a first connection the reading of the
+    // catalogue.
+    await inDraft(ROLES.superuser, (admin) => admin.query("vacuum (freeze, analyze)"));
+    await inDraft(ROLES.app, (app) => app.query("select 1"));
+    const fingerprint = await inDraft(ROLES.superuser, takeFingerprint);
     // RENAME would look only every 100 ms whether the sessions above have left.
     await endSessions(registry, draft);
-    const worker = await workers.connect();
-    try {
-      await worker.query("begin");
-      await worker.query(`alter database ${draft} rename to ${name}`);
-      await worker.query(`alter database ${name} allow_connections false is_template true`);
-      await worker.query(END_BUILD, [draft]);
-      await worker.query(
-        `insert into testdb.template (key, database, label, fingerprint) values ($1, $2, $3, $4)
-          on conflict (key) do update set built_at = now(), used_at = now(), fingerprint = excluded.fingerprint`,
-        [source.key, name, source.label, JSON.stringify(fingerprint)],
-      );
-      await worker.query("commit");
-      worker.release();
-    } catch (error) {
-      worker.release(true); // with it goes the transaction
-      throw error;
-    }
+    const row = [source.key, name, source.label, JSON.stringify(fingerprint)].map(literal);
+    // One transaction, as they are sent together.
+    await workers.query(`
+      alter database ${draft} rename to ${name};
+      alter database ${name} allow_connections false is_template true;
+      ${endBuild(draft)};
+      insert into testdb.template (key, database, label, fingerprint) values (${row.join(", ")})
+        on conflict (key) do update set built_at = now(), used_at = now(), fingerprint = excluded.fingerprint`);
     return { key: source.key, database: name };
   } catch (error) {
     await failBuild(registry, draft);
@@ -212,29 +190,15 @@ async function seedWith(seed: SeedFunction, owner: pg.Client): Promise<void> {
   } catch (error) {
     if (error instanceof UserError) throw error;
     const { position, detail } = error as { position?: string; detail?: string };
-    throw new StateError(
-      `The seed failed: ${messageOf(error)}`,
-      [
-        ...(position ? [{ subject: "position", problem: `character ${position}` }] : []),
-        ...(detail ? [{ subject: "detail", problem: detail }] : []),
-        {
-          subject: "template",
-          problem: "was not built, and no test gets a database.",
-          remedy: "Correct the seed and run the tests again.",
-        },
-      ],
-      { cause: error },
-    );
-  }
-}
-
-async function inDatabase<T>(config: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client(config);
-  client.on("error", () => {}); // shows at the statement that runs
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
+    const problems = [
+      ...(position ? [{ subject: "position", problem: `character ${position}` }] : []),
+      ...(detail ? [{ subject: "detail", problem: detail }] : []),
+      {
+        subject: "template",
+        problem: "was not built, and no test gets a database.",
+        remedy: "Correct the seed and run the tests again.",
+      },
+    ];
+    throw new StateError(`The seed failed: ${messageOf(error)}`, problems, { cause: error });
   }
 }

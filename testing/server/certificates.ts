@@ -1,26 +1,10 @@
 import "./reflect-metadata.ts";
 import { webcrypto } from "node:crypto";
 import type { X509Certificate } from "@peculiar/x509";
+import type { KeyPair } from "../../certs/verify.ts";
 
 // Not by a declaration: in the bundle those of other packages are carried out before all code of our own.
 const x509 = await import("@peculiar/x509");
-
-/** A certificate and its key as PEM text. */
-export interface KeyPair {
-  readonly certPem: string;
-  readonly keyPem: string;
-}
-
-/** An authority that lives as long as one server for tests. */
-export interface TestAuthority {
-  readonly certPem: string;
-  /** A client certificate whose common name is a role. */
-  client(role: string): Promise<KeyPair>;
-  /** A server certificate for loopback. */
-  server(commonName: string): Promise<KeyPair>;
-}
-
-type CryptoKey = webcrypto.CryptoKey;
 
 const CURVE = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 /** Longer than any run of a suite, and no longer than a forgotten server should be usable: 7 days. */
@@ -29,20 +13,20 @@ const LIFE_MS = 7 * 86_400_000;
 x509.cryptoProvider.set(webcrypto as never);
 
 /**
- * Makes an authority of the same kind as a stack's (ECDSA P-256, server and client certificates apart); its key is never
- * written anywhere.
+ * Makes an authority for one server for tests, of the same kind as a stack's: ECDSA P-256, server and client
+ * certificates apart. Its key is never written anywhere.
+ *
+ * @param lifeMs of every certificate, in milliseconds. @default 7 days
  */
-export async function createTestAuthority(name: string, lifeMs: number = LIFE_MS): Promise<TestAuthority> {
+export async function createTestAuthority(name: string, lifeMs: number = LIFE_MS) {
   const keys = await webcrypto.subtle.generateKey(CURVE, true, ["sign", "verify"]);
   const notBefore = new Date(Date.now() - 60_000); // clocks of containers may differ a little
   const notAfter = new Date(Date.now() + lifeMs);
+  const common = () => ({ serialNumber: serial(), notBefore, notAfter, signingAlgorithm: CURVE });
   const authority = await x509.X509CertificateGenerator.createSelfSigned({
     name: `CN=ai-workflow-database ${name} CA`,
-    serialNumber: serial(),
-    notBefore,
-    notAfter,
+    ...common(),
     keys,
-    signingAlgorithm: CURVE,
     extensions: [
       new x509.BasicConstraintsExtension(true, 0, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
@@ -59,12 +43,9 @@ export async function createTestAuthority(name: string, lifeMs: number = LIFE_MS
     const certificate = await x509.X509CertificateGenerator.create({
       subject: [{ CN: [commonName] }],
       issuer: authority.subjectName,
-      serialNumber: serial(),
-      notBefore,
-      notAfter,
+      ...common(),
       publicKey: own.publicKey,
       signingKey: keys.privateKey,
-      signingAlgorithm: CURVE,
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
@@ -79,8 +60,10 @@ export async function createTestAuthority(name: string, lifeMs: number = LIFE_MS
   };
   return {
     certPem: pem(authority),
-    client: (role) => issue(role, "client"),
-    server: (commonName) => issue(commonName, "server"),
+    /** A client certificate whose common name is a role. */
+    client: (role: string) => issue(role, "client"),
+    /** A server certificate for loopback. */
+    server: (commonName: string) => issue(commonName, "server"),
   };
 }
 
@@ -88,7 +71,7 @@ function pem(certificate: X509Certificate): string {
   return `${certificate.toString("pem")}\n`;
 }
 
-async function toPem(key: CryptoKey): Promise<string> {
+async function toPem(key: webcrypto.CryptoKey): Promise<string> {
   return `${x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`;
 }
 

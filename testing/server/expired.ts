@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { EXPIRY_LABEL, STACK_LABEL } from "../../infra/settings/names.ts";
 import { ephemeralKind } from "../../infra/settings/profile.ts";
@@ -6,6 +6,7 @@ import { engineClient } from "../../toolchain/engine/client.ts";
 import { findEngine } from "../../toolchain/engine/find.ts";
 import { messageOf, type Problem } from "../../base/errors.ts";
 import type { Output } from "../../base/output.ts";
+import { readJsonIfWhole } from "../../base/text-file.ts";
 import { stateFile } from "../../stack/backend.ts";
 import { serverFiles } from "../description/files.ts";
 import { stopServer } from "./life-cycle.ts";
@@ -22,14 +23,12 @@ export interface Expiry {
 }
 
 /**
- * Stacks past their expiry, the longest one first. Only names ci-… and pr-… count, whatever a label says; 0 hours is never.
+ * Stacks past their expiry, the longest one first. Only names ci-… and pr-… count, whatever a label says; 0 hours is
+ * never.
  */
 export function expired(stacks: readonly Expiry[], now: Date): Expiry[] {
   return stacks
-    .filter(
-      ({ stack, createdAt, expiresAt }) =>
-        ephemeralKind(stack) !== undefined && expiresAt > createdAt && expiresAt <= now,
-    )
+    .filter(({ stack, createdAt, expiresAt }) => ephemeralKind(stack) && expiresAt > createdAt && expiresAt <= now)
     .toSorted((a, b) => a.expiresAt.getTime() - b.expiresAt.getTime());
 }
 
@@ -63,15 +62,13 @@ export async function ephemeralStacks(note: (problem: Problem) => void): Promise
       else if (recorded) found.set(stack, recorded);
     }
   }
-  const servers = localServers()
-    .filter((stack) => ephemeralKind(stack) !== undefined)
-    .flatMap((stack) => {
-      const record = readLocalRecord(stack);
-      if (!record) note({ subject: stack, problem: "left alone, its record can't be read" });
-      return record
-        ? [{ ...expiry(stack, new Date(record.createdAt), record.expiresAfterHours), isLocalServer: true }]
-        : [];
-    });
+  const servers: Expiry[] = [];
+  for (const stack of localServers().filter(ephemeralKind)) {
+    const record = readLocalRecord(stack);
+    if (record)
+      servers.push({ ...expiry(stack, new Date(record.createdAt), record.expiresAfterHours), isLocalServer: true });
+    else note({ subject: stack, problem: "left alone, its record can't be read" });
+  }
   return [...found.values(), ...servers];
 }
 
@@ -81,34 +78,33 @@ function expiry(stack: string, createdAt: Date, hours: number): Expiry {
 
 const NETWORK_TYPE = "aiwdb:index:Network";
 
-interface RecordedResource {
-  readonly type?: string;
-  readonly created?: string;
-  readonly inputs?: { readonly labels?: Readonly<Record<string, string>> };
+/** What a state says of a stack's resources, as Pulumi writes it. */
+interface Checkpoint {
+  readonly checkpoint?: {
+    readonly latest?: {
+      readonly manifest?: { readonly time?: string };
+      readonly resources?: readonly {
+        readonly type?: string;
+        readonly created?: string;
+        readonly inputs?: { readonly labels?: Readonly<Record<string, string>> };
+      }[];
+    } | null;
+  };
 }
 
 /**
- * What the state says of a stack that has no network on the engine, or whose engine does not answer: the network it made, as
- * it made it. The settings of this checkout may be another's. Undefined for a stack that is empty.
+ * What the state says of a stack that has no network on the engine, or whose engine does not answer: the network it
+ * made, as it made it. The settings of this checkout may be another's. Undefined for a stack that is empty.
  */
 function recordedExpiry(stack: string, file: string): Expiry | "unknown" | undefined {
-  let resources: readonly RecordedResource[];
-  let lastUpdate: string | undefined;
-  try {
-    const { checkpoint } = JSON.parse(readFileSync(file, "utf8")) as {
-      checkpoint?: { latest?: { manifest?: { time?: string }; resources?: RecordedResource[] } | null };
-    };
-    resources = checkpoint?.latest?.resources ?? [];
-    lastUpdate = checkpoint?.latest?.manifest?.time;
-  } catch {
-    return "unknown"; // cut off: `aiwdb status` says so, and it is not this command's to delete
-  }
+  const state = readJsonIfWhole<Checkpoint>(file);
+  if (state === undefined) return "unknown"; // cut off: `aiwdb status` says so, and it is not this command's to delete
+  const { resources = [], manifest } = state.checkpoint?.latest ?? {};
   if (resources.length <= 1) return undefined;
   const network = resources.find(({ type }) => type === NETWORK_TYPE);
-  const createdAt = new Date(network?.created ?? lastUpdate ?? "");
+  const createdAt = new Date(network?.created ?? manifest?.time ?? "");
   if (!network || Number.isNaN(createdAt.getTime())) return "unknown";
-  const hours = network.inputs?.labels?.[EXPIRY_LABEL] ?? "0";
-  return expiry(stack, createdAt, Number(hours));
+  return expiry(stack, createdAt, Number(network.inputs?.labels?.[EXPIRY_LABEL] ?? "0"));
 }
 
 /** Removes what of a stack is past its expiry: the server for tests, its containers, or both. */

@@ -1,10 +1,9 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { messageOf } from "../../base/errors.ts";
 import { createClone, dropClone, recycleClone } from "../pool/clones.ts";
-import { LOCK, WORKERS, type Registry } from "../pool/registry.ts";
-import { claimReturned, disclaim } from "../pool/states.ts";
+import { LOCK, WORKERS, type Registry, type Template } from "../pool/registry.ts";
+import { claimReturned } from "../pool/states.ts";
 import { sweep } from "../pool/sweep.ts";
-import type { Template } from "../pool/registry.ts";
 
 /** Ready databases that are always kept of a template in use, and the most. */
 export const POOL_MIN = 4;
@@ -13,6 +12,8 @@ export const POOL_MAX = 64;
 const COPY_AGAIN_MS = 5_000;
 /** What nobody answers for any more is looked for this often. */
 export const SWEEP_EVERY_MS = 5_000;
+/** What is in stock is looked at this often, and whenever something changes. */
+const TURN_MS = 1_000;
 /** Shared catalogues grow with every database made and dropped; autovacuum is off on a server for tests. */
 const VACUUM_AFTER_CHANGES = 500;
 /** How fast the pool forgets a busy time, per second. */
@@ -25,16 +26,14 @@ export interface KeeperOptions {
 }
 
 /** What the keeper knows of a template. */
-interface Demand {
-  readonly key: string;
-  readonly database: string;
-  ready: number;
-  taken: number;
+interface Demand extends Template {
+  readonly ready: number;
+  readonly taken: number;
 }
 
 /**
- * Keeps ready databases in stock, sized by how many are in use at once, and removes what is returned or left behind. One
- * keeper works per server; others wait for their turn, so that one that dies is replaced.
+ * Keeps ready databases in stock, sized by how many are in use at once, and removes what is returned or left behind.
+ * One keeper works per server; others wait for their turn, so that one that dies is replaced.
  *
  * Ends when `signal` is aborted or the registry's connection is lost.
  */
@@ -51,20 +50,16 @@ export async function keep(
   }
   if (signal.aborted) return;
 
-  let wake = () => {};
-  let woken = false;
-  client.on("notification", () => {
-    woken = true;
-    wake();
-  });
-  client.on("end", () => wake());
-  signal.addEventListener("abort", () => wake(), { once: true });
+  let nap = new AbortController();
+  const wake = () => nap.abort();
+  client.on("notification", wake);
+  client.on("end", wake);
+  signal.addEventListener("abort", wake, { once: true });
   await query("listen testdb");
 
   let changes = 0;
   const done = () => {
     changes += 1;
-    woken = true;
     wake();
   };
   const stock: Stock = { atWork: new Set(), peaks: new Map(), resting: new Map(), decay: 1, max, done, report };
@@ -72,7 +67,7 @@ export async function keep(
   let lastTurn = Date.now();
   let sweeping: Promise<void> | undefined;
   while (!signal.aborted && registry.isOpen()) {
-    woken = false;
+    nap = new AbortController();
     try {
       // Beside the turns: what can not be removed may take its time.
       if (!sweeping && Date.now() - lastSweep > SWEEP_EVERY_MS) {
@@ -99,15 +94,7 @@ export async function keep(
       report(`failed, going on: ${messageOf(error)}`);
       await wait(500, undefined, { signal }).catch(() => {}); // only the signal ends it early
     }
-    if (!woken && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1_000);
-        wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+    if (!signal.aborted) await wait(TURN_MS, undefined, { signal: nap.signal }).catch(() => {}); // woken early
   }
   await Promise.all([sweeping, ...stock.atWork]);
   if (registry.isOpen()) {
@@ -150,12 +137,9 @@ async function turn(registry: Registry, { atWork, done, peaks, resting, decay, m
     wanted.set(demand.key, { demand, missing: Math.min(max, Math.max(POOL_MIN, Math.ceil(peak))) - demand.ready });
   }
   // Each by itself: one that fails keeps no other from being done.
-  const attempt = (what: string, action: () => Promise<unknown>, failed: () => void | Promise<void>) => {
+  const attempt = (what: string, action: () => Promise<unknown>) => {
     const work = action()
-      .catch((error: unknown) => {
-        report(`${what}: ${messageOf(error)}`);
-        return failed();
-      })
+      .catch((error: unknown) => report(`${what}: ${messageOf(error)}`))
       .then(() => {
         atWork.delete(work);
         done();
@@ -164,36 +148,22 @@ async function turn(registry: Registry, { atWork, done, peaks, resting, decay, m
   };
   for (const { name, template } of returned) {
     const place = wanted.get(template);
-    // What can not be emptied or dropped now is the next sweep's.
-    const leave = () => disclaim(registry, name);
     if (place && place.missing > 0) {
       place.missing -= 1;
-      attempt(name, () => recycle(registry, name, place.demand), leave);
+      attempt(name, () => recycleClone(registry, name, place.demand));
     } else {
-      attempt(name, () => dropClone(registry, name), leave);
+      attempt(name, () => dropClone(registry, name));
     }
   }
   for (const { demand, missing } of wanted.values()) {
     if ((resting.get(demand.key) ?? 0) > Date.now()) continue;
     for (let count = 0; count < missing && atWork.size < WORKERS; count++) {
-      attempt(
-        `copy of ${demand.database}`,
-        () => createClone(registry, demand),
-        () => void resting.set(demand.key, Date.now() + COPY_AGAIN_MS),
+      attempt(`copy of ${demand.database}`, () =>
+        createClone(registry, demand).catch((error: unknown) => {
+          resting.set(demand.key, Date.now() + COPY_AGAIN_MS);
+          throw error;
+        }),
       );
     }
-  }
-}
-
-/** Emptying a used database takes about half of what a new copy and a drop do: docs/adr/0050-test-database-speed.md. */
-async function recycle(registry: Registry, name: string, template: Template): Promise<void> {
-  let current = name;
-  try {
-    const { name: fresh, ready } = await recycleClone(registry, name, template);
-    current = fresh;
-    if (!ready) await dropClone(registry, fresh);
-  } catch (error) {
-    await disclaim(registry, current); // it may have its new name by now
-    throw error;
   }
 }

@@ -25,63 +25,66 @@ const stackServer = () => import("./stack-server.ts");
 /** A server for tests is a stack that is thrown away; only such a name may carry one. */
 export function refuseLastingStack(name: string): void {
   if (ephemeralKind(name) === "ci") return;
-  throw new UsageError(`"${name}" is no name of a server for tests.`, [
-    {
-      subject: "--name",
-      problem: "its data is in memory and is thrown away, so its stack must be named ci-…",
-      remedy: `Use --name ci-${name}.`,
-    },
-  ]);
+  throw new UsageError(`"${name}" is no name of a server for tests.`, {
+    subject: "--name",
+    problem: "its data is in memory and is thrown away, so its stack must be named ci-…",
+    remedy: `Use --name ci-${name}.`,
+  });
 }
 
 /** How long a server that is there may take to answer: it restarts by itself after one of its processes was killed. */
 const ANSWERS_MS = 15_000;
 
 /**
- * The registry of a server that runs; undefined for one that is gone. One refusal is no proof of that: it is gone when its
- * process or container is.
+ * What a server that is there answers; undefined for one that is gone. One refusal is no proof of that: it is gone when
+ * its process or container is.
  *
- * @throws StateError when it is there and does not answer, or is none for tests
+ * @param isRefusal whether it is asked again after this error. Any other is thrown.
+ * @param explain the error of a server that is there and still refuses after 15 s
  */
-async function reachable(name: string): Promise<Registry | undefined> {
-  if (!existsSync(serverFiles(name).description)) return undefined;
-  const server = readServer(name);
-  await renewIfDue(server);
+async function answerOf<T>(
+  server: TestServer,
+  ask: (server: TestServer) => Promise<T>,
+  isRefusal: (error: unknown) => boolean,
+  explain: (error: unknown) => { readonly summary: string; readonly problem: string; readonly remedy: string },
+): Promise<T | undefined> {
+  // Nobody comes in with certificates that have expired; a stack's are renewed by `up`.
+  if (server.engine === "local" && certificatesEndSoon(server)) await renewCertificates(server);
   const deadline = Date.now() + ANSWERS_MS;
   for (;;) {
     try {
-      return await openRegistry(server);
-    } catch (error) {
-      // A mark that is not there is a decision, not an accident: it must not be removed by making a new server.
-      if (!(error instanceof UnreachableError)) throw error;
+      return await ask(server);
+    } catch (cause) {
+      if (!isRefusal(cause)) throw cause;
       if (!(await isThere(server))) return undefined;
       if (Date.now() > deadline) {
-        throw new StateError(
-          `The server for tests "${name}" runs and does not answer; nothing has been changed.`,
-          [
-            {
-              subject: `${server.direct.host}:${server.direct.port}`,
-              problem: messageOf(error.cause),
-              remedy: `Make it anew, with nothing in it: \`npx aiwdb testdb stop${nameOption(name)}\`, then \`start\`.`,
-            },
-          ],
-          { cause: error },
-        );
+        const { summary, problem, remedy } = explain(cause);
+        const { host, port } = server.direct;
+        throw new StateError(summary, { subject: `${host}:${port}`, problem, remedy }, { cause });
       }
-      await wait(250);
     }
-  }
-}
-
-/** Nobody comes in with certificates that have expired; a stack's are renewed by `up`. */
-async function renewIfDue(server: TestServer): Promise<void> {
-  if (server.engine === "local" && isLocalServerRunning(server.name) && certificatesEndSoon(server)) {
-    await renewCertificates(server);
+    await wait(250);
   }
 }
 
 async function isThere({ name, engine }: TestServer): Promise<boolean> {
   return engine === "local" ? isLocalServerRunning(name) : (await stackServer()).isStackServerThere(name);
+}
+
+/**
+ * The registry of a server that runs; undefined for one that is gone.
+ *
+ * @throws StateError when it is there and does not answer, or is none for tests
+ */
+async function reachable(name: string): Promise<Registry | undefined> {
+  if (!existsSync(serverFiles(name).description)) return undefined;
+  // A mark that is not there is a decision, not an accident: such a server must not be removed by making a new one.
+  const isRefusal = (error: unknown) => error instanceof UnreachableError;
+  return answerOf(readServer(name), openRegistry, isRefusal, (error) => ({
+    summary: `The server for tests "${name}" runs and does not answer; nothing has been changed.`,
+    problem: messageOf((error as UnreachableError).cause),
+    remedy: `Make it anew, with nothing in it: \`npx aiwdb testdb stop${nameOption(name)}\`, then \`start\`.`,
+  }));
 }
 
 /** How a server is run: its stack's containers, or a process of this machine. */
@@ -92,17 +95,27 @@ export interface StartOptions {
   readonly port?: number | undefined;
   /** @default - what runs already; else container */
   readonly engine?: TestEngine | undefined;
-  /** Remove a server that was started here when its template or pool fails. @default false: the next start is quicker */
+  /**
+   * Remove a server that was started here when its template or pool fails.
+   *
+   * @default false: the next start is quicker
+   */
   readonly stopOnFailure?: boolean | undefined;
   /** What the template is made from that is built at once. @default the package's own migrations */
   readonly source?: TemplateSource | undefined;
+}
+
+export interface StartedServer {
+  readonly server: TestServer;
+  /** Whether it was not there before. */
+  readonly created: boolean;
 }
 
 /** @throws UsageError when there is no such engine */
 export function parseEngine(text: string, subject: string): TestEngine | undefined {
   if (text === "") return undefined;
   if (text === "container" || text === "local") return text;
-  throw new UsageError(`There is no engine "${text}".`, [{ subject, problem: "must be container or local" }]);
+  throw new UsageError(`There is no engine "${text}".`, { subject, problem: "must be container or local" });
 }
 
 /** One at a time starts or stops a server of that name. */
@@ -115,31 +128,21 @@ function alone<T>(name: string, output: Output, action: () => Promise<T>): Promi
  *
  * @throws StateError with the error of the migration that fails, or where the path of the API's socket is too long
  */
-export function startServer(
-  name: string,
-  output: Output,
-  options: StartOptions = {},
-): Promise<{ server: TestServer; created: boolean }> {
+export function startServer(name: string, output: Output, options: StartOptions = {}): Promise<StartedServer> {
   refuseLastingStack(name);
   refuseLongSocketPath(name);
   return alone(name, output, () => start(name, output, options));
 }
 
-async function start(
-  name: string,
-  output: Output,
-  options: StartOptions,
-): Promise<{ server: TestServer; created: boolean }> {
+async function start(name: string, output: Output, options: StartOptions): Promise<StartedServer> {
   let registry = await reachable(name);
   if (registry && options.engine && registry.server.engine !== options.engine) {
     await registry.close();
-    throw new StateError(`Server "${name}" runs with engine ${registry.server.engine}; nothing has been changed.`, [
-      {
-        subject: "--engine",
-        problem: `${options.engine} would need another server`,
-        remedy: `Stop it first: \`npx aiwdb testdb stop --name ${name}\`, or use another --name.`,
-      },
-    ]);
+    throw new StateError(`Server "${name}" runs with engine ${registry.server.engine}; nothing has been changed.`, {
+      subject: "--engine",
+      problem: `${options.engine} would need another server`,
+      remedy: `Stop it first: \`npx aiwdb testdb stop --name ${name}\`, or use another --name.`,
+    });
   }
   const created = registry === undefined;
   if (!registry) {
@@ -189,25 +192,12 @@ async function stop(name: string, output: Output): Promise<void> {
 
 /** A server that answers and refuses may be marked production: it is removed only once its user has ended it. */
 async function refuseUnlessRemovable(server: TestServer): Promise<void> {
-  const { name, direct } = server;
-  await renewIfDue(server);
-  const deadline = Date.now() + ANSWERS_MS;
-  for (;;) {
-    try {
-      return await refuseRemoval(server);
-    } catch (error) {
-      if (error instanceof StateError) throw error;
-      if (!(await isThere(server))) return; // another program has its port
-      if (Date.now() > deadline) {
-        throw new StateError(
-          `The server for tests "${name}" runs and lets nobody read whether it is marked production; nothing has been removed.`,
-          [{ subject: `${direct.host}:${direct.port}`, problem: messageOf(error), remedy: wayOut(server, error) }],
-          { cause: error },
-        );
-      }
-    }
-    await wait(250);
-  }
+  const isRefusal = (error: unknown) => !(error instanceof StateError);
+  await answerOf(server, refuseRemoval, isRefusal, (error) => ({
+    summary: `The server for tests "${server.name}" runs and lets nobody read whether it is marked production; nothing has been removed.`,
+    problem: messageOf(error),
+    remedy: wayOut(server, error),
+  }));
 }
 
 /** How its mark can be read again, or the server be ended by hand: one that is gone is removed. */

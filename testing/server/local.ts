@@ -1,5 +1,5 @@
 import { randomBytes, X509Certificate } from "node:crypto";
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { clientCertificateFolder, stackFolder } from "../../infra/settings/places.ts";
@@ -25,9 +25,11 @@ import { StateError } from "../../base/errors.ts";
 import { privateFolder } from "../../base/paths.ts";
 import { readJsonIfWhole, replaceFile } from "../../base/text-file.ts";
 import { serverFiles } from "../description/files.ts";
-import { writeServer, type TestServer } from "../description/server.ts";
+import { type Credentials, type TestServer, writeServer } from "../description/server.ts";
 
-/** What is written down about a local server before anything of it exists, so that one half made is found and removed. */
+/**
+ * What is written down about a local server before anything of it exists, so that one half made is found and removed.
+ */
 export interface LocalRecord {
   /** Everything of the server. */
   readonly folder: string;
@@ -36,7 +38,10 @@ export interface LocalRecord {
   readonly expiresAfterHours: number;
 }
 
-/** The record of a local server; undefined where there is none, and where it was cut off: `reap` names a file that is there. */
+/**
+ * The record of a local server; undefined where there is none, and where it was cut off: `reap` names a file that is
+ * there.
+ */
 export function readLocalRecord(name: string): LocalRecord | undefined {
   return readJsonIfWhole<LocalRecord>(serverFiles(name).local);
 }
@@ -48,29 +53,24 @@ export function localServers(): string[] {
 }
 
 /**
- * Starts PostgreSQL 16 as a process of this machine, with a stack's settings, roles, rights and certificates. For machines
- * without a Docker Engine, and where starting must be quick; there is no PgBouncer.
+ * Starts PostgreSQL 16 as a process of this machine, with a stack's settings, roles, rights and certificates. For
+ * machines without a Docker Engine, and where starting must be quick; there is no PgBouncer.
  */
 export async function startLocalServer(settings: StackConfig, report: (line: string) => void): Promise<TestServer> {
   const name = settings.stack;
   if (settings.profile !== "ci") {
-    throw new StateError(`Stack "${name}" has the profile ${settings.profile}, and a server for tests needs ci.`, [
-      {
-        subject: "profile",
-        problem: "its server would let nobody into test databases",
-        remedy: "Leave it out of its settings.",
-      },
-    ]);
+    throw new StateError(`Stack "${name}" has the profile ${settings.profile}, and a server for tests needs ci.`, {
+      subject: "profile",
+      problem: "its server would let nobody into test databases",
+      remedy: "Leave it out of its settings.",
+    });
   }
   const config: StackConfig = { ...settings, networkSubnet: "127.0.0.0/28" }; // its gateway, the host, is 127.0.0.1
+  const { databaseName: database, expiresAfterHours } = config;
   const programs = await findPrograms(report);
   await stopLocalServer(name);
   const folder = path.join(rootFolder(), name);
-  const record: LocalRecord = {
-    folder,
-    createdAt: new Date().toISOString(),
-    expiresAfterHours: config.expiresAfterHours,
-  };
+  const record: LocalRecord = { folder, createdAt: new Date().toISOString(), expiresAfterHours };
   replaceFile(serverFiles(name).local, `${JSON.stringify(record, null, 2)}\n`);
   makeFolder(folder);
   const passwords = Object.fromEntries(
@@ -87,7 +87,7 @@ export async function startLocalServer(settings: StackConfig, report: (line: str
   const server: TestServer = {
     name,
     engine: "local",
-    database: config.databaseName,
+    database,
     direct: { host: "127.0.0.1", port },
     roles,
     images: [programs.version],
@@ -96,7 +96,10 @@ export async function startLocalServer(settings: StackConfig, report: (line: str
   return server;
 }
 
-/** Roles, the database and its mark, as infra/components/database.ts makes them; single-user mode takes one statement a line. */
+/**
+ * Roles, the database and its mark, as infra/components/database.ts makes them; single-user mode takes one statement a
+ * line.
+ */
 function bootstrap(config: StackConfig, passwords: Readonly<Record<string, string>>): string {
   const secret = (role: string) => `password '${scramSecret(passwords[role] ?? "")}'`;
   return [
@@ -124,38 +127,29 @@ async function writeCertificates(
   const authority = await createTestAuthority(name, lifeMs);
   const owner = account();
   const tls = path.join(folder, "tls");
-  mkdirSync(tls, { recursive: true, mode: 0o700 });
-  const server = await authority.server(`aiwdb-${name}-postgres`);
-  for (const [file, text] of [
-    ["ca.crt", authority.certPem],
-    ["server.crt", server.certPem],
-    ["server.key", server.keyPem],
-  ] as const) {
+  if (!existsSync(tls)) makeFolder(tls);
+  const { certPem, keyPem } = await authority.server(`aiwdb-${name}-postgres`);
+  for (const [file, text] of Object.entries({
+    "ca.crt": authority.certPem,
+    "server.crt": certPem,
+    "server.key": keyPem,
+  })) {
     writeFileSync(path.join(tls, file), text, { mode: 0o600 });
     if (owner) chownSync(path.join(tls, file), owner.uid, owner.gid);
   }
-  if (owner) chownSync(tls, owner.uid, owner.gid);
   const clients = privateFolder(clientCertificateFolder(name));
   const write = (file: string, text: string) => {
     replaceFile(path.join(clients, file), text);
     return path.join(clients, file);
   };
   const sslRootCert = write("ca.crt", authority.certPem);
-  const roles = await Promise.all(
-    CLIENT_ROLES.map(async (role) => {
-      const pair = await authority.client(role);
-      return [
-        role,
-        {
-          password: passwords[role] ?? "",
-          sslRootCert,
-          sslCert: write(`${role}.crt`, pair.certPem),
-          sslKey: write(`${role}.key`, pair.keyPem),
-        },
-      ] as const;
-    }),
-  );
-  return Object.fromEntries(roles) as Record<ClientRole, (typeof roles)[number][1]>;
+  const credentials = CLIENT_ROLES.map(async (role): Promise<[ClientRole, Credentials]> => {
+    const pair = await authority.client(role);
+    const sslCert = write(`${role}.crt`, pair.certPem);
+    const sslKey = write(`${role}.key`, pair.keyPem);
+    return [role, { password: passwords[role] ?? "", sslRootCert, sslCert, sslKey }];
+  });
+  return Object.fromEntries(await Promise.all(credentials)) as TestServer["roles"];
 }
 
 /** Less than this left at a start, and the certificates are made anew. */
@@ -179,9 +173,7 @@ export async function renewCertificates(server: TestServer, lifeMs?: number): Pr
 }
 
 /** Whether a local server's process is there, whatever it answers. */
-export function isLocalServerRunning(name: string): boolean {
-  return foldersOf(name).some(isRunning);
-}
+export const isLocalServerRunning = (name: string): boolean => foldersOf(name).some(isRunning);
 
 /** Files whose first line is the number of a running local server's process. */
 export function localServerProcesses(name: string): string[] {

@@ -1,4 +1,4 @@
-import { isNotFound } from "../../toolchain/engine/containers.ts";
+import { inspect } from "../../toolchain/engine/containers.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { hasPassword } from "../../infra/provider/resources/superuser-password.ts";
 import { engineClient } from "../../toolchain/engine/client.ts";
@@ -6,6 +6,7 @@ import { findEngine } from "../../toolchain/engine/find.ts";
 import { imageTag } from "../../toolchain/images/tag.ts";
 import { messageOf, ToolError } from "../../base/errors.ts";
 import type { Output } from "../../base/output.ts";
+import { lastLinesOf } from "../../base/text-file.ts";
 import type { Caller } from "../../stack/caller.ts";
 import { down } from "../../stack/down.ts";
 import { capture } from "../../stack/pulumi-run.ts";
@@ -88,8 +89,8 @@ async function withoutPerson<T>(
   try {
     return await work(caller);
   } catch (cause) {
-    const text = `${shown}\n${messageOf(cause)}`.trim().split("\n").slice(-SHOWN_LINES).join("\n");
-    throw new ToolError(`\`${command}\` failed:\n${text}`, [], { cause });
+    const text = `${shown}\n${messageOf(cause)}`.trimStart();
+    throw new ToolError(`\`${command}\` failed:\n${lastLinesOf(text, SHOWN_LINES)}`, [], { cause });
   }
 }
 
@@ -97,14 +98,9 @@ async function withoutPerson<T>(
 export async function isStackServerThere(name: string): Promise<boolean> {
   const found = await findEngine();
   if (!found) return false; // and with the engine its containers' memory
-  try {
-    const docker = engineClient(found);
-    const { postgres } = engineNames(name);
-    const { State } = await docker.getContainer(postgres).inspect();
-    // One that was started again lost what was in memory, its roles' passwords among it.
-    return State.Running && (await hasPassword(docker, postgres));
-  } catch (error) {
-    if (isNotFound(error)) return false;
-    throw error;
-  }
+  const docker = engineClient(found);
+  const { postgres } = engineNames(name);
+  if (!(await inspect(docker, postgres))?.State.Running) return false;
+  // One that was started again lost what was in memory, its roles' passwords among it.
+  return hasPassword(docker, postgres);
 }

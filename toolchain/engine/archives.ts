@@ -1,6 +1,8 @@
+import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import type Docker from "dockerode";
 import tar from "tar-stream";
-import { ACTION_MS, isNotFound, within } from "./containers.ts";
+import { ACTION_MS, ifFound, within } from "./containers.ts";
 
 export interface FileSpec {
   readonly content: string;
@@ -18,9 +20,9 @@ export function archive(
   const pack = tar.pack();
   const folders = new Set<string>();
   for (const [name, { content, mode }] of Object.entries(files)) {
-    const parts = `${prefix}${name}`.split("/").slice(0, -1);
-    for (const [index] of parts.entries()) {
-      const folder = parts.slice(0, index + 1).join("/");
+    const parts = `${prefix}${name}`.split("/");
+    for (let depth = 1; depth < parts.length; depth++) {
+      const folder = parts.slice(0, depth).join("/");
       if (folders.has(folder)) continue;
       folders.add(folder);
       pack.entry({ name: folder, type: "directory", mode: 0o700, uid, gid: uid });
@@ -44,9 +46,9 @@ export interface Folder {
 export async function readFolder(container: Docker.Container, path: string, signal?: AbortSignal): Promise<Folder> {
   const files: Record<string, string> = {};
   const links: Record<string, string> = {};
-  for (const { header, text } of await readEntries(container, path, signal)) {
+  for (const { header, content } of await readEntries(container, path, signal)) {
     const name = header.name.split("/").slice(1).join("/");
-    if (header.type === "file") files[name] = text;
+    if (header.type === "file") files[name] = content;
     if (header.type === "symlink") links[name] = header.linkname ?? "";
   }
   return { files, links };
@@ -58,47 +60,22 @@ export async function readFile(
   path: string,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
-  try {
-    const [file] = await readEntries(container, path, signal);
-    return file?.text;
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
-}
-
-interface ArchiveEntry {
-  readonly header: tar.Headers;
-  readonly text: string;
+  const entries = await ifFound(readEntries(container, path, signal));
+  return entries?.[0]?.content;
 }
 
 /** The entries of the tar archive that the engine makes of a path inside a container. */
-async function readEntries(
-  container: Docker.Container,
-  path: string,
-  signal: AbortSignal | undefined,
-): Promise<readonly ArchiveEntry[]> {
-  const stream = await within(
-    `read ${path} of container ${container.id}`,
-    ACTION_MS,
-    (options) => container.getArchive({ path, ...options }),
-    signal,
-  );
-  const entries: ArchiveEntry[] = [];
+async function readEntries(container: Docker.Container, path: string, signal: AbortSignal | undefined) {
+  const what = `read ${path} of container ${container.id}`;
+  const stream = await within(what, ACTION_MS, (options) => container.getArchive({ path, ...options }), signal);
+  const entries: { header: tar.Headers; content: string }[] = [];
   const extract = tar.extract();
   extract.on("entry", (header, entry, next) => {
-    const chunks: Buffer[] = [];
-    entry.on("data", (chunk: Buffer) => chunks.push(chunk));
-    entry.on("end", () => {
-      entries.push({ header, text: Buffer.concat(chunks).toString("utf8") });
+    text(entry).then((content) => {
+      entries.push({ header, content });
       next();
-    });
+    }, next);
   });
-  await new Promise<void>((resolve, reject) => {
-    extract.on("finish", resolve);
-    extract.on("error", reject);
-    stream.on("error", reject);
-    stream.pipe(extract);
-  });
+  await pipeline(stream, extract);
   return entries;
 }

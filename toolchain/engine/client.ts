@@ -1,11 +1,11 @@
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
 import { get, type IncomingMessage } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type Docker from "dockerode";
-import { ToolError } from "../../base/errors.ts";
+import { hasCode, messageOf, ToolError } from "../../base/errors.ts";
+import { readIfThere } from "../../base/text-file.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -24,13 +24,49 @@ export const ENGINE_ANSWER_MS = 5_000;
  * An engine answers a question about what is there within this time, also on a busy machine. One that takes longer
  * hangs.
  */
-const ENGINE_QUESTION_MS = 30_000;
+export const ENGINE_QUESTION_MS = 30_000;
+
+const UNIX = "unix://";
+
+/** An address other than a socket's. Without a scheme it is TCP's. */
+function urlOf(host: string): URL | null {
+  return URL.parse(host.includes("://") ? host : `tcp://${host}`);
+}
 
 /** Whether the engine runs on this machine, which is where the servers are published and reached. */
 export function isLocalEngine(host: string): boolean {
-  if (host.startsWith("unix://")) return true;
-  const name = URL.parse(host.includes("://") ? host : `tcp://${host}`)?.hostname ?? "";
+  if (host.startsWith(UNIX)) return true;
+  const name = urlOf(host)?.hostname ?? "";
   return name === "localhost" || name === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(name);
+}
+
+/** What the engine is asked for. The signal breaks it off where the library can. */
+export type EngineWork<T> = (options: { abortSignal: AbortSignal }) => Promise<T>;
+
+/**
+ * Asks the engine for something, and gives up at the limit, whatever the library makes of the signal.
+ *
+ * @param late gives the result, or throws the error, of an engine that takes longer
+ * @param signal gives up earlier. Its reason is thrown.
+ */
+export async function limited<T>(
+  limitMs: number,
+  work: EngineWork<T>,
+  late: () => T,
+  signal?: AbortSignal,
+): Promise<T> {
+  const limit = AbortSignal.timeout(limitMs);
+  const abortSignal = signal ? AbortSignal.any([limit, signal]) : limit;
+  abortSignal.throwIfAborted();
+  const ended = new Promise<never>((_resolve, reject) =>
+    abortSignal.addEventListener("abort", () => reject(abortSignal.reason as Error)),
+  );
+  try {
+    return await Promise.race([work({ abortSignal }), ended]);
+  } catch (error) {
+    if (limit.aborted) return late();
+    throw error;
+  }
 }
 
 /**
@@ -38,31 +74,14 @@ export function isLocalEngine(host: string): boolean {
  *
  * @throws ToolError when it does not answer
  */
-export async function askWithin<T>(
-  question: (options: { abortSignal: AbortSignal }) => Promise<T>,
-  timeoutMs: number = ENGINE_QUESTION_MS,
-): Promise<T> {
-  const abort = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new ToolError("The Docker Engine cannot be used; nothing has been changed:", [
-          {
-            subject: "Docker Engine",
-            problem: `tells its version, but did not answer a question within ${timeoutMs / 1000} s`,
-            remedy: "Restart it.",
-          },
-        ]),
-      );
-    }, timeoutMs);
+export function askWithin<T>(question: EngineWork<T>, timeoutMs: number = ENGINE_QUESTION_MS): Promise<T> {
+  return limited(timeoutMs, question, () => {
+    throw new ToolError("The Docker Engine cannot be used; nothing has been changed:", {
+      subject: "Docker Engine",
+      problem: `tells its version, but did not answer a question within ${timeoutMs / 1000} s`,
+      remedy: "Restart it.",
+    });
   });
-  try {
-    return await Promise.race([question({ abortSignal: abort.signal }), limit]);
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
-  }
 }
 
 /** The variables by which Docker's own programs and Pulumi's provider find the engine. */
@@ -75,9 +94,8 @@ export function engineEnv(address: EngineAddress): Record<string, string> {
 
 /** The engine's address as the environment gives it, or undefined. */
 export function engineFromEnv(env: NodeJS.ProcessEnv = process.env): EngineAddress | undefined {
-  const host = env["DOCKER_HOST"];
-  if (host === undefined || host === "") return undefined;
-  const certPath = env["DOCKER_CERT_PATH"];
+  const { DOCKER_HOST: host, DOCKER_CERT_PATH: certPath } = env;
+  if (!host) return undefined;
   return certPath ? { host, certPath } : { host };
 }
 
@@ -89,99 +107,71 @@ export function engineFromEnv(env: NodeJS.ProcessEnv = process.env): EngineAddre
 export function engineClient(address: EngineAddress | string): Docker {
   // Loaded here: it brings ssh and gRPC with it, which a command that only asks for a sign of life would pay for.
   const Client = require("dockerode") as typeof Docker;
-  const { host, certPath } = typeof address === "string" ? { ...engineFromEnv(), host: address } : address;
-  const unusable = (problem: string) =>
-    new ToolError("No Docker Engine can be used.", [
-      { subject: `Docker host ${host}`, problem, remedy: "Use unix:///path, tcp://host:port or ssh://user@host." },
-    ]);
+  const options = clientOptions(typeof address === "string" ? { ...engineFromEnv(), host: address } : address);
   // The library takes what it is not given from DOCKER_HOST, which may be another engine's.
-  const none = {
-    host: undefined,
-    port: undefined,
-    socketPath: undefined,
-    ca: undefined,
-    cert: undefined,
-    key: undefined,
-  };
-  if (host.startsWith("unix://")) {
-    const socketPath = host.slice("unix://".length);
-    return new Client({ ...none, socketPath, protocol: "http" } as Docker.DockerOptions);
-  }
-  const url = URL.parse(host.includes("://") ? host : `tcp://${host}`);
+  const none = ["host", "port", "socketPath", "ca", "cert", "key"].map((name) => [name, undefined]);
+  return new Client({ ...Object.fromEntries(none), ...options });
+}
+
+function clientOptions({ host, certPath }: EngineAddress): object {
+  const unusable = (problem: string) =>
+    new ToolError("No Docker Engine can be used.", {
+      subject: `Docker host ${host}`,
+      problem,
+      remedy: "Use unix:///path, tcp://host:port or ssh://user@host.",
+    });
+  if (host.startsWith(UNIX)) return { protocol: "http", socketPath: host.slice(UNIX.length) };
+  const url = urlOf(host);
   if (url === null) throw unusable("is not an address");
-  if (url.protocol === "ssh:") {
+  const { hostname, port, username, protocol } = url;
+  if (protocol === "ssh:") {
     const sshOptions = { agent: process.env["SSH_AUTH_SOCK"] };
-    const options = {
-      ...none,
-      protocol: "ssh",
-      host: url.hostname,
-      port: url.port || "22",
-      username: url.username,
-      sshOptions,
-    };
-    return new Client(options as unknown as Docker.DockerOptions);
+    return { protocol: "ssh", host: hostname, port: port || "22", username, sshOptions };
   }
-  if (!["tcp:", "http:", "https:"].includes(url.protocol)) throw unusable("is of a kind that is not supported");
-  const file = (name: string) => {
-    const path = join(certPath ?? "", name);
-    return certPath !== undefined && existsSync(path) ? readFileSync(path) : undefined;
-  };
-  const secure = certPath !== undefined || url.protocol === "https:" || process.env["DOCKER_TLS_VERIFY"] === "1";
-  return new Client({
-    ...none,
+  if (!["tcp:", "http:", "https:"].includes(protocol)) throw unusable("is of a kind that is not supported");
+  const secure = certPath !== undefined || protocol === "https:" || process.env["DOCKER_TLS_VERIFY"] === "1";
+  const file = (name: string) => (certPath === undefined ? undefined : readIfThere(join(certPath, name)));
+  return {
     protocol: secure ? "https" : "http",
-    host: url.hostname,
-    port: url.port || (secure ? "2376" : "2375"),
+    host: hostname,
+    port: port || (secure ? "2376" : "2375"),
     ca: file("ca.pem"),
     cert: file("cert.pem"),
     key: file("key.pem"),
-  } as Docker.DockerOptions);
+  };
 }
 
 /** What became of asking an engine whether it is there. */
 export type Answer =
   | { readonly state: "answers"; readonly version: string }
-  | { readonly state: "absent" }
-  | { readonly state: "forbidden" }
-  | { readonly state: "silent" }
+  | { readonly state: "absent" | "forbidden" | "silent" }
   | { readonly state: "failed"; readonly message: string };
 
 /** A socket of this machine is asked without the client, which takes longer to load than the answer takes. */
 async function askVersion(address: EngineAddress, signal: AbortSignal): Promise<Docker.DockerVersion> {
-  if (!address.host.startsWith("unix://")) {
+  if (!address.host.startsWith(UNIX)) {
     const docker = engineClient(address);
     // The library's types do not know the option yet.
-    const version = docker.version.bind(docker) as unknown as (options: {
-      abortSignal: AbortSignal;
-    }) => Promise<Docker.DockerVersion>;
-    return version({ abortSignal: signal });
+    return (docker.version as (options: object) => Promise<Docker.DockerVersion>).call(docker, { abortSignal: signal });
   }
-  const socketPath = address.host.slice("unix://".length);
-  const [response] = (await once(get({ socketPath, path: "/version", signal, agent: false }), "response")) as [
-    IncomingMessage,
-  ];
+  const socketPath = address.host.slice(UNIX.length);
+  const asked = get({ socketPath, path: "/version", signal, agent: false });
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
   const answer = await text(response);
   if (response.statusCode !== 200) throw new Error(`(HTTP code ${response.statusCode}) ${answer.trim()}`);
   return JSON.parse(answer) as Docker.DockerVersion;
 }
 
 /** Asks the engine for its version, waiting no longer than the limit. */
-export async function askEngine(address: EngineAddress, timeoutMs = ENGINE_ANSWER_MS): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<Answer>((resolve) => (timer = setTimeout(() => resolve({ state: "silent" }), timeoutMs)));
-  const abort = new AbortController();
-  const question = askVersion(address, abort.signal).then(
-    ({ Version }): Answer => ({ state: "answers", version: Version }),
-    (error: NodeJS.ErrnoException): Answer => {
-      if (error.code === "ENOENT" || error.code === "ECONNREFUSED") return { state: "absent" };
-      if (error.code === "EACCES" || error.code === "EPERM") return { state: "forbidden" };
-      return { state: "failed", message: error.message };
-    },
-  );
-  try {
-    return await Promise.race([question, limit]);
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
-  }
+export function askEngine(address: EngineAddress, timeoutMs = ENGINE_ANSWER_MS): Promise<Answer> {
+  const ask: EngineWork<Answer> = async ({ abortSignal }) => {
+    try {
+      return { state: "answers", version: (await askVersion(address, abortSignal)).Version };
+    } catch (error) {
+      if (hasCode(error, "ENOENT", "ECONNREFUSED")) return { state: "absent" };
+      if (hasCode(error, "EACCES", "EPERM")) return { state: "forbidden" };
+      return { state: "failed", message: messageOf(error) };
+    }
+  };
+  return limited(timeoutMs, ask, () => ({ state: "silent" }));
 }

@@ -1,7 +1,9 @@
 import { createRequire } from "node:module";
 import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
 import type Docker from "dockerode";
 import { ToolError } from "../../base/errors.ts";
+import { ENGINE_QUESTION_MS, type EngineWork, limited } from "./client.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -12,9 +14,7 @@ export function engine(): Docker {
   return new Engine();
 }
 
-/** What an engine only has to look up is answered within this. */
-const QUESTION_MS = 30_000;
-/** For what it has to do: make, start and remove things. */
+/** For what the engine has to do: make, start and remove things. */
 export const ACTION_MS = 120_000;
 /** For a command in a container. */
 const COMMAND_MS = 600_000;
@@ -25,25 +25,11 @@ const COMMAND_MS = 600_000;
  * @param what it is to do, as in "did not ... within 30 s"
  * @param signal gives up earlier; its reason is thrown
  */
-export async function within<T>(
-  what: string,
-  limitMs: number,
-  work: (options: { abortSignal: AbortSignal }) => Promise<T>,
-  signal?: AbortSignal,
-): Promise<T> {
-  const limit = AbortSignal.timeout(limitMs);
-  const abortSignal = signal ? AbortSignal.any([limit, signal]) : limit;
-  abortSignal.throwIfAborted();
-  const ended = new Promise<never>((_resolve, reject) =>
-    abortSignal.addEventListener("abort", () =>
-      reject(
-        limit.aborted
-          ? new ToolError(`The Docker Engine did not ${what} within ${limitMs / 1000} s; restart it, then go on.`)
-          : (abortSignal.reason as Error),
-      ),
-    ),
-  );
-  return await Promise.race([work({ abortSignal }), ended]);
+export function within<T>(what: string, limitMs: number, work: EngineWork<T>, signal?: AbortSignal): Promise<T> {
+  const late = () => {
+    throw new ToolError(`The Docker Engine did not ${what} within ${limitMs / 1000} s; restart it, then go on.`);
+  };
+  return limited(limitMs, work, late, signal);
 }
 
 /** True for an Engine API error that says the object does not exist. */
@@ -62,58 +48,41 @@ export async function ifFound<T>(answer: Promise<T>): Promise<T | undefined> {
 }
 
 /** What `docker inspect` says of a container; undefined if there is none of that name. */
-export async function inspect(
+export function inspect(
   docker: Docker,
   container: string,
   signal?: AbortSignal,
 ): Promise<Docker.ContainerInspectInfo | undefined> {
-  try {
-    return await within(
-      `tell about container ${container}`,
-      QUESTION_MS,
-      (options) => docker.getContainer(container).inspect(options),
-      signal,
-    );
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
+  const ask: EngineWork<Docker.ContainerInspectInfo> = (options) => docker.getContainer(container).inspect(options);
+  return ifFound(within(`tell about container ${container}`, ENGINE_QUESTION_MS, ask, signal));
 }
 
 const RESTARTS_MEAN_FAILURE = 3;
 
 /** Whether a container is gone, has ended or keeps being restarted: there is nothing to wait for. */
 export function hasFailed(info: Docker.ContainerInspectInfo | undefined): boolean {
-  return (
-    !info ||
-    info.State.Status === "exited" ||
-    info.State.Status === "dead" ||
-    info.RestartCount >= RESTARTS_MEAN_FAILURE
-  );
+  if (!info) return true;
+  return ["exited", "dead"].includes(info.State.Status) || info.RestartCount >= RESTARTS_MEAN_FAILURE;
 }
 
 const LAST_LINES = 15;
 
 /** The last lines a container wrote: what the user needs to see when it does not start. */
 export async function lastLines(docker: Docker, container: string, signal?: AbortSignal): Promise<string> {
-  const raw = await within(
-    `give the log of ${container}`,
-    QUESTION_MS,
-    (options) => docker.getContainer(container).logs({ stdout: true, stderr: true, tail: LAST_LINES, ...options }),
-    signal,
-  );
-  return stripFrames(raw as unknown as Buffer).trimEnd();
+  const options = { stdout: true, stderr: true, tail: LAST_LINES };
+  const ask: EngineWork<Buffer> = (abort) => docker.getContainer(container).logs({ ...options, ...abort });
+  return stripFrames(await within(`give the log of ${container}`, ENGINE_QUESTION_MS, ask, signal)).trimEnd();
 }
 
 /** Output of a command without a terminal comes in frames of 8 bytes of header and the bytes themselves. */
 function stripFrames(raw: Buffer): string {
-  let text = "";
+  let lines = "";
   for (let at = 0; at + 8 <= raw.length;) {
     const size = raw.readUInt32BE(at + 4);
-    text += raw.toString("utf8", at + 8, at + 8 + size);
+    lines += raw.toString("utf8", at + 8, at + 8 + size);
     at += 8 + size;
   }
-  return text;
+  return lines;
 }
 
 export interface ExecResult {
@@ -147,25 +116,20 @@ export async function exec(
       });
       const stream = await handle.start({ hijack: true, stdin: stdin !== undefined, ...options });
       options.abortSignal.addEventListener("abort", () => stream.destroy());
-      const stdout = collect();
-      const stderr = collect();
-      docker.modem.demuxStream(stream, stdout.stream, stderr.stream);
+      const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+      const texts = Promise.all([text(stdout), text(stderr)]);
+      docker.modem.demuxStream(stream, stdout, stderr);
       if (stdin !== undefined) stream.end(stdin);
       await new Promise<void>((resolve, reject) => {
         stream.on("end", resolve);
         stream.on("close", resolve);
         stream.on("error", reject);
       });
-      const { ExitCode } = await handle.inspect(options);
-      return { exitCode: ExitCode ?? -1, stdout: stdout.text(), stderr: stderr.text() };
+      stdout.end();
+      stderr.end();
+      const [{ ExitCode }, [out, err]] = await Promise.all([handle.inspect(options), texts]);
+      return { exitCode: ExitCode ?? -1, stdout: out, stderr: err };
     },
     signal,
   );
-}
-
-function collect() {
-  const chunks: Buffer[] = [];
-  const stream = new PassThrough();
-  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-  return { stream, text: () => Buffer.concat(chunks).toString("utf8") };
 }

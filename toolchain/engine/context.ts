@@ -4,13 +4,11 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { messageOf, ToolError } from "../../base/errors.ts";
 import { readIfThere } from "../../base/text-file.ts";
+import type { EngineAddress } from "./client.ts";
 
 /** Where an engine listens, as a docker context describes it. */
-export interface ContextEndpoint {
+export interface ContextEndpoint extends EngineAddress {
   readonly name: string;
-  readonly host: string;
-  /** Folder with ca.pem, cert.pem and key.pem, if the context has them. */
-  readonly certPath?: string;
 }
 
 /** @throws ToolError when the file is there and cannot be read: it may name another engine than the default one */
@@ -40,11 +38,11 @@ export function currentContext(env: NodeJS.ProcessEnv = process.env): ContextEnd
   const meta = readJson<{ Endpoints?: { docker?: { Host?: string } } }>(join(folder, "contexts/meta", id, "meta.json"));
   const host = meta?.Endpoints?.docker?.Host;
   if (host === undefined) {
-    const subject = `docker context "${name}"`;
-    const remedy = "Choose another one with `docker context use`.";
-    throw new ToolError("No Docker Engine can be used.", [
-      { subject, problem: "is selected but does not exist", remedy },
-    ]);
+    throw new ToolError("No Docker Engine can be used.", {
+      subject: `docker context "${name}"`,
+      problem: "is selected but does not exist",
+      remedy: "Choose another one with `docker context use`.",
+    });
   }
   const certPath = join(folder, "contexts/tls", id, "docker");
   return existsSync(join(certPath, "cert.pem")) ? { name, host, certPath } : { name, host };

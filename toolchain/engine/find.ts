@@ -2,12 +2,12 @@ import { userInfo } from "node:os";
 import { canInstallPackages, installPackages } from "../debian-packages.ts";
 import { currentContext } from "./context.ts";
 import {
+  type Answer,
   askEngine,
   ENGINE_ANSWER_MS,
+  type EngineAddress,
   engineFromEnv,
   isLocalEngine,
-  type Answer,
-  type EngineAddress,
 } from "./client.ts";
 import { ToolError, type Problem } from "../../base/errors.ts";
 import { findDockerd, isOurs, privateHost, recordedEngine, startPrivateEngine } from "./private.ts";
@@ -26,8 +26,8 @@ export interface Engine extends EngineAddress {
 interface Candidate {
   readonly address: EngineAddress;
   readonly origin: string;
-  /** Chosen by the user, so that no other engine may take its place. */
-  readonly chosen: boolean;
+  /** What to undo for another engine, where the user chose this one: no other may take its place. */
+  readonly choice?: string;
 }
 
 export interface FindEngineOptions {
@@ -39,6 +39,7 @@ export interface FindEngineOptions {
   readonly starter?: Starter;
 }
 
+const PRIVATE = "private engine";
 const SUMMARY = "No Docker Engine can be used.";
 const INSTALL_REMEDY = "Install Docker Engine (https://docs.docker.com/engine/install/), start it, or set DOCKER_HOST.";
 
@@ -51,27 +52,33 @@ function defaultSockets(env: NodeJS.ProcessEnv): string[] {
 
 function candidates({ env = process.env, sockets = defaultSockets(env) }: FindEngineOptions): Candidate[] {
   const fromEnv = engineFromEnv(env);
-  if (fromEnv !== undefined) return [{ address: fromEnv, origin: "DOCKER_HOST", chosen: true }];
+  if (fromEnv !== undefined) return [{ address: fromEnv, origin: "DOCKER_HOST", choice: "unset DOCKER_HOST" }];
   const context = currentContext(env);
-  if (context !== undefined) return [{ address: context, origin: `docker context "${context.name}"`, chosen: true }];
+  if (context !== undefined) {
+    const choice = "unset the context with `docker context use default`";
+    return [{ address: context, origin: `docker context "${context.name}"`, choice }];
+  }
   return sockets.map((path) => {
     const host = `unix://${path}`;
-    return { address: { host }, origin: host === privateHost() ? "private engine" : "default socket", chosen: false };
+    return { address: { host }, origin: host === privateHost() ? PRIVATE : "default socket" };
   });
 }
 
+const nameOf = ({ address, origin, choice }: Candidate): string =>
+  choice === undefined ? address.host : `${origin} (${address.host})`;
+
+/** What is wrong with an engine that does not answer. Nothing is, where it is not there and nobody chose it. */
 function problemOf(candidate: Candidate, answer: Answer, timeoutMs: number): Problem | undefined {
-  const subject = candidate.chosen ? `${candidate.origin} (${candidate.address.host})` : candidate.address.host;
-  const other = candidate.chosen
-    ? ` Or choose another engine: unset ${candidate.origin.startsWith("docker") ? "the context with `docker context use default`" : "DOCKER_HOST"}.`
-    : "";
+  const { choice } = candidate;
+  const subject = nameOf(candidate);
+  const other = choice === undefined ? "" : ` Or choose another engine: ${choice}.`;
   switch (answer.state) {
     case "answers":
       return undefined;
     case "absent":
-      return candidate.chosen
-        ? { subject, problem: "nothing answers there", remedy: `Start that engine.${other}` }
-        : undefined;
+      return choice === undefined
+        ? undefined
+        : { subject, problem: "nothing answers there", remedy: `Start that engine.${other}` };
     case "forbidden":
       return {
         subject,
@@ -90,69 +97,40 @@ function problemOf(candidate: Candidate, answer: Answer, timeoutMs: number): Pro
   }
 }
 
-interface Search {
-  engine?: Engine;
-  /** What speaks against starting another engine, or explains why none was found. */
-  problems: Problem[];
-}
-
 /** Certificates name, and clients and checks reach, this machine: a stack on another one's engine would look dead. */
-function refuseRemote({ address, origin }: Candidate): void {
-  if (isLocalEngine(address.host)) return;
-  const other = origin.startsWith("docker") ? "`docker context use default`" : "unset DOCKER_HOST";
-  throw new ToolError(SUMMARY, [
-    {
-      subject: `${origin} (${address.host})`,
-      problem:
-        "is on another machine, and the servers would be published there on 127.0.0.1, where nobody reaches them",
-      remedy: `Run the command on that machine, or choose this one's engine: ${other}.`,
-    },
-  ]);
+function refuseRemote(candidate: Candidate): void {
+  if (isLocalEngine(candidate.address.host)) return;
+  throw new ToolError(SUMMARY, {
+    subject: nameOf(candidate),
+    problem: "is on another machine, and the servers would be published there on 127.0.0.1, where nobody reaches them",
+    remedy: `Run the command on that machine, or choose this one's engine: ${candidate.choice}.`,
+  });
 }
 
-async function search(options: FindEngineOptions): Promise<Search> {
+/** @returns the engine that answers, and what speaks against starting another, or explains why none was found */
+async function search(options: FindEngineOptions): Promise<{ engine?: Engine; problems: Problem[] }> {
   const timeoutMs = options.timeoutMs ?? ENGINE_ANSWER_MS;
   const possible = candidates(options);
   possible.forEach(refuseRemote);
-  const asked = await Promise.all(
-    possible.map(async (candidate) => ({
-      candidate,
-      answer: await askEngine(candidate.address, timeoutMs),
-    })),
-  );
+  const answers = await Promise.all(possible.map(({ address }) => askEngine(address, timeoutMs)));
+  const recorded = recordedEngine();
+  const own = recorded !== undefined && isOurs(recorded) ? recorded : undefined;
+  const found = ({ address, origin }: Candidate, version: string): Engine => {
+    return { ...address, version, way: "found", origin, isPrivate: address.host === own?.host };
+  };
   const problems: Problem[] = [];
-  for (const { candidate, answer } of asked) {
-    if (answer.state === "answers") {
-      const recorded = recordedEngine();
-      const isPrivate = candidate.address.host === recorded?.host && isOurs(recorded);
-      return {
-        engine: { ...candidate.address, version: answer.version, way: "found", origin: candidate.origin, isPrivate },
-        problems: [],
-      };
-    }
+  for (const [index, candidate] of possible.entries()) {
+    const answer = answers[index] as Answer;
+    if (answer.state === "answers") return { engine: found(candidate, answer.version), problems: [] };
     const problem = problemOf(candidate, answer, timeoutMs);
     if (problem !== undefined) problems.push(problem);
     // A choice of the user's, or an engine that is there but ill, is not passed over in silence.
-    if (problem !== undefined && (candidate.chosen || answer.state === "silent"))
-      throw new ToolError(SUMMARY, problems);
+    if (candidate.choice !== undefined || answer.state === "silent") throw new ToolError(SUMMARY, problems);
   }
-  const recorded = recordedEngine();
-  if (recorded !== undefined && isOurs(recorded)) {
-    const answer = await askEngine(recorded, timeoutMs);
-    if (answer.state === "answers") {
-      return {
-        engine: {
-          host: recorded.host,
-          version: answer.version,
-          way: "found",
-          origin: "private engine",
-          isPrivate: true,
-        },
-        problems,
-      };
-    }
-  }
-  return { problems };
+  if (own === undefined) return { problems };
+  const answer = await askEngine(own, timeoutMs);
+  if (answer.state !== "answers") return { problems };
+  return { engine: found({ address: { host: own.host }, origin: PRIVATE }, answer.version), problems };
 }
 
 /**
@@ -165,34 +143,27 @@ export async function findEngine(options: FindEngineOptions = {}): Promise<Engin
   return (await search(options)).engine;
 }
 
-function obstacle(problem: string): Problem {
-  return { subject: "Docker Engine", problem, remedy: INSTALL_REMEDY };
+function obstacle(problem: string, remedy = INSTALL_REMEDY): Problem {
+  return { subject: "Docker Engine", problem, remedy };
 }
 
-/** What decides whether an engine can be started here. */
-export interface Starter {
-  readonly platform: NodeJS.Platform;
-  readonly uid: number;
-  readonly hasDockerd: () => boolean;
-  readonly canInstall: () => boolean;
-}
-
-const THIS_MACHINE: Starter = {
+const THIS_MACHINE = {
   platform: process.platform,
   uid: userInfo().uid,
   hasDockerd: () => findDockerd() !== undefined,
   canInstall: canInstallPackages,
 };
 
+/** What decides whether an engine can be started here. */
+export type Starter = Readonly<typeof THIS_MACHINE>;
+
 /** Why no engine can be started on this machine, or undefined if one can. */
 export function startObstacle({ platform, uid, hasDockerd, canInstall }: Starter = THIS_MACHINE): Problem | undefined {
   if (platform !== "linux") {
-    return {
-      subject: "Docker Engine",
-      problem: "none is running",
-      remedy:
-        "Start Docker Desktop (https://docs.docker.com/desktop/) or another engine, or set DOCKER_HOST to its socket.",
-    };
+    return obstacle(
+      "none is running",
+      "Start Docker Desktop (https://docs.docker.com/desktop/) or another engine, or set DOCKER_HOST to its socket.",
+    );
   }
   if (uid !== 0) return obstacle("none is running, and only root can start one");
   if (hasDockerd() || canInstall()) return undefined;
@@ -224,9 +195,9 @@ export async function ensureEngine(report: Report, options: FindEngineOptions = 
   }
   const dockerd = findDockerd();
   if (dockerd === undefined)
-    throw new ToolError(SUMMARY, [{ subject: "docker.io", problem: "brought no dockerd", remedy: INSTALL_REMEDY }]);
+    throw new ToolError(SUMMARY, { subject: "docker.io", problem: "brought no dockerd", remedy: INSTALL_REMEDY });
   const host = await startPrivateEngine(dockerd, report);
   const answer = await askEngine({ host }, options.timeoutMs);
   const version = answer.state === "answers" ? answer.version : "unknown";
-  return { host, version, way, origin: "private engine", isPrivate: true };
+  return { host, version, way, origin: PRIVATE, isPrivate: true };
 }

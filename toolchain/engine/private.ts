@@ -1,13 +1,14 @@
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { askEngine } from "./client.ts";
 import { ToolError } from "../../base/errors.ts";
 import { withLock } from "../../base/lock.ts";
 import { folders, privateFolder } from "../../base/paths.ts";
 import { isEndedOrHidden, processStart } from "../../base/process-identity.ts";
 import type { Report } from "../../base/progress.ts";
+import { until } from "../../base/retry.ts";
+import { lastLinesOf, readIfThere } from "../../base/text-file.ts";
 import { readRecord, writeRecord } from "../record.ts";
 import { findPrograms, run } from "../../base/run.ts";
 
@@ -25,7 +26,6 @@ export interface EngineRecord {
 const START_TIMEOUT_MS = 60_000;
 /** The engine waits for its containers to stop. This is longer than they are given for it. */
 const STOP_TIMEOUT_MS = 150_000;
-const POLL_MS = 100;
 /** dockerd lies in folders that only root has on PATH. */
 const ADMIN_FOLDERS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
@@ -63,21 +63,16 @@ export function isOurs(record: EngineRecord): boolean {
   }
 }
 
-function lastLines(log: string): string {
-  return existsSync(log) ? readFileSync(log, "utf8").trimEnd().split("\n").slice(-10).join("\n") : "";
-}
-
 async function untilAnswers(host: string, isRunning: () => boolean, log: string): Promise<void> {
-  const deadline = Date.now() + START_TIMEOUT_MS;
-  while (Date.now() < deadline) {
-    if ((await askEngine({ host }, 2_000)).state === "answers") return;
-    if (!isRunning()) {
-      throw new ToolError(`The private Docker Engine ended while it started:\n${lastLines(log)}`, [
-        { subject: log, problem: "holds its log", remedy: "Set DOCKER_HOST to use another engine." },
-      ]);
-    }
-    await wait(POLL_MS);
-  }
+  const answers = async () => {
+    if ((await askEngine({ host }, 2_000)).state === "answers") return true;
+    if (isRunning()) return undefined;
+    throw new ToolError(
+      `The private Docker Engine ended while it started:\n${lastLinesOf(readIfThere(log) ?? "", 10)}`,
+      { subject: log, problem: "holds its log", remedy: "Set DOCKER_HOST to use another engine." },
+    );
+  };
+  if (await until(answers, { deadlineMs: START_TIMEOUT_MS })) return;
   throw new ToolError(
     `The private Docker Engine did not answer within ${START_TIMEOUT_MS / 1000} s; its log is ${log}.`,
   );
@@ -162,14 +157,10 @@ export async function stopPrivateEngine(): Promise<string | undefined> {
   const record = recordedEngine();
   if (record === undefined || !isOurs(record)) return undefined;
   process.kill(record.pid, "SIGTERM");
-  const deadline = Date.now() + STOP_TIMEOUT_MS;
-  while (isOurs(record)) {
-    if (Date.now() > deadline) {
-      throw new ToolError(
-        `The private Docker Engine (process ${record.pid}) did not stop within ${STOP_TIMEOUT_MS / 1000} s.`,
-      );
-    }
-    await wait(POLL_MS);
+  if (!(await until(() => !isOurs(record) || undefined, { deadlineMs: STOP_TIMEOUT_MS }))) {
+    throw new ToolError(
+      `The private Docker Engine (process ${record.pid}) did not stop within ${STOP_TIMEOUT_MS / 1000} s.`,
+    );
   }
   // The network namespace of a build on the host's network stays mounted after the engine has ended.
   for (const folder of mountsBelow(record.runtime)) await run("umount", ["--lazy", folder]);

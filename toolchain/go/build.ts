@@ -37,16 +37,12 @@ async function cacheEntry(program: GoProgram): Promise<CacheEntry> {
 async function findGo(): Promise<string> {
   const remedy = `Install Go ${versions.go.minimum} or later (https://go.dev/dl/), or allow access to get.pulumi.com and api.github.com.`;
   const problem = "its own downloads can't be reached from here, and building it needs Go";
+  const unusable = (what: string) =>
+    new ToolError("Pulumi can't be set up.", { subject: "Go", problem: `${what}; ${problem}`, remedy });
   const [go] = findPrograms("go", ["/usr/local/go/bin", "/usr/lib/go/bin"]);
-  if (go === undefined) {
-    throw new ToolError("Pulumi can't be set up.", [{ subject: "Go", problem: `not found; ${problem}`, remedy }]);
-  }
+  if (go === undefined) throw unusable("not found");
   const version = (await run(go, ["env", "GOVERSION"], { timeoutMs: 30_000 })).trim();
-  if (!atLeast(version, versions.go.minimum)) {
-    throw new ToolError("Pulumi can't be set up.", [
-      { subject: "Go", problem: `${go} is ${version}; ${problem}`, remedy },
-    ]);
-  }
+  if (!atLeast(version, versions.go.minimum)) throw unusable(`${go} is ${version}`);
   return go;
 }
 
@@ -60,16 +56,8 @@ export async function buildGoProgram(program: GoProgram, report: Report): Promis
   const build = async (folder: string) => {
     const go = await findGo();
     const flags = `-s -w -X ${program.versionVariable}=${program.version}`;
-    const args = [
-      "build",
-      "-mod=readonly",
-      "-trimpath",
-      "-ldflags",
-      flags,
-      "-o",
-      join(folder, program.program),
-      program.package,
-    ];
+    const output = join(folder, program.program);
+    const args = ["build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", output, program.package];
     // No C compiler needed, and the program runs whatever libc there is.
     const env = { ...process.env, CGO_ENABLED: "0", GOWORK: "off", GOFLAGS: "" };
     await step(report, `${program.program} ${program.version}: building from Go modules`, () =>

