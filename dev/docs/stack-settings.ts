@@ -21,7 +21,11 @@ export function renderStackSettings(): string {
     'import type * as pulumi from "@pulumi/pulumi";',
     'import type { Profile } from "./profile.ts";',
     "",
-    "/** Every setting of a stack as an argument of `DatabaseStack`. Sums that do not add up are refused with a ConfigError too. */",
+    "/**",
+    " * Every setting of a stack as an argument of `DatabaseStack`.",
+    " *",
+    " * @throws ConfigError also for settings that are valid one by one but do not fit together",
+    " */",
     "export interface StackSettings {",
     ...describedSettings().flatMap((setting) => [
       "  /**",
