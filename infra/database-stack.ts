@@ -32,6 +32,8 @@ export interface DatabaseStackArgs extends StackSettings {
   /**
    * Path of a folder on this machine, outside the checkout. The stack writes the client roles' certificates and keys
    * into it, and makes the folder if it is not there.
+   *
+   * @throws ConfigError unless it is text or an output
    */
   readonly clientDirectory: pulumi.Input<string>;
   /**
@@ -39,6 +41,7 @@ export interface DatabaseStackArgs extends StackSettings {
    * it registers any resource.
    *
    * @default - the package's own migrations
+   * @throws ConfigError unless it is text
    * @throws StateError listing every problem of the files
    */
   readonly migrationsFolder?: string;
@@ -47,6 +50,7 @@ export interface DatabaseStackArgs extends StackSettings {
    * state that was lost, leaves them behind. This run imports them into the state. For one run only.
    *
    * @default - none: a run stops at what exists already
+   * @throws ConfigError unless it is a list of names
    */
   readonly adopt?: string[];
   /**
@@ -58,6 +62,7 @@ export interface DatabaseStackArgs extends StackSettings {
    * set AIWDB_TAKE_OVER=1 in the environment, as `aiwdb down --take-over` does.
    *
    * @default false - a stack that belongs to another state stops the run
+   * @throws ConfigError unless it is true or false
    */
   readonly resetPasswords?: boolean;
   /**
@@ -65,6 +70,7 @@ export interface DatabaseStackArgs extends StackSettings {
    * a backup that has no identity. For one run only.
    *
    * @default - a state without an identity gets a new one
+   * @throws ConfigError unless it is text
    */
   readonly stateIdentity?: string | undefined;
   /**
@@ -74,6 +80,7 @@ export interface DatabaseStackArgs extends StackSettings {
    * any more. The text `hold` begins no phase and renews nothing: the run only finishes a phase that was cut off.
    *
    * @default - the authority stays in its phase
+   * @throws ConfigError unless it is text
    */
   readonly rotateAuthority?: string | undefined;
   /**
@@ -81,6 +88,7 @@ export interface DatabaseStackArgs extends StackSettings {
    * differs from the last run's.
    *
    * @default - the first run within `certRenewBeforeDays` of their end replaces them
+   * @throws ConfigError unless it is text
    */
   readonly rotateCertificates?: string | undefined;
 }
@@ -89,6 +97,7 @@ export interface DatabaseStackArgs extends StackSettings {
  * A whole stack: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
  *
  * @throws ConfigError listing every problem of the arguments, before any resource is registered
+ * @throws StateError listing every problem of the migration files, before any resource is registered
  */
 export class DatabaseStack extends pulumi.ComponentResource {
   /** What clients need to connect, without secrets. */

@@ -29,6 +29,7 @@ export interface StackSettings {
    *
    * @default "ai_workflow_db"
    * @throws ConfigError - databaseName must be 1 to 55 characters of a-z, 0-9 and _, not beginning with a digit
+   * @throws ConfigError - databaseName is reserved by PostgreSQL or PgBouncer
    */
   readonly databaseName?: string;
   /**
@@ -51,6 +52,7 @@ export interface StackSettings {
    *
    * @default false
    * @throws ConfigError - appUserTemporary must be true or false
+   * @see https://www.postgresql.org/docs/16/ddl-priv.html
    */
   readonly appUserTemporary?: boolean;
   /**
@@ -69,7 +71,8 @@ export interface StackSettings {
    */
   readonly postgresMemoryMiB?: number;
   /**
-   * CPU limit of the PostgreSQL container. The package computes the number of worker processes from it.
+   * CPU limit of the PostgreSQL container, in CPUs; 0.5 is half of one. The package computes the number of worker
+   * processes from it.
    *
    * @default 1; 2 in a stack of the profile ci
    * @throws ConfigError - postgresCpus must be a number from 0.1 to 256
@@ -89,6 +92,7 @@ export interface StackSettings {
    *
    * @default {}
    * @throws ConfigError - postgresSettings must be an object of setting names and values
+   * @throws ConfigError - postgresSettings must have no setting that docs/configuration.md does not list
    * @see https://www.postgresql.org/docs/16/runtime-config.html
    */
   readonly postgresSettings?: Record<string, string>;
@@ -100,6 +104,7 @@ export interface StackSettings {
    * @throws ConfigError - postgresClientAddresses must be a list of IPv4 addresses and networks
    * @throws ConfigError - an entry of postgresClientAddresses must be an IPv4 address such as 192.0.2.7, or a network
    * of /8 to /32 by its first address such as 192.0.2.0/24
+   * @see https://www.postgresql.org/docs/16/auth-pg-hba-conf.html
    */
   readonly postgresClientAddresses?: string[];
   /**
@@ -135,7 +140,7 @@ export interface StackSettings {
    */
   readonly pgbouncerMemoryMiB?: number;
   /**
-   * CPU limit of the PgBouncer container. One PgBouncer process uses at most one CPU.
+   * CPU limit of the PgBouncer container, in CPUs; 0.5 is half of one. One PgBouncer process uses at most one CPU.
    *
    * @default 1
    * @throws ConfigError - pgbouncerCpus must be a number from 0.1 to 16
@@ -274,6 +279,7 @@ export interface StackSettings {
    *
    * @default {}
    * @throws ConfigError - pgbouncerSettings must be an object of setting names and values
+   * @throws ConfigError - pgbouncerSettings must have no setting that docs/configuration.md does not list
    * @see https://www.pgbouncer.org/config.html
    */
   readonly pgbouncerSettings?: Record<string, string>;

@@ -125,7 +125,7 @@ export const settings = {
     "Memory limit of the PostgreSQL container in MiB. The package computes the server's buffers from it.",
   ),
   postgresCpus: decimal(0.1, 256, 1).describe(
-    "CPU limit of the PostgreSQL container. The package computes the number of worker processes from it.",
+    "CPU limit of the PostgreSQL container, in CPUs; 0.5 is half of one. The package computes the number of worker processes from it.",
   ),
   postgresMaxConnections: integer(10, 10_000, 80).describe(
     "Connections that PostgreSQL accepts at the same time (max_connections).",
@@ -151,7 +151,7 @@ export const settings = {
   ),
   pgbouncerMemoryMiB: integer(32, 65_536, 128).describe("Memory limit of the PgBouncer container in MiB."),
   pgbouncerCpus: decimal(0.1, 16, 1).describe(
-    "CPU limit of the PgBouncer container. One PgBouncer process uses at most one CPU.",
+    "CPU limit of the PgBouncer container, in CPUs; 0.5 is half of one. One PgBouncer process uses at most one CPU.",
   ),
   pgbouncerMaxClientConn: integer(1, 20_000, 250).describe(
     "Client connections that each PgBouncer process accepts (max_client_conn).",
