@@ -224,7 +224,7 @@ function impossible(config: Settings, stack: string): SumProblem[] {
   refuseIf(
     transaction < 1,
     ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
-    `${pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
+    `${pgbouncerSessionDbConnections} leaves no connection to transaction mode (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections}, of them ${lookup} to look up passwords${others})`,
     "Lower it, or raise pgbouncerMaxDbConnections.",
   );
   refuseIf(
@@ -236,13 +236,13 @@ function impossible(config: Settings, stack: string): SumProblem[] {
       "pgbouncerSessionDbConnections",
       "pgbouncerBindCertificates",
     ],
-    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} less ${pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
+    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections of transaction mode (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} less ${pgbouncerSessionDbConnections} for session mode and ${lookup} to look up passwords${others})`,
     "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
   );
   refuseIf(
     session < 1,
     ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
-    `${pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
+    `${pgbouncerSessionDbConnections} are too few: pgbouncerBindCertificates makes three listeners, and each needs one`,
     `Set at least ${poolers.length}.`,
   );
   // An idle server process with TLS has 2.4 MiB of its own (measured). Shared buffers take a quarter of the memory.
