@@ -339,7 +339,7 @@ export interface StackSettings {
    */
   readonly certLeafValidityDays?: number;
   /**
-   * `up` renews a certificate that ends within this many days.
+   * Days before the end of a certificate from which `up` renews it.
    *
    * @default 30
    * @throws ConfigError - certRenewBeforeDays must be a number from 0 to 3650

@@ -229,7 +229,9 @@ export const settings = {
   certLeafValidityDays: decimal(0.05, 3_650, 90).describe(
     "Days that server and client certificates are valid, rounded up to whole hours.",
   ),
-  certRenewBeforeDays: decimal(0, 3_650, 30).describe("`up` renews a certificate that ends within this many days."),
+  certRenewBeforeDays: decimal(0, 3_650, 30).describe(
+    "Days before the end of a certificate from which `up` renews it.",
+  ),
   certServerHostNames: list(hostName, "must be a list of host names").describe(
     "Further DNS names by which clients reach the servers. Both server certificates have them.",
   ),
