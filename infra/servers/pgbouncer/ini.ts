@@ -105,8 +105,7 @@ export function pgbouncerDefaults(config: StackConfig): Defaults {
     query_timeout: { value: config.pgbouncerQueryTimeoutSec, why: "pgbouncerQueryTimeoutSec" },
     query_wait_timeout: { value: config.pgbouncerQueryWaitTimeoutSec, why: "pgbouncerQueryWaitTimeoutSec" },
     client_login_timeout: { value: config.pgbouncerClientLoginTimeoutSec, why: "pgbouncerClientLoginTimeoutSec" },
-    // Drivers send these parameters when they connect. The pooler would refuse their clients; so it tracks or drops
-    // them.
+    // Drivers send these parameters when they connect. PgBouncer would refuse such clients without this setting.
     ignore_startup_parameters: { value: "extra_float_digits,options,search_path", why: "drivers send them unasked" },
     tcp_keepalive: { value: 1, why: "a peer that vanished is noticed" },
     tcp_keepcnt: { value: 5, why: "the application's figure" },

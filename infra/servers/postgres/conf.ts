@@ -42,8 +42,8 @@ export const POSTGRES_MANDATORY: Readonly<Record<keyof typeof POSTGRES_RESERVED,
 const clamp = (value: number, min: number, max: number) => Math.round(Math.min(max, Math.max(min, value)));
 
 /**
- * Settings that the package computes from the container's memory and CPUs. `postgresSettings` may override each of
- * them.
+ * Settings that the package computes from the container's memory and CPUs. `postgresSettings` may override all of them
+ * but `max_connections`, which is the setting `postgresMaxConnections`.
  *
  * https://www.postgresql.org/docs/16/runtime-config-resource.html
  */
