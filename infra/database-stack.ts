@@ -30,22 +30,27 @@ export interface DatabaseStackArgs extends StackSettings {
    */
   readonly stack: string;
   /**
-   * Path of a folder on this machine, outside the checkout. It gets the client roles' certificates and keys. It is made
-   * if it is not there.
+   * Path of a folder on this machine, outside the checkout. The stack writes the client roles' certificates and keys
+   * into it, and makes the folder if it is not there.
+   *
+   * @throws ConfigError unless it is text or an output
    */
   readonly clientDirectory: pulumi.Input<string>;
   /**
-   * Path of the folder with the migrations, as plain text: its files are read before any resource is registered.
+   * Path of the folder with the migrations. It must be a string and no output, because the stack reads the files before
+   * it registers any resource.
    *
    * @default - the package's own migrations
+   * @throws ConfigError unless it is text
    * @throws StateError listing every problem of the files
    */
   readonly migrationsFolder?: string;
   /**
-   * Names of roles, and of the database, that exist in the cluster while the state does not know them. This run imports
-   * them into the state. They are left by a run that was killed, or by a state that was lost. For one run only.
+   * Names of roles, and of the database, that exist in the cluster but not in the state. A run that was killed, or a
+   * state that was lost, leaves them behind. This run imports them into the state. For one run only.
    *
    * @default - none: a run stops at what exists already
+   * @throws ConfigError unless it is a list of names
    */
   readonly adopt?: string[];
   /**
@@ -57,29 +62,33 @@ export interface DatabaseStackArgs extends StackSettings {
    * set AIWDB_TAKE_OVER=1 in the environment, as `aiwdb down --take-over` does.
    *
    * @default false - a stack that belongs to another state stops the run
+   * @throws ConfigError unless it is true or false
    */
   readonly resetPasswords?: boolean;
   /**
-   * Identity of the stack on the engine, as "<id> <user>@<host>", for a state from a backup that has no identity yet.
-   * For one run only.
+   * Identity of the stack's objects on the engine, in the form "<id> <user>@<host>". Give it where the state comes from
+   * a backup that has no identity. For one run only.
    *
    * @default - a state without an identity gets a new one
+   * @throws ConfigError unless it is text
    */
   readonly stateIdentity?: string | undefined;
   /**
-   * Replace the certificate authority, one phase a run. The value is any text: a text that differs from the last run's
-   * begins the next phase. The first phase makes a new authority, which everybody trusts beside the old one. In the
-   * second the new one signs. In the third nobody trusts the old one any more. With `hold`, a run begins no phase and
-   * renews nothing: it finishes a phase that was cut off.
+   * Replace the certificate authority. It takes three phases, and each run does one. The value is any text: a text that
+   * differs from the last run's begins the next phase. The first phase makes a new authority, and everybody trusts
+   * both. In the second phase the new authority signs all certificates. In the third phase nobody trusts the old one
+   * any more. The text `hold` begins no phase and renews nothing: the run only finishes a phase that was cut off.
    *
    * @default - the authority stays in its phase
+   * @throws ConfigError unless it is text
    */
   readonly rotateAuthority?: string | undefined;
   /**
-   * Replace every server's and client's certificate now. The value is any text: a text that differs from the last run's
-   * replaces them.
+   * Replace the certificates of all servers and clients now. The value is any text: the run replaces them if the text
+   * differs from the last run's.
    *
-   * @default - they are replaced when they are due (`certRenewBeforeDays`)
+   * @default - the first run within `certRenewBeforeDays` of their end replaces them
+   * @throws ConfigError unless it is text
    */
   readonly rotateCertificates?: string | undefined;
 }
@@ -88,6 +97,7 @@ export interface DatabaseStackArgs extends StackSettings {
  * A whole stack: certificates, network, PostgreSQL 16, PgBouncer and the migrated database.
  *
  * @throws ConfigError listing every problem of the arguments, before any resource is registered
+ * @throws StateError listing every problem of the migration files, before any resource is registered
  */
 export class DatabaseStack extends pulumi.ComponentResource {
   /** What clients need to connect, without secrets. */
@@ -108,7 +118,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
       { config, clientDirectory, rotateAuthority, rotateCertificates },
       child,
     );
-    // For this run only.
+    // What the user said for this run. It does not get into the state.
     const run = { takeOver: args.resetPasswords, stateIdentity: args.stateIdentity };
     const identity = new StateIdentity(`${name}-identity`, { stack: config.stack, run }, child);
     const { network } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
@@ -141,7 +151,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
     new DataOwner(
       `${name}-data-owner`,
       { stack: config.stack, container: server.container, identity: identity.text },
-      // Last, and so the first that goes.
+      // Pulumi makes it after all others, and so removes it before them.
       { ...child, dependsOn: [server, pooler, database, ...maintenance] },
     );
     const { postgres, pgbouncer, maintenance: maintenanceName } = engineNames(config.stack);
@@ -169,7 +179,7 @@ export class DatabaseStack extends pulumi.ComponentResource {
   }
 }
 
-/** Where a server is reached. */
+/** Where clients reach a server. */
 interface Address {
   readonly host: string;
   readonly port: number;
@@ -180,20 +190,26 @@ interface Address {
 interface Containers {
   readonly postgres: string;
   readonly pgbouncer: string;
-  /** Absent without a maintenance container. */
+  /** Absent where the stack has no such container. */
   readonly maintenance?: string;
 }
 
-/** Paths of a role's files; the names libpq's connection parameters want. */
+/**
+ * Paths of a role's files, for libpq's parameters `sslrootcert`, `sslcert` and `sslkey`.
+ *
+ * https://www.postgresql.org/docs/16/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+ */
 interface CertificatePaths {
   readonly sslRootCert: string;
   readonly sslCert: string;
   readonly sslKey: string;
 }
 
-/** Stack output `connections`. */
+/** What clients need to connect, without secrets. It is the stack's output `connections`. */
 export interface ConnectionInfo {
+  /** Name of the stack. */
   readonly stack: string;
+  /** Name of the database. */
   readonly database: string;
   /** PostgreSQL itself, on loopback. */
   readonly direct: Address;
@@ -204,7 +220,8 @@ export interface ConnectionInfo {
   /** PgBouncer's port for each pooled role. Only where each role has its own (`pgbouncerBindCertificates`). */
   readonly rolePorts?: Readonly<Record<string, number>>;
   readonly containers: Containers;
+  /** Roles that have a certificate for clients. */
   readonly roles: string[];
-  /** Paths of certificates and keys by role. */
+  /** Paths of certificates and keys, by role. */
   readonly certificates: Readonly<Record<string, CertificatePaths>>;
 }

@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import { engineNames } from "../infra/settings/names.ts";
-import { ROLES } from "../database/access/roles.ts";
+import { CONNECTING_ROLES } from "../database/access/rights.ts";
 import { type Problem, StateError } from "../base/errors.ts";
 import { askServer } from "../database/ask-server.ts";
 
@@ -25,10 +25,8 @@ export const freezeSql = (database: string): string => `
     'Take default_transaction_read_only out of postgresql.auto.conf (\`alter system reset default_transaction_read_only; select pg_reload_conf()\`).'
   from pg_settings where name = 'default_transaction_read_only' and reset_val = 'on' and source not in ('user', 'database', 'database user')`;
 
-/** Roles whose freeze does not matter here, because none of them writes for us. */
-const NOT_OURS: ReadonlySet<string> = new Set(
-  [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.pooler].map((role) => `role ${role}`),
-);
+/** Roles whose freeze does not matter here, because the package writes as none of them. */
+const NOT_OURS: ReadonlySet<string> = new Set(CONNECTING_ROLES.map((role) => `role ${role}`));
 
 /** Places where somebody froze what we would write; none where the server does not run. */
 export async function findFrozen(

@@ -20,7 +20,7 @@ import type { Report } from "../base/progress.ts";
 import { replaceFile } from "../base/text-file.ts";
 import { boundPort, serverFiles } from "./description/files.ts";
 
-/** Seconds a database taken over HTTP lives without being renewed, unless its process is named. */
+/** Seconds until a database that was taken over HTTP is dropped. A caller that names a process gets no such limit. */
 export const HTTP_TTL_SEC = 600;
 
 const label = (max: number) =>
@@ -40,34 +40,36 @@ const takeRequest = z.strictObject({
     .refine(isAbsolute, { message: "is no absolute path, and this process is in another folder than its caller" })
     .refine((file) => !file.includes("\0"), { message: "holds a NUL character" })
     .optional(),
-  /** A role of its own that owns the database; `url` and `env` are that role's. */
+  /** Whether the database has an owner of its own. `url` and `env` are then that role's. */
   owner: z.boolean().default(false),
-  /** Process of this machine that has it; it is dropped when that ends. */
+  /** Process of this machine. The database is dropped when it ends. */
   pid: z.number().int().positive().optional(),
   ttlSec: z.number().int().min(1).max(86_400).optional(),
 });
 
 /**
- * How long a request may take to arrive, and how long one that says nothing is listened to: anybody of this machine may
- * connect.
+ * Milliseconds that a request's headers and the whole request may take to arrive. There must be limits, because every
+ * user of this machine may connect. https://nodejs.org/api/http.html#httpcreateserveroptions-requestlistener
  */
 const LIMITS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
-/** Connections at the loopback port; the socket, which only this user can open, has no such limit. */
+/** Connections that the loopback port accepts. The socket has no such limit, because only this user can open it. */
 const PORT_CONNECTIONS = 512;
 
+/** Why a request is refused before its token is looked at; undefined if it is not. */
 type Refuse = (request: IncomingMessage) => Problem | undefined;
 
 interface ApiOptions {
+  /** Name of the server for tests. */
   readonly name: string;
-  /** Loopback port; 0: a free one. @default - none */
+  /** Loopback port of the API; 0 for any free one. @default - no port, only the socket */
   readonly port?: number | undefined;
   readonly report: Report;
   readonly limits?: ServerOptions;
 }
 
 /**
- * The API for programs in other languages: a Unix socket that only this user may open and, if asked for, a loopback
- * port. Both want the token of the token file. See docs/test-databases.md for the paths.
+ * Serves the API for programs in other languages, at a Unix socket that only this user may open. If `port` is given, it
+ * also serves a loopback port. Both ask for the token of the token file. docs/test-databases.md has the paths.
  */
 export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOptions) {
   const { socket, token: tokenFile } = serverFiles(name);
@@ -86,8 +88,8 @@ export async function serveHttp({ name, port, report, limits = LIMITS }: ApiOpti
         })
         .catch((error: unknown) => report(`answer failed: ${messageOf(error)}`));
     });
-  // Under a name of its own first: a server that ends removes the path it was bound to, and may end after its successor
-  // began.
+  // Node removes a socket's path when its server ends, and that may be after a new server has begun. So the socket gets
+  // a path of its own first, and is then renamed.
   const own = `${socket}.${process.pid}`;
   rmSync(own, { force: true });
   const local = await listen(create(ofPage), { path: own });
@@ -111,7 +113,7 @@ async function end(server: Server): Promise<void> {
   await ended;
 }
 
-/** All keepers of one server have the same token, however often they are restarted; it goes with the server. */
+/** The API's token. It is made once for a server, and stays the same when the keeper is restarted. */
 function tokenOf(file: string): string {
   try {
     writeFileSync(file, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" });
@@ -120,15 +122,19 @@ function tokenOf(file: string): string {
   }
   const token = readFileSync(file, "utf8");
   if (/^[\w-]{43}$/.test(token)) return token;
-  rmSync(file, { force: true }); // half written by one that was killed
+  rmSync(file, { force: true }); // a process that was killed wrote only a part of it
   return tokenOf(file);
 }
 
+/** Milliseconds until a port that was taken is tried again. */
 const PORT_AGAIN_MS = 500;
 
 /**
- * Opens the loopback port. One that is taken is asked for again, as a predecessor may still have it; the socket and the
- * pool do not wait for it. A keeper that is restarted takes the port its predecessor had.
+ * Opens the loopback port. It tries again as long as the port is taken, because the keeper before this one may still
+ * have it. The socket and the pool do not wait for the port. With `wanted` 0, a keeper takes the port of the one before
+ * it.
+ *
+ * @returns undefined if `signal` is aborted before the port is open
  */
 async function openPort(
   name: string,
@@ -166,7 +172,7 @@ interface Answer {
   readonly headers?: OutgoingHttpHeaders;
 }
 
-/** A request that is refused, with all that is wrong with it. */
+/** The error for a request that is refused, with all its problems. */
 class RequestError extends UserError {
   readonly status: number;
   readonly headers: OutgoingHttpHeaders;
@@ -183,21 +189,21 @@ class RequestError extends UserError {
   }
 }
 
-/** Any other error that is meant for the user is a conflict with what is there. */
+/** The answer to a request that failed. Other errors for the user are about the state of the server: status 409. */
 function refusal(error: UserError): Answer {
   const { message, problems } = error;
   const { status, headers } = error instanceof RequestError ? error : { status: 409, headers: {} };
-  // What is left of such a request is not waited for.
+  // The API does not read the rest of such a request, so the connection ends.
   const connection = status === 409 || status === 404 ? {} : { connection: "close" };
   return { status, body: { error: { message, problems } }, headers: { ...headers, ...connection } };
 }
 
-/** Browsers name the page they ask for; no other program does. */
+/** Refuses web pages. Browsers send the page's origin; other programs send none. */
 function ofPage({ headers }: IncomingMessage): Problem | undefined {
   return headers.origin === undefined ? undefined : { subject: "Origin", problem: "web pages are not served" };
 }
 
-/** A page whose name was made to lead to this machine (DNS rebinding) still sends that name. */
+/** Refuses other host names. A page whose name leads to this machine (DNS rebinding) sends that name as its host. */
 function ofOtherHost({ headers }: IncomingMessage): Problem | undefined {
   return /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(headers.host ?? "")
     ? undefined
@@ -258,7 +264,7 @@ async function take(name: string, request: IncomingMessage): Promise<Answer> {
   if (!success) throw unusable(error.issues.flatMap(problemsOf));
   const ttlSec = options.ttlSec ?? (options.pid === undefined ? HTTP_TTL_SEC : undefined);
   const held = await createHeld(name, { ...options, ttlSec });
-  // Whoever asked has hung up, and will never know its name.
+  // If the caller has hung up, nobody knows the database's name.
   if (request.socket.destroyed) await dropByName(name, held.name);
   return { status: 201, body: held };
 }
@@ -282,7 +288,7 @@ const BODY_MAX_BYTES = 65_536;
 async function readJson(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let length = 0;
-  // Not by iteration: leaving that early would end the connection before there is an answer.
+  // Not `for await`: to leave its loop early would end the connection before the answer is sent.
   await new Promise<void>((resolve, reject) => {
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;

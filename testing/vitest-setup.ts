@@ -7,17 +7,21 @@ import { createOutput, type Output } from "../base/output.ts";
 import { parseEngine, startServer, stopServer } from "./server/life-cycle.ts";
 
 /**
- * vitest's `globalSetup` for a suite with migrations or a seed of its own, from a file of the suite's:
+ * Makes vitest's `globalSetup` for a suite that has migrations or a seed of its own. A file of the suite exports it:
  *
  * ```ts
  * export default setupWith({ migrationsFolder: "db/migrations", seed: "test/seed.sql" });
  * ```
+ *
+ * https://vitest.dev/config/globalsetup
+ *
+ * @param source migrations and seed of the suite's template; what is left out is the package's own
  */
 export function setupWith(source: TemplateSource): () => Promise<() => Promise<void>> {
   return async () => {
     const name = process.env[SERVER_VARIABLE] || DEFAULT_SERVER;
     const run = process.env[RUN_VARIABLE] || newRun();
-    // Workers are started later and inherit both.
+    // vitest starts its workers later, and they inherit both variables.
     process.env[SERVER_VARIABLE] = name;
     process.env[RUN_VARIABLE] = run;
     const output = createOutput({ json: false });
@@ -28,12 +32,13 @@ export function setupWith(source: TemplateSource): () => Promise<() => Promise<v
 }
 
 /**
- * vitest's `globalSetup`: a server where none runs, the template of the migrations as they are, so that the error of a
- * broken one comes once and first, and a report of what was not given back at the end. A server that was started here
- * is stopped here, unless a failed test's database is kept in it.
+ * vitest's `globalSetup` for the package's own migrations. Before the tests it starts a server for tests if none runs,
+ * and builds the template. So a broken migration fails once, before any test. After the tests it reports the databases
+ * that were not given back. It stops a server that it started, unless a failed test's database is kept there.
  */
 export default setupWith({});
 
+/** Reports databases that were not given back, and stops the server if `created` says that this run started it. */
 async function tearDown(name: string, run: string, created: boolean, output: Output): Promise<void> {
   let kept: string[] = [];
   try {

@@ -3,16 +3,20 @@ import { testDatabase, type TestDatabase, type TestDatabaseOptions } from "./dat
 
 /** What a test gets besides vitest's own context. */
 export interface TestDatabaseFixture {
-  /** A database of its own; dropped after the test, kept for a while if the test fails. */
+  /**
+   * A database that the test has for itself. It goes back after the test. If the test fails, it is kept for 30 minutes.
+   */
   db: TestDatabase;
 }
 
 /**
- * vitest's `test` with a database of its own in `db`, for tests that want another role, seed or phase.
+ * Makes vitest's `test` with a database in `db`, for tests that want another role, seed or phase.
  *
  * ```ts
  * const test = testWith({ seed: "test/seed.sql" });
  * ```
+ *
+ * @param options as for `testDatabase`; the label is the test's name by default
  */
 export function testWith(options: TestDatabaseOptions = {}) {
   return base.extend<TestDatabaseFixture>({
@@ -25,5 +29,5 @@ export function testWith(options: TestDatabaseOptions = {}) {
   });
 }
 
-/** vitest's `test`, with a database of its own in `db`. */
+/** vitest's `test`. Each test has a database for itself in `db`: https://vitest.dev/guide/test-context */
 export const test = testWith();

@@ -4,7 +4,7 @@ export const examples = [
   "aiwdb migrate check",
   "aiwdb migrate check --base origin/release",
   "aiwdb migrate check --alembic ../application/alembic/versions",
-  "aiwdb migrate new create_invoices --phase 3",
+  "aiwdb migrate new create_invoices --phase 4",
   "aiwdb migrate plan --stack prod",
   "aiwdb migrate plan --database-url postgresql://owner@localhost/ai_workflow_db --json",
 ];

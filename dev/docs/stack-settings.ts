@@ -21,7 +21,11 @@ export function renderStackSettings(): string {
     'import type * as pulumi from "@pulumi/pulumi";',
     'import type { Profile } from "./profile.ts";',
     "",
-    "/** Every setting of a stack as an argument of `DatabaseStack`. Sums that do not add up are refused with a ConfigError too. */",
+    "/**",
+    " * Every setting of a stack as an argument of `DatabaseStack`.",
+    " *",
+    " * @throws ConfigError also for settings that are valid one by one but do not fit together",
+    " */",
     "export interface StackSettings {",
     ...describedSettings().flatMap((setting) => [
       "  /**",
@@ -67,8 +71,12 @@ function refusals({ name, type, limits, schema }: Setting): string[] {
       ];
     case "array":
       return [says(""), `an entry of ${says(["-"])}`];
+    case "object":
+      return [says(""), `${name} must have no setting that docs/configuration.md does not list`];
+    case "text":
+      return [says("\n"), ...(name === "databaseName" ? [says("postgres")] : [])];
     default:
-      return [says(type === "text" ? "\n" : "")];
+      return [says("")];
   }
 }
 
@@ -78,8 +86,16 @@ function reasonAgainst(schema: z.ZodType, value: unknown): string {
   return issues.find((each) => each?.message.startsWith("must"))?.message ?? issue?.message ?? "";
 }
 
-/** The servers' manuals know a setting by another name. */
+/** Pages of PostgreSQL's manual about settings that the server does not have under another name. */
+const PAGES: Readonly<Record<string, string>> = {
+  appUserTemporary: "ddl-priv.html",
+  postgresClientAddresses: "auth-pg-hba-conf.html",
+};
+
+/** Where a server's manual has a setting. Most settings have another name there. */
 function manualOf(name: string): string | undefined {
+  const about = PAGES[name];
+  if (about !== undefined) return `https://www.postgresql.org/docs/16/${about}`;
   const under = (setting: keyof typeof OVERRIDES) =>
     setting === name ? "" : Object.entries(OVERRIDES[setting].own).find(([, own]) => own === name)?.[0];
   const [ofPooler, ofServer] = [under("pgbouncerSettings"), under("postgresSettings")];

@@ -7,16 +7,21 @@ import { refusedOverrides } from "./overrides.ts";
 import { CI_DEFAULTS, EPHEMERAL_LIFE_HOURS, ephemeralKind, profileOf } from "./profile.ts";
 import { schema, SECRET_SETTINGS, type SettingName, type Settings, settings, type StackConfig } from "./table.ts";
 
-/** Connections PostgreSQL keeps for superusers: its own default. */
+/**
+ * Connections that PostgreSQL keeps for superusers. The package leaves PostgreSQL's own default.
+ *
+ * https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-SUPERUSER-RESERVED-CONNECTIONS
+ */
 export const SUPERUSER_RESERVED_CONNECTIONS = 3;
 
-/** Connections kept free beside the pooler's: migrations, backups, psql, monitoring. */
+/** Connections that the pooler leaves free for direct clients: migrations, backups, psql, monitoring. */
 export const DIRECT_CONNECTIONS = 10;
 
 /**
- * Checks a stack's raw settings (without the `ai-workflow-database:` prefix).
+ * Checks a stack's settings and fills in their defaults.
  *
- * @throws ConfigError listing every problem: unknown keys, wrong types and impossible sums
+ * @param raw values by key, as they stand in the stack's file; keys without the prefix `ai-workflow-database:`
+ * @throws ConfigError listing every problem: unknown keys, wrong types and settings that do not fit together
  */
 export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>>): StackConfig {
   const { config, problems } = checkConfig(stack, raw);
@@ -24,24 +29,25 @@ export function parseConfig(stack: string, raw: Readonly<Record<string, unknown>
   return config;
 }
 
-/** A stack's settings, with defaults in place of those that cannot be used, and all problems of the settings. */
+/** A stack's settings and all their problems. A setting that cannot be used has its default here. */
 export interface CheckedConfig {
   readonly config: StackConfig;
   readonly problems: readonly Problem[];
 }
 
-/** What a person does about a setting that is wrong. */
+/** Texts that tell a person how to correct a setting. */
 export interface Remedies {
-  /** @param path the setting, and a part of it */
+  /** @param path the setting's name, then the keys and indexes that lead to a part of its value */
   set(path: readonly PropertyKey[]): string;
-  /** @param key no setting's */
+  /** @param key one that no setting has */
   remove(key: string): string;
 }
 
 /**
- * Checks a stack's raw settings like `parseConfig`, and returns the problems, for callers that look for further ones.
+ * Checks a stack's settings like `parseConfig`, but returns the problems. Callers add problems that they find
+ * themselves.
  *
- * @param remedies for settings that do not stand in the stack's file
+ * @param remedies by default those for the stack's file; a program that gives the settings has others
  */
 export function checkConfig(
   stack: string,
@@ -62,14 +68,14 @@ export function checkConfig(
   const parsed = schema.safeParse(all);
   const issues = parsed.error?.issues ?? [];
   problems.push(...issues.flatMap((issue) => toProblems(issue, remedies)));
-  // The sums are done with all settings that can be read, so that a typing error hides no other mistake.
+  // The sums use all settings that can be read: a typing error in one setting must not hide a mistake in others.
   const unusable = new Set(issues.flatMap(({ path }) => (path[0] === undefined ? [] : [String(path[0])])));
   const usable = Object.fromEntries(
     Object.entries(all).filter(([key]) => Object.hasOwn(settings, key) && !unusable.has(key)),
   );
   const config = parsed.data ?? schema.parse(usable);
   problems.push(
-    // A sum over a setting that can't be read would be one over its default.
+    // `config` has the default of a setting that can't be read. A sum with it would not be about the user's values.
     ...impossible(config, stack).filter((problem) => !problem.settings.some((setting) => unusable.has(setting))),
     ...refusedOverrides("postgresSettings", config.postgresSettings),
     ...refusedOverrides("pgbouncerSettings", config.pgbouncerSettings),
@@ -87,9 +93,9 @@ export function checkConfig(
 }
 
 /**
- * Passwords that stand in a stack's file in clear.
+ * One problem for each password that stands in a stack's file as plain text.
  *
- * @param keys settings that are given and not encrypted
+ * @param keys names of the settings that the file has without encryption
  */
 export function plainPasswords(stack: string, keys: Iterable<string>): Problem[] {
   const given = new Set(keys);
@@ -100,14 +106,14 @@ export function plainPasswords(stack: string, keys: Iterable<string>): Problem[]
   }));
 }
 
-/** Asks for the password at a prompt: a shell keeps what stands in its command lines. */
+/** The command asks for the password at a prompt, because a shell keeps its command lines in a file. */
 const setPassword = (stack: string, key: string) =>
   `Run \`${pulumiConfig(stack, `set --secret ${PROJECT}:${key}`)}\`: it asks for a new one and writes it encrypted.`;
 
-/** By the package's own command: plain `pulumi` may not be installed, or may know another stack. */
+/** The package's own command: plain `pulumi` may not be installed, or may use another state. */
 const pulumiConfig = (stack: string, command: string) => `npx aiwdb pulumi --stack ${stack} -- config ${command}`;
 
-/** The error that lists all problems of a stack's settings. */
+/** An error that lists all problems of a stack's settings. */
 export function configError(stack: string, problems: readonly Problem[]): ConfigError {
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
   return new ConfigError(
@@ -139,7 +145,7 @@ const remediesInFile = (stack: string): Remedies => ({
   remove: (key) => `Remove it: \`${pulumiConfig(stack, `rm ${PROJECT}:${key}`)}\`, or see docs/configuration.md.`,
 });
 
-/** How to set what a path leads to: a setting, a part of one, a password. */
+/** Says how to set a password, another setting, or a part of a setting's value. */
 function setting(stack: string, path: readonly PropertyKey[]): string {
   const [key, ...inner] = path.map(String);
   if (key === undefined) return "Correct it.";
@@ -149,7 +155,7 @@ function setting(stack: string, path: readonly PropertyKey[]): string {
   return `Set it with \`${pulumiConfig(stack, `set ${target} <value>`)}\`.`;
 }
 
-/** The message of a union's branch that is about the value, not about its type. */
+/** A union has a message for each of its branches. This returns the one about the value, not those about its type. */
 function unionMessage(issue: Extract<z.core.$ZodIssue, { code: "invalid_union" }>): string {
   const messages = issue.errors.flat().map((inner) => inner.message);
   return messages.find((message) => message.startsWith("must")) ?? issue.message;
@@ -163,13 +169,13 @@ function nearest(key: string): string {
   return found ? `; did you mean ${found}?` : "";
 }
 
-/** A problem of several settings together. */
+/** A problem of several settings that do not fit together. */
 interface SumProblem extends Problem {
-  /** All settings it is about; the first is the subject. */
+  /** All settings that the problem is about. The first one is its subject. */
   readonly settings: readonly SettingName[];
 }
 
-/** Problems of settings that are each fine, but do not fit together. */
+/** Problems of settings that are valid one by one but do not fit together. */
 function impossible(config: Settings, stack: string): SumProblem[] {
   const problems: SumProblem[] = [];
   const refuseIf = (
@@ -218,7 +224,7 @@ function impossible(config: Settings, stack: string): SumProblem[] {
   refuseIf(
     transaction < 1,
     ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
-    `${pgbouncerSessionDbConnections} leaves transaction mode none of pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} (${lookup} look secrets up)${others && `, app_readonly and app_monitor having theirs`}`,
+    `${pgbouncerSessionDbConnections} leaves no connection to transaction mode (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections}, of them ${lookup} to look up passwords${others})`,
     "Lower it, or raise pgbouncerMaxDbConnections.",
   );
   refuseIf(
@@ -230,16 +236,16 @@ function impossible(config: Settings, stack: string): SumProblem[] {
       "pgbouncerSessionDbConnections",
       "pgbouncerBindCertificates",
     ],
-    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections transaction mode has (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} less ${pgbouncerSessionDbConnections} for session mode and ${lookup} for looking secrets up${others})`,
+    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections of transaction mode (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} less ${pgbouncerSessionDbConnections} for session mode and ${lookup} to look up passwords${others})`,
     "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
   );
   refuseIf(
     session < 1,
     ["pgbouncerSessionDbConnections", "pgbouncerBindCertificates"],
-    `${pgbouncerSessionDbConnections} are too few for three listeners (pgbouncerBindCertificates)`,
+    `${pgbouncerSessionDbConnections} are too few: pgbouncerBindCertificates makes three listeners, and each needs one`,
     `Set at least ${poolers.length}.`,
   );
-  // An idle backend has 2.4 MiB of its own (measured, with TLS); shared buffers are a quarter of the memory.
+  // An idle server process with TLS has 2.4 MiB of its own (measured). Shared buffers take a quarter of the memory.
   const needed = Math.ceil(postgresMemoryMiB / 4 + postgresMaxConnections * 2.5);
   refuseIf(
     needed > postgresMemoryMiB,
@@ -247,7 +253,7 @@ function impossible(config: Settings, stack: string): SumProblem[] {
     `${postgresMemoryMiB} MiB are too little for ${postgresMaxConnections} connections (at least ${needed} MiB)`,
     "Raise it, or lower postgresMaxConnections.",
   );
-  // About 16 KiB a client connection with TLS, and the process itself.
+  // A PgBouncer process takes about 16 MiB. The sum allows 64 KiB for each client connection with TLS.
   const poolerNeeded = poolers.length * (16 + Math.ceil(pgbouncerMaxClientConn / 16));
   refuseIf(
     poolerNeeded > pgbouncerMemoryMiB,
@@ -293,7 +299,7 @@ function impossible(config: Settings, stack: string): SumProblem[] {
 /** A stack and the name of its database. */
 export type NamedStack = Pick<StackConfig, "stack" | "databaseName">;
 
-/** Problems where stacks have different database names: one for each stack, or none. */
+/** If the stacks do not all have the same database name: one problem for each stack. */
 export function disagreements(configs: readonly NamedStack[]): Problem[] {
   if (new Set(configs.map((config) => config.databaseName)).size <= 1) return [];
   return configs.map((config) => ({
@@ -304,9 +310,9 @@ export function disagreements(configs: readonly NamedStack[]): Problem[] {
 }
 
 /**
- * Checks that stacks agree on what must not differ between environments.
+ * Checks that all stacks have the same database name.
  *
- * @throws ConfigError when two stacks have different database names
+ * @throws ConfigError listing every stack with its name, when two of them differ
  */
 export function checkStacksAgree(configs: readonly NamedStack[]): void {
   const problems = disagreements(configs);
@@ -314,6 +320,7 @@ export function checkStacksAgree(configs: readonly NamedStack[]): void {
   throw new ConfigError("The stacks do not agree; the database has one name in every environment:", problems);
 }
 
+/** A stack's ports and subnet. Those that the settings do not give are derived from the stack's name. */
 function addressesOf(config: Settings, stack: string): Addresses {
   const derived = derivedAddresses(stack);
   return {

@@ -2,14 +2,15 @@
 export const Profile = {
   /** Keeps data. */
   standard: "standard",
-  /** A server for tests: data in memory, no durability, clones of a template beside the database. */
+  /** A server for tests. Its data is in memory, a crash loses it, and test databases are copied from a template. */
   ci: "ci",
 } as const;
 export type Profile = (typeof Profile)[keyof typeof Profile];
 
 /**
- * Defaults of a server for tests. Its data counts against the memory limit: a database of the whole schema takes about
- * 15 MiB. Test suites open many connections at once.
+ * Defaults that the profile ci has instead of those in the table. A server for tests has its data in memory, which
+ * counts against the memory limit: a database of the whole schema takes about 15 MiB. Test suites open many connections
+ * at once.
  */
 export const CI_DEFAULTS: Readonly<Record<string, number>> = {
   postgresMemoryMiB: 6_144,
@@ -20,15 +21,19 @@ export const CI_DEFAULTS: Readonly<Record<string, number>> = {
   stopTimeoutSec: 10,
 };
 
-/** Stacks that are made to be thrown away, by their names. */
+/** Hours after which a stack that is made to be thrown away expires by default, by the prefix of its name. */
 export const EPHEMERAL_LIFE_HOURS: Readonly<Record<string, number>> = { ci: 24, pr: 168 };
 
-/** `ci` or `pr` for a stack that expires by its name, else undefined. */
+/** The prefix of a stack that is made to be thrown away: `ci` or `pr`. Undefined for any other stack. */
 export function ephemeralKind(stack: string): string | undefined {
   return /^(ci|pr)-/.exec(stack)?.[1];
 }
 
-/** A stack's profile: what its file says, else by its name. */
+/**
+ * A stack's profile. Where the settings do not give one, it follows from the stack's name.
+ *
+ * @param given the setting as it is, checked or not; it is returned unchanged
+ */
 export function profileOf(stack: string, given: unknown): unknown {
   return given ?? (ephemeralKind(stack) === "ci" ? "ci" : "standard");
 }

@@ -2,76 +2,84 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { Profile } from "./profile.ts";
 
-/** Every setting of a stack as an argument of `DatabaseStack`. Sums that do not add up are refused with a ConfigError too. */
+/**
+ * Every setting of a stack as an argument of `DatabaseStack`.
+ *
+ * @throws ConfigError also for settings that are valid one by one but do not fit together
+ */
 export interface StackSettings {
   /**
-   * standard keeps data; ci is a server for tests: data in memory, no durability, clones of a template beside the
-   * database.
+   * What the stack is for. A stack of the profile standard keeps its data. One of the profile ci is a server for
+   * tests: its data is in memory, a crash loses it, and test databases are copied from a template.
    *
    * @default - ci for stacks named ci-…, else standard.
    * @throws ConfigError - profile must be "standard" or "ci"
    */
   readonly profile?: Profile;
   /**
-   * Hours from its creation after which `aiwdb reap` removes a stack named ci-… or pr-…; 0: never.
+   * Hours after its creation at which the stack expires. `aiwdb reap` removes stacks that have expired. 0: it never
+   * expires. Only stacks named ci-… and pr-… may expire.
    *
-   * @default - 24 for ci-…, 168 for pr-…, else 0.
+   * @default - 24 for stacks named ci-…, 168 for pr-…, else 0.
    * @throws ConfigError - expiresAfterHours must be a whole number from 0 to 8760
    */
   readonly expiresAfterHours?: number;
   /**
-   * Name of the database. The same in every stack; stacks that differ are refused.
+   * Name of the database. Every stack must have the same one: the package refuses stacks whose names differ.
    *
    * @default "ai_workflow_db"
    * @throws ConfigError - databaseName must be 1 to 55 characters of a-z, 0-9 and _, not beginning with a digit
+   * @throws ConfigError - databaseName is reserved by PostgreSQL or PgBouncer
    */
   readonly databaseName?: string;
   /**
-   * Migrations are applied up to this rollout phase: 1 foundation, 2 authentication, 3 application, 4 optimization.
+   * Last rollout phase whose migrations `up` applies: 1 foundation, 2 authentication, 3 application, 4 optimization.
    *
    * @default 4
    * @throws ConfigError - rolloutPhase must be a whole number from 1 to 4
    */
   readonly rolloutPhase?: number;
   /**
-   * Refuse to delete the data volume and the CA key; they outlive `down`.
+   * Refuse to delete the data volume and the certificate authority's key. `down` leaves both.
    *
    * @default false
    * @throws ConfigError - protect must be true or false
    */
   readonly protect?: boolean;
   /**
-   * Let app_user make temporary tables. With them come functions and types of its own making in every session, which
-   * whoever has its password can use against code that runs as the owner.
+   * Let app_user make temporary tables. It can then also make temporary functions and types. Whoever has its password
+   * can use these against code that runs as the owner.
    *
    * @default false
    * @throws ConfigError - appUserTemporary must be true or false
+   * @see https://www.postgresql.org/docs/16/ddl-priv.html
    */
   readonly appUserTemporary?: boolean;
   /**
-   * Loopback port of PostgreSQL for migrations and administration. 0: one derived from the stack's name; `up` takes
-   * the next one if that is taken.
+   * Loopback port of PostgreSQL, for migrations and administration. 0: a port derived from the stack's name. If that
+   * port is taken, `up` takes the next one.
    *
    * @default 0
    * @throws ConfigError - postgresPort must be a whole number from 0 to 65535
    */
   readonly postgresPort?: number;
   /**
-   * Memory limit of the PostgreSQL container in MiB; buffers are computed from it.
+   * Memory limit of the PostgreSQL container in MiB. The package computes the server's buffers from it.
    *
    * @default 512; 6144 in a stack of the profile ci
    * @throws ConfigError - postgresMemoryMiB must be a whole number from 256 to 1048576
    */
   readonly postgresMemoryMiB?: number;
   /**
-   * CPU limit of the PostgreSQL container; worker processes are computed from it.
+   * CPU limit of the PostgreSQL container, in CPUs; 0.5 is half of one. The package computes the number of worker
+   * processes from it.
    *
    * @default 1; 2 in a stack of the profile ci
    * @throws ConfigError - postgresCpus must be a number from 0.1 to 256
    */
   readonly postgresCpus?: number;
   /**
-   * PostgreSQL's max_connections.
+   * Connections that PostgreSQL accepts at the same time (max_connections).
    *
    * @default 80; 500 in a stack of the profile ci
    * @throws ConfigError - postgresMaxConnections must be a whole number from 10 to 10000
@@ -79,42 +87,46 @@ export interface StackSettings {
    */
   readonly postgresMaxConnections?: number;
   /**
-   * Overrides of the computed PostgreSQL settings, as an object. What tunes the server may be set
-   * (docs/configuration.md has the list); everything else is refused.
+   * PostgreSQL settings that replace the computed ones: an object of names and values. Settings that tune the server
+   * are accepted (docs/configuration.md has the list); all others are refused.
    *
    * @default {}
    * @throws ConfigError - postgresSettings must be an object of setting names and values
+   * @throws ConfigError - postgresSettings must have no setting that docs/configuration.md does not list
    * @see https://www.postgresql.org/docs/16/runtime-config.html
    */
   readonly postgresSettings?: Record<string, string>;
   /**
-   * Containers and hosts besides this machine that may connect to PostgreSQL itself, past PgBouncer: a list of IPv4
-   * addresses and networks.
+   * IPv4 addresses and networks of containers and hosts that may connect to PostgreSQL directly, without PgBouncer.
+   * This machine may in any case.
    *
    * @default []
    * @throws ConfigError - postgresClientAddresses must be a list of IPv4 addresses and networks
    * @throws ConfigError - an entry of postgresClientAddresses must be an IPv4 address such as 192.0.2.7, or a network
    * of /8 to /32 by its first address such as 192.0.2.0/24
+   * @see https://www.postgresql.org/docs/16/auth-pg-hba-conf.html
    */
   readonly postgresClientAddresses?: string[];
   /**
-   * Published port of PgBouncer. 0: one derived from the stack's name; `up` takes the next one if that is taken.
+   * Port of PgBouncer at pgbouncerPublishAddress. 0: a port derived from the stack's name. If that port is taken, `up`
+   * takes the next one.
    *
    * @default 0
    * @throws ConfigError - pgbouncerPort must be a whole number from 0 to 65535
    */
   readonly pgbouncerPort?: number;
   /**
-   * Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback.
+   * IPv4 address of the host at which the engine publishes PgBouncer's port. It publishes PostgreSQL's port at
+   * loopback only.
    *
    * @default "127.0.0.1"
    * @throws ConfigError - pgbouncerPublishAddress must be an IPv4 address
    */
   readonly pgbouncerPublishAddress?: string;
   /**
-   * Through PgBouncer too, a role's password is taken with that role's certificate only. Each pooled role gets a
-   * PgBouncer process and a port of its own: app_user pgbouncerPort, app_readonly the next one, app_monitor the one
-   * after.
+   * PgBouncer accepts a role's password only together with that role's certificate, as PostgreSQL does for direct
+   * connections. Each pooled role gets a PgBouncer process and a port of its own: app_user has pgbouncerPort,
+   * app_readonly the next port, and app_monitor the port after that.
    *
    * @default false
    * @throws ConfigError - pgbouncerBindCertificates must be true or false
@@ -128,14 +140,14 @@ export interface StackSettings {
    */
   readonly pgbouncerMemoryMiB?: number;
   /**
-   * CPU limit of the PgBouncer container; one process uses at most one CPU.
+   * CPU limit of the PgBouncer container, in CPUs; 0.5 is half of one. One PgBouncer process uses at most one CPU.
    *
    * @default 1
    * @throws ConfigError - pgbouncerCpus must be a number from 0.1 to 16
    */
   readonly pgbouncerCpus?: number;
   /**
-   * Client connections PgBouncer accepts (max_client_conn).
+   * Client connections that each PgBouncer process accepts (max_client_conn).
    *
    * @default 250; 2000 in a stack of the profile ci
    * @throws ConfigError - pgbouncerMaxClientConn must be a whole number from 1 to 20000
@@ -143,7 +155,7 @@ export interface StackSettings {
    */
   readonly pgbouncerMaxClientConn?: number;
   /**
-   * Server connections per database and role (default_pool_size).
+   * Server connections that PgBouncer opens at most for each database and role (default_pool_size).
    *
    * @default 30
    * @throws ConfigError - pgbouncerDefaultPoolSize must be a whole number from 1 to 5000
@@ -151,7 +163,8 @@ export interface StackSettings {
    */
   readonly pgbouncerDefaultPoolSize?: number;
   /**
-   * Further server connections for clients that wait too long (reserve_pool_size).
+   * Further server connections of a pool, for clients that wait longer than pgbouncerReservePoolTimeoutSec
+   * (reserve_pool_size). 0: none.
    *
    * @default 10
    * @throws ConfigError - pgbouncerReservePoolSize must be a whole number from 0 to 5000
@@ -159,7 +172,7 @@ export interface StackSettings {
    */
   readonly pgbouncerReservePoolSize?: number;
   /**
-   * Seconds a client waits before the reserve is used (reserve_pool_timeout).
+   * Seconds that a client waits before PgBouncer uses the reserve (reserve_pool_timeout).
    *
    * @default 5
    * @throws ConfigError - pgbouncerReservePoolTimeoutSec must be a whole number from 1 to 3600
@@ -167,7 +180,8 @@ export interface StackSettings {
    */
   readonly pgbouncerReservePoolTimeoutSec?: number;
   /**
-   * Server connections to the database in all: both pool modes, and the two that look secrets up.
+   * Server connections that PgBouncer has at most to the database in all. Both pool modes share them with the
+   * connections that look up passwords, which are two for each PgBouncer process.
    *
    * @default 50
    * @throws ConfigError - pgbouncerMaxDbConnections must be a whole number from 1 to 10000
@@ -175,14 +189,15 @@ export interface StackSettings {
    */
   readonly pgbouncerMaxDbConnections?: number;
   /**
-   * The part of pgbouncerMaxDbConnections kept for session mode.
+   * Part of pgbouncerMaxDbConnections that is kept for session mode.
    *
    * @default 8
    * @throws ConfigError - pgbouncerSessionDbConnections must be a whole number from 1 to 10000
    */
   readonly pgbouncerSessionDbConnections?: number;
   /**
-   * Idle seconds after which a server connection is checked before use (server_check_delay).
+   * PgBouncer checks a server connection before use if it has been idle for longer than this many seconds
+   * (server_check_delay). 0: it always checks.
    *
    * @default 30
    * @throws ConfigError - pgbouncerServerCheckDelaySec must be a whole number from 0 to 3600
@@ -190,7 +205,8 @@ export interface StackSettings {
    */
   readonly pgbouncerServerCheckDelaySec?: number;
   /**
-   * server_connect_timeout in seconds.
+   * Seconds in which PgBouncer must connect and log in to PostgreSQL. After that it gives the connection up
+   * (server_connect_timeout).
    *
    * @default 15
    * @throws ConfigError - pgbouncerServerConnectTimeoutSec must be a whole number from 1 to 3600
@@ -198,8 +214,8 @@ export interface StackSettings {
    */
   readonly pgbouncerServerConnectTimeoutSec?: number;
   /**
-   * Seconds after a failed login at PostgreSQL until PgBouncer tries again for the same role and database
-   * (server_login_retry).
+   * Seconds that PgBouncer waits after a failed login at PostgreSQL, until it tries again for the same role and
+   * database (server_login_retry).
    *
    * @default 0.1
    * @throws ConfigError - pgbouncerServerLoginRetrySec must be a number from 0.05 to 3600
@@ -207,7 +223,7 @@ export interface StackSettings {
    */
   readonly pgbouncerServerLoginRetrySec?: number;
   /**
-   * query_timeout in seconds; 0 switches it off.
+   * Seconds that a query may run before PgBouncer cancels it (query_timeout). 0: no limit.
    *
    * @default 120
    * @throws ConfigError - pgbouncerQueryTimeoutSec must be a whole number from 0 to 86400
@@ -215,7 +231,8 @@ export interface StackSettings {
    */
   readonly pgbouncerQueryTimeoutSec?: number;
   /**
-   * query_wait_timeout in seconds; 0 switches it off.
+   * Seconds that a query may wait for a server connection before PgBouncer disconnects its client
+   * (query_wait_timeout). 0: no limit.
    *
    * @default 30
    * @throws ConfigError - pgbouncerQueryWaitTimeoutSec must be a whole number from 0 to 86400
@@ -223,7 +240,7 @@ export interface StackSettings {
    */
   readonly pgbouncerQueryWaitTimeoutSec?: number;
   /**
-   * client_login_timeout in seconds.
+   * Seconds in which a client must log in. After that PgBouncer disconnects it (client_login_timeout).
    *
    * @default 60
    * @throws ConfigError - pgbouncerClientLoginTimeoutSec must be a whole number from 1 to 3600
@@ -231,7 +248,8 @@ export interface StackSettings {
    */
   readonly pgbouncerClientLoginTimeoutSec?: number;
   /**
-   * server_lifetime in seconds.
+   * Age in seconds from which PgBouncer closes a server connection that no client uses (server_lifetime). 0: PgBouncer
+   * uses each connection once.
    *
    * @default 3600
    * @throws ConfigError - pgbouncerServerLifetimeSec must be a whole number from 0 to 604800
@@ -239,7 +257,7 @@ export interface StackSettings {
    */
   readonly pgbouncerServerLifetimeSec?: number;
   /**
-   * server_idle_timeout in seconds.
+   * Idle seconds after which PgBouncer closes a server connection (server_idle_timeout). 0: no limit.
    *
    * @default 600
    * @throws ConfigError - pgbouncerServerIdleTimeoutSec must be a whole number from 0 to 604800
@@ -247,7 +265,8 @@ export interface StackSettings {
    */
   readonly pgbouncerServerIdleTimeoutSec?: number;
   /**
-   * Prepared statements kept per server connection, so that they work in transaction mode (max_prepared_statements).
+   * Prepared statements that PgBouncer keeps for each server connection. With them, prepared statements work in
+   * transaction mode (max_prepared_statements).
    *
    * @default 200
    * @throws ConfigError - pgbouncerMaxPreparedStatements must be a whole number from 1 to 10000
@@ -255,74 +274,79 @@ export interface StackSettings {
    */
   readonly pgbouncerMaxPreparedStatements?: number;
   /**
-   * Overrides of further PgBouncer settings, as an object. What tunes the pooler may be set (docs/configuration.md has
-   * the list); everything else is refused.
+   * Further PgBouncer settings: an object of names and values. Settings that tune the pooler are accepted
+   * (docs/configuration.md has the list); all others are refused.
    *
    * @default {}
    * @throws ConfigError - pgbouncerSettings must be an object of setting names and values
+   * @throws ConfigError - pgbouncerSettings must have no setting that docs/configuration.md does not list
    * @see https://www.pgbouncer.org/config.html
    */
   readonly pgbouncerSettings?: Record<string, string>;
   /**
-   * Minutes between runs of the maintenance container (partitions, retention, materialized views), in stacks whose
-   * rolloutPhase is 4. 0: no such container; run `aiwdb maintain` yourself.
+   * Minutes that the maintenance container waits between two runs. A run makes partitions ahead, carries out retention
+   * and refreshes the materialized views. Stacks of the profile standard whose rolloutPhase is 4 have this container.
+   * 0: there is none, and you run `aiwdb maintain` yourself.
    *
    * @default 60
    * @throws ConfigError - maintenanceIntervalMin must be a whole number from 0 to 10080
    */
   readonly maintenanceIntervalMin?: number;
   /**
-   * Seconds between the engine's health checks. `up` and `status` run the same check themselves, without waiting.
+   * Seconds between two health checks of a container by the engine. `up` and `status` run the same check themselves,
+   * without waiting.
    *
    * @default 30
    * @throws ConfigError - healthCheckIntervalSec must be a whole number from 1 to 3600
    */
   readonly healthCheckIntervalSec?: number;
   /**
-   * Seconds a container may take to stop before it is killed; a large buffer pool needs time to write.
+   * Seconds that a container may take to stop before the engine kills it. PostgreSQL needs time to write a large
+   * buffer pool.
    *
    * @default 120; 10 in a stack of the profile ci
    * @throws ConfigError - stopTimeoutSec must be a whole number from 10 to 3600
    */
   readonly stopTimeoutSec?: number;
   /**
-   * Size in MiB at which a container's log file is rotated; three are kept.
+   * Size in MiB at which the engine begins a new log file of a container. It keeps three files.
    *
    * @default 20
    * @throws ConfigError - logMaxSizeMiB must be a whole number from 1 to 10240
    */
   readonly logMaxSizeMiB?: number;
   /**
-   * Subnet of the stack's network.
+   * Subnet of the stack's network, in the notation address/length.
    *
-   * @default - one derived from the stack's name in 10.208.0.0/12; a first `up` takes the next one, also from
-   * 172.24.0.0/13 and 192.168.128.0/17, if that is taken or a route of this machine, such as a VPN's, leads there.
+   * @default - a subnet of 10.208.0.0/12, derived from the stack's name. If that one is taken, or a route of this
+   * machine, such as a VPN's, leads there, a first `up` takes the next one, also from 172.24.0.0/13 and
+   * 192.168.128.0/17.
    * @throws ConfigError - networkSubnet must be an IPv4 network of /20 to /28, such as 10.213.7.0/28
    */
   readonly networkSubnet?: string;
   /**
-   * Life of the certificate authority in days; rounded up to whole hours.
+   * Days that the certificate authority is valid, rounded up to whole hours.
    *
    * @default 3650
    * @throws ConfigError - certCaValidityDays must be a number from 1 to 36500
    */
   readonly certCaValidityDays?: number;
   /**
-   * Life of server and client certificates in days; rounded up to whole hours.
+   * Days that server and client certificates are valid, rounded up to whole hours.
    *
    * @default 90
    * @throws ConfigError - certLeafValidityDays must be a number from 0.05 to 3650
    */
   readonly certLeafValidityDays?: number;
   /**
-   * Certificates are renewed by the first `up` within this many days of their end.
+   * Days before the end of a certificate from which `up` renews it.
    *
    * @default 30
    * @throws ConfigError - certRenewBeforeDays must be a number from 0 to 3650
    */
   readonly certRenewBeforeDays?: number;
   /**
-   * Further DNS names clients use for the servers; they go into both server certificates.
+   * Further DNS names by which clients reach the servers. Both server certificates have them.
    *
    * @default []
    * @throws ConfigError - certServerHostNames must be a list of host names
@@ -330,14 +354,14 @@ export interface StackSettings {
    */
   readonly certServerHostNames?: string[];
   /**
-   * Raise it to replace every generated password at the next `up`.
+   * Version of the generated passwords. After you raise it, the next `up` replaces all of them.
    *
    * @default 1
    * @throws ConfigError - passwordVersion must be a whole number from 1 to 1000000
    */
   readonly passwordVersion?: number;
   /**
-   * Secret. Password of ai_workflow_owner; generated if not given.
+   * Password of ai_workflow_owner, as a secret. Without it the package generates one.
    *
    * @default - generated
    * @throws ConfigError - ownerPassword must be a secret output
@@ -347,7 +371,7 @@ export interface StackSettings {
    */
   readonly ownerPassword?: pulumi.Input<string> | undefined;
   /**
-   * Secret. Password of app_user; generated if not given.
+   * Password of app_user, as a secret. Without it the package generates one.
    *
    * @default - generated
    * @throws ConfigError - appUserPassword must be a secret output
@@ -357,7 +381,7 @@ export interface StackSettings {
    */
   readonly appUserPassword?: pulumi.Input<string> | undefined;
   /**
-   * Secret. Password of app_readonly; generated if not given.
+   * Password of app_readonly, as a secret. Without it the package generates one.
    *
    * @default - generated
    * @throws ConfigError - appReadonlyPassword must be a secret output
@@ -367,7 +391,7 @@ export interface StackSettings {
    */
   readonly appReadonlyPassword?: pulumi.Input<string> | undefined;
   /**
-   * Secret. Password of app_monitor; generated if not given.
+   * Password of app_monitor, as a secret. Without it the package generates one.
    *
    * @default - generated
    * @throws ConfigError - appMonitorPassword must be a secret output

@@ -5,12 +5,16 @@ import { isAddressOrNetwork } from "./addresses.ts";
 import { STANDARD_DATABASE_NAME } from "./names.ts";
 import { Profile } from "./profile.ts";
 
-/** Databases that exist anyway, and words with a meaning of their own in pg_hba.conf. */
+/**
+ * Names that a stack's database may not have: databases of every server or pooler, and keywords of pg_hba.conf.
+ *
+ * https://www.postgresql.org/docs/16/auth-pg-hba-conf.html
+ */
 const RESERVED_DATABASE_NAMES = new Set(
   words("postgres template0 template1 pgbouncer all sameuser samerole samegroup replication"),
 );
 
-/** Pulumi hands every value over as text. Numbers are read from it strictly: "" and "12x" are none. */
+/** Pulumi hands every value over as text. The whole text must be a number: "" and "12x" are refused. */
 const number =
   (pattern: RegExp, problem: string, kind = z.number(problem)) =>
   (min: number, max: number) =>
@@ -22,7 +26,7 @@ const wholeNumber = number(/^-?\d+$/, NOT_WHOLE, z.number(NOT_WHOLE).int(NOT_WHO
 const anyNumber = number(/^-?\d+(\.\d+)?$/, "must be a number");
 const integer = (min: number, max: number, standard: number) => wholeNumber(min, max).default(standard);
 const decimal = (min: number, max: number, standard: number) => anyNumber(min, max).default(standard);
-/** True or false; false by default. */
+/** A setting that is true or false. Its default is false. */
 const flag = () =>
   z
     .union([z.boolean(), z.enum(["true", "false"], "must be true or false").transform((text) => text === "true")])
@@ -32,12 +36,17 @@ const json = (text: unknown): unknown => {
   try {
     return JSON.parse(text);
   } catch {
-    return text; // the schema behind says what was expected
+    return text; // the schema that reads it next refuses it, and says what it expects
   }
 };
-/** A list, as JSON where it is text; empty by default. */
+/** A list. Where Pulumi hands over text, the text is JSON. The default is an empty list. */
 const list = (member: z.ZodType<string>, problem: string) => z.preprocess(json, z.array(member, problem)).default([]);
-/** PostgreSQL writes booleans on and off; PgBouncer knows only numbers. */
+/**
+ * Settings of a server: an object of names and values. Its default is an empty object.
+ *
+ * @param on what true becomes: PostgreSQL reads `on`, PgBouncer reads `1`
+ * @param off what false becomes
+ */
 const overrides = (on: string, off: string) => {
   const value = z.union(
     [
@@ -62,7 +71,8 @@ const password = () =>
     .string()
     .min(20, "must have at least 20 characters")
     .max(128, "must have at most 128 characters")
-    // Drivers differ in how they prepare anything else for SCRAM (SASLprep); printable ASCII is the same in all of them.
+    // SCRAM prepares a password by SASLprep. Drivers do that in different ways, but all of them leave printable ASCII
+    // as it is.
     .regex(/^[\x20-\x7e]+$/, "must be printable ASCII");
 const hostName = z
   .string()
@@ -72,147 +82,180 @@ const hostName = z
   );
 
 /**
- * Every setting of a stack: key, type, unit, limits, default and meaning. In `Pulumi.<stack>.yaml` a key stands as
- * `ai-workflow-database:<key>`. docs/configuration.md and stack-settings.ts are made from this table.
+ * Every setting of a stack: key, type, unit, limits, default and meaning. `Pulumi.<stack>.yaml` names a setting as
+ * `ai-workflow-database:<key>`. `npm run docs` makes docs/configuration.md and stack-settings.ts from this table.
+ *
+ * A default that depends on the stack is no part of the schema. Its meaning ends in `Default: …`, and check.ts fills it
+ * in. A unit is the end of the key: MiB, Sec, Min, Hours, Days.
  */
 export const settings = {
   profile: z
     .enum(Profile, 'must be "standard" or "ci"')
     .optional()
     .describe(
-      "standard keeps data; ci is a server for tests: data in memory, no durability, clones of a template beside the database. Default: ci for stacks named ci-…, else standard.",
+      "What the stack is for. A stack of the profile standard keeps its data. One of the profile ci is a server for tests: its data is in memory, a crash loses it, and test databases are copied from a template. Default: ci for stacks named ci-…, else standard.",
     ),
   expiresAfterHours: wholeNumber(0, 8_760)
     .optional()
     .describe(
-      "Hours from its creation after which `aiwdb reap` removes a stack named ci-… or pr-…; 0: never. Default: 24 for ci-…, 168 for pr-…, else 0.",
+      "Hours after its creation at which the stack expires. `aiwdb reap` removes stacks that have expired. 0: it never expires. Only stacks named ci-… and pr-… may expire. Default: 24 for stacks named ci-…, 168 for pr-…, else 0.",
     ),
   databaseName: z
     .string()
-    // 55: with "_session" behind it, PgBouncer's entry must stay inside PostgreSQL's 63.
+    // PgBouncer's entry for session mode has this name with "_session" behind it. PostgreSQL's limit is 63 characters.
     .regex(/^[a-z_][a-z0-9_]{0,54}$/, "must be 1 to 55 characters of a-z, 0-9 and _, not beginning with a digit")
     .refine((name) => !RESERVED_DATABASE_NAMES.has(name), "is reserved by PostgreSQL or PgBouncer")
     .default(STANDARD_DATABASE_NAME)
-    .describe("Name of the database. The same in every stack; stacks that differ are refused."),
+    .describe(
+      "Name of the database. Every stack must have the same one: the package refuses stacks whose names differ.",
+    ),
   rolloutPhase: integer(1, 4, 4).describe(
-    "Migrations are applied up to this rollout phase: 1 foundation, 2 authentication, 3 application, 4 optimization.",
+    "Last rollout phase whose migrations `up` applies: 1 foundation, 2 authentication, 3 application, 4 optimization.",
   ),
-  protect: flag().describe("Refuse to delete the data volume and the CA key; they outlive `down`."),
+  protect: flag().describe("Refuse to delete the data volume and the certificate authority's key. `down` leaves both."),
 
   appUserTemporary: flag().describe(
-    "Let app_user make temporary tables. With them come functions and types of its own making in every session, which whoever has its password can use against code that runs as the owner.",
+    "Let app_user make temporary tables. It can then also make temporary functions and types. Whoever has its password can use these against code that runs as the owner.",
   ),
 
   postgresPort: integer(0, 65535, 0).describe(
-    "Loopback port of PostgreSQL for migrations and administration. 0: one derived from the stack's name; `up` takes the next one if that is taken.",
+    "Loopback port of PostgreSQL, for migrations and administration. 0: a port derived from the stack's name. If that port is taken, `up` takes the next one.",
   ),
   postgresMemoryMiB: integer(256, 1_048_576, 512).describe(
-    "Memory limit of the PostgreSQL container in MiB; buffers are computed from it.",
+    "Memory limit of the PostgreSQL container in MiB. The package computes the server's buffers from it.",
   ),
   postgresCpus: decimal(0.1, 256, 1).describe(
-    "CPU limit of the PostgreSQL container; worker processes are computed from it.",
+    "CPU limit of the PostgreSQL container, in CPUs; 0.5 is half of one. The package computes the number of worker processes from it.",
   ),
-  postgresMaxConnections: integer(10, 10_000, 80).describe("PostgreSQL's max_connections."),
+  postgresMaxConnections: integer(10, 10_000, 80).describe(
+    "Connections that PostgreSQL accepts at the same time (max_connections).",
+  ),
   postgresSettings: overrides("on", "off").describe(
-    "Overrides of the computed PostgreSQL settings, as an object. What tunes the server may be set (the list is below); everything else is refused.",
+    "PostgreSQL settings that replace the computed ones: an object of names and values. Settings that tune the server are accepted (the list is below); all others are refused.",
   ),
   postgresClientAddresses: list(clientAddress, "must be a list of IPv4 addresses and networks").describe(
-    "Containers and hosts besides this machine that may connect to PostgreSQL itself, past PgBouncer: a list of IPv4 addresses and networks.",
+    "IPv4 addresses and networks of containers and hosts that may connect to PostgreSQL directly, without PgBouncer. This machine may in any case.",
   ),
 
   pgbouncerPort: integer(0, 65535, 0).describe(
-    "Published port of PgBouncer. 0: one derived from the stack's name; `up` takes the next one if that is taken.",
+    "Port of PgBouncer at pgbouncerPublishAddress. 0: a port derived from the stack's name. If that port is taken, `up` takes the next one.",
   ),
   pgbouncerPublishAddress: z
     .ipv4("must be an IPv4 address")
     .default("127.0.0.1")
-    .describe("Host address PgBouncer is published on. PostgreSQL itself is never published beyond loopback."),
+    .describe(
+      "IPv4 address of the host at which the engine publishes PgBouncer's port. It publishes PostgreSQL's port at loopback only.",
+    ),
   pgbouncerBindCertificates: flag().describe(
-    "Through PgBouncer too, a role's password is taken with that role's certificate only. Each pooled role gets a PgBouncer process and a port of its own: app_user pgbouncerPort, app_readonly the next one, app_monitor the one after.",
+    "PgBouncer accepts a role's password only together with that role's certificate, as PostgreSQL does for direct connections. Each pooled role gets a PgBouncer process and a port of its own: app_user has pgbouncerPort, app_readonly the next port, and app_monitor the port after that.",
   ),
   pgbouncerMemoryMiB: integer(32, 65_536, 128).describe("Memory limit of the PgBouncer container in MiB."),
   pgbouncerCpus: decimal(0.1, 16, 1).describe(
-    "CPU limit of the PgBouncer container; one process uses at most one CPU.",
+    "CPU limit of the PgBouncer container, in CPUs; 0.5 is half of one. One PgBouncer process uses at most one CPU.",
   ),
-  pgbouncerMaxClientConn: integer(1, 20_000, 250).describe("Client connections PgBouncer accepts (max_client_conn)."),
+  pgbouncerMaxClientConn: integer(1, 20_000, 250).describe(
+    "Client connections that each PgBouncer process accepts (max_client_conn).",
+  ),
   pgbouncerDefaultPoolSize: integer(1, 5_000, 30).describe(
-    "Server connections per database and role (default_pool_size).",
+    "Server connections that PgBouncer opens at most for each database and role (default_pool_size).",
   ),
   pgbouncerReservePoolSize: integer(0, 5_000, 10).describe(
-    "Further server connections for clients that wait too long (reserve_pool_size).",
+    "Further server connections of a pool, for clients that wait longer than pgbouncerReservePoolTimeoutSec (reserve_pool_size). 0: none.",
   ),
   pgbouncerReservePoolTimeoutSec: integer(1, 3_600, 5).describe(
-    "Seconds a client waits before the reserve is used (reserve_pool_timeout).",
+    "Seconds that a client waits before PgBouncer uses the reserve (reserve_pool_timeout).",
   ),
   pgbouncerMaxDbConnections: integer(1, 10_000, 50).describe(
-    "Server connections to the database in all: both pool modes, and the two that look secrets up.",
+    "Server connections that PgBouncer has at most to the database in all. Both pool modes share them with the connections that look up passwords, which are two for each PgBouncer process.",
   ),
   pgbouncerSessionDbConnections: integer(1, 10_000, 8).describe(
-    "The part of pgbouncerMaxDbConnections kept for session mode.",
+    "Part of pgbouncerMaxDbConnections that is kept for session mode.",
   ),
   pgbouncerServerCheckDelaySec: integer(0, 3_600, 30).describe(
-    "Idle seconds after which a server connection is checked before use (server_check_delay).",
+    "PgBouncer checks a server connection before use if it has been idle for longer than this many seconds (server_check_delay). 0: it always checks.",
   ),
-  pgbouncerServerConnectTimeoutSec: integer(1, 3_600, 15).describe("server_connect_timeout in seconds."),
+  pgbouncerServerConnectTimeoutSec: integer(1, 3_600, 15).describe(
+    "Seconds in which PgBouncer must connect and log in to PostgreSQL. After that it gives the connection up (server_connect_timeout).",
+  ),
   pgbouncerServerLoginRetrySec: decimal(0.05, 3_600, 0.1).describe(
-    "Seconds after a failed login at PostgreSQL until PgBouncer tries again for the same role and database (server_login_retry).",
+    "Seconds that PgBouncer waits after a failed login at PostgreSQL, until it tries again for the same role and database (server_login_retry).",
   ),
-  pgbouncerQueryTimeoutSec: integer(0, 86_400, 120).describe("query_timeout in seconds; 0 switches it off."),
-  pgbouncerQueryWaitTimeoutSec: integer(0, 86_400, 30).describe("query_wait_timeout in seconds; 0 switches it off."),
-  pgbouncerClientLoginTimeoutSec: integer(1, 3_600, 60).describe("client_login_timeout in seconds."),
-  pgbouncerServerLifetimeSec: integer(0, 604_800, 3_600).describe("server_lifetime in seconds."),
-  pgbouncerServerIdleTimeoutSec: integer(0, 604_800, 600).describe("server_idle_timeout in seconds."),
+  pgbouncerQueryTimeoutSec: integer(0, 86_400, 120).describe(
+    "Seconds that a query may run before PgBouncer cancels it (query_timeout). 0: no limit.",
+  ),
+  pgbouncerQueryWaitTimeoutSec: integer(0, 86_400, 30).describe(
+    "Seconds that a query may wait for a server connection before PgBouncer disconnects its client (query_wait_timeout). 0: no limit.",
+  ),
+  pgbouncerClientLoginTimeoutSec: integer(1, 3_600, 60).describe(
+    "Seconds in which a client must log in. After that PgBouncer disconnects it (client_login_timeout).",
+  ),
+  pgbouncerServerLifetimeSec: integer(0, 604_800, 3_600).describe(
+    "Age in seconds from which PgBouncer closes a server connection that no client uses (server_lifetime). 0: PgBouncer uses each connection once.",
+  ),
+  pgbouncerServerIdleTimeoutSec: integer(0, 604_800, 600).describe(
+    "Idle seconds after which PgBouncer closes a server connection (server_idle_timeout). 0: no limit.",
+  ),
   pgbouncerMaxPreparedStatements: integer(1, 10_000, 200).describe(
-    "Prepared statements kept per server connection, so that they work in transaction mode (max_prepared_statements).",
+    "Prepared statements that PgBouncer keeps for each server connection. With them, prepared statements work in transaction mode (max_prepared_statements).",
   ),
   pgbouncerSettings: overrides("1", "0").describe(
-    "Overrides of further PgBouncer settings, as an object. What tunes the pooler may be set (the list is below); everything else is refused.",
+    "Further PgBouncer settings: an object of names and values. Settings that tune the pooler are accepted (the list is below); all others are refused.",
   ),
 
   maintenanceIntervalMin: integer(0, 10_080, 60).describe(
-    "Minutes between runs of the maintenance container (partitions, retention, materialized views), in stacks whose rolloutPhase is 4. 0: no such container; run `aiwdb maintain` yourself.",
+    "Minutes that the maintenance container waits between two runs. A run makes partitions ahead, carries out retention and refreshes the materialized views. Stacks of the profile standard whose rolloutPhase is 4 have this container. 0: there is none, and you run `aiwdb maintain` yourself.",
   ),
 
   healthCheckIntervalSec: integer(1, 3_600, 30).describe(
-    "Seconds between the engine's health checks. `up` and `status` run the same check themselves, without waiting.",
+    "Seconds between two health checks of a container by the engine. `up` and `status` run the same check themselves, without waiting.",
   ),
   stopTimeoutSec: integer(10, 3_600, 120).describe(
-    "Seconds a container may take to stop before it is killed; a large buffer pool needs time to write.",
+    "Seconds that a container may take to stop before the engine kills it. PostgreSQL needs time to write a large buffer pool.",
   ),
   logMaxSizeMiB: integer(1, 10_240, 20).describe(
-    "Size in MiB at which a container's log file is rotated; three are kept.",
+    "Size in MiB at which the engine begins a new log file of a container. It keeps three files.",
   ),
   networkSubnet: z
     .string()
     .regex(/^(\d{1,3}\.){3}\d{1,3}\/(2[0-8])$/, "must be an IPv4 network of /20 to /28, such as 10.213.7.0/28")
     .optional()
     .describe(
-      "Subnet of the stack's network. Default: one derived from the stack's name in 10.208.0.0/12; a first `up` takes the next one, also from 172.24.0.0/13 and 192.168.128.0/17, if that is taken or a route of this machine, such as a VPN's, leads there.",
+      "Subnet of the stack's network, in the notation address/length. Default: a subnet of 10.208.0.0/12, derived from the stack's name. If that one is taken, or a route of this machine, such as a VPN's, leads there, a first `up` takes the next one, also from 172.24.0.0/13 and 192.168.128.0/17.",
     ),
 
   certCaValidityDays: decimal(1, 36_500, 3_650).describe(
-    "Life of the certificate authority in days; rounded up to whole hours.",
+    "Days that the certificate authority is valid, rounded up to whole hours.",
   ),
   certLeafValidityDays: decimal(0.05, 3_650, 90).describe(
-    "Life of server and client certificates in days; rounded up to whole hours.",
+    "Days that server and client certificates are valid, rounded up to whole hours.",
   ),
   certRenewBeforeDays: decimal(0, 3_650, 30).describe(
-    "Certificates are renewed by the first `up` within this many days of their end.",
+    "Days before the end of a certificate from which `up` renews it.",
   ),
   certServerHostNames: list(hostName, "must be a list of host names").describe(
-    "Further DNS names clients use for the servers; they go into both server certificates.",
+    "Further DNS names by which clients reach the servers. Both server certificates have them.",
   ),
 
-  passwordVersion: integer(1, 1_000_000, 1).describe("Raise it to replace every generated password at the next `up`."),
-  ownerPassword: password().optional().describe("Secret. Password of ai_workflow_owner; generated if not given."),
-  appUserPassword: password().optional().describe("Secret. Password of app_user; generated if not given."),
-  appReadonlyPassword: password().optional().describe("Secret. Password of app_readonly; generated if not given."),
-  appMonitorPassword: password().optional().describe("Secret. Password of app_monitor; generated if not given."),
+  passwordVersion: integer(1, 1_000_000, 1).describe(
+    "Version of the generated passwords. After you raise it, the next `up` replaces all of them.",
+  ),
+  ownerPassword: password()
+    .optional()
+    .describe("Password of ai_workflow_owner, as a secret. Without it the package generates one."),
+  appUserPassword: password()
+    .optional()
+    .describe("Password of app_user, as a secret. Without it the package generates one."),
+  appReadonlyPassword: password()
+    .optional()
+    .describe("Password of app_readonly, as a secret. Without it the package generates one."),
+  appMonitorPassword: password()
+    .optional()
+    .describe("Password of app_monitor, as a secret. Without it the package generates one."),
 } satisfies Record<string, z.ZodType>;
 
 export type SettingName = keyof typeof settings;
 
-/** Setting of each role whose password may be given. */
+/** The setting that gives a role its password, by role. */
 export const PASSWORD_SETTINGS = {
   [ROLES.owner]: "ownerPassword",
   [ROLES.app]: "appUserPassword",
@@ -222,16 +265,16 @@ export const PASSWORD_SETTINGS = {
 
 export type SecretSetting = (typeof PASSWORD_SETTINGS)[keyof typeof PASSWORD_SETTINGS];
 
-/** Settings whose value must never be shown. */
+/** Settings whose values no output and no log may show. */
 export const SECRET_SETTINGS: readonly SecretSetting[] = Object.values(PASSWORD_SETTINGS);
 
-/** All settings of a stack as they stand in its file; a key that is none of them is refused. */
+/** All settings of a stack as its file has them. A key that is not in the table is refused. */
 export const schema = z.strictObject(settings);
 
-/** Settings as they are read, with the defaults that depend on nothing but themselves. */
+/** Settings as the schema reads them. It fills in the defaults that do not depend on the stack. */
 export type Settings = z.output<typeof schema>;
 
-/** A stack's settings, checked, with every default filled in. */
+/** A stack's checked settings, with all defaults filled in. */
 export type StackConfig = Omit<Settings, "networkSubnet" | "profile" | "expiresAfterHours"> & {
   readonly stack: string;
   readonly profile: Profile;
@@ -239,7 +282,7 @@ export type StackConfig = Omit<Settings, "networkSubnet" | "profile" | "expiresA
   readonly networkSubnet: string;
 };
 
-/** Whether a stack has the container that calls `maintenance.run()`, which the last rollout phase makes. */
+/** Whether a stack has the maintenance container. It calls `maintenance.run()`, which a migration of phase 4 makes. */
 export function hasMaintenance(config: StackConfig): boolean {
   return config.profile === Profile.standard && config.rolloutPhase === 4 && config.maintenanceIntervalMin > 0;
 }

@@ -25,14 +25,14 @@ describe("sums", () => {
       { pgbouncerSessionDbConnections: 47, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
       { pgbouncerSessionDbConnections: 48, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
       "pgbouncerSessionDbConnections",
-      /48 leaves transaction mode none of pgbouncerMaxDbConnections 50 \(2 look secrets up\)/,
+      /48 leaves no connection to transaction mode \(pgbouncerMaxDbConnections 50, of them 2 to look up passwords\)/,
     ],
     [
       "pool and reserve against transaction mode's connections",
       { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 10 },
       { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 11 },
       "pgbouncerDefaultPoolSize",
-      /30 and a reserve of 11 are above the 40 server connections transaction mode has/,
+      /30 and a reserve of 11 are above the 40 server connections of transaction mode/,
     ],
     [
       "memory against connections",
@@ -74,14 +74,14 @@ describe("sums", () => {
       { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68 },
       { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 67 },
       "pgbouncerDefaultPoolSize",
-      /a reserve of 10 are above the 39 server connections transaction mode has \(pgbouncerMaxDbConnections 67 less 8 for session mode and 6 for looking secrets up and the shares of app_readonly and app_monitor\)/,
+      /a reserve of 10 are above the 39 server connections of transaction mode \(pgbouncerMaxDbConnections 67 less 8 for session mode and 6 to look up passwords and the shares of app_readonly and app_monitor\)/,
     ],
     [
       "session mode against the number of listeners",
       { ...BOUND, pgbouncerSessionDbConnections: 3 },
       { ...BOUND, pgbouncerSessionDbConnections: 2 },
       "pgbouncerSessionDbConnections",
-      /2 are too few for three listeners/,
+      /2 are too few: pgbouncerBindCertificates makes three listeners/,
     ],
     [
       "the memory of three listeners",

@@ -3,6 +3,7 @@ import path from "node:path";
 import { Analyzer } from "@pulumi/pulumi/provider/experimental/analyzer.js";
 import { beforeAll, describe, expect, test } from "vitest";
 import { PACKAGE_ROOT } from "../../base/versions.ts";
+import { renderCommands } from "../../dev/docs/commands.ts";
 import { renderConfiguration } from "../../dev/docs/configuration.ts";
 import { renderStackSettings } from "../../dev/docs/stack-settings.ts";
 import { SECRET_SETTINGS, settings } from "../../infra/settings/table.ts";
@@ -12,8 +13,9 @@ const read = (file: string) => readFileSync(path.join(PACKAGE_ROOT, file), "utf8
 test.each([
   ["infra/settings/stack-settings.ts", renderStackSettings],
   ["docs/configuration.md", renderConfiguration],
-])("%s says what the table says; if not, `npm run docs` writes it anew", (file, render) => {
-  expect(read(file)).toBe(render());
+  ["docs/commands.md", renderCommands],
+])("%s says what its source says; if not, `npm run docs` writes it anew", async (file, render) => {
+  expect(read(file)).toBe(await render());
 });
 
 describe("Pulumi's analyser of components", () => {

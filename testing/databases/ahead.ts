@@ -9,8 +9,9 @@ import type { Ahead, Process } from "./process.ts";
 import { giveBack, templateOf } from "./take.ts";
 
 /**
- * A database with a connection open in it, that was prepared since the last one was taken; undefined where there is
- * none.
+ * Takes the database that `lookAhead` prepared. A connection is open in it.
+ *
+ * @returns undefined if none was prepared, or if it is no longer usable
  */
 export async function takeAhead(
   { registry, ahead }: Process,
@@ -18,7 +19,7 @@ export async function takeAhead(
   holder: Holder,
 ): Promise<Ahead | undefined> {
   const pending = ahead.get(kind);
-  ahead.delete(kind); // before anything is waited for: it is one taker's
+  ahead.delete(kind); // before the first await, so that no second caller takes it
   const prepared = await pending;
   if (!prepared) return undefined;
   try {
@@ -28,7 +29,7 @@ export async function takeAhead(
     }
   } catch (error) {
     prepared.client.end().catch(() => {});
-    await giveBack(registry, prepared.name).catch(() => {}); // the error of the take is told
+    await giveBack(registry, prepared.name).catch(() => {}); // the caller gets the error of the take
     throw error;
   }
   prepared.client.end().catch(() => {});
@@ -37,8 +38,9 @@ export async function takeAhead(
 }
 
 /**
- * Sets the next database aside and opens its connection, while the test is at work. Not for the first one of a process:
- * many take no second. It is ready in the registry's eyes, and goes with this process.
+ * Sets the next database aside and opens a connection in it, while the test uses its own. It does nothing at the first
+ * call of a process for a kind, because many processes take only one database. In the registry the database is
+ * `ready`, with this process' lease. The database is dropped when this process ends.
  */
 export function lookAhead(owner: Process, kind: string, source: ReadSource, role: ClientRole, mode: TestMode): void {
   const { registry, ahead } = owner;
@@ -50,13 +52,13 @@ export function lookAhead(owner: Process, kind: string, source: ReadSource, role
     const name = await setAside(registry, await templateOf(registry, source));
     if (!name) return undefined;
     const client = new pg.Client(clientConfig(connectionTo(registry.server, name, role, mode), "test"));
-    client.on("error", () => {}); // seen when it is asked for
+    client.on("error", () => {}); // `takeAhead` sees that the connection is lost
     try {
       await client.connect();
-      keepProcessAlive(client, false); // keeps no process alive that asks for no other
+      keepProcessAlive(client, false); // a process that takes no other database may end
       return { name, client };
     } catch {
-      // The next take connects itself, and hears why.
+      // The next take opens its own connection and reports the error.
       client.end().catch(() => {});
       await giveBack(registry, name);
       return undefined;
@@ -64,6 +66,6 @@ export function lookAhead(owner: Process, kind: string, source: ReadSource, role
   };
   ahead.set(
     kind,
-    prepare().catch(() => undefined), // the next take goes without it, and hears what is wrong
+    prepare().catch(() => undefined), // the next take does without it and reports the error
   );
 }

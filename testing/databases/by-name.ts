@@ -13,17 +13,26 @@ import { withRegistry } from "./process.ts";
 import { describeWay, giveBack, refuseUnreachable, takeDatabase, type Way } from "./take.ts";
 import { KEEP_SEC } from "./taken.ts";
 
-/** A database whose holder has no connection to the registry: a process of this machine, a time, or both. */
+/**
+ * What a database for somebody else is like. Its holder has no connection to the registry. So the database is dropped
+ * when a process ends or when a time is over, whichever comes first.
+ */
 export interface HeldOptions extends Way {
+  /** Text for `aiwdb testdb list`; at most 200 characters. @default - empty */
   readonly label?: string;
+  /** Run of a suite that it belongs to, for the leak report. @default - none */
   readonly run?: string;
+  /** Last rollout phase that is applied. @default 4 */
   readonly phase?: Phase | undefined;
-  /** Path of an SQL file. */
+  /** Path of an SQL file that fills the template. @default - none */
   readonly seed?: string | undefined;
+  /** Process of this machine. The database is dropped when it ends. @default - none */
   readonly pid?: number | undefined;
+  /** Seconds until the database is dropped. @default - no limit */
   readonly ttlSec?: number | undefined;
 }
 
+/** A database that was handed out, and how to connect to it. */
 export interface HeldDatabase extends Pick<TestConnection, "url" | "env"> {
   readonly name: string;
 }
@@ -31,18 +40,28 @@ export interface HeldDatabase extends Pick<TestConnection, "url" | "env"> {
 /** One line of `aiwdb testdb list`. */
 export interface ListedDatabase {
   readonly name: string;
+  /** State in testdb.clone, such as `ready`, `taken` or `kept`. */
   readonly state: string;
-  /** Who has it: a process, its connection, or nobody. */
+  /** Who has it: a process, a connection's application_name, or an empty text for nobody. */
   readonly holder: string;
   readonly label: string;
   readonly run: string;
+  /** Seconds since it was taken; since it was made if nobody has taken it. */
   readonly ageSec: number;
+  /** Seconds until it is dropped; null if no time is set. */
   readonly expiresInSec: number | null;
+  /** Connections that are open in it. */
   readonly sessions: number;
+  /** Key of its template. */
   readonly template: string;
 }
 
-/** Takes a database for somebody else. */
+/**
+ * Takes a database for somebody else.
+ *
+ * @throws UsageError when there is no process `pid`, or when the options exclude each other
+ * @throws StateError when there is no server for tests, or with the error of a migration or seed that fails
+ */
 export function createHeld(server: string, options: HeldOptions): Promise<HeldDatabase> {
   return withRegistry(server, async (registry) => {
     const { pid } = options;
@@ -64,14 +83,15 @@ export function createHeld(server: string, options: HeldOptions): Promise<HeldDa
       const { url, env } = describeWay(registry.server, taken, options);
       return { name, url, env };
     } catch (error) {
-      // Nobody else knows of it, and this process may live as long as the server. The error of the take is told.
+      // Nobody else knows of the database, and this process may live as long as the server. The caller gets the error
+      // above.
       await giveBack(registry, name).catch(() => {});
       throw error;
     }
   });
 }
 
-/** Drops a taken or kept database; false if there is none of that name. */
+/** Drops a taken or kept database. @returns false if there is none of that name */
 export function dropByName(server: string, name: string): Promise<boolean> {
   return withRegistry(server, async (registry) => {
     if (!(await claimHeld(registry, name))) return false;
@@ -81,17 +101,30 @@ export function dropByName(server: string, name: string): Promise<boolean> {
   });
 }
 
-/** Gives a database more time, if it has an end; one that goes with its holder has none, and gets none. */
+/**
+ * Sets the seconds until a database is dropped, counted from now. A database without a time limit goes with its holder
+ * and gets no limit.
+ *
+ * @returns false if nobody has a database of that name
+ */
 export function renewByName(server: string, name: string, seconds: number): Promise<boolean> {
   return withRegistry(server, (registry) => renew(registry, name, seconds));
 }
 
-/** Keeps a failed test's database for a while, whatever becomes of its process. */
+/**
+ * Keeps a failed test's database for 30 minutes, even if its process ends.
+ *
+ * @returns false if nobody has a database of that name
+ */
 export function keepByName(server: string, name: string, why: string): Promise<boolean> {
   return withRegistry(server, (registry) => keepTaken(registry, name, KEEP_SEC, labelOf(why)));
 }
 
-/** How to connect to a database that is taken or kept. */
+/**
+ * How to connect to a database that is taken or kept.
+ *
+ * @throws StateError when there is none of that name
+ */
 export function addressOf(server: string, name: string, role: ClientRole, mode: TestMode): Promise<HeldDatabase> {
   return withRegistry(server, async (registry) => {
     const found = "select from testdb.clone where name = $1 and state in ('taken', 'kept')";
@@ -107,7 +140,7 @@ export function addressOf(server: string, name: string, role: ClientRole, mode: 
   });
 }
 
-/** Every test database of a server: who holds it, since when, until when. */
+/** Every test database of a server: who has it, since when and until when. */
 export function listDatabases(server: string): Promise<ListedDatabase[]> {
   return withRegistry(server, async ({ query }) => {
     const { rows } = await query<ListedDatabase>(

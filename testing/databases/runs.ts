@@ -1,15 +1,22 @@
 import { randomBytes } from "node:crypto";
 import type { ListedDatabase } from "./by-name.ts";
 
-/** Groups what one run of a suite takes, for its leak report. Set by `aiwdb testdb run` and the global set-up. */
+/**
+ * Variable with the name of one run of a suite. Databases that the run takes carry the name, for its leak report.
+ * `aiwdb testdb run` and vitest's global set-up set it.
+ */
 export const RUN_VARIABLE = "AIWDB_TESTDB_RUN";
 
-/** A name for one run of a suite. */
+/** A new name for one run of a suite: 12 hexadecimal digits. */
 export function newRun(): string {
   return randomBytes(6).toString("hex");
 }
 
-/** What a run took and did not give back; kept databases are meant to stay. */
+/**
+ * Lines that name the databases which a run took and did not give back. Kept databases are not among them.
+ *
+ * @returns no line if there are none
+ */
 export function leakReport(databases: readonly ListedDatabase[], run: string): string[] {
   const left = databases.filter(
     (database) => database.run === run && database.state === "taken" && database.name !== process.env["PGDATABASE"],

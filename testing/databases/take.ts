@@ -8,15 +8,21 @@ import type { Registry, Template } from "../pool/registry.ts";
 import { claimReturned, type Holder, returnTaken, takeReady } from "../pool/states.ts";
 import { ensureTemplate, type ReadSource } from "../pool/template.ts";
 
-/** Which way into a database is asked for. */
+/** How the taker wants to connect to a database. */
 export interface Way {
+  /** @default app_user */
   readonly role?: ClientRole | undefined;
+  /** @default direct */
   readonly mode?: TestMode | undefined;
-  /** As a role of its own that owns it. */
+  /** Connect as a role that owns the database and exists for it alone. @default false */
   readonly owner?: boolean | undefined;
 }
 
-/** @throws UsageError for what there is no way to; to be called before anything is taken */
+/**
+ * Refuses a way that does not exist. Call it before you take a database.
+ *
+ * @throws UsageError when `owner` comes with a role or mode, or when the server has no such role or mode
+ */
 export function refuseUnreachable({ server }: Registry, { owner, role = ROLES.app, mode = "direct" }: Way): void {
   if (owner && (role !== ROLES.app || mode !== "direct")) {
     throw new UsageError("A database with an owner of its own is handed out as that owner's, directly.", {
@@ -30,7 +36,7 @@ export function refuseUnreachable({ server }: Registry, { owner, role = ROLES.ap
 
 const templates = new WeakMap<Registry, Map<string, Template>>();
 
-/** The template of a source, as this process knows it; it may have been removed since. */
+/** The template of a source, as this process knows it. The server may have removed it since. */
 export async function templateOf(registry: Registry, source: ReadSource): Promise<Template> {
   const known = templates.get(registry) ?? new Map<string, Template>();
   templates.set(registry, known);
@@ -39,13 +45,13 @@ export async function templateOf(registry: Registry, source: ReadSource): Promis
   return template;
 }
 
-/** A database that was taken, and the password of its owner where that is a role of its own. */
+/** A database that was taken. It has a password if its owner is a role that exists for it alone. */
 export interface TakenDatabase {
   readonly name: string;
   readonly password?: string;
 }
 
-/** The way into a taken database that was asked for: as its own owner where it has one. */
+/** How to connect to a taken database: as its own owner if it has one, otherwise as the role that was asked for. */
 export function describeWay(
   server: TestServer,
   { name, password }: TakenDatabase,
@@ -56,11 +62,11 @@ export function describeWay(
   );
 }
 
+/** SQLSTATE of CREATE DATABASE when its template does not exist. */
 const TEMPLATE_GONE = "3D000";
 
 /**
- * Takes a database under this process' lease. Tests in this process, the HTTP API and the command line all come this
- * way.
+ * Takes a database for this process. Tests, the HTTP API and the command line all call this function.
  *
  * @throws StateError when the server is marked production, or with the error of a migration or seed that fails
  */
@@ -75,7 +81,7 @@ export async function takeDatabase(
   try {
     return { name, password: await giveOwner(registry, name) };
   } catch (error) {
-    await giveBack(registry, name).catch(() => {}); // the error of the take is told
+    await giveBack(registry, name).catch(() => {}); // the caller gets the error above
     throw error;
   }
 }
@@ -89,7 +95,7 @@ async function takeOf(registry: Registry, source: ReadSource, holder: Holder): P
         ready ?? (await emptyReturned(registry, template, holder)) ?? (await createClone(registry, template, holder))
       );
     } catch (error) {
-      // Nobody used the template for so long that it was removed since this process looked.
+      // The server has removed the template since this process looked, because nobody used it for long.
       if (!hasCode(error, TEMPLATE_GONE) || attempt > 1) throw error;
       templates.get(registry)?.delete(source.key);
     }
@@ -97,16 +103,18 @@ async function takeOf(registry: Registry, source: ReadSource, holder: Holder): P
 }
 
 /**
- * Does the keeper's work where that is behind: emptying a returned database is quicker than a copy. One that can not be
- * brought back is dropped.
+ * Empties a returned database, which is the keeper's work. When no database is ready, this is quicker than a new copy.
+ * A database that cannot be emptied is dropped.
+ *
+ * @returns its name; undefined if no database was returned, or if it was dropped
  */
 async function emptyReturned(registry: Registry, template: Template, holder: Holder): Promise<string | undefined> {
   const [claimed] = await claimReturned(registry, 1, template.key);
-  // One that fails is the next sweep's, which tells what is wrong with it.
+  // If it fails, the next sweep takes care of the database and reports the error.
   return claimed && recycleClone(registry, claimed.name, template, holder).catch(() => undefined);
 }
 
-/** A database this process has goes back into the pool, or is dropped where nobody keeps one. */
+/** Gives a database of this process back to the pool. If no keeper looks after the pool, the database is dropped. */
 export async function giveBack(registry: Registry, name: string): Promise<void> {
   if (!(await returnTaken(registry, name))) await dropClone(registry, name);
 }

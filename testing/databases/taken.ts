@@ -14,26 +14,46 @@ import { labelOf } from "./labels.ts";
 import { type Process, release } from "./process.ts";
 import { describeWay, giveBack, type TakenDatabase, templateOf, type Way } from "./take.ts";
 
-/** How long a failed test's database is kept. */
+/** Seconds for which a failed test's database is kept. */
 export const KEEP_SEC = 30 * 60;
 
-/** A database of its own. Give it back with `await using`, or `drop()`. */
+/** A database that one test has for itself. Give it back with `await using`, or with `drop()`. */
 export interface TestDatabase extends TestConnection, AsyncDisposable {
+  /** Name of the database on the server. */
   readonly name: string;
-  /** The open connection, where `connect` was asked for; closed when the database goes. */
+  /** The open connection, if the option `connect` was given. It is closed when the database goes. */
   readonly client: pg.Client | undefined;
-  /** The same database as another role or on another way. */
+  /**
+   * How to connect to the same database as another role, or by another mode.
+   *
+   * @param mode by default `direct`; for the role that the database was taken as, the mode that it was taken with
+   * @throws UsageError when the server has no such role or mode
+   */
   as(role: ClientRole, mode?: TestMode): TestConnection;
-  /** A new connection, closed when the database goes. */
+  /** Opens a new connection. It is closed when the database goes. Without arguments it is one as in `config`. */
   connect(role?: ClientRole, mode?: TestMode): Promise<pg.Client>;
   /**
-   * Back to what it was when it was handed out. Connections opened here stay, without anything they had set, locked or
-   * prepared, unless objects or seeded rows were changed: then it is made anew, and they are closed. Others are closed.
+   * Brings the database back to what it was when it was handed out. Connections that `connect` opened stay open, but
+   * lose what they had set, locked or prepared. All other connections are ended. If objects or seeded rows were
+   * changed, or if the database has an owner of its own, it is made anew: then all connections are closed, and `client`
+   * is a new one.
+   *
+   * @throws StateError after `drop` or `keep`
    */
   reset(): Promise<void>;
-  /** Do not drop it, but keep it for a while, and print how to connect. */
+  /**
+   * Keeps the database instead of dropping it, and prints how to connect.
+   *
+   * @param reason text for `aiwdb testdb list`; "kept" by default
+   * @param seconds by default 1800
+   */
   keep(reason?: string, seconds?: number): Promise<void>;
-  /** Gives it back. Sessions that are still open are ended. Does nothing the second time, and after `keep`. */
+  /**
+   * Gives the database back, and ends the connections that are still open. Does nothing the second time, and after
+   * `keep`.
+   *
+   * @throws StateError when the server stopped or ended this process' session
+   */
   drop(): Promise<void>;
 }
 
@@ -58,12 +78,13 @@ export class Taken implements TestDatabase {
     this.#way = way;
   }
 
-  /** Has a connection that is open already. */
+  /** Takes over a connection that is open in the database, as `client`. */
   adopt(prepared: pg.Client): void {
     this.#clients.push(prepared);
     this.client = prepared;
   }
 
+  /** Opens `client`. Gives the database back if that fails. */
   async open(): Promise<void> {
     this.client = await this.#orGiveBack(this.connect());
   }
@@ -91,7 +112,7 @@ export class Taken implements TestDatabase {
     const isDefault = role === undefined && mode === undefined;
     const way = isDefault ? this.#default : this.as(role ?? this.#way.role ?? ROLES.app, mode);
     const client = new pg.Client(way.config);
-    client.on("error", () => {}); // ended with its database, or seen at its next statement
+    client.on("error", () => {}); // it ends with its database; otherwise its next statement fails
     await client.connect();
     this.#clients.push(client);
     return client;
@@ -106,10 +127,10 @@ export class Taken implements TestDatabase {
     const { password } = this.#taken;
     const superuser = connectionTo(registry.server, this.name, ROLES.superuser, "direct");
     this.#admin ??= await connect(superuser, { applicationName: "aiwdb testdb" });
-    // Others may hold locks, or write while this looks.
+    // Sessions of others may hold locks, or write while the database is compared.
     const own = [...this.#clients, this.#admin].flatMap((client) => loginProcessId(client) ?? []);
     await endSessions(registry, this.name, own);
-    // One with an owner of its own is not as the template was even before.
+    // A database with an owner of its own differs from the template from the beginning.
     if (fingerprint && password === undefined && (await resetDatabase(this.#admin, fingerprint))) return;
     const reopen = this.client !== undefined;
     await this.#closeClients();
@@ -142,7 +163,7 @@ export class Taken implements TestDatabase {
     return this.drop();
   }
 
-  /** Nobody will ask for it where the work fails. */
+  /** Does work on the database. Gives the database back if the work fails, because nobody else will. */
   async #orGiveBack<T>(work: Promise<T>): Promise<T> {
     try {
       return await work;
@@ -173,9 +194,11 @@ export class Taken implements TestDatabase {
   }
 }
 
-/** Ends what a session has open, locked, set or prepared; a connection that is gone has nothing. */
+/**
+ * Ends a session's transaction and removes what it has locked, set or prepared. A lost connection has none of these.
+ */
 async function forgetSession(client: pg.Client): Promise<void> {
   await client.query("rollback").catch(() => {});
   await client.query("discard all").catch(() => {});
-  forgetNamedStatements(client); // node-postgres would go on using them
+  forgetNamedStatements(client); // otherwise node-postgres would use them again
 }

@@ -10,25 +10,29 @@ import { RUN_VARIABLE } from "./runs.ts";
 import { refuseUnreachable, takeDatabase } from "./take.ts";
 import { Taken, type TestDatabase } from "./taken.ts";
 
-// The package's entry "ai-workflow-database/testing".
+// This file is the package's entry "ai-workflow-database/testing".
 export type { ClientRole, SeedFunction, TestConnection, TestDatabase, TestMode };
 export { closeRegistries as closeTestDatabases } from "./process.ts";
 
+/** What a test database is like. Every option may be left out. */
 export interface TestDatabaseOptions extends TemplateSource {
-  /** Name of the server. @default the one of AIWDB_TESTDB_SERVER, else ci-local */
+  /** Name of the server for tests. @default - the value of AIWDB_TESTDB_SERVER, otherwise `ci-local` */
   readonly server?: string | undefined;
-  /** Role of `url`, `config`, `env` and `client`. @default app_user, or the database's own owner */
+  /** Role of `url`, `config`, `env` and `client`. @default - app_user; with `owner`, the database's own owner */
   readonly role?: ClientRole | undefined;
   /** Directly to PostgreSQL, or through PgBouncer in transaction mode. @default direct */
   readonly mode?: TestMode | undefined;
   /**
-   * A login role of its own, named like the database, that owns it and everything in it, and may connect nowhere else.
-   * For tests that make objects. Takes longer than one of the common owner's. @default false
+   * Give the database a login role of its own, for tests that make objects. The role has the database's name. It owns
+   * the database and everything in it, and can connect to no other one. Taking such a database takes longer.
+   *
+   * @default false
+   * @throws UsageError together with another `role` than app_user, or with another `mode` than direct
    */
   readonly owner?: boolean | undefined;
-  /** Who has it, for `aiwdb testdb list`: the test's name. */
+  /** Name of the test, which `aiwdb testdb list` shows. It is cut after 200 characters. @default - empty */
   readonly label?: string | undefined;
-  /** Hand it out with an open connection, in `client`. @default false */
+  /** Open a connection, in `client`. @default false */
   readonly connect?: boolean | undefined;
 }
 
@@ -36,7 +40,7 @@ const sources = new Map<string, ReadSource>();
 const functionNumbers = new WeakMap<SeedFunction, number>();
 let functions = 0;
 
-/** Migrations are read once per process: a suite's files do not change while it runs. */
+/** Reads migrations and seed once for each process, because a suite's files do not change while it runs. */
 function sourceOf(registry: Registry, { migrationsFolder, phase, seed, seedKey }: TemplateSource): ReadSource {
   let seedName = seed;
   if (typeof seed === "function") {
@@ -50,15 +54,16 @@ function sourceOf(registry: Registry, { migrationsFolder, phase, seed, seedKey }
 }
 
 /**
- * A database of its own, with the whole schema, in milliseconds.
+ * Takes a database with the whole schema, which the caller has for itself. This takes milliseconds.
  *
  * ```ts
  * await using db = await testDatabase();
  * const pool = new pg.Pool(db.config);
  * ```
  *
- * @throws StateError when no server for tests runs, when it is none for tests, or with the error of a migration that
- *   fails
+ * @throws StateError when the server does not run, when it is not one for tests, or with the error of a migration or
+ *   seed that fails
+ * @throws UsageError when the options exclude each other, or when the server has no such role or mode
  */
 export async function testDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const owner = await processOf(options.server);

@@ -22,17 +22,18 @@ import {
 
 /** Where the configuration volume is mounted in the PgBouncer container. */
 export const PGBOUNCER_CONFIG_DIR = "/etc/pgbouncer";
+/** Folder of the processes' local sockets in the container. */
 export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
 
 /**
- * Server connections that a role's pool keeps once it has them. A pool without any refuses its clients after one failed
- * login at the server. Each client can cause such a failure by asking for a replication connection, which no setting
- * refuses.
+ * Server connections that a role's pool keeps once it has opened them (min_pool_size). A pool without a connection
+ * refuses its clients after one failed login at the server. A client can cause such a failure: it asks for a
+ * replication connection, which no setting of PgBouncer refuses.
  */
 const KEPT_CONNECTIONS = 1;
 
 /**
- * What the package promises. infra/settings/reserved.ts says why; overrides are refused.
+ * Settings that the package fixes; `pgbouncerSettings` may not have them. infra/settings/reserved.ts has the reasons.
  *
  * https://www.pgbouncer.org/config.html
  */
@@ -62,7 +63,9 @@ export const PGBOUNCER_MANDATORY: Readonly<Record<keyof typeof PGBOUNCER_RESERVE
   server_tls_ciphers: { value: TLS_CIPHERS },
 };
 
-/** What one listener promises: its port, and whom it lets in. */
+/**
+ * The settings that the package fixes, for one listener. Each listener has its own port and its own rules for clients.
+ */
 export function listenerMandatory({ port, hbaFile, authorityFile }: Listener): Settings {
   const { listen_port, auth_hba_file, client_tls_ca_file, ...common } = PGBOUNCER_MANDATORY;
   return {
@@ -74,7 +77,9 @@ export function listenerMandatory({ port, hbaFile, authorityFile }: Listener): S
 }
 
 /**
- * Values from the stack's own settings, and values that tune the pooler, which `pgbouncerSettings` may override.
+ * Settings with values from the stack's own settings, and settings that tune the pooler. `pgbouncerSettings` may
+ * override the latter.
+ *
  * https://www.pgbouncer.org/config.html
  */
 export function pgbouncerDefaults(config: StackConfig): Defaults {
@@ -95,12 +100,12 @@ export function pgbouncerDefaults(config: StackConfig): Defaults {
     server_login_retry: { value: config.pgbouncerServerLoginRetrySec, why: "pgbouncerServerLoginRetrySec" },
     server_lifetime: { value: config.pgbouncerServerLifetimeSec, why: "pgbouncerServerLifetimeSec" },
     server_idle_timeout: { value: config.pgbouncerServerIdleTimeoutSec, why: "pgbouncerServerIdleTimeoutSec" },
-    // 1 would end session-mode clients when certificates are renewed.
-    server_fast_close: { value: 0, why: "sessions end when their client leaves" },
+    // With 1, PgBouncer would end the clients in session mode when it gets new certificates.
+    server_fast_close: { value: 0, why: "a session ends when its client leaves" },
     query_timeout: { value: config.pgbouncerQueryTimeoutSec, why: "pgbouncerQueryTimeoutSec" },
     query_wait_timeout: { value: config.pgbouncerQueryWaitTimeoutSec, why: "pgbouncerQueryWaitTimeoutSec" },
     client_login_timeout: { value: config.pgbouncerClientLoginTimeoutSec, why: "pgbouncerClientLoginTimeoutSec" },
-    // Drivers send these at start-up; the pooler tracks or drops them instead of refusing the client.
+    // Drivers send these parameters when they connect. PgBouncer would refuse such clients without this setting.
     ignore_startup_parameters: { value: "extra_float_digits,options,search_path", why: "drivers send them unasked" },
     tcp_keepalive: { value: 1, why: "a peer that vanished is noticed" },
     tcp_keepcnt: { value: 5, why: "the application's figure" },
@@ -108,16 +113,20 @@ export function pgbouncerDefaults(config: StackConfig): Defaults {
     tcp_keepintvl: { value: 30, why: "the application's figure, seconds" },
     listen_backlog: { value: 4096, why: "the application's figure: connection storms queue", restart: true },
     ...(config.profile === "ci"
-      ? { autodb_idle_timeout: { value: 30, why: "entries of dropped test databases are forgotten" } }
+      ? { autodb_idle_timeout: { value: 30, why: "PgBouncer forgets the entries of dropped test databases" } }
       : {}),
     stats_period: { value: 60, why: "the application's figure, seconds" },
     log_connections: { value: 0, why: "one line for every short connection drowns the log" },
     log_disconnections: { value: 0, why: "one line for every short connection drowns the log" },
-    log_pooler_errors: { value: 1, why: "what the pooler tells clients is in its log" },
+    log_pooler_errors: { value: 1, why: "the log has the errors that the pooler sends to clients" },
   };
 }
 
-/** The whole of a listener's pgbouncer.ini. The server is reached as `host`, the name in its certificate. */
+/**
+ * Text of a listener's pgbouncer.ini.
+ *
+ * @param host name by which PgBouncer reaches PostgreSQL; PostgreSQL's certificate must have it
+ */
 export function renderPgbouncerIni(config: StackConfig, host: string, listener = listeners(config)[0]): string {
   const { transaction, session } = connectionShare(config, listener);
   const lookup = lookupDatabase(config.databaseName);
@@ -125,7 +134,7 @@ export function renderPgbouncerIni(config: StackConfig, host: string, listener =
     `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${lookup} pool_mode=${mode}` +
     ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} min_pool_size=${kept} max_db_connections=${connections}`;
   const settings = mergeSettings(
-    { ...listenerMandatory(listener), auth_dbname: { value: lookup } }, // logins do not queue behind the pools
+    { ...listenerMandatory(listener), auth_dbname: { value: lookup } }, // logins need not wait for the pools
     pgbouncerDefaults(config),
     config.pgbouncerSettings,
   );
@@ -134,11 +143,11 @@ export function renderPgbouncerIni(config: StackConfig, host: string, listener =
     "[databases]",
     entry(config.databaseName, "transaction", transaction),
     entry(sessionDatabase(config.databaseName), "session", session),
-    // Connections of its own: with the pools exhausted, nobody could log in any more, not even to look at the statistics.
-    // pgbouncer_hba.conf lets no client in here.
+    // PgBouncer looks up passwords over connections of its own. Otherwise nobody could log in while the pools are full,
+    // not even to look at the statistics. pgbouncer_hba.conf lets no client use this entry.
     entry(lookup, "transaction", LOOKUP_CONNECTIONS),
-    // Test databases come and go without a reload; the lookup function of the stack's own database serves them all. A
-    // connection that was kept would stand in the way of dropping them.
+    // With this entry, test databases need no reload when they come and go. All of them use the lookup function of the
+    // stack's own database. No connection is kept, because DROP DATABASE would fail while there is one.
     ...(config.profile === "ci"
       ? [entry("*", "transaction", transaction, 0).replace(` dbname=${config.databaseName}`, "")]
       : []),
@@ -150,10 +159,11 @@ export function renderPgbouncerIni(config: StackConfig, host: string, listener =
 }
 
 /**
- * Reads back what this or an older release has written into a file, as a state has recorded it.
+ * Reads a pgbouncer.ini that this release or an older one wrote.
  *
- * @returns the port, the values in the section [pgbouncer] by name, and the names in the section [databases] that are in
- *   transaction mode; the one for all other databases is no name
+ * @param text of the file, from the stack's state
+ * @returns the port, the values in the section [pgbouncer] by name, and the names of the entries in the section
+ *   [databases] that are in transaction mode, without the entry `*`
  */
 export function readPgbouncerIni(text: string) {
   const sections = new Map<string, Map<string, string>>();
@@ -174,7 +184,7 @@ export function readPgbouncerIni(text: string) {
   };
 }
 
-/** The part of the settings that takes effect only by a restart. */
+/** The settings that PgBouncer reads only at its start, as text. If the text stays equal, it needs no restart. */
 export function pgbouncerRestartKey(config: StackConfig): string {
   const defaults = pgbouncerDefaults(config);
   return listeners(config)
@@ -182,7 +192,10 @@ export function pgbouncerRestartKey(config: StackConfig): string {
     .join("\n");
 }
 
-/** A listener's pgbouncer_hba.conf: its roles over TLS, statistics for the monitoring role, nobody else. */
+/**
+ * Text of a listener's pgbouncer_hba.conf. It lets in the listener's roles over TLS and, for statistics, the monitoring
+ * role. It refuses everybody else. https://www.pgbouncer.org/config.html#hba-file-format
+ */
 export function renderPgbouncerHba(config: StackConfig, { roles } = listeners(config)[0]): string {
   const databases =
     config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
@@ -202,7 +215,9 @@ export function renderPgbouncerHba(config: StackConfig, { roles } = listeners(co
 }
 
 /**
- * userlist.txt: the pooler's own login. Every other secret is looked up in the server. Both are quoted as names in SQL are.
+ * Text of userlist.txt. It has only the pooler's own login; PgBouncer looks up every other role's password in
+ * PostgreSQL. Name and password are quoted as names in SQL are.
+ *
  * https://www.pgbouncer.org/config.html#authentication-file-format
  */
 export function renderUserlist(poolerPassword: string): string {
