@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { ToolError } from "./errors.ts";
@@ -21,7 +21,7 @@ export interface RunOptions {
  */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   const { cwd, env = process.env, timeoutMs } = options;
-  const child = spawn(program, args, {
+  const child: ChildProcess = spawn(program, args, {
     cwd,
     env,
     stdio: ["ignore", "pipe", "pipe"],
@@ -30,11 +30,12 @@ export async function run(program: string, args: readonly string[], options: Run
   });
   let stdout = "";
   let all = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+  // There are no streams where this process has no file descriptor left for them; the error follows.
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
     all += text;
   });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (all += text));
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => (all += text));
   const outcome = await new Promise<string | undefined>((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("close", (code, signal) => {

@@ -58,8 +58,8 @@ export interface DatabaseStackArgs extends StackSettings {
    * provider keeps it out of the state.
    *
    * Remove the stack's containers and network first, and name its roles and database in `adopt`. `aiwdb up
-   * --reset-passwords` does both by itself. `pulumi destroy` runs no program, so it does not see this argument. For it,
-   * set AIWDB_TAKE_OVER=1 in the environment, as `aiwdb down --take-over` does.
+   * --reset-passwords` does both by itself. `pulumi destroy` and `pulumi refresh` run no program, so they do
+   * not see this argument. For them, set AIWDB_TAKE_OVER=1 in the environment, as `aiwdb down --take-over` does.
    *
    * @default false - a stack that belongs to another state stops the run
    * @throws ConfigError unless it is true or false

@@ -35,14 +35,14 @@ export type KnownState =
 
 /** The state as Pulumi writes it. */
 export interface Deployment {
-  readonly resources?: readonly StateResource[];
-  readonly pending_operations?: readonly unknown[];
+  readonly resources?: readonly StateResource[] | null;
+  readonly pending_operations?: readonly unknown[] | null;
 }
 
 /** The state that a deployment records. */
 export function recorded(deployment: Deployment | null | undefined): KnownState {
-  const { resources = [], pending_operations: operations = [] } = deployment ?? {};
-  return { kind: "recorded", resources, ...(operations.length > 0 ? { isCutOff: true } : {}) };
+  const isCutOff = (deployment?.pending_operations ?? []).length > 0;
+  return { kind: "recorded", resources: deployment?.resources ?? [], ...(isCutOff ? { isCutOff } : {}) };
 }
 
 /** What a folder says of a stack's state. "elsewhere" is not "none": the state may be there, in another backend. */

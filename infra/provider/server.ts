@@ -29,13 +29,14 @@ const MESSAGE_LIMIT = { "grpc.max_receive_message_length": -1, "grpc.max_send_me
  * Serves resource types to the Pulumi engine until it ends the process.
  *
  * @param engineAddress where progress goes to, as given by the engine on the command line
- * @param destroying what the user said for removals: `pulumi destroy` runs no program that could hand it over
+ * @param withoutProgram what the user said where no program registers the resource: `pulumi destroy` and `pulumi
+ *   refresh` run none that could hand it over
  * @param types loaders by the name in the type token, so that a preview loads only what it needs
  */
 export function serve(
   engineAddress: string | undefined,
   version: string,
-  destroying: RunOptions,
+  withoutProgram: RunOptions,
   types: Readonly<Record<string, Loader>>,
 ): void {
   const cancelled = new AbortController();
@@ -47,7 +48,7 @@ export function serve(
   // By URN. The engine calls `check` first for whatever the program registers.
   const said = new Map<string, RunOptions>();
 
-  const operationOn = (urn: string, run = said.get(urn) ?? {}): Operation => {
+  const operationOn = (urn: string): Operation => {
     const log = (severity: number, ephemeral: boolean) => (message: string) => {
       const request = new engineProto.LogRequest();
       request.setSeverity(severity as engineProto.LogSeverity);
@@ -58,7 +59,7 @@ export function serve(
     };
     const { INFO, WARNING } = engineProto.LogSeverity;
     const report = { status: log(INFO, true), info: log(INFO, false), warn: log(WARNING, false) };
-    return { report, signal: cancelled.signal, run };
+    return { report, signal: cancelled.signal, run: said.get(urn) ?? withoutProgram };
   };
 
   /** A method that is about one resource. */
@@ -158,9 +159,8 @@ export function serve(
       );
       return response;
     }),
-    delete: onResource(async (request: proto.DeleteRequest, type) => {
-      const state = toProperties(request.getProperties());
-      await type.delete?.(request.getId(), state, operationOn(request.getUrn(), destroying));
+    delete: onResource(async (request: proto.DeleteRequest, type, operation) => {
+      await type.delete?.(request.getId(), toProperties(request.getProperties()), operation);
       return new emptyProto.Empty();
     }),
   });

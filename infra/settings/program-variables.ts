@@ -1,7 +1,7 @@
 /**
  * Environment variables by which `aiwdb` tells the Pulumi program what holds for one run only. infra/index.ts reads
- * them and hands them on as arguments of `DatabaseStack`. `pulumi destroy` runs no program, so the provider itself
- * reads `takeOver` for removals.
+ * them and hands them on as arguments of `DatabaseStack`. `pulumi destroy` and `pulumi refresh` run no program, so
+ * the provider itself reads `takeOver` for them.
  */
 export const PROGRAM_VARIABLES = {
   /** Names for the argument `adopt`, separated by commas. */

@@ -42,7 +42,8 @@ beforeAll(async () => {
       error ? reject(error) : resolve(port),
     );
   });
-  plugin = spawn(process.execPath, [EXECUTABLE, `127.0.0.1:${enginePort}`], { cwd: folder });
+  const env = { ...process.env, AIWDB_TAKE_OVER: "1", DOCKER_HOST: "unix:///nowhere/docker.sock" };
+  plugin = spawn(process.execPath, [EXECUTABLE, `127.0.0.1:${enginePort}`], { cwd: folder, env });
   const [port] = (await once(createInterface(plugin.stdout), "line")) as [string];
   client = new providerGrpc.ResourceProviderClient(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
 });
@@ -55,7 +56,8 @@ afterAll(async () => {
 });
 
 const token = (type: string) => `aiwdb:index:${type}`;
-const urn = (type: string) => `urn:pulumi:dev::ai-workflow-database::aiwdb:index:DatabaseStack$${token(type)}::name`;
+const urn = (type: string, name = "name") =>
+  `urn:pulumi:dev::ai-workflow-database::aiwdb:index:DatabaseStack$${token(type)}::${name}`;
 const struct = (properties: Properties) => structProto.Struct.fromJavaScript(properties as never);
 
 function call<Request, Response>(method: keyof typeof client & string, request: Request): Promise<Response> {
@@ -68,9 +70,9 @@ function call<Request, Response>(method: keyof typeof client & string, request: 
   });
 }
 
-async function check(type: string, news: Properties, olds: Properties = {}) {
+async function check(type: string, news: Properties, olds: Properties = {}, name?: string) {
   const request = new proto.CheckRequest();
-  request.setUrn(urn(type));
+  request.setUrn(urn(type, name));
   request.setType(token(type));
   request.setNews(struct(news));
   request.setOlds(struct(olds));
@@ -81,9 +83,9 @@ async function check(type: string, news: Properties, olds: Properties = {}) {
   };
 }
 
-async function diff(type: string, olds: Properties, news: Properties) {
+async function diff(type: string, olds: Properties, news: Properties, name?: string) {
   const request = new proto.DiffRequest();
-  request.setUrn(urn(type));
+  request.setUrn(urn(type, name));
   request.setType(token(type));
   request.setOlds(struct(olds));
   request.setNews(struct(news));
@@ -190,6 +192,15 @@ test("obeys what the user said for this run, and keeps it out of the state", asy
     id: "an-id",
     properties: { stack: "dev", stateId: "an-id", madeBy: "somebody@a-host" },
   });
+});
+
+test("goes by the environment where no program says anything, as in a refresh and a removal", async () => {
+  // A take-over asks nobody whose the stack is. Otherwise the engine would be asked, and there is none.
+  const state = { stack: "dev", stateId: "an-id", madeBy: "somebody@a-host" };
+  expect((await diff("StateIdentity", state, { stack: "dev" }, "refreshed")).changes).toBe(false);
+  await remove("DataOwner", "a-container", { stack: "dev", container: "a-container", identity: "an-id a@b" });
+  await check("StateIdentity", { stack: "dev", run: {} }, state, "registered");
+  await expect(diff("StateIdentity", state, { stack: "dev" }, "registered")).rejects.toThrow(/ENOENT|connect/);
 });
 
 test("does nothing in a preview, and tells what it knows already", async () => {

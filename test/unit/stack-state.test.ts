@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import path from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { passphraseFile } from "../../infra/settings/places.ts";
-import { backendUrl, isNew, readStateFile, repairAttributes, stateFile } from "../../stack/backend.ts";
+import { backendUrl, isNew, readStateFile, recorded, repairAttributes, stateFile } from "../../stack/backend.ts";
 import { ensureStack, openSession, readState } from "../../stack/session.ts";
 import { backend, checkout, home, renewForEachTest, root, thrown } from "../helpers/temporary-checkout.ts";
 
@@ -48,6 +48,10 @@ describe("the state file", () => {
     expect(readStateFile("dev")).toEqual({ kind: "recorded", resources: [] });
     write(whole);
     expect(readStateFile("dev")).toEqual({ kind: "recorded", resources: [{ urn: "urn:1", type: "t" }] });
+  });
+
+  test("may say by null that it has no resources and no operations", () => {
+    expect(recorded({ resources: null, pending_operations: null })).toEqual({ kind: "recorded", resources: [] });
   });
 
   test("cut in half names itself and the command that puts the last good backup back", () => {

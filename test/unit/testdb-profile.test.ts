@@ -1,5 +1,9 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { expired, type Expiry } from "../../testing/server/expired.ts";
+import { stateFile } from "../../stack/backend.ts";
+import { ephemeralStacks, expired, type Expiry } from "../../testing/server/expired.ts";
 import { parseConfig } from "../../infra/settings/check.ts";
 import { renderPgHba } from "../../infra/servers/postgres/hba.ts";
 import { renderPgbouncerHba, renderPgbouncerIni } from "../../infra/servers/pgbouncer/ini.ts";
@@ -115,6 +119,30 @@ describe("an expiry", () => {
     ];
     expect(expired(stacks, new Date("2026-01-02T00:00:00Z")).map((each) => each.stack)).toEqual(["pr-older", "ci-due"]);
     expect(expired(stacks, new Date("2025-12-31T00:00:00Z"))).toEqual([]);
+  });
+
+  test("is not known of a state that cannot be read, which keeps no other from being found", async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "expiry-"));
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+      rmSync(folder, { recursive: true });
+    });
+    vi.stubEnv("PULUMI_BACKEND_URL", `file://${folder}`);
+    vi.stubEnv("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    const created = "2026-01-01T00:00:00Z";
+    const labels = { "ai-workflow-database.expires-after-hours": "24" };
+    const network = { type: "aiwdb:index:Network", created, inputs: { labels } };
+    const whole = { checkpoint: { latest: { resources: [{ type: "pulumi:pulumi:Stack" }, network] } } };
+    const file = (stack: string) => stateFile(stack) ?? "";
+    mkdirSync(file("ci-folder"), { recursive: true }); // reading it fails
+    writeFileSync(file("ci-cut-off"), '{"checkpoint": ');
+    writeFileSync(file("ci-null"), "null");
+    writeFileSync(file("ci-whole"), JSON.stringify(whole));
+    const left: string[] = [];
+    const found = await ephemeralStacks(({ subject, problem }) => left.push(`${subject}: ${problem}`));
+    expect(found.filter(({ isLocalServer }) => !isLocalServer).map(({ stack }) => stack)).toEqual(["ci-whole"]);
+    for (const stack of ["ci-folder", "ci-cut-off", "ci-null"])
+      expect(left).toContain(`${stack}: left alone, its state does not say when it expires`);
   });
 });
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
@@ -66,5 +66,15 @@ test("what is left of a container that is gone is removed, whatever answers at i
   vi.mocked(isStackServerThere).mockResolvedValue(false);
   await stopServer(NAME, silent);
   expect(stopStackServer).toHaveBeenCalledOnce();
+  expect(existsSync(serverFiles(NAME).description)).toBe(false);
+});
+
+test("what is left of a process that is gone is removed, also where its certificates cannot be read", async () => {
+  const sslRootCert = serverFiles(NAME).log;
+  writeFileSync(sslRootCert, "no certificate");
+  const roles = { postgres: { sslRootCert } };
+  writeServer({ name: NAME, engine: "local", direct: { host: "127.0.0.1", port: 5 }, roles } as unknown as TestServer);
+  refuses("no start line", "ERR_OSSL_PEM_NO_START_LINE");
+  await stopServer(NAME, silent);
   expect(existsSync(serverFiles(NAME).description)).toBe(false);
 });

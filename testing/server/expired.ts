@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { EXPIRY_LABEL, STACK_LABEL } from "../../infra/settings/names.ts";
 import { ephemeralKind } from "../../infra/settings/profile.ts";
@@ -6,7 +6,6 @@ import { engineClient } from "../../toolchain/engine/client.ts";
 import { findEngine } from "../../toolchain/engine/find.ts";
 import { messageOf, type Problem } from "../../base/errors.ts";
 import type { Output } from "../../base/output.ts";
-import { readJsonIfWhole } from "../../base/text-file.ts";
 import { stateFile } from "../../stack/backend.ts";
 import { serverFiles } from "../description/files.ts";
 import { stopServer } from "./life-cycle.ts";
@@ -79,17 +78,17 @@ function expiry(stack: string, createdAt: Date, hours: number): Expiry {
 const NETWORK_TYPE = "aiwdb:index:Network";
 
 /** What a state says of a stack's resources, as Pulumi writes it. */
+interface Latest {
+  readonly manifest?: { readonly time?: string };
+  readonly resources?: readonly {
+    readonly type?: string;
+    readonly created?: string;
+    readonly inputs?: { readonly labels?: Readonly<Record<string, string>> };
+  }[];
+}
+
 interface Checkpoint {
-  readonly checkpoint?: {
-    readonly latest?: {
-      readonly manifest?: { readonly time?: string };
-      readonly resources?: readonly {
-        readonly type?: string;
-        readonly created?: string;
-        readonly inputs?: { readonly labels?: Readonly<Record<string, string>> };
-      }[];
-    } | null;
-  };
+  readonly checkpoint?: { readonly latest?: Latest | null };
 }
 
 /**
@@ -97,9 +96,13 @@ interface Checkpoint {
  * made, as it made it. The settings of this checkout may be another's. Undefined for a stack that is empty.
  */
 function recordedExpiry(stack: string, file: string): Expiry | "unknown" | undefined {
-  const state = readJsonIfWhole<Checkpoint>(file);
-  if (state === undefined) return "unknown"; // cut off: `aiwdb status` says so, and it is not this command's to delete
-  const { resources = [], manifest } = state.checkpoint?.latest ?? {};
+  let latest: Latest | null | undefined;
+  try {
+    latest = (JSON.parse(readFileSync(file, "utf8")) as Checkpoint).checkpoint?.latest;
+  } catch {
+    return "unknown"; // cut off or not readable: `aiwdb status` says so, and it is not this command's to delete
+  }
+  const { resources = [], manifest } = latest ?? {};
   if (resources.length <= 1) return undefined;
   const network = resources.find(({ type }) => type === NETWORK_TYPE);
   const createdAt = new Date(network?.created ?? manifest?.time ?? "");

@@ -49,7 +49,8 @@ async function answerOf<T>(
   explain: (error: unknown) => { readonly summary: string; readonly problem: string; readonly remedy: string },
 ): Promise<T | undefined> {
   // Nobody comes in with certificates that have expired; a stack's are renewed by `up`.
-  if (server.engine === "local" && certificatesEndSoon(server)) await renewCertificates(server);
+  const { name, engine } = server;
+  if (engine === "local" && isLocalServerRunning(name) && certificatesEndSoon(server)) await renewCertificates(server);
   const deadline = Date.now() + ANSWERS_MS;
   for (;;) {
     try {
