@@ -15,8 +15,8 @@ const ON_THEIR_OWN = [
   "test/integration/{changed-roles,provider-network,rotation,secrets-logged,toolchain-images}.test.ts",
 ];
 
-// One group after the other: what the quick tests find need not wait for a stack. Files that have a stack wait for containers
-// much of the time, so two of them run side by side.
+// One group after the other: what the quick tests find need not wait for a stack. Files that have a stack wait for
+// containers much of the time, so two of them run side by side.
 export default defineConfig({
   test: {
     sequence: { sequencer: LongestFirst },
@@ -52,7 +52,8 @@ export default defineConfig({
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
           exclude: [...ON_TEST_DATABASES, ...ON_THEIR_OWN],
-          // Brings one real stack up for all files, which take turns; each makes its own databases, sessions and load in it.
+          // Brings one real stack up for all files, which take turns; each makes its own databases, sessions and load
+          // in it.
           globalSetup: ["test/helpers/real-stack.ts"],
           setupFiles: ["test/helpers/real-stack-environment.ts"],
           sequence: { groupOrder: 2 },

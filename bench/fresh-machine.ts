@@ -1,5 +1,5 @@
-// How long does the first `npm run up` take where nothing is cached and no download host can be reached? It takes a fresh
-// clone, an empty home, and empty caches of Go and npm. It builds for minutes, so run.ts does not run it:
+// How long does the first `npm run up` take where nothing is cached and no download host can be reached? It takes a
+// fresh clone, an empty home, and empty caches of Go and npm. It builds for minutes, so run.ts does not run it:
 // node bench/fresh-machine.ts
 //
 // The machine's own engine has the images already and may not be emptied. So set-up runs against a second engine, which

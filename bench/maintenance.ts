@@ -1,5 +1,5 @@
-// What does regular maintenance cost on a database with history? It has 10,000 users and a million log rows over fourteen
-// months. Each step is measured through `aiwdb`, as an operator runs it, and as the statement alone.
+// What does regular maintenance cost on a database with history? It has 10,000 users and a million log rows over
+// fourteen months. Each step is measured through `aiwdb`, as an operator runs it, and as the statement alone.
 import { execFile } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Quoting for SQL that takes no parameters, such as CREATE ROLE. node-postgres has the same functions. They are written here
- * because a preview would pay for loading it.
+ * Quoting for SQL that takes no parameters, such as CREATE ROLE. node-postgres has the same functions. They are written
+ * here because a preview would pay for loading it.
  *
  * @see https://www.postgresql.org/docs/16/sql-syntax-lexical.html
  */

@@ -56,8 +56,8 @@ const OWN_PLACE = /import\.meta\.dirname|new URL\([^)]*import\.meta\.url/;
 const FINDS_THE_PACKAGE = "base/versions.ts";
 
 /**
- * Writes programs and exports as one bundle, in files they share. Each stands where it stands in the checkout; dependencies
- * are loaded from node_modules.
+ * Writes programs and exports as one bundle, in files they share. Each stands where it stands in the checkout;
+ * dependencies are loaded from node_modules.
  *
  * @throws ToolError for code that looks for a file beside itself
  */

@@ -1,5 +1,6 @@
-// Imported before anything else. Habits of the SDK made up a third of a preview's time (docs/adr/0020-performance.md); none of
-// them is of use here. What follows reaches into the SDK, so it is for one version of it, and not for whoever debugs.
+// Imported before anything else. Habits of the SDK made up a third of a preview's time (docs/adr/0020-performance.md);
+// none of them is of use here. What follows reaches into the SDK, so it is for one version of it, and not for whoever
+// debugs.
 import inspector from "node:inspector";
 import { createRequire, Module } from "node:module";
 
@@ -21,9 +22,9 @@ if (version === KNOWN_SDK && !isDebugging) {
 }
 
 /**
- * What the SDK's index loads besides what a program needs: the Automation API, dynamic and own providers, npm's dependency
- * resolver, a TypeScript compiler and a debugger session, for programs that drive other programs or turn functions into code.
- * Each is loaded when something asks for it.
+ * What the SDK's index loads besides what a program needs: the Automation API, dynamic and own providers, npm's
+ * dependency resolver, a TypeScript compiler and a debugger session, for programs that drive other programs or turn
+ * functions into code. Each is loaded when something asks for it.
  */
 function deferModules(): void {
   const sdk = createRequire(require.resolve("@pulumi/pulumi"));
@@ -58,9 +59,9 @@ function deferModules(): void {
 }
 
 /**
- * The SDK takes a stack trace for each resource and ten for its promises; its launcher maps each back through source maps.
- * Node strips types in place, so lines and columns are right as they are, and only PULUMI_DEBUG_PROMISE_LEAKS shows those of
- * promises.
+ * The SDK takes a stack trace for each resource and ten for its promises; its launcher maps each back through source
+ * maps. Node strips types in place, so lines and columns are right as they are, and only PULUMI_DEBUG_PROMISE_LEAKS
+ * shows those of promises.
  */
 function dropTraces(): void {
   Reflect.deleteProperty(Error, "prepareStackTrace");
@@ -79,7 +80,9 @@ function dropTraces(): void {
   };
 }
 
-/** About five for a resource, each a call to the engine that waits for the one before; only `pulumi --debug` shows them. */
+/**
+ * About five for a resource, each a call to the engine that waits for the one before; only `pulumi --debug` shows them.
+ */
 function dropDebugMessages(): void {
   const log = require("@pulumi/pulumi/log") as { debug: (message: string) => Promise<void> };
   log.debug = () => Promise.resolve();

@@ -11,6 +11,8 @@ export const PROGRAM_VARIABLES = {
   /** 1: the user said that the other state is lost, by `aiwdb up --reset-passwords` or `aiwdb down --take-over`. */
   takeOver: "AIWDB_TAKE_OVER",
   stateIdentity: "AIWDB_STATE_IDENTITY",
-  /** The stack whose database name was compared with the other stacks' already: the program need not read their files. */
+  /**
+   * The stack whose database name was compared with the other stacks' already: the program need not read their files.
+   */
   comparedStack: "AIWDB_COMPARED_STACK",
 } as const;

@@ -1,6 +1,6 @@
 /**
- * Settings of the servers that the package keeps to itself, each with the reason. `postgresSettings` and `pgbouncerSettings`
- * may not have them. Their values are in infra/servers.
+ * Settings of the servers that the package keeps to itself, each with the reason. `postgresSettings` and
+ * `pgbouncerSettings` may not have them. Their values are in infra/servers.
  */
 
 /** https://www.postgresql.org/docs/16/runtime-config.html */

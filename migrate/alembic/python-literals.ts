@@ -22,8 +22,8 @@ const SIMPLE_ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: 
 /**
  * Reads module-level assignments of constants from Python source, without running it.
  *
- * It knows strings (quotes of all kinds, adjacent ones, brackets around them), None, tuples, lists and sets, annotations
- * and comments. As in Python, the last assignment of a name holds.
+ * It knows strings (quotes of all kinds, adjacent ones, brackets around them), None, tuples, lists and sets,
+ * annotations and comments. As in Python, the last assignment of a name holds.
  */
 export function readAssignments(source: string, names: readonly string[]): Map<string, Value> {
   const values = new Map<string, Value>();

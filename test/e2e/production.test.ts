@@ -10,8 +10,8 @@ import { engineNames } from "../../infra/settings/names.ts";
 import { createCheckout, type Checkout, type CommandResult } from "../helpers/checkout.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 
-// One life of a production stack beside a disposable one, in the one shell that docs/operations.md prescribes: the tests
-// follow one another.
+// One life of a production stack beside a disposable one, in the one shell that docs/operations.md prescribes: the
+// tests follow one another.
 const PRODUCTION = `production-${process.pid}`;
 const DISPOSABLE = `pr-beside-${process.pid}`;
 let checkout: Checkout;

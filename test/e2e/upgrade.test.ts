@@ -13,7 +13,10 @@ const ENVIRONMENT = { XDG_DATA_HOME: "/nonexistent/data", PULUMI_CONFIG_PASSPHRA
 /** What today's program is meant to update or to make in a stack of the release before, by URN. */
 const INTENDED: Readonly<Record<string, "update" | "create">> = {};
 
-/** These look whether the engine and the disk have what they declare. Here nothing is there, and they would make it anew. */
+/**
+ * These look whether the engine and the disk have what they declare. Here nothing is there, and they would make it
+ * anew.
+ */
 const LOOKING = new Set(["ClientFiles", "ContainerReady", "DataOwner", "LoginRoles"]);
 
 interface Step {

@@ -18,9 +18,9 @@ const LONGEST = [
 ];
 
 /**
- * Starts the files that take longest first, so that no core is idle at the end of a group. vitest itself goes by project and
- * then, in a fresh clone, by size. The files of the one real stack, which take turns, go beside the longest of all: one
- * worker has that, the other one comes to them one after the other, and none waits for its turn.
+ * Starts the files that take longest first, so that no core is idle at the end of a group. vitest itself goes by
+ * project and then, in a fresh clone, by size. The files of the one real stack, which take turns, go beside the longest
+ * of all: one worker has that, the other one comes to them one after the other, and none waits for its turn.
  */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -6,7 +6,9 @@ import { createCheckout, type Checkout, type CommandResult } from "./checkout.ts
 import { mustSucceed } from "./real-stack.ts";
 
 export const stack = `ci-owners-${process.pid}`;
-/** Whose stack it is to begin with, and a second user with a stack of that name. Set before the first test of a file. */
+/**
+ * Whose stack it is to begin with, and a second user with a stack of that name. Set before the first test of a file.
+ */
 export let one: Checkout;
 export let other: Checkout;
 let docker: Docker;

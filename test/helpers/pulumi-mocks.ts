@@ -28,8 +28,8 @@ const SIGNATURE_KEY = "4dabf18193072939515e22adb298388d";
 const nameOf = (urn: string) => urn.split("::").at(-1) ?? "";
 
 /**
- * Runs a program without an engine and returns what it registers. Outputs are the inputs, an id, and what `outputs` adds;
- * everything about a registration is read from the request that would have gone to the engine.
+ * Runs a program without an engine and returns what it registers. Outputs are the inputs, an id, and what `outputs`
+ * adds; everything about a registration is read from the request that would have gone to the engine.
  */
 export async function register(
   program: () => unknown,

@@ -47,7 +47,8 @@ const SETTINGS_FILES = {
 } as const;
 
 /**
- * Brings a stack up with settings that both servers refuse, and sees that the old ones stay in force and in their files.
+ * Brings a stack up with settings that both servers refuse, and sees that the old ones stay in force and in their
+ * files.
  *
  * @returns what `up` printed
  */

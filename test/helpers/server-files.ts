@@ -14,7 +14,10 @@ export const prod = parseConfig("prod", {
   pgbouncerSettings: { log_connections: true },
 });
 
-/** Reads postgresql.conf as the server does: the last of equal names wins. https://www.postgresql.org/docs/16/config-setting.html */
+/**
+ * Reads postgresql.conf as the server does: the last of equal names wins.
+ * https://www.postgresql.org/docs/16/config-setting.html
+ */
 export function readConf(text: string): Record<string, string> {
   const settings: Record<string, string> = {};
   for (const line of text.split("\n").filter((each) => each !== "" && !each.startsWith("#"))) {

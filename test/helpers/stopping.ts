@@ -28,7 +28,9 @@ export function stackToStop(): void {
 const slow = nextMigration(readMigrations(MIGRATIONS_FOLDER).at(-1)?.name ?? "", "take_long");
 const migration = (part: "up" | "down") => path.join(temporary.checkout.root, "migrations", `${slow}.${part}.sql`);
 
-/** Processes of Pulumi's that have this test's checkout or state in their environment, by the names of their programs. */
+/**
+ * Processes of Pulumi's that have this test's checkout or state in their environment, by the names of their programs.
+ */
 export function plugins(): string[] {
   const home = path.dirname(temporary.checkout.root);
   return readdirSync("/proc")
@@ -53,7 +55,10 @@ export const sleeping = () =>
     return (rows as { n: number }[])[0]?.n;
   });
 
-/** Starts an `up` whose migration takes minutes, and waits until it runs. The migration goes with the test at the latest. */
+/**
+ * Starts an `up` whose migration takes minutes, and waits until it runs. The migration goes with the test at the
+ * latest.
+ */
 export async function upInMigration(): Promise<Running> {
   onTestFinished(removeSlowMigration);
   writeFileSync(

@@ -15,8 +15,8 @@ declare module "vitest" {
 }
 
 /**
- * One server for all tests of a project, as a process of this machine. Removed when they have ended. The examples' own set-up
- * takes it: a stack, which it would make where no server runs, takes half a minute more.
+ * One server for all tests of a project, as a process of this machine. Removed when they have ended. The examples' own
+ * set-up takes it: a stack, which it would make where no server runs, takes half a minute more.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const output = createOutput({ json: false });

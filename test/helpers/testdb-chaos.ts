@@ -15,14 +15,14 @@ import { aiwdb, LIBRARY, MIGRATIONS, mustSucceed, ownHome, until } from "./testd
 const NAME = `ci-tc${process.pid}`;
 
 /**
- * What a taker must never be told, by SQLSTATE: that something is not there, already there, or not its own. That its server
- * goes, is gone or is not there yet comes in too many words to list, from PostgreSQL, TLS, sockets and drivers.
+ * What a taker must never be told, by SQLSTATE: that something is not there, already there, or not its own. That its
+ * server goes, is gone or is not there yet comes in too many words to list, from PostgreSQL, TLS, sockets and drivers.
  */
 const FAULTS = "^(42|23|22|2B|2F|3F|0A|P0)";
 
 /**
- * Takes databases for ever; says a word as soon as one is not what it must be: as its template is, and nobody else's. Its own
- * user has a name nobody else gives, so that two in one database see each other's.
+ * Takes databases for ever; says a word as soon as one is not what it must be: as its template is, and nobody else's.
+ * Its own user has a name nobody else gives, so that two in one database see each other's.
  */
 const TAKER = `
   const { testDatabase } = await import(${JSON.stringify(LIBRARY)});
@@ -107,8 +107,8 @@ export function serverToKill(): void {
 }
 
 /**
- * Kills takers, pool, builders and server so many times, each at a random moment, and waits until the takers get through again
- * and nothing unknown is left.
+ * Kills takers, pool, builders and server so many times, each at a random moment, and waits until the takers get
+ * through again and nothing unknown is left.
  *
  * @returns what the takers said: a plus for each database that was as it must be, and else what was wrong
  */

@@ -7,8 +7,8 @@ import { connectionFor } from "../../stack/connections.ts";
 import { asSuperuser, containerName, eventually, log, open, query, refusal, startedAt } from "../helpers/connect.ts";
 import { fingerprint } from "../helpers/fingerprint.ts";
 
-// What a role tries with its certificate, key and password on a running stack, at both ports; what it tries by SQL alone is in
-// schema-attacks.test.ts.
+// What a role tries with its certificate, key and password on a running stack, at both ports; what it tries by SQL
+// alone is in schema-attacks.test.ts.
 const DATABASE = "ai_workflow_db";
 const REFUSED = /^(28000|28P01|42501|3D000|08P01|0A000|58P01|-): /;
 

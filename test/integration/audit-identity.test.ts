@@ -17,8 +17,8 @@ const backendPid = async (on: pg.Client): Promise<number> =>
   (await on.query("select pg_backend_pid() as pid")).rows[0].pid;
 
 /**
- * Another client, inside a transaction on that very server connection: whoever gets another one holds it, so that the wanted
- * one is left.
+ * Another client, inside a transaction on that very server connection: whoever gets another one holds it, so that the
+ * wanted one is left.
  */
 async function nextClientOn(pid: number): Promise<pg.Client> {
   const others: pg.Client[] = [];

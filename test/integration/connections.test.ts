@@ -178,7 +178,8 @@ describe("certificate of one role, account of another", () => {
     expect(await refusal(open("app_readonly", "transaction", { certificate, password: "" }))).toBe(NO_PASSWORD);
   });
 
-  // PgBouncer compares a certificate's name with the role only by its "cert" method, which leaves no password to hand on.
+  // PgBouncer compares a certificate's name with the role only by its "cert" method, which leaves no password to hand
+  // on.
   test("is opened by the pooler when the other role's password is known: the limit that docs/security.md states", async () => {
     expect(
       await query("app_readonly", "transaction", "select current_user as role", {

@@ -151,7 +151,10 @@ afterAll(async () => {
 
 const strength = (mode: string) => LOCK_MODES.indexOf(mode as (typeof LOCK_MODES)[number]);
 
-/** The strongest lock the server holds on each relation that was there before, while the statement's transaction is open. */
+/**
+ * The strongest lock the server holds on each relation that was there before, while the statement's transaction is
+ * open.
+ */
 async function heldAfter(sql: string): Promise<Map<string, string>> {
   await client.query("begin; set local search_path = ''");
   const before = await client.query<{ oid: number; name: string }>(
@@ -195,7 +198,8 @@ describe("locksOf", () => {
     );
     const held = await heldAfter(sql);
     const weak = new Set(["ACCESS SHARE"]);
-    // ACCESS SHARE beyond what is told waits only for ACCESS EXCLUSIVE, and comes from looking things up (views, partitions).
+    // ACCESS SHARE beyond what is told waits only for ACCESS EXCLUSIVE, and comes from looking things up (views,
+    // partitions).
     const relevant = (locks: Map<string, string>) =>
       Object.fromEntries([...locks].filter(([, mode]) => !weak.has(mode)).toSorted());
     expect(relevant(told)).toEqual(relevant(held));

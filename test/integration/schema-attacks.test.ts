@@ -5,7 +5,10 @@ import { attackDatabase, clients, endsOf, owner, superuser, valuesOf, type Attac
 import { fingerprint } from "../helpers/fingerprint.ts";
 
 // What a role tries by SQL alone; what it tries by certificates, the pooler and the network is in attacks.test.ts.
-/** What is tried, how, and how each statement has to end: code and message, or `done` where it may run without an effect. */
+/**
+ * What is tried, how, and how each statement has to end: code and message, or `done` where it may run without an
+ * effect.
+ */
 type Try = readonly [what: string, statements: string | readonly string[], ends: RegExp];
 
 const DENIED = /^42501: /;

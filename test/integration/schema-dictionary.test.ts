@@ -105,7 +105,9 @@ async function compareColumns(key: string): Promise<Difference[]> {
   return differences;
 }
 
-/** Undefined if equal; "server default as the models' own" only if the value is the very one that the models would send. */
+/**
+ * Undefined if equal; "server default as the models' own" only if the value is the very one that the models would send.
+ */
 async function compareDefault(found: LiveColumn, wanted: DictionaryColumn): Promise<string | undefined> {
   if (wanted.autoIncrement) return found.identity === "d" ? "identity instead of serial" : "automatic key";
   if (wanted.default !== undefined) return found.default === wanted.default ? undefined : "default";

@@ -115,7 +115,9 @@ describe("erase_user takes care", () => {
     expect(await one("select description as value from public.calendars where user_id = $1", [bob])).toBe(text);
   });
 
-  /** Erases a user of that name, and reads a text that stood in a row of somebody else's and in one of the user's own. */
+  /**
+   * Erases a user of that name, and reads a text that stood in a row of somebody else's and in one of the user's own.
+   */
   async function textsAfterErasure(name: string, text: string) {
     await owner.query("update public.users set username = $2 where id = $1", [ada, name]);
     await owner.query("update public.calendars set description = $2 where user_id = $1", [bob, text]);

@@ -45,7 +45,8 @@ describe("reset", () => {
     await change(`grant temporary on database ${local.server.database} to`);
     onTestFinished(async () => void (await change(`revoke temporary on database ${local.server.database} from`)));
     await expect(db.client!.query("create temporary table mine ()")).rejects.toMatchObject({ code: "42501" });
-    // Whenever a database is given back, the server's roles are put back too, and the grant with them: it may have to be given again.
+    // Whenever a database is given back, the server's roles are put back too, and the grant with them: it may have to
+    // be given again.
     const afterReset = async () => {
       await change(`grant temporary on database ${local.server.database} to`);
       await (await db.connect("ai_workflow_owner")).query("create table public.changed ()");

@@ -6,8 +6,8 @@ import { preparedColumns } from "../helpers/python.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
 import { temporaryStacks, type TemporaryStacks } from "../helpers/temporary-stacks.ts";
 
-// PgBouncer keeps what clients prepared on its server connections. After a change of a table's columns every new client that
-// prepares the same statement was refused there: `cached plan must not change result type`.
+// PgBouncer keeps what clients prepared on its server connections. After a change of a table's columns every new client
+// that prepares the same statement was refused there: `cached plan must not change result type`.
 let temporary: TemporaryStacks;
 let stack: string;
 let url: string;

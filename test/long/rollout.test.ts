@@ -30,7 +30,8 @@ async function countRows(client: pg.Client, filled: Filled): Promise<Filled> {
 
 test("goes from phase 1 to 4 one at a time on a stack with rows in every table, and loses none", async () => {
   const { checkout } = stacks;
-  // Without the maintenance container: the retention policies that come with phase 4 would remove old rows, as they should.
+  // Without the maintenance container: the retention policies that come with phase 4 would remove old rows, as they
+  // should.
   const stack = stacks.add("rollout");
   let filled: Filled = new Map();
   const tablesByPhase: number[] = [];

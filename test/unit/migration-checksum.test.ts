@@ -210,7 +210,8 @@ test("looks a few times at each character of a usual file, and at nothing twice 
         `  column_${index} character varying(255) not null default 'value' check (column_${index} <> ''), -- why\n`,
     ).join("")}  id bigint generated always as identity primary key\n);\ncomment on table public.users is 'People.';\n`;
   const [small, medium, large] = [30, 60, 90].map((columns) => workOf(() => semanticChecksum(file(columns))));
-  // By regular expression only a number, two strings, a comment and, in two steps, an operator a line; all else by code.
+  // By regular expression only a number, two strings, a comment and, in two steps, an operator a line; all else by
+  // code.
   expect(large!.steps - medium!.steps).toBe(medium!.steps - small!.steps);
   expect(medium!.steps - small!.steps).toBe(30 * 6);
   expect(large!.characters - medium!.characters).toBe(medium!.characters - small!.characters);
