@@ -1,9 +1,12 @@
 import { program } from "../../cli/commands.ts";
 import { findCommand, namesBelow } from "../../cli/find-command.ts";
 import { renderHelp } from "../../cli/help.ts";
+import { ENGINE_VARIABLE, SERVER_VARIABLE } from "../../testing/description/server.ts";
 
-/** docs/commands.md: the help of every command, as the program prints it. */
+/** docs/commands.md: the help of every command, as the program prints it where no variable changes a default. */
 export async function renderCommands(): Promise<string> {
+  // A command takes its defaults from them when it is loaded.
+  for (const variable of [SERVER_VARIABLE, ENGINE_VARIABLE]) Reflect.deleteProperty(process.env, variable);
   const lines = [
     "# Commands",
     "",
