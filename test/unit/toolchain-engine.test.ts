@@ -185,6 +185,20 @@ test("does not hang with an engine that tells its version and then nothing more"
   await expect(askWithin((options) => docker.listContainers(options), 200)).rejects.toThrow(message);
 });
 
+test("an error that the engine's library throws at once is told, and the limit raises no other one later", async () => {
+  const unheard = vi.fn();
+  process.on("unhandledRejection", unheard);
+  onTestFinished(() => void process.off("unhandledRejection", unheard));
+  const question = (): Promise<never> => {
+    throw new Error("at once");
+  };
+  await expect(askWithin(question, 10)).rejects.toThrow("at once");
+  // A later limit is reached only after the one above.
+  await new Promise((resolve) => AbortSignal.timeout(50).addEventListener("abort", resolve));
+  await new Promise(setImmediate);
+  expect(unheard).not.toHaveBeenCalled();
+});
+
 describe("where no engine answers", () => {
   const root: Starter = { platform: "linux", uid: 0, hasDockerd: () => false, canInstall: () => false };
 

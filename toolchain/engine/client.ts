@@ -62,7 +62,9 @@ export async function limited<T>(
     abortSignal.addEventListener("abort", () => reject(abortSignal.reason as Error)),
   );
   try {
-    return await Promise.race([work({ abortSignal }), ended]);
+    // Asynchronous, so that an error which the library throws at once does not leave `ended` without a listener.
+    const answer = async () => work({ abortSignal });
+    return await Promise.race([answer(), ended]);
   } catch (error) {
     if (limit.aborted) return late();
     throw error;
