@@ -26,3 +26,15 @@ export function runInTerminal(
     child.on("close", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
   });
 }
+
+/**
+ * Runs psql with the terminal of this process. The command's exit code becomes 0 or 1 by psql's.
+ *
+ * @param remedy where psql is not installed
+ * @throws ToolError when it cannot be started
+ */
+export async function runPsql(args: readonly string[], env: NodeJS.ProcessEnv, remedy: string): Promise<void> {
+  const problem = { subject: "psql", problem: "is not on PATH", remedy };
+  const code = await runInTerminal("psql", args, { ...process.env, ...env }, problem);
+  process.exitCode = code === 0 ? 0 : 1;
+}

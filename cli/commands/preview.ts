@@ -1,23 +1,11 @@
-import { defineCommand } from "citty";
-import type Docker from "dockerode";
 import { engineClient } from "../../toolchain/engine/client.ts";
 import { ToolError } from "../../base/errors.ts";
-import type { StackConfig } from "../../infra/settings/table.ts";
 import { PROGRAM_VARIABLES } from "../../infra/settings/program-variables.ts";
 import { setUp } from "../../toolchain/set-up.ts";
-import { stackArguments } from "../arguments.ts";
-import { createOutput } from "../../base/output.ts";
+import { flag, stackArguments } from "../arguments.ts";
+import { command } from "../command.ts";
 import { readStateFile } from "../../stack/backend.ts";
-import { describeDamage, findDamage } from "../../stack/engine-damage.ts";
-import { findFrozen } from "../../stack/freeze.ts";
-import {
-  describeForgotten,
-  describeLostDatabase,
-  findForgotten,
-  findLostDatabase,
-  readHistory,
-} from "../../stack/history.ts";
-import { describeOwner, readOwnership } from "../../stack/ownership.ts";
+import { findRepairs } from "../../stack/repairs.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
 import { capture, display, type Session } from "../../stack/pulumi-run.ts";
 import {
@@ -32,13 +20,12 @@ import { checkAgreement, readStackConfig } from "../../stack/settings-file.ts";
 
 export const examples = ["aiwdb preview", "aiwdb preview --stack prod", "aiwdb preview --expect-no-changes   # in CI"];
 
-export default defineCommand({
+export default command({
   args: {
     ...stackArguments,
-    "expect-no-changes": { type: "boolean", default: false, description: "Fail if anything would change" },
+    "expect-no-changes": flag("Fail if anything would change"),
   },
-  async run({ args }) {
-    const output = createOutput({ json: args.json });
+  async run({ args, output }) {
     const { stack } = args;
     requireStack(stack, { orNew: true });
     const config = readStackConfig(stack);
@@ -95,33 +82,6 @@ export default defineCommand({
     }
   },
 });
-
-/**
- * Looks at the engine and the database for what `up` would mend or refuse, of which Pulumi's plan knows nothing.
- *
- * @returns one sentence for each
- * @throws ToolError when the engine or the server does not answer
- */
-async function findRepairs(docker: Docker, { stack, databaseName }: StackConfig, session: Session): Promise<string[]> {
-  const known = await readState(session);
-  const [ownership, frozen, damage, history] = await Promise.all([
-    readOwnership(docker, stack, known),
-    findFrozen(docker, stack, databaseName),
-    findDamage(docker, stack, known),
-    readHistory(docker, stack, databaseName),
-  ]);
-  const forgotten = findForgotten(known, history);
-  const lostDatabase = findLostDatabase(known, history);
-  return [
-    ...(ownership.kind === "free" || ownership.kind === "mine"
-      ? []
-      : [`\`up\` will be refused: the objects of stack "${stack}" on this engine ${describeOwner(ownership)}`]),
-    ...frozen.map(({ subject, problem }) => `\`up\` will be refused: ${subject} ${problem}`),
-    ...describeDamage(damage),
-    ...(lostDatabase ? [describeLostDatabase(lostDatabase)] : []),
-    ...(forgotten ? [describeForgotten(forgotten)] : []),
-  ];
-}
 
 /** What Pulumi printed as JSON; undefined where it failed before it had a plan. */
 function parsePlan(text: string): object | undefined {

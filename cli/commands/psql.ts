@@ -1,5 +1,5 @@
 import { libpqEnvironment } from "../../database/libpq.ts";
-import { runInTerminal } from "../child.ts";
+import { runPsql } from "../child.ts";
 import { behindDashes, command } from "../command.ts";
 import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 
@@ -9,16 +9,10 @@ export default command({
   args: connectionArguments,
   async run({ args, rawArgs, output }) {
     const { DATABASE_URL: _, ...variables } = libpqEnvironment(await requestedConnection(args, output));
-    const code = await runInTerminal(
-      "psql",
+    await runPsql(
       behindDashes(rawArgs) ?? [],
-      { ...process.env, ...variables },
-      {
-        subject: "psql",
-        problem: "is not on PATH",
-        remedy: "Install PostgreSQL's client programs, or use `aiwdb url` with another client.",
-      },
+      variables,
+      "Install PostgreSQL's client programs, or use `aiwdb url` with another client.",
     );
-    process.exitCode = code === 0 ? 0 : 1;
   },
 });

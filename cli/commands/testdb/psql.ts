@@ -1,6 +1,6 @@
 import { addressOf } from "../../../testing/databases/by-name.ts";
 import { closeRegistries } from "../../../testing/databases/process.ts";
-import { runInTerminal } from "../../child.ts";
+import { runPsql } from "../../child.ts";
 import { behindDashes, command } from "../../command.ts";
 import { databaseArguments, roleAndMode, serverArguments } from "./arguments.ts";
 
@@ -16,16 +16,6 @@ export default command({
   async run({ args, rawArgs }) {
     const wanted = roleAndMode(args);
     const { env } = await addressOf(args.name, args.database, wanted.role, wanted.mode).finally(closeRegistries);
-    const code = await runInTerminal(
-      "psql",
-      behindDashes(rawArgs) ?? [],
-      { ...process.env, ...env },
-      {
-        subject: "psql",
-        problem: "is not on PATH",
-        remedy: "Install PostgreSQL's client programs.",
-      },
-    );
-    process.exitCode = code === 0 ? 0 : 1;
+    await runPsql(behindDashes(rawArgs) ?? [], env, "Install PostgreSQL's client programs.");
   },
 });
