@@ -2,7 +2,8 @@
 // none of them is of use here. What follows reaches into the SDK, so it is for one version of it, and not for whoever
 // debugs.
 import inspector from "node:inspector";
-import { createRequire, Module } from "node:module";
+import { createRequire } from "node:module";
+import { deferModule } from "../base/deferred-module.ts";
 
 /** The version whose insides are known; test/unit/quiet-sdk.test.ts holds that it is the installed one. */
 export const KNOWN_SDK = "3.270.0";
@@ -36,25 +37,7 @@ function deferModules(): void {
     "@npmcli/arborist",
     "normalize-package-data",
   ]) {
-    const file = sdk.resolve(name);
-    if (require.cache[file] !== undefined) continue;
-    const deferred = new Module(file);
-    let real: Record<PropertyKey, unknown> | undefined;
-    deferred.exports = new Proxy(
-      {},
-      {
-        get(_target, key) {
-          if (key === "__esModule") return true; // asked of every module where it is imported
-          if (real === undefined) {
-            Reflect.deleteProperty(require.cache, file);
-            real = require(file) as Record<PropertyKey, unknown>;
-          }
-          return key === "default" && real["__esModule"] !== true ? real : real[key];
-        },
-      },
-    );
-    deferred.loaded = true;
-    require.cache[file] = deferred;
+    deferModule(sdk.resolve(name));
   }
 }
 

@@ -1,7 +1,7 @@
-import { existsSync } from "node:fs";
+import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { messageOf } from "../base/errors.ts";
+import { hasCode, messageOf } from "../base/errors.ts";
 import { buildGoProgram, findBuilt, type GoProgram } from "./go/build.ts";
 import { folders } from "../base/paths.ts";
 import { step, type Report, type Way } from "../base/progress.ts";
@@ -43,11 +43,30 @@ function goProgram(name: string, version: string): GoProgram {
   };
 }
 
+/**
+ * Has Pulumi keep no logs in the private home. It logs every run there in full, up to 500 MB, and has no setting
+ * against it. Nobody looks for logs in a cache, and writing them takes a tenth of a preview. Where a file has the
+ * folder's name, Pulumi goes without.
+ */
+export function keepNoLogs(home: string): void {
+  const logs = join(home, "logs");
+  if (statSync(logs, { throwIfNoEntry: false })?.isFile()) return;
+  // Another process may be logging into the folder of an earlier release.
+  rmSync(logs, { recursive: true, force: true, maxRetries: 3 });
+  try {
+    writeFileSync(logs, "This file keeps Pulumi from logging every run.\n", { flag: "wx" });
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error; // another process was first
+  }
+}
+
 function built(): Plugins {
+  const home = join(folders().cache, PRIVATE_HOME);
+  keepNoLogs(home);
   return {
     way: "built",
     env: {
-      PULUMI_HOME: join(folders().cache, PRIVATE_HOME),
+      PULUMI_HOME: home,
       // Logins to a state backend stay the user's.
       PULUMI_CREDENTIALS_PATH: process.env["PULUMI_CREDENTIALS_PATH"] ?? userHome(),
       // Something missing is to be reported at once, not after a download that can't work.

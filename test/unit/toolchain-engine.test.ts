@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -240,6 +241,23 @@ test.each([
   ["ssh://user@server", false],
 ])("%s is an engine of this machine: %s", (host, isLocal) => {
   expect(isLocalEngine(host)).toBe(isLocal);
+});
+
+test("a client loads ssh for an address that needs it, and not before", async () => {
+  const script = (host: string) => `
+    import { createRequire } from "node:module";
+    import { engineClient } from "./toolchain/engine/client.ts";
+    const docker = engineClient("${host}");
+    await docker.ping().catch(() => {});
+    const { cache } = createRequire(import.meta.url);
+    console.log(Object.keys(cache).some((file) => file.includes("/ssh2/")));
+  `;
+  const loadsSsh = (host: string) =>
+    execFileSync(process.execPath, ["--no-deprecation", "--input-type=module", "--eval", script(host)], {
+      encoding: "utf8",
+    }).trim();
+  expect(loadsSsh(`unix://${folder}/absent.sock`)).toBe("false");
+  expect(loadsSsh("ssh://user@127.0.0.1:1")).toBe("true");
 });
 
 test("refuses an engine on another machine without asking it", async () => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type Docker from "dockerode";
 import { hasCode, messageOf, ToolError } from "../../base/errors.ts";
+import { deferModule } from "../../base/deferred-module.ts";
 import { readIfThere } from "../../base/text-file.ts";
 
 const require = createRequire(import.meta.url);
@@ -107,12 +108,21 @@ export function engineFromEnv(env: NodeJS.ProcessEnv = process.env): EngineAddre
  * @throws ToolError when the address is of no known kind
  */
 export function engineClient(address: EngineAddress | string): Docker {
-  // Loaded here: it brings ssh and gRPC with it, which a command that only asks for a sign of life would pay for.
-  const Client = require("dockerode") as typeof Docker;
+  const Client = loadClient();
   const options = clientOptions(typeof address === "string" ? { ...engineFromEnv(), host: address } : address);
   // The library takes what it is not given from DOCKER_HOST, which may be another engine's.
   const none = ["host", "port", "socketPath", "ca", "cert", "key"].map((name) => [name, undefined]);
   return new Client({ ...Object.fromEntries(none), ...options });
+}
+
+/**
+ * Loads the library when it is needed, and without its ssh and gRPC. Loading them takes most of the time, and only an
+ * engine at an ssh:// address and a build with BuildKit need them.
+ */
+function loadClient(): typeof Docker {
+  const library = createRequire(require.resolve("dockerode"));
+  for (const name of ["docker-modem/lib/ssh", "./session"]) deferModule(library.resolve(name));
+  return require("dockerode") as typeof Docker;
 }
 
 function clientOptions({ host, certPath }: EngineAddress): object {
