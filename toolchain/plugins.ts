@@ -51,12 +51,13 @@ function goProgram(name: string, version: string): GoProgram {
 export function keepNoLogs(home: string): void {
   const logs = join(home, "logs");
   if (statSync(logs, { throwIfNoEntry: false })?.isFile()) return;
-  // Another process may be logging into the folder of an earlier release.
-  rmSync(logs, { recursive: true, force: true, maxRetries: 3 });
   try {
+    // Another process may be logging into the folder of an earlier release.
+    rmSync(logs, { recursive: true, force: true, maxRetries: 3 });
     writeFileSync(logs, "This file keeps Pulumi from logging every run.\n", { flag: "wx" });
   } catch (error) {
-    if (!hasCode(error, "EEXIST")) throw error; // another process was first
+    // Another process was first, or the cache is read-only: then Pulumi's logs only cost time.
+    if (!hasCode(error, "EEXIST", "ENOTEMPTY", "EACCES", "EPERM", "EROFS")) throw error;
   }
 }
 
