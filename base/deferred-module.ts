@@ -1,13 +1,24 @@
 import { createRequire, Module } from "node:module";
+import { hasCode } from "./errors.ts";
 
 /**
  * Puts a stand-in for a CommonJS module into Node's cache, so that whoever requires the module does not load it yet. It
  * is loaded when something calls it or asks for one of its exports. A module that is loaded already stays.
  *
- * @param file path of the module, as `require.resolve` gives it
+ * A module that is not found is left alone: another version of its package may have no such file.
+ *
+ * @param from path of a file whose package uses the module
+ * @param name of the module, as that file would require it
  */
-export function deferModule(file: string): void {
-  const require = createRequire(file);
+export function deferModule(from: string, name: string): void {
+  const require = createRequire(from);
+  let file: string;
+  try {
+    file = require.resolve(name);
+  } catch (error) {
+    if (hasCode(error, "MODULE_NOT_FOUND", "ERR_PACKAGE_PATH_NOT_EXPORTED")) return;
+    throw error;
+  }
   if (require.cache[file] !== undefined) return;
   const standIn = new Module(file);
   let loaded: unknown;

@@ -28,7 +28,7 @@ if (version === KNOWN_SDK && !isDebugging) {
  * functions into code. Each is loaded when something asks for it.
  */
 function deferModules(): void {
-  const sdk = createRequire(require.resolve("@pulumi/pulumi"));
+  const sdk = require.resolve("@pulumi/pulumi");
   for (const name of [
     "./automation",
     "./dynamic",
@@ -37,7 +37,7 @@ function deferModules(): void {
     "@npmcli/arborist",
     "normalize-package-data",
   ]) {
-    deferModule(sdk.resolve(name));
+    deferModule(sdk, name);
   }
 }
 

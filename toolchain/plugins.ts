@@ -44,9 +44,9 @@ function goProgram(name: string, version: string): GoProgram {
 }
 
 /**
- * Has Pulumi keep no logs in the private home. It logs every run there in full, up to 500 MB, and has no setting
- * against it. Nobody looks for logs in a cache, and writing them takes a tenth of a preview. Where a file has the
- * folder's name, Pulumi goes without.
+ * Has Pulumi keep no logs in the private home. Pulumi would log every run there in full, up to 500 MB, and has no
+ * setting against it. Nobody looks for logs in a cache, and writing them takes a tenth of a preview. Where a file has
+ * the name of the folder of logs, Pulumi writes none.
  */
 export function keepNoLogs(home: string): void {
   const logs = join(home, "logs");

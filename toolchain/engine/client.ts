@@ -120,8 +120,7 @@ export function engineClient(address: EngineAddress | string): Docker {
  * engine at an ssh:// address and a build with BuildKit need them.
  */
 function loadClient(): typeof Docker {
-  const library = createRequire(require.resolve("dockerode"));
-  for (const name of ["docker-modem/lib/ssh", "./session"]) deferModule(library.resolve(name));
+  for (const name of ["docker-modem/lib/ssh", "./session"]) deferModule(require.resolve("dockerode"), name);
   return require("dockerode") as typeof Docker;
 }
 
