@@ -57,8 +57,7 @@ async function bringUp(side: Side) {
     networkSubnet,
     postgresClientAddresses: [networkSubnet],
     // Enough for app_user to have the same pool on both sides.
-    pgbouncerMaxDbConnections: side === "bound" ? 68 : 50,
-    postgresMaxConnections: 90,
+    pgbouncerMaxDbConnections: side === "bound" ? 54 : 50,
     rolloutPhase: 1,
     pgbouncerBindCertificates: side === "bound",
   };

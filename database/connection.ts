@@ -11,12 +11,13 @@ export interface Connection {
   readonly sslRootCert: string;
   readonly sslCert: string;
   readonly sslKey: string;
+  /** Through PgBouncer, which refuses options that it cannot give each client of a server connection. */
+  readonly pooled?: true;
 }
 
 /**
  * A role or the database's owner may have given every session time-outs and defaults. They must not stop ours half-way,
- * and a client's own settings win over them. A freeze (`default_transaction_read_only`) is not overruled. PgBouncer
- * ignores these options.
+ * and a client's own settings win over them. A freeze (`default_transaction_read_only`) is not overruled.
  *
  * @see https://www.postgresql.org/docs/16/runtime-config-client.html
  */
@@ -72,7 +73,7 @@ export async function connect(
   const { default: postgres } = await import("pg");
   const config = {
     ...clientConfig(connection, applicationName),
-    options: SESSION_OPTIONS,
+    ...(connection.pooled ? {} : { options: SESSION_OPTIONS }),
     ...(queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }),
   };
   const client = withoutLibpqVariables(() => new postgres.Client(config));

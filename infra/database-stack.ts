@@ -13,7 +13,7 @@ import { DatabaseNetwork } from "./components/network.ts";
 import { PgBouncer } from "./components/pgbouncer.ts";
 import { PostgresServer } from "./components/postgres.ts";
 import { keepTracesReadable } from "./readable-errors.ts";
-import { roleListener } from "./settings/listeners.ts";
+import { roleListener, serverConnections } from "./settings/listeners.ts";
 import { DataOwner, Password, StateIdentity } from "./resources.ts";
 
 keepTracesReadable();
@@ -162,8 +162,18 @@ export class DatabaseStack extends pulumi.ComponentResource {
         stack: config.stack,
         database: databaseName,
         direct: { host: directHost, port: directPort, database: databaseName },
-        transaction: { host: poolerHost, port: poolerPort, database: databaseName },
-        session: { host: poolerHost, port: poolerPort, database: sessionDatabase(databaseName) },
+        transaction: {
+          host: poolerHost,
+          port: poolerPort,
+          database: databaseName,
+          serverConnections: serverConnections(config, "transaction"),
+        },
+        session: {
+          host: poolerHost,
+          port: poolerPort,
+          database: sessionDatabase(databaseName),
+          serverConnections: serverConnections(config, "session"),
+        },
         containers: { postgres, pgbouncer, ...(hasMaintenance(config) ? { maintenance: maintenanceName } : {}) },
         ...(config.pgbouncerBindCertificates
           ? {
@@ -184,6 +194,14 @@ interface Address {
   readonly host: string;
   readonly port: number;
   readonly database: string;
+}
+
+interface PooledAddress extends Address {
+  /**
+   * Server connections that the clients of a role may have at the same time, by role. A stack that an older release
+   * brought up has no such output.
+   */
+  readonly serverConnections?: Readonly<Record<string, number>>;
 }
 
 /** Names of the stack's containers. */
@@ -214,9 +232,9 @@ export interface ConnectionInfo {
   /** PostgreSQL itself, on loopback. */
   readonly direct: Address;
   /** PgBouncer in transaction mode. */
-  readonly transaction: Address;
+  readonly transaction: PooledAddress;
   /** PgBouncer in session mode. */
-  readonly session: Address;
+  readonly session: PooledAddress;
   /** PgBouncer's port for each pooled role. Only where each role has its own (`pgbouncerBindCertificates`). */
   readonly rolePorts?: Readonly<Record<string, number>>;
   readonly containers: Containers;

@@ -4,7 +4,7 @@ import { ROLES } from "../database/access/roles.ts";
 import { connect } from "../database/connection.ts";
 import { hasCode, messageOf, StateError } from "../base/errors.ts";
 import type { Output } from "../base/output.ts";
-import { stackConnection } from "./connections.ts";
+import { connectionFor, stackOutputs } from "./connections.ts";
 
 /** The code of a write in a frozen database: https://www.postgresql.org/docs/16/errcodes-appendix.html */
 const READ_ONLY = "25006";
@@ -21,7 +21,7 @@ export async function asOwner<T>(
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
   const { stack } = args;
-  const connection = await stackConnection(stack, ROLES.owner, "direct", output.progress);
+  const connection = connectionFor(await stackOutputs(stack, output.progress), ROLES.owner, "direct");
   const client = await connect(connection).catch((cause: unknown) => {
     const subject = `${connection.user} at ${connection.host}:${connection.port}`;
     const remedy = `\`aiwdb status --stack ${stack}\` says more; \`aiwdb up --stack ${stack}\` puts right what it can.`;

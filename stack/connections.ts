@@ -5,32 +5,49 @@ import { setUp } from "../toolchain/set-up.ts";
 import { requireStack } from "./known-stacks.ts";
 import { openSession, readOutputs, type StackOutputs } from "./session.ts";
 
-/** Through PgBouncer with a server connection for each transaction or each session, or directly to PostgreSQL. */
-export type Mode = "transaction" | "session" | "direct";
-export const MODES: readonly Mode[] = ["transaction", "session", "direct"];
+/** Ways to the database: through PgBouncer with a server connection for each transaction or session, or past it. */
+export const MODES = ["transaction", "session", "direct"] as const;
+export type Mode = (typeof MODES)[number];
 
-/** How a role connects in one mode. */
-export function connectionFor({ connections, passwords }: StackOutputs, role: ClientRole, mode: Mode): Connection {
-  const { host, port: shared, database } = connections[mode];
+/** PgBouncer's own console, which has a database's form: https://www.pgbouncer.org/usage.html#admin-console */
+export const CONSOLE = "console";
+const CONSOLE_DATABASE = "pgbouncer";
+
+/** How a role connects in one mode, or to PgBouncer's console. */
+export function connectionFor(
+  { connections, passwords }: StackOutputs,
+  role: ClientRole,
+  mode: Mode | typeof CONSOLE,
+): Connection {
+  const {
+    host,
+    port: shared,
+    database,
+  } = mode === CONSOLE ? { ...connections.transaction, database: CONSOLE_DATABASE } : connections[mode];
   const port = (mode === "direct" ? undefined : connections.rolePorts?.[role]) ?? shared;
   const certificate = connections.certificates[role];
   const password = passwords[role];
   if (!certificate || password === undefined) throw new Error(`the stack's outputs have no ${role}`);
-  return { host, port, database, user: role, password, ...certificate };
+  const pooled = mode === "direct" ? {} : { pooled: true as const };
+  return { host, port, database, user: role, password, ...certificate, ...pooled };
+}
+
+/** Server connections that a role's clients share in a mode; undefined where each client has its own. */
+export function serverConnectionsOf(
+  { connections }: StackOutputs,
+  role: ClientRole,
+  mode: Mode | typeof CONSOLE,
+): number | undefined {
+  return mode === "transaction" || mode === "session" ? connections[mode].serverConnections?.[role] : undefined;
 }
 
 /**
- * How a role reaches a stack's database.
+ * What a stack tells its clients.
  *
  * @throws UsageError, StateError when there is no such stack, or it is not up
  */
-export async function stackConnection(
-  stack: string,
-  role: ClientRole,
-  mode: Mode,
-  report: Report,
-): Promise<Connection> {
+export async function stackOutputs(stack: string, report: Report): Promise<StackOutputs> {
   requireStack(stack);
   const toolchain = await setUp({ report, images: false });
-  return connectionFor(await readOutputs(openSession(stack, toolchain)), role, mode);
+  return readOutputs(openSession(stack, toolchain));
 }

@@ -3,7 +3,11 @@ import { runPsql } from "../child.ts";
 import { behindDashes, command } from "../command.ts";
 import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 
-export const examples = ["aiwdb psql", "aiwdb psql --role app_readonly -- -c 'select count(*) from users'"];
+export const examples = [
+  "aiwdb psql",
+  "aiwdb psql --mode console -- -c 'show pools'",
+  "aiwdb psql --role app_readonly -- -c 'select count(*) from users'",
+];
 
 export default command({
   args: connectionArguments,
@@ -11,7 +15,8 @@ export default command({
     const { DATABASE_URL: _, ...variables } = libpqEnvironment(await requestedConnection(args, output));
     await runPsql(
       behindDashes(rawArgs) ?? [],
-      variables,
+      // What a session shall begin with is the caller's to say; left out, a time-out would not be in force.
+      { ...variables, PGOPTIONS: process.env["PGOPTIONS"] },
       "Install PostgreSQL's client programs, or use `aiwdb url` with another client.",
     );
   },

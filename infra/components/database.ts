@@ -97,7 +97,8 @@ export class Database extends pulumi.ComponentResource {
     };
     // All connections that the pooler may open, and some direct ones. Without a limit one role could take every
     // connection, the owner's too. Test suites connect directly, and often.
-    const connectionLimit = config.profile === "ci" ? -1 : config.pgbouncerMaxDbConnections + DIRECT_CONNECTIONS / 2;
+    const pooled = config.pgbouncerMaxDbConnections + config.pgbouncerSessionDbConnections;
+    const connectionLimit = config.profile === "ci" ? -1 : pooled + DIRECT_CONNECTIONS / 2;
     const login = (roleName: LoginRole) =>
       role(roleName, {
         login: true,
@@ -138,6 +139,7 @@ export class Database extends pulumi.ComponentResource {
         caller: roles[ROLES.pooler].name,
         roles: [...POOLED_ROLES],
         environment: environmentOf(config),
+        appStatementTimeoutSec: config.appUserStatementTimeoutSec,
       },
       { ...inCluster, dependsOn: [...Object.values(roles), statements] },
     );

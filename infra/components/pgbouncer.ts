@@ -3,7 +3,7 @@ import { imageTag } from "../../toolchain/images/tag.ts";
 import { Image } from "../resources.ts";
 import { pgbouncerRestartKey, renderUserlist } from "../servers/pgbouncer/ini.ts";
 import { pgbouncer } from "../servers/pgbouncer/server.ts";
-import { listeners, roleListener } from "../settings/listeners.ts";
+import { listeners, poolerConnections, roleListener } from "../settings/listeners.ts";
 import { runServer, type ServerArgs } from "./server-container.ts";
 
 export interface PgBouncerArgs extends ServerArgs {
@@ -48,7 +48,7 @@ export class PgBouncer extends pulumi.ComponentResource {
       },
       memoryMiB: config.pgbouncerMemoryMiB,
       cpus: config.pgbouncerCpus,
-      openFiles: 256 + config.pgbouncerMaxClientConn + config.pgbouncerMaxDbConnections * 2, // a process
+      openFiles: 256 + config.pgbouncerMaxClientConn + poolerConnections(config) * 2, // a process
       tmpfsMiB: { "/tmp": 16, "/run/pgbouncer": 1 },
       container: {
         ports: poolers.map(({ port, offset }) => ({ internal: port, external: pgbouncerPort + offset, ip })),

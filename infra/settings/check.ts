@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { ConfigError, type Problem } from "../../base/errors.ts";
 import { type Addresses, derivedAddresses, isNetworkAddress } from "./addresses.ts";
-import { connectionShare, listeners, LOOKUP_CONNECTIONS } from "./listeners.ts";
+import { connectionShare, listeners, LOOKUP_CONNECTIONS, poolerConnections } from "./listeners.ts";
 import { PROJECT, STACK_NAME, STANDARD_DATABASE_NAME } from "./names.ts";
 import { refusedOverrides } from "./overrides.ts";
 import { CI_DEFAULTS, EPHEMERAL_LIFE_HOURS, ephemeralKind, profileOf } from "./profile.ts";
@@ -16,6 +16,9 @@ export const SUPERUSER_RESERVED_CONNECTIONS = 3;
 
 /** Connections that the pooler leaves free for direct clients: migrations, backups, psql, monitoring. */
 export const DIRECT_CONNECTIONS = 10;
+
+/** What app_user's statements may take where `protect` is on and no setting says otherwise. */
+const PROTECTED_STATEMENT_TIMEOUT_SEC = 120;
 
 /**
  * Checks a stack's settings and fills in their defaults.
@@ -86,6 +89,9 @@ export function checkConfig(
       stack,
       profile: profileOf(stack, config.profile) as StackConfig["profile"],
       expiresAfterHours: config.expiresAfterHours ?? EPHEMERAL_LIFE_HOURS[ephemeralKind(stack) ?? ""] ?? 0,
+      postgresMaxConnections: maxConnections(config),
+      appUserStatementTimeoutSec:
+        config.appUserStatementTimeoutSec ?? (config.protect ? PROTECTED_STATEMENT_TIMEOUT_SEC : 0),
       ...addressesOf(config, stack),
     },
     problems,
@@ -169,6 +175,12 @@ function nearest(key: string): string {
   return found ? `; did you mean ${found}?` : "";
 }
 
+/** The setting, or what all who connect need together. */
+function maxConnections(config: Settings): number {
+  const all = poolerConnections(config) + DIRECT_CONNECTIONS + SUPERUSER_RESERVED_CONNECTIONS;
+  return config.postgresMaxConnections ?? all;
+}
+
 /** A problem of several settings that do not fit together. */
 interface SumProblem extends Problem {
   /** All settings that the problem is about. The first one is its subject. */
@@ -187,8 +199,8 @@ function impossible(config: Settings, stack: string): SumProblem[] {
     if (isWrong) problems.push({ subject: about[0], problem, remedy, settings: about });
   };
 
-  const { postgresMaxConnections, postgresMemoryMiB, pgbouncerMaxDbConnections, pgbouncerSessionDbConnections } =
-    config;
+  const { postgresMemoryMiB, pgbouncerMaxDbConnections, pgbouncerSessionDbConnections } = config;
+  const postgresMaxConnections = maxConnections(config);
   const { pgbouncerDefaultPoolSize, pgbouncerReservePoolSize, pgbouncerMaxClientConn, pgbouncerMemoryMiB } = config;
   const { certLeafValidityDays, certRenewBeforeDays, certCaValidityDays, networkSubnet } = config;
   const isCi = profileOf(stack, config.profile) === "ci";
@@ -210,33 +222,26 @@ function impossible(config: Settings, stack: string): SumProblem[] {
     `only stacks named ci-… or pr-… may expire, not "${stack}"`,
     "Remove it, or rename the stack.",
   );
-  const forPooler = postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
-  refuseIf(
-    pgbouncerMaxDbConnections > forPooler,
-    ["pgbouncerMaxDbConnections", "postgresMaxConnections"],
-    `${pgbouncerMaxDbConnections} is above the ${forPooler} connections PostgreSQL leaves to the pooler (postgresMaxConnections ${postgresMaxConnections}, ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers, ${DIRECT_CONNECTIONS} for direct connections)`,
-    "Lower it, or raise postgresMaxConnections.",
-  );
   const poolers = listeners(config);
   const lookup = LOOKUP_CONNECTIONS * poolers.length;
-  const { transaction, session } = connectionShare(config, poolers[0]);
-  const others = poolers.length > 1 ? " and the shares of app_readonly and app_monitor" : "";
+  const forPooler = postgresMaxConnections - SUPERUSER_RESERVED_CONNECTIONS - DIRECT_CONNECTIONS;
   refuseIf(
-    transaction < 1,
-    ["pgbouncerSessionDbConnections", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
-    `${pgbouncerSessionDbConnections} leaves no connection to transaction mode (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections}, of them ${lookup} to look up passwords${others})`,
-    "Lower it, or raise pgbouncerMaxDbConnections.",
-  );
-  refuseIf(
-    transaction >= 1 && pgbouncerDefaultPoolSize + pgbouncerReservePoolSize > transaction,
+    poolerConnections(config) > forPooler,
     [
-      "pgbouncerDefaultPoolSize",
-      "pgbouncerReservePoolSize",
+      "postgresMaxConnections",
       "pgbouncerMaxDbConnections",
       "pgbouncerSessionDbConnections",
       "pgbouncerBindCertificates",
     ],
-    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections of transaction mode (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections} less ${pgbouncerSessionDbConnections} for session mode and ${lookup} to look up passwords${others})`,
+    `${postgresMaxConnections} leaves ${Math.max(0, forPooler)} connections to the pooler, beside ${SUPERUSER_RESERVED_CONNECTIONS} reserved for superusers and ${DIRECT_CONNECTIONS} for direct connections; it may open ${poolerConnections(config)} (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections}, pgbouncerSessionDbConnections ${pgbouncerSessionDbConnections}, ${lookup} to look up passwords)`,
+    "Remove it, so that the package computes it, or lower the others.",
+  );
+  const { transaction, session } = connectionShare(config, poolers[0]);
+  const others = poolers.length > 1 ? " less the shares of app_readonly and app_monitor" : "";
+  refuseIf(
+    pgbouncerDefaultPoolSize + pgbouncerReservePoolSize > transaction,
+    ["pgbouncerDefaultPoolSize", "pgbouncerReservePoolSize", "pgbouncerMaxDbConnections", "pgbouncerBindCertificates"],
+    `${pgbouncerDefaultPoolSize} and a reserve of ${pgbouncerReservePoolSize} are above the ${transaction} server connections of transaction mode (pgbouncerMaxDbConnections ${pgbouncerMaxDbConnections}${others})`,
     "Lower pgbouncerDefaultPoolSize or pgbouncerReservePoolSize, or raise pgbouncerMaxDbConnections.",
   );
   refuseIf(

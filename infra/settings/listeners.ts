@@ -8,7 +8,7 @@ export interface Pooler {
   readonly ports: readonly number[];
 }
 
-/** Server connections each listener keeps for looking up secrets; a part of pgbouncerMaxDbConnections. */
+/** Server connections that each listener keeps for looking up secrets. */
 export const LOOKUP_CONNECTIONS = 2;
 
 /** Of the first listener, inside the container; the others follow. */
@@ -62,16 +62,34 @@ export function poolerOf(config: Pick<StackConfig, "stack" | "pgbouncerBindCerti
 }
 
 /**
- * Server connections of a listener, by pool mode. Those of all listeners, and the ones that look secrets up, add up to
- * pgbouncerMaxDbConnections.
+ * Server connections of a listener, by pool mode. Those of all listeners add up to pgbouncerMaxDbConnections in
+ * transaction mode and to pgbouncerSessionDbConnections in session mode.
  */
 export function connectionShare(config: Sizes, listener: Listener): { transaction: number; session: number } {
-  const all = listeners(config).length;
-  const session = config.pgbouncerSessionDbConnections;
-  const transaction = config.pgbouncerMaxDbConnections - session - all * LOOKUP_CONNECTIONS;
-  return all === 1
+  const { pgbouncerMaxDbConnections: transaction, pgbouncerSessionDbConnections: session } = config;
+  return listeners(config).length === 1
     ? { transaction, session }
     : { transaction: shareOf(listener.roles[0], transaction), session: shareOf(listener.roles[0], session) };
+}
+
+/** Server connections that the clients of each role may have at the same time in a mode, the reserve included. */
+export function serverConnections(
+  config: Sizes & Pick<StackConfig, "pgbouncerDefaultPoolSize" | "pgbouncerReservePoolSize">,
+  mode: "transaction" | "session",
+): Record<PooledRole, number> {
+  const pool = config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize;
+  const [shared] = listeners(config);
+  const of = (role: PooledRole) => {
+    const share = connectionShare(config, config.pgbouncerBindCertificates ? roleListener(role) : shared)[mode];
+    return mode === "session" ? share : Math.min(pool, share);
+  };
+  return Object.fromEntries(POOLED_ROLES.map((role) => [role, of(role)])) as Record<PooledRole, number>;
+}
+
+/** All server connections that the pooler may open: both modes', and those that look secrets up. */
+export function poolerConnections(config: Sizes): number {
+  const lookup = listeners(config).length * LOOKUP_CONNECTIONS;
+  return config.pgbouncerMaxDbConnections + config.pgbouncerSessionDbConnections + lookup;
 }
 
 /** Processes share no pool, so readers get a quarter, monitoring one connection, and the application the rest. */

@@ -56,6 +56,14 @@ export interface StackSettings {
    */
   readonly appUserTemporary?: boolean;
   /**
+   * Seconds that a statement of app_user may run before PostgreSQL cancels it (statement_timeout). The session goes
+   * on, and SET raises the limit. 0: no limit.
+   *
+   * @default - 120 with protect, else 0.
+   * @throws ConfigError - appUserStatementTimeoutSec must be a whole number from 0 to 86400
+   */
+  readonly appUserStatementTimeoutSec?: number;
+  /**
    * Loopback port of PostgreSQL, for migrations and administration. 0: a port derived from the stack's name. If that
    * port is taken, `up` takes the next one.
    *
@@ -81,7 +89,9 @@ export interface StackSettings {
   /**
    * Connections that PostgreSQL accepts at the same time (max_connections).
    *
-   * @default 80; 500 in a stack of the profile ci
+   * @default - what the pooler may open (pgbouncerMaxDbConnections, pgbouncerSessionDbConnections and two connections
+   * of each PgBouncer process to look up passwords), 10 for direct clients and 3 for superusers; 85 with the other
+   * defaults. In the profile ci: 500.
    * @throws ConfigError - postgresMaxConnections must be a whole number from 10 to 10000
    * @see https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-MAX-CONNECTIONS
    */
@@ -180,8 +190,7 @@ export interface StackSettings {
    */
   readonly pgbouncerReservePoolTimeoutSec?: number;
   /**
-   * Server connections that PgBouncer has at most to the database in all. Both pool modes share them with the
-   * connections that look up passwords, which are two for each PgBouncer process.
+   * Server connections that PgBouncer opens at most for transaction mode, all roles together (max_db_connections).
    *
    * @default 50
    * @throws ConfigError - pgbouncerMaxDbConnections must be a whole number from 1 to 10000
@@ -189,12 +198,24 @@ export interface StackSettings {
    */
   readonly pgbouncerMaxDbConnections?: number;
   /**
-   * Part of pgbouncerMaxDbConnections that is kept for session mode.
+   * Server connections that PgBouncer opens at most for session mode, all roles together. They come on top of
+   * pgbouncerMaxDbConnections. A client in session mode holds one as long as it is connected; one more client waits
+   * for pgbouncerQueryWaitTimeoutSec and is then disconnected.
    *
-   * @default 8
+   * @default 20
    * @throws ConfigError - pgbouncerSessionDbConnections must be a whole number from 1 to 10000
    */
   readonly pgbouncerSessionDbConnections?: number;
+  /**
+   * After each transaction in transaction mode, PgBouncer takes back what the client left behind on the server
+   * connection: settings, temporary tables, advisory locks, LISTEN, SQL-level PREPARE, cursors WITH HOLD
+   * (server_reset_query_always). Statements that drivers prepare, and their plans, stay. It costs a further query for
+   * each transaction: up to half of the throughput of short queries.
+   *
+   * @default false
+   * @throws ConfigError - pgbouncerResetAfterTransaction must be true or false
+   */
+  readonly pgbouncerResetAfterTransaction?: boolean;
   /**
    * PgBouncer checks a server connection before use if it has been idle for longer than this many seconds
    * (server_check_delay). 0: it always checks.
@@ -223,9 +244,10 @@ export interface StackSettings {
    */
   readonly pgbouncerServerLoginRetrySec?: number;
   /**
-   * Seconds that a query may run before PgBouncer cancels it (query_timeout). 0: no limit.
+   * Seconds that a query may run before PgBouncer ends its client's connection (query_timeout). 0: no limit.
+   * appUserStatementTimeoutSec ends only the statement.
    *
-   * @default 120
+   * @default 0
    * @throws ConfigError - pgbouncerQueryTimeoutSec must be a whole number from 0 to 86400
    * @see https://www.pgbouncer.org/config.html#query_timeout
    */

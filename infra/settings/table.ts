@@ -117,6 +117,11 @@ export const settings = {
   appUserTemporary: flag().describe(
     "Let app_user make temporary tables. It can then also make temporary functions and types. Whoever has its password can use these against code that runs as the owner.",
   ),
+  appUserStatementTimeoutSec: wholeNumber(0, 86_400)
+    .optional()
+    .describe(
+      "Seconds that a statement of app_user may run before PostgreSQL cancels it (statement_timeout). The session goes on, and SET raises the limit. 0: no limit. Default: 120 with protect, else 0.",
+    ),
 
   postgresPort: integer(0, 65535, 0).describe(
     "Loopback port of PostgreSQL, for migrations and administration. 0: a port derived from the stack's name. If that port is taken, `up` takes the next one.",
@@ -127,9 +132,11 @@ export const settings = {
   postgresCpus: decimal(0.1, 256, 1).describe(
     "CPU limit of the PostgreSQL container, in CPUs; 0.5 is half of one. The package computes the number of worker processes from it.",
   ),
-  postgresMaxConnections: integer(10, 10_000, 80).describe(
-    "Connections that PostgreSQL accepts at the same time (max_connections).",
-  ),
+  postgresMaxConnections: wholeNumber(10, 10_000)
+    .optional()
+    .describe(
+      "Connections that PostgreSQL accepts at the same time (max_connections). Default: what the pooler may open (pgbouncerMaxDbConnections, pgbouncerSessionDbConnections and two connections of each PgBouncer process to look up passwords), 10 for direct clients and 3 for superusers; 85 with the other defaults. In the profile ci: 500.",
+    ),
   postgresSettings: overrides("on", "off").describe(
     "PostgreSQL settings that replace the computed ones: an object of names and values. Settings that tune the server are accepted (the list is below); all others are refused.",
   ),
@@ -166,10 +173,13 @@ export const settings = {
     "Seconds that a client waits before PgBouncer uses the reserve (reserve_pool_timeout).",
   ),
   pgbouncerMaxDbConnections: integer(1, 10_000, 50).describe(
-    "Server connections that PgBouncer has at most to the database in all. Both pool modes share them with the connections that look up passwords, which are two for each PgBouncer process.",
+    "Server connections that PgBouncer opens at most for transaction mode, all roles together (max_db_connections).",
   ),
-  pgbouncerSessionDbConnections: integer(1, 10_000, 8).describe(
-    "Part of pgbouncerMaxDbConnections that is kept for session mode.",
+  pgbouncerSessionDbConnections: integer(1, 10_000, 20).describe(
+    "Server connections that PgBouncer opens at most for session mode, all roles together. They come on top of pgbouncerMaxDbConnections. A client in session mode holds one as long as it is connected; one more client waits for pgbouncerQueryWaitTimeoutSec and is then disconnected.",
+  ),
+  pgbouncerResetAfterTransaction: flag().describe(
+    "After each transaction in transaction mode, PgBouncer takes back what the client left behind on the server connection: settings, temporary tables, advisory locks, LISTEN, SQL-level PREPARE, cursors WITH HOLD (server_reset_query_always). Statements that drivers prepare, and their plans, stay. It costs a further query for each transaction: up to half of the throughput of short queries.",
   ),
   pgbouncerServerCheckDelaySec: integer(0, 3_600, 30).describe(
     "PgBouncer checks a server connection before use if it has been idle for longer than this many seconds (server_check_delay). 0: it always checks.",
@@ -180,8 +190,8 @@ export const settings = {
   pgbouncerServerLoginRetrySec: decimal(0.05, 3_600, 0.1).describe(
     "Seconds that PgBouncer waits after a failed login at PostgreSQL, until it tries again for the same role and database (server_login_retry).",
   ),
-  pgbouncerQueryTimeoutSec: integer(0, 86_400, 120).describe(
-    "Seconds that a query may run before PgBouncer cancels it (query_timeout). 0: no limit.",
+  pgbouncerQueryTimeoutSec: integer(0, 86_400, 0).describe(
+    "Seconds that a query may run before PgBouncer ends its client's connection (query_timeout). 0: no limit. appUserStatementTimeoutSec ends only the statement.",
   ),
   pgbouncerQueryWaitTimeoutSec: integer(0, 86_400, 30).describe(
     "Seconds that a query may wait for a server connection before PgBouncer disconnects its client (query_wait_timeout). 0: no limit.",
@@ -275,12 +285,22 @@ export const schema = z.strictObject(settings);
 export type Settings = z.output<typeof schema>;
 
 /** A stack's checked settings, with all defaults filled in. */
-export type StackConfig = Omit<Settings, "networkSubnet" | "profile" | "expiresAfterHours"> & {
+export type StackConfig = Omit<Settings, DependentSetting> & {
   readonly stack: string;
   readonly profile: Profile;
   readonly expiresAfterHours: number;
   readonly networkSubnet: string;
+  readonly postgresMaxConnections: number;
+  readonly appUserStatementTimeoutSec: number;
 };
+
+/** Settings with a default that depends on the stack or on other settings. */
+type DependentSetting =
+  | "networkSubnet"
+  | "profile"
+  | "expiresAfterHours"
+  | "postgresMaxConnections"
+  | "appUserStatementTimeoutSec";
 
 /** Whether a stack has the maintenance container. It calls `maintenance.run()`, which a migration of phase 4 makes. */
 export function hasMaintenance(config: StackConfig): boolean {

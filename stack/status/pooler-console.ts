@@ -4,7 +4,7 @@ import { ROLES } from "../../database/access/roles.ts";
 import { pgbouncerConsole } from "../../infra/servers/pgbouncer/console.ts";
 import { listeners, type Listener } from "../../infra/settings/listeners.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
-import { connectionFor } from "../connections.ts";
+import { CONSOLE, connectionFor } from "../connections.ts";
 import type { StackOutputs } from "../session.ts";
 import { ask, inTime } from "./look.ts";
 
@@ -32,8 +32,9 @@ export async function showAtPooler(
 }
 
 async function showOverTls(outputs: StackOutputs, command: string): Promise<ShownRow[]> {
-  const connection = { ...connectionFor(outputs, ROLES.monitor, "transaction"), database: "pgbouncer" };
-  const { rows } = await ask(connection, (client) => client.query<Record<string, unknown>>(command));
+  const { rows } = await ask(connectionFor(outputs, ROLES.monitor, CONSOLE), (client) =>
+    client.query<Record<string, unknown>>(command),
+  );
   return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? "")])));
 }
 

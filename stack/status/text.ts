@@ -11,9 +11,9 @@ export function statusText(status: StackStatus): string {
       "container",
       `${name}  ${state}${health === "none" ? "" : `, ${health}`}`,
     ]),
-    ...status.connections.map(({ mode, role, address, tls, error }): Row => [
+    ...status.connections.map(({ mode, role, address, tls, error, serverConnections }): Row => [
       mode,
-      `${address}  ${role}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}`,
+      `${address}  ${role}  ${tls ?? `FAILED: ${error ?? "no TLS"}`}${serverConnections === undefined ? "" : `  ${serverConnections} server connections`}`,
     ]),
     ...(status.pools === "unknown" ? [] : status.pools).map((pool): Row => [
       "pool",

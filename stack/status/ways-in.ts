@@ -1,6 +1,6 @@
 import { messageOf } from "../../base/errors.ts";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
-import { connectionFor, MODES, type Mode } from "../connections.ts";
+import { connectionFor, MODES, type Mode, serverConnectionsOf } from "../connections.ts";
 import type { StackOutputs } from "../session.ts";
 import { ask } from "./look.ts";
 
@@ -12,6 +12,8 @@ export interface ConnectionStatus {
   /** TLS version of the hop to PostgreSQL, or why there is none. */
   readonly tls: string | null;
   readonly error?: string;
+  /** Server connections that the role's clients may have at the same time. Absent where they do not share any. */
+  readonly serverConnections?: number;
 }
 
 /** Connects in every way: as the application in each mode, and as every role that has a port of its own. */
@@ -25,13 +27,14 @@ export function tryWaysIn(outputs: StackOutputs): Promise<ConnectionStatus[]> {
 
 async function tryConnection(outputs: StackOutputs, mode: Mode, role: ClientRole): Promise<ConnectionStatus> {
   const connection = connectionFor(outputs, role, mode);
-  const address = `${connection.host}:${connection.port}/${connection.database}`;
+  const way = { mode, role, address: `${connection.host}:${connection.port}/${connection.database}` };
+  const serverConnections = serverConnectionsOf(outputs, role, mode);
   try {
     const { rows } = await ask(connection, (client) =>
       client.query("select version from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()"),
     );
-    return { mode, role, address, tls: rows[0].version };
+    return { ...way, tls: rows[0].version, ...(serverConnections === undefined ? {} : { serverConnections }) };
   } catch (error) {
-    return { mode, role, address, tls: null, error: messageOf(error) };
+    return { ...way, tls: null, error: messageOf(error) };
   }
 }

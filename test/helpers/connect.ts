@@ -8,9 +8,10 @@ import { clientConfig as configOf } from "../../database/connection.ts";
 import { exec, type ExecResult } from "../../toolchain/engine/containers.ts";
 import { until } from "../../base/retry.ts";
 import type { StackOutputs } from "../../stack/session.ts";
-import { connectionFor, type Mode } from "../../stack/connections.ts";
+import { type CONSOLE, connectionFor, type Mode } from "../../stack/connections.ts";
 import type { KeyPair } from "../../certs/verify.ts";
 
+type Way = Mode | typeof CONSOLE;
 type Tls = Exclude<pg.ClientConfig["ssl"], boolean | undefined>;
 
 /** What a test changes about a connection that would otherwise work. */
@@ -22,7 +23,7 @@ export interface Change extends Omit<pg.ClientConfig, "ssl"> {
 }
 
 /** Settings of a client that connects as a role over mTLS. */
-export function clientConfig(role: ClientRole, mode: Mode, change: Change = {}): pg.ClientConfig {
+export function clientConfig(role: ClientRole, mode: Way, change: Change = {}): pg.ClientConfig {
   const { ssl, certificate, outputs, ...rest } = change;
   const connection = connectionFor(outputs ?? inject("stack").outputs, role, mode);
   // A name given at login would hide what a role or the pooler sets.
@@ -44,7 +45,7 @@ function readPair(certificate: string, key: string): KeyPair {
 }
 
 /** A connected client. */
-export async function open(role: ClientRole, mode: Mode, change?: Change): Promise<pg.Client> {
+export async function open(role: ClientRole, mode: Way, change?: Change): Promise<pg.Client> {
   const client = new pg.Client(clientConfig(role, mode, change));
   client.on("error", () => {}); // a test that cuts the connection off sees it at the next query
   try {
@@ -62,7 +63,7 @@ export const times = (count: number): number[] => Array.from({ length: count }, 
 /** Runs one query as a role and returns its rows. */
 export async function query<Row extends pg.QueryResultRow>(
   role: ClientRole,
-  mode: Mode,
+  mode: Way,
   sql: string,
   change?: Change,
 ): Promise<Row[]> {

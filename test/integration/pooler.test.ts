@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import type pg from "pg";
+import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { OVERRIDES } from "../../infra/settings/overrides.ts";
 import { SETTINGS } from "../helpers/real-stack.ts";
-import { asSuperuser, eventually, open, query, refusal, times } from "../helpers/connect.ts";
+import { asSuperuser, clientConfig, eventually, open, query, refusal, times } from "../helpers/connect.ts";
 
 const opened: pg.Client[] = [];
 
@@ -141,6 +141,28 @@ describe("session mode", () => {
   });
 });
 
+test("session mode serves two usual pools at once, and one more client as soon as another leaves", async () => {
+  const size = inject("stack").outputs.connections.session.serverConnections?.["app_user"] ?? 0;
+  const pool = () => new pg.Pool(clientConfig("app_user", "session"));
+  const pools = [pool(), pool()]; // ten clients each, by node-postgres's default
+  const clients = await Promise.all(pools.flatMap((each) => times(10).map(() => each.connect())));
+  expect(clients).toHaveLength(size);
+  const pids = await Promise.all(clients.map(backendPid));
+  expect(new Set(pids).size).toBe(size);
+
+  const waiting = track("app_user", "session");
+  const waits = async () => {
+    const shown = await query<Record<string, string>>("app_monitor", "console", "show pools");
+    return Number(shown.find(({ pool_mode, user }) => pool_mode === "session" && user === "app_user")?.["cl_waiting"]);
+  };
+  const answer = waiting.then(backendPid);
+  await expect.poll(waits).toBe(1);
+  clients[0]?.release(true);
+  expect(await answer).toBe(pids[0]);
+  for (const client of clients.slice(1)) client.release();
+  await Promise.all(pools.map((each) => each.end()));
+});
+
 describe("limits", () => {
   test(`refuse client ${SETTINGS.pgbouncerMaxClientConn + 1} with the limit's name, and the others go on`, async () => {
     const clients: pg.Client[] = [];
@@ -174,14 +196,9 @@ describe("limits", () => {
       return result.rows;
     });
     const waits = async () => {
-      const pools = await query<{ database: string; user: string; cl_waiting: string }>(
-        "app_monitor",
-        "transaction",
-        "show pools",
-        { database: "pgbouncer" },
-      );
+      const pools = await query<Record<string, string>>("app_monitor", "console", "show pools");
       return Number(
-        pools.find(({ database, user }) => database === "ai_workflow_db" && user === "app_user")?.cl_waiting,
+        pools.find(({ database, user }) => database === "ai_workflow_db" && user === "app_user")?.["cl_waiting"],
       );
     };
     await expect.poll(waits).toBe(1);
@@ -228,7 +245,7 @@ test("every setting that may be overridden is one that the running servers know"
   const known = new Set(inServer.rows.map(({ name }) => name));
   expect([...OVERRIDES.postgresSettings.overridable].filter((name) => !known.has(name))).toEqual([]);
 
-  const inPooler = await query<{ key: string }>("app_monitor", "transaction", "show config", { database: "pgbouncer" });
+  const inPooler = await query<{ key: string }>("app_monitor", "console", "show config");
   const keys = new Set(inPooler.map(({ key }) => key));
   expect([...OVERRIDES.pgbouncerSettings.overridable].filter((name) => !keys.has(name))).toEqual([]);
 });

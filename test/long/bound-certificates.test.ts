@@ -23,7 +23,9 @@ const NAME = `ci-b${process.pid}`;
 let checkout: Checkout;
 let outputs: StackOutputs;
 
-const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68, postgresMaxConnections: 90 };
+// The same max_connections on both sides, so that PostgreSQL is not restarted.
+const ONE = { postgresMaxConnections: 93 };
+const BOUND = { ...ONE, pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 54 };
 const UNCHANGED = /(created|updated|replaced|deleted) \(/;
 const up = async (env: NodeJS.ProcessEnv = {}): Promise<CommandResult> => {
   const result = mustSucceed(await checkout.aiwdb(["up", "--stack", NAME], env));
@@ -53,7 +55,7 @@ const REFUSED_BY_TLS = /alert unknown ca|ECONNRESET|closed|terminated/i;
 
 beforeAll(async () => {
   checkout = await createCheckout(path.join(tmpdir(), `aiwdb-stack-${NAME}`));
-  settings({ postgresMaxConnections: BOUND.postgresMaxConnections });
+  settings(ONE);
   await up();
 });
 afterAll(async () => {
@@ -262,7 +264,7 @@ describe("a stack that is switched to bound certificates", () => {
 
 test("a stack that is switched back has one port again, and its roles their old way in", async () => {
   const further = portOf("app_monitor");
-  settings({ postgresMaxConnections: BOUND.postgresMaxConnections });
+  settings(ONE);
   await up();
   expect(new Set(POOLED_ROLES.map(portOf)).size).toBe(1);
   await everyRoleConnects();

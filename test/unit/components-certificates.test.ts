@@ -54,7 +54,7 @@ describe("certificates", () => {
 
 describe("certificates that are bound to roles", () => {
   const POOLED = ["app_user", "app_readonly", "app_monitor"];
-  const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68, postgresMaxConnections: 90 };
+  const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 54 };
   /** Certificates by who issued them; the second authority is about to sign. */
   const rotating = (type: string, name: string): Record<string, unknown> => {
     if (type.endsWith(":AuthorityRotation"))

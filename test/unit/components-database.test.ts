@@ -27,7 +27,7 @@ describe("roles", () => {
     expect(role("pgbouncer_lookup")).toEqual({ name: "pgbouncer_lookup", login: false });
     expect(role("app_monitor")["roles"]).toEqual(["pg_monitor"]);
     // The pooler's share, and half of what is left to direct connections.
-    for (const name of ["app_user", "app_readonly", "app_monitor"]) expect(role(name)["connectionLimit"]).toBe(55);
+    for (const name of ["app_user", "app_readonly", "app_monitor"]) expect(role(name)["connectionLimit"]).toBe(75);
   });
 
   test("get exactly these rights", () => {

@@ -136,7 +136,8 @@ describe("the restart key", () => {
   const changed = (raw: Record<string, unknown>) => parseConfig("dev", raw);
 
   test.each([
-    ["max_connections", { postgresMaxConnections: 81 }],
+    ["max_connections", { postgresMaxConnections: 86 }],
+    ["max_connections by the pooler's size", { pgbouncerSessionDbConnections: 21 }],
     ["shared_buffers by memory", { postgresMemoryMiB: 1_024 }],
     ["shared_buffers by override", { postgresSettings: { shared_buffers: "96MB" } }],
     ["worker processes", { postgresCpus: 12 }],

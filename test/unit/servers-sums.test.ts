@@ -9,7 +9,9 @@ import { readConf, readIni } from "../helpers/server-files.ts";
 const anyRaw = fc.record({
   postgresMemoryMiB: fc.integer({ min: 256, max: 200_000 }),
   postgresCpus: fc.double({ min: 0.1, max: 128, noNaN: true }),
-  postgresMaxConnections: fc.oneof(fc.integer({ min: 10, max: 300 }), fc.integer({ min: 10, max: 10_000 })),
+  postgresMaxConnections: fc.option(fc.oneof(fc.integer({ min: 10, max: 300 }), fc.integer({ min: 10, max: 10_000 })), {
+    nil: undefined,
+  }),
   pgbouncerMaxDbConnections: fc.integer({ min: 1, max: 300 }),
   pgbouncerSessionDbConnections: fc.integer({ min: 1, max: 60 }),
   pgbouncerDefaultPoolSize: fc.integer({ min: 1, max: 100 }),
@@ -18,7 +20,7 @@ const anyRaw = fc.record({
 });
 
 describe("sums of any accepted stack", () => {
-  test("keep both pool modes and the lookup together at pgbouncerMaxDbConnections, inside what PostgreSQL leaves beside superusers and direct connections", () => {
+  test("keep both pool modes and the lookup inside what PostgreSQL leaves beside superusers and direct connections", () => {
     forAccepted(anyRaw, (config) => {
       const ini = readIni(renderPgbouncerIni(config, "host"));
       const limits = Object.values(ini["databases"] ?? {}).map((entry) =>
@@ -31,7 +33,12 @@ describe("sums of any accepted stack", () => {
         "ai_workflow_db_lookup",
       ]);
       const [transaction = 0, session = 0, lookup = 0] = limits;
-      expect(transaction + session + lookup).toBe(config.pgbouncerMaxDbConnections);
+      expect([transaction, session, lookup]).toEqual([
+        config.pgbouncerMaxDbConnections,
+        config.pgbouncerSessionDbConnections,
+        2,
+      ]);
+      expect(pools[1]).toBe(session);
       expect(transaction + session + lookup + 10 + 3).toBeLessThanOrEqual(
         Number(readConf(renderPostgresqlConf(config))["max_connections"]),
       );

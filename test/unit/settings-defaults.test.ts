@@ -52,7 +52,7 @@ describe("defaults", () => {
   });
 
   test("that are taken are moved without the ports of several listeners meeting PostgreSQL's", () => {
-    const bound = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68, postgresMaxConnections: 90 };
+    const bound = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 54 };
     const taken = fc.array(fc.subarray(["postgresPort", "pgbouncerPort", "networkSubnet"]), { maxLength: 5 });
     fc.assert(
       fc.property(fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/), taken, (stack, rounds) => {

@@ -4,7 +4,7 @@ import { problemsOf } from "../helpers/refused-settings.ts";
 
 describe("sums", () => {
   /** A pooler with a listener for each role, and connections for them. */
-  const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 80 };
+  const BOUND = { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 60 };
   const base = { postgresMaxConnections: 100, pgbouncerMaxDbConnections: 50, pgbouncerSessionDbConnections: 8 };
   const cases: [
     name: string,
@@ -15,24 +15,17 @@ describe("sums", () => {
   ][] = [
     [
       "pooler connections against what PostgreSQL leaves it",
-      { postgresMaxConnections: 63 },
-      { postgresMaxConnections: 62 },
-      "pgbouncerMaxDbConnections",
-      /50 is above the 49 connections PostgreSQL leaves to the pooler \(postgresMaxConnections 62, 3 reserved for superusers, 10 /,
-    ],
-    [
-      "session mode against all pooler connections",
-      { pgbouncerSessionDbConnections: 47, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
-      { pgbouncerSessionDbConnections: 48, pgbouncerDefaultPoolSize: 1, pgbouncerReservePoolSize: 0 },
-      "pgbouncerSessionDbConnections",
-      /48 leaves no connection to transaction mode \(pgbouncerMaxDbConnections 50, of them 2 to look up passwords\)/,
+      { postgresMaxConnections: 73 },
+      { postgresMaxConnections: 72 },
+      "postgresMaxConnections",
+      /72 leaves 59 connections to the pooler, beside 3 reserved for superusers and 10 for direct connections; it may open 60 \(pgbouncerMaxDbConnections 50, pgbouncerSessionDbConnections 8, 2 to look up passwords\)/,
     ],
     [
       "pool and reserve against transaction mode's connections",
-      { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 10 },
-      { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 11 },
+      { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 20 },
+      { pgbouncerDefaultPoolSize: 30, pgbouncerReservePoolSize: 21 },
       "pgbouncerDefaultPoolSize",
-      /30 and a reserve of 11 are above the 40 server connections of transaction mode/,
+      /30 and a reserve of 21 are above the 50 server connections of transaction mode \(pgbouncerMaxDbConnections 50\)/,
     ],
     [
       "memory against connections",
@@ -71,10 +64,10 @@ describe("sums", () => {
     ],
     [
       "the pool against what is left to app_user where each role has a listener",
-      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 68 },
-      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 67 },
+      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 54 },
+      { pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 53 },
       "pgbouncerDefaultPoolSize",
-      /a reserve of 10 are above the 39 server connections of transaction mode \(pgbouncerMaxDbConnections 67 less 8 for session mode and 6 to look up passwords and the shares of app_readonly and app_monitor\)/,
+      /a reserve of 10 are above the 39 server connections of transaction mode \(pgbouncerMaxDbConnections 53 less the shares of app_readonly and app_monitor\)/,
     ],
     [
       "session mode against the number of listeners",
@@ -120,6 +113,22 @@ describe("sums", () => {
   });
 });
 
+test("PostgreSQL takes as many connections as all who connect need, if no setting says otherwise", () => {
+  const taken = (raw: Record<string, unknown>) => parseConfig("dev", raw).postgresMaxConnections;
+  expect(taken({})).toBe(50 + 20 + 2 + 10 + 3);
+  expect(taken({ pgbouncerSessionDbConnections: 40, pgbouncerMaxDbConnections: 60 })).toBe(60 + 40 + 2 + 10 + 3);
+  expect(taken({ pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 54 })).toBe(54 + 20 + 6 + 10 + 3);
+  expect(taken({ postgresMaxConnections: 100 })).toBe(100);
+});
+
+test("app_user's statements end after two minutes where data are protected, and never elsewhere", () => {
+  const after = (raw: Record<string, unknown>) => parseConfig("prod", raw).appUserStatementTimeoutSec;
+  expect([after({}), after({ protect: true }), after({ protect: true, appUserStatementTimeoutSec: 0 })]).toEqual([
+    0, 120, 0,
+  ]);
+  expect(after({ appUserStatementTimeoutSec: 7 })).toBe(7);
+});
+
 test("does the sums beside a value that cannot be read, but none that needs it", () => {
   const subjects = (raw: Record<string, unknown>) => problemsOf(raw).map(({ subject }) => subject);
   const sums = { pgbouncerMaxClientConn: 20_000, certLeafValidityDays: 20 };
@@ -149,5 +158,5 @@ test("tells all sums that do not add up at once", () => {
     problemsOf({ postgresMaxConnections: 20, pgbouncerMaxClientConn: 20_000, certCaValidityDays: 1 }).map(
       ({ subject }) => subject,
     ),
-  ).toEqual(["pgbouncerMaxDbConnections", "pgbouncerMemoryMiB", "certLeafValidityDays"]);
+  ).toEqual(["postgresMaxConnections", "pgbouncerMemoryMiB", "certLeafValidityDays"]);
 });

@@ -1,3 +1,4 @@
+import { ROLES } from "../../../database/access/roles.ts";
 import { identifier, literal } from "../../../database/quote.ts";
 import { PROTECT_TABLE_SQL } from "../../../migrate/run/applied.ts";
 import { ENVIRONMENT_SETTING, type Environment } from "../../../database/environment.ts";
@@ -16,6 +17,8 @@ export interface DatabaseBaselineInputs {
   readonly roles: readonly string[];
   /** What the database is for: test tools refuse everything that does not say "test". */
   readonly environment: Environment;
+  /** What a statement of app_user may take, in seconds; 0: no limit. */
+  readonly appStatementTimeoutSec: number;
 }
 
 export interface DatabaseBaselineOutputs {
@@ -27,7 +30,7 @@ export interface DatabaseBaselineOutputs {
 const VERSION = 3;
 
 async function apply(inputs: DatabaseBaselineInputs): Promise<DatabaseBaselineOutputs> {
-  const { connection, owner, caller, roles, environment } = inputs;
+  const { connection, owner, caller, roles, environment, appStatementTimeoutSec } = inputs;
   await withConnection(connection, async (client) => {
     await client.query("begin");
     await client.query("set local lock_timeout = '5s'");
@@ -37,6 +40,13 @@ async function apply(inputs: DatabaseBaselineInputs): Promise<DatabaseBaselineOu
     await client.query(PROTECT_TABLE_SQL);
     await client.query(
       `alter database ${identifier(connection.database)} set ${ENVIRONMENT_SETTING} = ${literal(environment)}`,
+    );
+    // For this database only, so that a value that the role gives itself for all databases stays.
+    await client.query(
+      `alter role ${ROLES.app} in database ${identifier(connection.database)} ` +
+        (appStatementTimeoutSec > 0
+          ? `set statement_timeout = ${appStatementTimeoutSec * 1_000}`
+          : "reset statement_timeout"),
     );
     await client.query("commit");
   });

@@ -32,6 +32,7 @@ interface RoleSetting {
 interface Found {
   /** What PostgreSQL stores for the roles that are there. */
   readonly secrets: Readonly<Record<string, string | null>>;
+  /** Those that the stack's settings do not give. */
   readonly settings: readonly RoleSetting[];
 }
 
@@ -48,6 +49,10 @@ const GUARANTEES: Readonly<Record<string, string>> = {
  * changed.
  */
 const READ_AS_NUMBERS = new Set(["statement_timeout", "idle_in_transaction_session_timeout"]);
+
+/** Set by the stack's own settings (database-baseline.ts). */
+const isDeclared = ({ role, database, name }: RoleSetting): boolean =>
+  role === ROLES.app && database !== null && name === "statement_timeout";
 
 /** Why a setting of a role can't stay; undefined for one that is the role's own business. */
 export function reasonToReset({ role, name, value }: RoleSetting): string | undefined {
@@ -74,7 +79,8 @@ async function look(docker: Docker, { container, secrets }: LoginRolesInputs, si
        ), '[]'))`,
     { signal: inTime(signal) },
   );
-  return JSON.parse(found) as Found;
+  const { secrets: stored, settings } = JSON.parse(found) as Found;
+  return { secrets: stored, settings: settings.filter((setting) => !isDeclared(setting)) };
 }
 
 /** Roles whose password is not the declared one. One that does not exist yet is made with it. */

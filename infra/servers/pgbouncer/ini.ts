@@ -33,6 +33,25 @@ export const PGBOUNCER_SOCKET_DIR = "/run/pgbouncer";
 const KEPT_CONNECTIONS = 1;
 
 /**
+ * Takes back what a client left behind on a server connection, like DISCARD ALL, but leaves what PgBouncer needs in
+ * transaction mode: plans, and the statements that it prepared for drivers. Their names begin with PGBOUNCER_.
+ *
+ * https://www.postgresql.org/docs/16/sql-discard.html
+ */
+export const RESET_QUERY = [
+  "set session authorization default",
+  "reset all",
+  "close all",
+  "unlisten *",
+  "select pg_catalog.pg_advisory_unlock_all()",
+  "discard temp",
+  "discard sequences",
+  "do $$ declare statement text; begin for statement in select name from pg_catalog.pg_prepared_statements" +
+    " where not pg_catalog.starts_with(name, 'PGBOUNCER_') loop" +
+    " execute pg_catalog.format('deallocate %I', statement); end loop; end $$",
+].join("; ");
+
+/**
  * Settings that the package fixes; `pgbouncerSettings` may not have them. infra/settings/reserved.ts has the reasons.
  *
  * https://www.pgbouncer.org/config.html
@@ -105,8 +124,23 @@ export function pgbouncerDefaults(config: StackConfig): Defaults {
     query_timeout: { value: config.pgbouncerQueryTimeoutSec, why: "pgbouncerQueryTimeoutSec" },
     query_wait_timeout: { value: config.pgbouncerQueryWaitTimeoutSec, why: "pgbouncerQueryWaitTimeoutSec" },
     client_login_timeout: { value: config.pgbouncerClientLoginTimeoutSec, why: "pgbouncerClientLoginTimeoutSec" },
-    // Drivers send these parameters when they connect. PgBouncer would refuse such clients without this setting.
-    ignore_startup_parameters: { value: "extra_float_digits,options,search_path", why: "drivers send them unasked" },
+    // A parameter that is neither tracked nor ignored is refused by name. `options` is not ignored, so that PgBouncer
+    // reads what is in it. PostgreSQL 16 does not report search_path and time-outs, so that nobody could track them.
+    ignore_startup_parameters: {
+      value: "extra_float_digits",
+      why: "drivers send it unasked, and PostgreSQL's own default prints all digits",
+    },
+    track_extra_parameters: {
+      value: "IntervalStyle,default_transaction_read_only",
+      why: "what PostgreSQL reports and a client may set for itself follows the client",
+      restart: true,
+    },
+    ...(config.pgbouncerResetAfterTransaction
+      ? {
+          server_reset_query: { value: RESET_QUERY, why: "pgbouncerResetAfterTransaction" },
+          server_reset_query_always: { value: 1, why: "pgbouncerResetAfterTransaction" },
+        }
+      : {}),
     tcp_keepalive: { value: 1, why: "a peer that vanished is noticed" },
     tcp_keepcnt: { value: 5, why: "the application's figure" },
     tcp_keepidle: { value: 600, why: "the application's figure, seconds" },
@@ -122,6 +156,11 @@ export function pgbouncerDefaults(config: StackConfig): Defaults {
   };
 }
 
+/** Server connections that one role may have. In session mode a client holds one, so that none is held back. */
+function poolSize(config: StackConfig, mode: "transaction" | "session", connections: number): number {
+  return mode === "session" ? connections : Math.min(config.pgbouncerDefaultPoolSize, connections);
+}
+
 /**
  * Text of a listener's pgbouncer.ini.
  *
@@ -130,9 +169,9 @@ export function pgbouncerDefaults(config: StackConfig): Defaults {
 export function renderPgbouncerIni(config: StackConfig, host: string, listener = listeners(config)[0]): string {
   const { transaction, session } = connectionShare(config, listener);
   const lookup = lookupDatabase(config.databaseName);
-  const entry = (name: string, mode: string, connections: number, kept = KEPT_CONNECTIONS) =>
+  const entry = (name: string, mode: "transaction" | "session", connections: number, kept = KEPT_CONNECTIONS) =>
     `${name} = host=${host} port=5432 dbname=${config.databaseName} auth_dbname=${lookup} pool_mode=${mode}` +
-    ` pool_size=${Math.min(config.pgbouncerDefaultPoolSize, connections)} min_pool_size=${kept} max_db_connections=${connections}`;
+    ` pool_size=${poolSize(config, mode, connections)} min_pool_size=${kept} max_db_connections=${connections}`;
   const settings = mergeSettings(
     { ...listenerMandatory(listener), auth_dbname: { value: lookup } }, // logins need not wait for the pools
     pgbouncerDefaults(config),
