@@ -235,8 +235,11 @@ test("app_user's statements have the stack's time-out in every mode; it ends the
 
 describe("what a client leaves behind", () => {
   test("in transaction mode", () => look("transaction", inTransactionMode));
-  test("in session mode", () => look("session", (state) => inSessionMode("session", state)));
-  test("by a direct connection", () => look("direct", (state) => inSessionMode("direct", state)));
+  test("in session mode and by a direct connection: the same, and nothing to the next client", async () => {
+    await look("session", (state) => inSessionMode("session", state));
+    await look("direct", (state) => inSessionMode("direct", state));
+    expect(seen.get("session")).toEqual(seen.get("direct"));
+  });
 
   test("in transaction mode with pgbouncerResetAfterTransaction, which a reload puts into force: nothing", async () => {
     const started = await own.started();
