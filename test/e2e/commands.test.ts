@@ -198,6 +198,22 @@ describe("url", () => {
   });
 });
 
+test("url says how many clients work at the same time, which page is about startup parameters, and leads to the console", async () => {
+  const numbers = { transaction: 40, session: 20 };
+  for (const [mode, size] of Object.entries(numbers)) {
+    const { stderr } = await aiwdb("url", "--mode", mode);
+    expect(stderr).toContain(`${size} server connections for all ${mode}s of app_user`);
+    expect(stderr).toContain("docs/pooler.md#startup-parameters");
+  }
+  expect((await aiwdb("url", "--mode", "direct")).stderr).not.toContain("server connections");
+  expect((await aiwdb("status")).stdout).toMatch(/session .* 20 server connections/);
+  expect((await aiwdb("url", "--mode", "console")).stdout).toMatch(/^postgresql:\/\/app_monitor:.*\/pgbouncer\?/);
+  const show = ["psql", "--stack", STACK, "--mode", "console", "--", "-XAtc", "show version"];
+  expect(mustSucceed(await checkout.aiwdb(show)).stdout).toMatch(/^PgBouncer \d/);
+  const refused = await checkout.aiwdb(["url", "--stack", STACK, "--mode", "console", "--role", "app_user"]);
+  expect([refused.exitCode, refused.stderr]).toEqual([2, expect.stringContaining("lets in app_monitor only")]);
+});
+
 test("env exports what libpq reads, unsets what would win over it, and does nothing but that", async () => {
   const [unset, ...lines] = (await aiwdb("env")).stdout.trim().split("\n");
   expect(unset).toMatch(/^unset PG[A-Z_]+( PG[A-Z_]+)*$/);
@@ -220,8 +236,21 @@ const MISLEADING = {
 
 test("psql and env are about the stack, whatever the caller's libpq variables say", async () => {
   const where = "select current_database() || ' ' || current_user";
-  const psql = await checkout.aiwdb(["psql", "--stack", STACK, "--mode", "direct", "--", "-XAtc", where], MISLEADING);
-  expect(mustSucceed(psql).stdout.trim()).toBe("ai_workflow_db app_user");
+  // What the session shall begin with is the caller's to say, and is in force or refused.
+  const psql = (mode: string) =>
+    checkout.aiwdb(
+      ["psql", "--stack", STACK, "--mode", mode, "--", "-XAtc", `${where} || ' ' || current_setting('lock_timeout')`],
+      {
+        ...MISLEADING,
+        PGOPTIONS: "-c lock_timeout=7s",
+      },
+    );
+  expect(mustSucceed(await psql("direct")).stdout.trim()).toBe("ai_workflow_db app_user 7s");
+  const refused = await psql("transaction");
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toMatch(
+    /docs\/pooler\.md#startup-parameters[^]*unsupported startup parameter in options: lock_timeout/,
+  );
   const shell = await checkout.shell(
     `eval "$(bin/aiwdb env --stack ${STACK} --mode direct)"; psql -XAtc "${where}"`,
     MISLEADING,
