@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { refusedExtensions } from "../../database/access/extensions.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import { words } from "../../base/words.ts";
 import { isAddressOrNetwork } from "./addresses.ts";
@@ -60,6 +61,15 @@ const overrides = (on: string, off: string) => {
   const record = z.record(name, value.transform(String), "must be an object of setting names and values");
   return z.preprocess(json, record).default({});
 };
+/** A list of extensions. One problem names all that are refused. */
+const extensionNames = () => {
+  const problem = "must be a list of names of extensions";
+  const names = z.array(z.string(problem), problem).check(({ value, issues }) => {
+    const message = refusedExtensions(value);
+    if (message !== undefined) issues.push({ code: "custom", input: value, message });
+  });
+  return z.preprocess(json, names).default([]);
+};
 const clientAddress = z
   .string("must be an IPv4 address or network")
   .refine(
@@ -116,6 +126,10 @@ export const settings = {
 
   appUserTemporary: flag().describe(
     "Let app_user make temporary tables. It can then also make temporary functions and types. Whoever has its password can use these against code that runs as the owner.",
+  ),
+
+  extensions: extensionNames().describe(
+    "Extensions of the database, by name, such as pgcrypto. `up` creates them in the schema public before it applies migrations. It drops those that you take out of the list, unless something in the database depends on them (docs/operations.md has the list).",
   ),
 
   postgresPort: integer(0, 65535, 0).describe(

@@ -129,6 +129,26 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   rolloutPhase: wholeNumbers(1, 4),
   protect: booleans,
   appUserTemporary: booleans,
+  extensions: {
+    accepts: [
+      [
+        ["pgcrypto", "uuid-ossp"],
+        ["pgcrypto", "uuid-ossp"],
+      ],
+      ['["citext"]', ["citext"]],
+      [[], []],
+    ],
+    refuses: [
+      ["pgcrypto", "must be a list of names of extensions"],
+      [[7], "must be a list of names of extensions"],
+      [["citext", "dblink"], '("dblink": it connects to other servers'],
+      [["plpython3u"], '"plpython3u": it brings a language'],
+      [["plpgsql"], '"plpgsql": every stack has it already'],
+      [["pgvector"], '"pgvector": no package of PostgreSQL 16'],
+      [["constructor"], '"constructor": the package does not know it'],
+      [['a"; drop table users; --'], "the package does not know it"],
+    ],
+  },
   postgresPort: wholeNumbers(0, 65_535),
   postgresMemoryMiB: wholeNumbers(256, 1_048_576),
   postgresCpus: decimals(0.1, 256),
