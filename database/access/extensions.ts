@@ -134,10 +134,11 @@ export const findExtensionsSql = (dropped: readonly string[]): string => `
     select 'pg_catalog.pg_extension'::pg_catalog.regclass::oid as classid, oid as objid
       from pg_catalog.pg_extension where extname = any (${array(dropped)})
     union
-    -- Members, and what PostgreSQL made for them, such as the array type of a type.
+    -- Members, what PostgreSQL made for them, such as the array type of a type, and what it always drops with them,
+    -- such as the operators of an index's operator class.
     select depend.classid, depend.objid from dropped
       join pg_catalog.pg_depend as depend on depend.refclassid = dropped.classid and depend.refobjid = dropped.objid
-     where depend.deptype in ('e', 'i')
+     where depend.deptype in ('e', 'i', 'a')
   )
   select json_build_object(
     'present', coalesce((select json_agg(extname order by extname) from pg_catalog.pg_extension), '[]'),

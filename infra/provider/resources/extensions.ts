@@ -67,8 +67,11 @@ async function lookIfRunning(
   }
 }
 
+/** As many dependents as a person reads. */
+const NAMED = 10;
+
 const stillNeeded = (names: readonly string[], dependents: readonly string[]): string =>
-  `${names.join(", ")} can't be dropped, because the database still uses ${names.length === 1 ? "it" : "them"}: ${dependents.join("; ")}. Drop that by a migration first, or leave ${names.length === 1 ? "it" : "them"} in the setting.`;
+  `${names.join(", ")} can't be dropped, because the database still uses ${names.length === 1 ? "it" : "them"}: ${dependents.slice(0, NAMED).join("; ")}${dependents.length > NAMED ? `; and ${dependents.length - NAMED} more` : ""}. Drop that by a migration first, or leave ${names.length === 1 ? "it" : "them"} in the setting.`;
 
 async function apply(olds: State, news: ExtensionsInputs, { report, signal }: Operation): Promise<None> {
   const docker = engine();
