@@ -69,9 +69,7 @@ const REASONS = new Map(REFUSED_EXTENSIONS.flatMap(([names, reason]) => names.ma
 export function refusedExtensions(names: readonly string[]): string | undefined {
   const refused = [...new Set(names)].filter((name) => !Object.hasOwn(EXTENSIONS, name));
   if (refused.length === 0) return undefined;
-  const reasons = refused.map(
-    (name) => `${JSON.stringify(name)}: ${REASONS.get(name) ?? "the package does not know it"}`,
-  );
+  const reasons = refused.map((name) => `${JSON.stringify(name)}: ${REASONS.get(name) ?? "the images do not have it"}`);
   return `must have no other extensions than ${Object.keys(EXTENSIONS).join(", ")} (${reasons.join("; ")})`;
 }
 

@@ -20,7 +20,7 @@ test("all refused names of a setting are one problem, which says why and what th
   expect(subject).toBe("extensions");
   for (const name of Object.keys(EXTENSIONS)) expect(problem).toContain(name);
   expect(problem).toMatch(
-    /"dblink": it connects to other servers[^;]*; "postgis": the package does not know it; "vector": the packages [^;]*\)$/,
+    /"dblink": it connects to other servers[^;]*; "postgis": the images do not have it; "vector": the packages [^;]*\)$/,
   );
 });
 
