@@ -57,6 +57,9 @@ export class LoginRoles extends ownResource("LoginRoles", { secrets: ["secrets",
 /** PUBLIC's rights taken away, PgBouncer's auth_query function, and the mark that says what the database is for. */
 export class DatabaseBaseline extends ownResource("DatabaseBaseline", { secrets: ["connection"] }) {}
 
+/** The extensions of the database, created and dropped by the superuser. */
+export class Extensions extends ownResource("Extensions") {}
+
 /** Certificates and keys of the client roles on this machine, outside the checkout. */
 export class ClientFiles extends ownResource("ClientFiles", { secrets: ["files"] }) {}
 

@@ -1,3 +1,4 @@
+import { EXTENSIONS, REFUSED_EXTENSIONS } from "../../database/access/extensions.ts";
 import { PROJECT } from "../../infra/settings/names.ts";
 import { OVERRIDES, type OverridesSetting } from "../../infra/settings/overrides.ts";
 import { describedSettings, type Setting } from "./setting.ts";
@@ -29,9 +30,30 @@ export function renderConfiguration(): string {
     "| --- | --- | --- | --- |",
     ...rows,
     "",
+    ...extensions(),
     ...overridable("postgresSettings", "PostgreSQL", "https://www.postgresql.org/docs/16/runtime-config.html"),
     ...overridable("pgbouncerSettings", "PgBouncer", "https://www.pgbouncer.org/config.html"),
   ].join("\n");
+}
+
+/** The extensions that a stack may have, and those that are refused with a reason. */
+function extensions(): string[] {
+  return [
+    "## What `extensions` may have",
+    "",
+    "All of them come with PostgreSQL 16. [Why these](security.md#extensions).",
+    "",
+    "| Extension | What for |",
+    "| --- | --- |",
+    ...Object.entries(EXTENSIONS).map(([name, purpose]) => `| \`${name}\` | ${purpose} |`),
+    "",
+    "Others are refused:",
+    "",
+    "| Extension | Why not |",
+    "| --- | --- |",
+    ...REFUSED_EXTENSIONS.map(([names, why]) => `| ${names.map((name) => `\`${name}\``).join(", ")} | ${why} |`),
+    "",
+  ];
 }
 
 /** The names that an object of a server's settings may have. */

@@ -89,6 +89,7 @@ function reasonAgainst(schema: z.ZodType, value: unknown): string {
 /** Pages of PostgreSQL's manual about settings that the server does not have under another name. */
 const PAGES: Readonly<Record<string, string>> = {
   appUserTemporary: "ddl-priv.html",
+  extensions: "contrib.html",
   postgresClientAddresses: "auth-pg-hba-conf.html",
 };
 

@@ -18,7 +18,14 @@ import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import type { PostgresServer } from "./postgres.ts";
 import { SCRAM_ITERATIONS } from "../../database/scram.ts";
 import { poolerOf } from "../settings/listeners.ts";
-import { DatabaseBaseline, LoginRoles, Migrations, ScramSecret, type ConnectionInput } from "../resources.ts";
+import {
+  DatabaseBaseline,
+  Extensions,
+  LoginRoles,
+  Migrations,
+  ScramSecret,
+  type ConnectionInput,
+} from "../resources.ts";
 
 /** Passwords of the roles that log in. */
 export type RolePasswords = Readonly<Record<LoginRole, pulumi.Input<string>>>;
@@ -144,6 +151,12 @@ export class Database extends pulumi.ComponentResource {
       { ...inCluster, dependsOn: [...Object.values(roles), statements] },
     );
 
+    const extensions = new Extensions(
+      `${name}-extensions`,
+      { container: server.container, database: database.name, names: [...new Set(config.extensions)].toSorted() },
+      { ...inCluster, dependsOn: baseline },
+    );
+
     // PUBLIC has lost its rights in the baseline, so every role that may connect is named.
     const connecting = CONNECTING_ROLES.map(
       (roleName) =>
@@ -187,7 +200,7 @@ export class Database extends pulumi.ComponentResource {
         pooler: poolerOf(config),
         ...manifestOf(upToPhase(args.migrations, config.rolloutPhase as Phase)),
       },
-      { ...inCluster, dependsOn: [statements, ...connecting, ...byDefault] },
+      { ...inCluster, dependsOn: [statements, extensions, ...connecting, ...byDefault] },
     );
     this.databaseName = pulumi.all([database.name, migrations.id]).apply(([databaseName]) => databaseName);
     this.registerOutputs({ databaseName: this.databaseName });

@@ -64,6 +64,19 @@ export interface StackSettings {
    */
   readonly appUserStatementTimeoutSec?: number;
   /**
+   * Names of extensions that the database has, such as pgcrypto (docs/configuration.md has the list). `up` creates
+   * them in the schema public, before it applies migrations. It drops one that you take out of the list; if something
+   * in the database depends on it, `up` and the preview refuse.
+   *
+   * @default []
+   * @throws ConfigError - extensions must be a list of names of extensions
+   * @throws ConfigError - an entry of extensions must have no other extensions than btree_gin, btree_gist, citext,
+   * cube, dict_int, fuzzystrmatch, hstore, intarray, isn, lo, ltree, pg_trgm, pgcrypto, seg, tablefunc, tcn,
+   * tsm_system_rows, tsm_system_time, unaccent, uuid-ossp ("-": the images do not have it)
+   * @see https://www.postgresql.org/docs/16/contrib.html
+   */
+  readonly extensions?: string[];
+  /**
    * Loopback port of PostgreSQL, for migrations and administration. 0: a port derived from the stack's name. If that
    * port is taken, `up` takes the next one.
    *

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { refusedExtensions } from "../../database/access/extensions.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import { words } from "../../base/words.ts";
 import { isAddressOrNetwork } from "./addresses.ts";
@@ -59,6 +60,15 @@ const overrides = (on: string, off: string) => {
   const name = z.string().regex(/^[a-z][a-z0-9_.]*$/, "is not a setting's name");
   const record = z.record(name, value.transform(String), "must be an object of setting names and values");
   return z.preprocess(json, record).default({});
+};
+/** A list of extensions. One problem names all that are refused. */
+const extensionNames = () => {
+  const problem = "must be a list of names of extensions";
+  const names = z.array(z.string(problem), problem).check(({ value, issues }) => {
+    const message = refusedExtensions(value);
+    if (message !== undefined) issues.push({ code: "custom", input: value, message });
+  });
+  return z.preprocess(json, names).default([]);
 };
 const clientAddress = z
   .string("must be an IPv4 address or network")
@@ -122,6 +132,10 @@ export const settings = {
     .describe(
       "Seconds that a statement of app_user may run before PostgreSQL cancels it (statement_timeout). The session goes on, and SET raises the limit. 0: no limit. Default: 120 with protect, else 0.",
     ),
+
+  extensions: extensionNames().describe(
+    "Names of extensions that the database has, such as pgcrypto (the list is below). `up` creates them in the schema public, before it applies migrations. It drops one that you take out of the list; if something in the database depends on it, `up` and the preview refuse.",
+  ),
 
   postgresPort: integer(0, 65535, 0).describe(
     "Loopback port of PostgreSQL, for migrations and administration. 0: a port derived from the stack's name. If that port is taken, `up` takes the next one.",

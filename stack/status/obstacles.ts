@@ -1,5 +1,6 @@
 import type Docker from "dockerode";
 import type { Problem } from "../../base/errors.ts";
+import { findExtensionsSql, type FoundExtensions } from "../../database/access/extensions.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
 import { localSql } from "../../database/local-sql.ts";
@@ -39,6 +40,23 @@ export async function obstaclesInPostgres(
     { signal: inTime() },
   );
   return JSON.parse(found) as Problem[];
+}
+
+/** Extensions of the settings that the database does not have. */
+export async function missingExtensions(
+  docker: Docker,
+  { containers, database }: ConnectionInfo,
+  wanted: readonly string[],
+): Promise<Problem[]> {
+  if (wanted.length === 0) return [];
+  const found = await localSql(docker, containers.postgres, findExtensionsSql([]), { database, signal: inTime() });
+  const { present } = JSON.parse(found) as FoundExtensions;
+  return wanted
+    .filter((name) => !present.includes(name))
+    .map((name) => ({
+      subject: `extension ${name}`,
+      problem: "is in the settings and not in the database: `up` creates it",
+    }));
 }
 
 export async function obstaclesInPgBouncer(docker: Docker, outputs: StackOutputs): Promise<Problem[]> {

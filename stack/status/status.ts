@@ -6,11 +6,12 @@ import type { Toolchain } from "../../toolchain/set-up.ts";
 import { connectionFor } from "../connections.ts";
 import type { Session } from "../pulumi-run.ts";
 import { readOutputs } from "../session.ts";
+import { readStackConfig } from "../settings-file.ts";
 import { type CertificateStatus, certificateStatuses } from "./certificates.ts";
 import { type ContainerStatus, containerStatus, isHealthy } from "./containers.ts";
 import { ask, lookNoting, type Unknown } from "./look.ts";
 import { type MigrationStatus, migrationStatus } from "./migrations.ts";
-import { isBlinding, obstaclesInPgBouncer, obstaclesInPostgres } from "./obstacles.ts";
+import { isBlinding, missingExtensions, obstaclesInPgBouncer, obstaclesInPostgres } from "./obstacles.ts";
 import { type PoolStatus, poolStatus } from "./pools.ts";
 import { pgbouncerDrift, postgresDrift, type SettingDrift } from "./settings-drift.ts";
 import { type ConnectionStatus, tryWaysIn } from "./ways-in.ts";
@@ -59,6 +60,7 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
       Promise.all([
         look("roles and freeze", () => obstaclesInPostgres(docker, connections)),
         look("pause", () => obstaclesInPgBouncer(docker, outputs)),
+        look("extensions", () => missingExtensions(docker, connections, readStackConfig(session.stack).extensions)),
       ]),
       look("migrations", () => migrationStatus(session.stack, outputs)),
       look("retention", () => ask(connectionFor(outputs, ROLES.owner, "direct"), countWaiting)),

@@ -12,6 +12,7 @@ const LONGEST = [
   "testdb-pool",
   "faults",
   "changed-roles",
+  "extensions",
   "testdb-container",
   "schema-erasure-others",
   "schema-roundtrip",

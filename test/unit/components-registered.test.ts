@@ -70,6 +70,7 @@ test("registers exactly these resources below these parents; a changed name or p
       ),
       inDatabase("database", "postgresql:index/database:Database"),
       inDatabase("pg-stat-statements", "postgresql:index/extension:Extension"),
+      inDatabase("extensions", "aiwdb:index:Extensions"),
       inDatabase("baseline", "aiwdb:index:DatabaseBaseline"),
       ...["app_user", "app_readonly", "app_monitor", "pgbouncer"].map((role) =>
         inDatabase(`connect-${role}`, "postgresql:index/grant:Grant"),

@@ -26,6 +26,7 @@ describe("defaults", () => {
       certCaValidityDays: 3_650,
       protect: false,
       appUserTemporary: false,
+      extensions: [],
       pgbouncerPublishAddress: "127.0.0.1",
     });
   });

@@ -130,6 +130,26 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   protect: booleans,
   appUserTemporary: booleans,
   appUserStatementTimeoutSec: wholeNumbers(0, 86_400),
+  extensions: {
+    accepts: [
+      [
+        ["pgcrypto", "uuid-ossp"],
+        ["pgcrypto", "uuid-ossp"],
+      ],
+      ['["citext"]', ["citext"]],
+      [[], []],
+    ],
+    refuses: [
+      ["pgcrypto", "must be a list of names of extensions"],
+      [[7], "must be a list of names of extensions"],
+      [["citext", "dblink"], '("dblink": it connects to other servers'],
+      [["plpython3u"], '"plpython3u": it brings a language'],
+      [["plpgsql"], '"plpgsql": every stack has it already'],
+      [["pgvector"], '"pgvector": the packages that have pgvector'],
+      [["constructor"], '"constructor": the images do not have it'],
+      [['a"; drop table users; --'], "the images do not have it"],
+    ],
+  },
   postgresPort: wholeNumbers(0, 65_535),
   postgresMemoryMiB: wholeNumbers(256, 1_048_576),
   postgresCpus: decimals(0.1, 256),

@@ -38,6 +38,8 @@ export interface TestServer {
   readonly roles: Readonly<Record<ClientRole, Credentials>>;
   /** What the servers were made from; part of every template's key. */
   readonly images: readonly string[];
+  /** Extensions of every template, as of the stack's own database. A description of an older release has none. */
+  readonly extensions?: readonly string[];
 }
 
 /** Makes a server known to every process of this user. */

@@ -9,6 +9,7 @@ import { type Phase, upToPhase } from "../../migrate/chain/phases.ts";
 import { TEMPLATE_DATABASE_PREFIX } from "../../infra/settings/names.ts";
 import { type ClientRole, POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import { baselineStatements } from "../../database/access/baseline.ts";
+import { extensionStatements } from "../../database/access/extensions.ts";
 import { defaultPrivileges } from "../../database/access/rights.ts";
 import { messageOf, StateError, UserError } from "../../base/errors.ts";
 import { databaseRights, endSessions } from "./clones.ts";
@@ -66,6 +67,7 @@ export function readSource(server: TestServer, source: TemplateSource): ReadSour
       migrations.map(({ name, up }) => [name, up]),
       source.seedKey ?? text,
       baselineStatements("", ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES),
+      extensionStatements(server.extensions ?? []),
     ]),
   );
   const parts = [`${migrations.length} migrations`, ...(phase < 4 ? [`phase ${phase}`] : []), ...(run ? ["seed"] : [])];
@@ -151,6 +153,7 @@ async function build(registry: Registry, source: ReadSource, report: (line: stri
       admin.query(`
         create extension pg_stat_statements schema public;
         ${baselineStatements(draft, ROLES.lookupOwner, ROLES.pooler, POOLED_ROLES)}
+        ${extensionStatements(server.extensions ?? [])}
         ${databaseRights(server, draft)}
         ${defaultPrivileges(ROLES.owner)}`),
     );

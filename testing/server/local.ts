@@ -91,6 +91,7 @@ export async function startLocalServer(settings: StackConfig, report: (line: str
     direct: { host: "127.0.0.1", port },
     roles,
     images: [programs.version],
+    extensions: config.extensions,
   };
   writeServer(server);
   return server;

@@ -11,6 +11,7 @@ import type { Caller } from "../../stack/caller.ts";
 import { down } from "../../stack/down.ts";
 import { capture } from "../../stack/pulumi-run.ts";
 import { openSession, readOutputs } from "../../stack/session.ts";
+import { readStackConfig } from "../../stack/settings-file.ts";
 import { readStatus, refuseUnlessHealthy } from "../../stack/status/status.ts";
 import { up } from "../../stack/up.ts";
 import { type TestServer, writeServer } from "../description/server.ts";
@@ -49,6 +50,7 @@ export async function startStackServer(name: string, output: Output): Promise<Te
       ]),
     ) as unknown as TestServer["roles"],
     images: [imageTag("postgres"), imageTag("pgbouncer")],
+    extensions: readStackConfig(name).extensions,
   };
   writeServer(server);
   return server;
