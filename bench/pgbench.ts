@@ -20,10 +20,16 @@ export interface Outcome {
   readonly cost: Cost;
 }
 
+/** Another server that shows the certificate of the stack's pooler. */
+export interface Elsewhere {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** One pgbench: who connects, by which way, with which further arguments. */
 export interface Load {
   readonly role: ClientRole;
-  readonly through: "direct" | "pooler";
+  readonly through: "direct" | "pooler" | Elsewhere;
   readonly args: readonly string[];
 }
 
@@ -65,10 +71,20 @@ async function usage(docker: Docker, container: string): Promise<{ total: number
   return { total: total_usage / 1_000, kernel: usage_in_kernelmode / 1_000 };
 }
 
-/** pgbench on a stack, in a container that `startClient` started. */
-export function pgbenchOn(docker: Docker, stack: string, outputs: StackOutputs, client: string) {
+/**
+ * pgbench on a stack, in a container that `startClient` started.
+ *
+ * @param further containers whose processor time is measured too, by what the notes call them
+ */
+export function pgbenchOn(
+  docker: Docker,
+  stack: string,
+  outputs: StackOutputs,
+  client: string,
+  further: Readonly<Record<string, string>> = {},
+) {
   const names = engineNames(stack);
-  const containers = { client, pooler: names.pgbouncer, server: names.postgres };
+  const containers = { client, pooler: names.pgbouncer, ...further, server: names.postgres };
 
   function portInside(role: ClientRole): number {
     const pooled = POOLED_ROLES.find((known) => known === role);
@@ -86,10 +102,13 @@ export function pgbenchOn(docker: Docker, stack: string, outputs: StackOutputs, 
       `PGSSLKEY=${FOLDER}/${role}.key`,
       `PGPASSFILE=${FOLDER}/${role}.pass`,
     ];
-    const address =
+    const [host, port] =
       through === "direct"
-        ? ["-h", names.postgres, "-p", "5432", "-U", role]
-        : ["-h", names.pgbouncer, "-p", String(portInside(role)), "-U", role];
+        ? [names.postgres, 5432]
+        : [names.pgbouncer, through === "pooler" ? portInside(role) : through.port];
+    const address = ["-h", host, "-p", String(port), "-U", role];
+    // The name is still the one that the certificate must have.
+    if (typeof through === "object") variables.push(`PGHOSTADDR=${through.address}`);
     // Into a file, because output of an exec has been lost while all cores were busy.
     const { exitCode, stderr } = await exec(docker, client, [
       "env",
