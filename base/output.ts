@@ -47,12 +47,14 @@ function inertJson(text: string): string {
   );
 }
 
-/** Waits until the reader of a pipe has caught up or left. */
-async function drained(): Promise<void> {
+/** Waits until the reader of a pipe has caught up. False: it has left. */
+async function hasCaughtUp(): Promise<boolean> {
   try {
     await once(process.stdout, "drain");
+    return true;
   } catch (error) {
     if (!hasCode(error, "EPIPE")) throw error;
+    return false;
   }
 }
 
@@ -77,8 +79,7 @@ export function createOutput(options: { json: boolean }): Output {
     lines: async (source, textOf) => {
       for await (const value of source) {
         const line = options.json ? inertJson(JSON.stringify(value)) : inert(textOf(value));
-        if (!process.stdout.write(`${line}\n`)) await drained();
-        if (!process.stdout.writable) return;
+        if (!process.stdout.write(`${line}\n`) && !(await hasCaughtUp())) return;
       }
     },
     warn: (line) => toStderr(paint("yellow", `! ${inert(line)}`)),

@@ -11,13 +11,13 @@ export const examples = [
 export default command({
   args: {
     ...stackArguments,
-    service: { ...option("SERVICE", `Only one of ${SERVICES.join(", ")}, as it wrote its lines`), default: "" },
+    service: option("SERVICE", `Only one of ${SERVICES.join(", ")}; its lines as it wrote them`),
     since: option("TIME", "Only what was written since: 30s, 10m, 2h or 1d ago, or a time such as 2026-11-28T14:00Z"),
     tail: option("N", "Only the last N lines of each service"),
     follow: { ...flag("Go on with what is written from now on, until Ctrl-C"), alias: "f" },
   },
   async run({ args, output }) {
-    const services = args.service === "" ? SERVICES : [oneOf("service", args.service, SERVICES)];
+    const services = args.service === undefined ? SERVICES : [oneOf("service", args.service, SERVICES)];
     const width = Math.max(...services.map((service) => service.length));
     const lines = stackLogs({
       stack: args.stack,

@@ -134,10 +134,15 @@ test("--follow waits for a container that has ended, and says so", async () => {
   await eventually(async () => expect(said.stdout).toContain("maintenance: done"));
 });
 
-test("--follow ends when its reader leaves", async () => {
-  const pipe = `{ ${[path.join(checkout.root, "bin/aiwdb"), ...logsArguments("--follow")].join(" ")}; echo "code $?" >&2; } | head -1`;
-  const result = checkout.shell(pipe);
-  await mark();
+test("--follow ends when its reader leaves, with the next line", async () => {
+  const command = [path.join(checkout.root, "bin/aiwdb"), ...logsArguments("--follow", "--tail", "3")].join(" ");
+  const result = checkout.shell(`{ ${command}; echo "code $?" >&2; } | head -1`);
+  let isOver = false;
+  void result.then(() => (isOver = true));
+  await eventually(async () => {
+    await mark();
+    expect(isOver).toBe(true);
+  });
   expect((await result).stderr).toBe("code 0\n");
 });
 
