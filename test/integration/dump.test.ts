@@ -7,15 +7,16 @@ import { afterAll, afterEach, beforeAll, expect, inject, test } from "vitest";
 import { exec } from "../../toolchain/engine/containers.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { asSuperuser, containerName, docker, eventually, query } from "../helpers/connect.ts";
-import { mustSucceed } from "../helpers/real-stack.ts";
+import { mustSucceed, SETTINGS } from "../helpers/real-stack.ts";
 
 const RESTORED = `restored_${process.pid}`;
 let checkout: Checkout;
 let folder: string;
 
 beforeAll(async () => {
-  const { home } = inject("stack");
+  const { name, home } = inject("stack");
   checkout = await createCheckout(home);
+  checkout.settings(name, SETTINGS);
   folder = mkdtempSync(path.join(tmpdir(), "aiwdb-dump-"));
 });
 
@@ -79,7 +80,7 @@ test("an archive in a file of this user's only, by the server's own pg_dump, res
   expect(original["public.users"]).not.toMatch(/^0 /);
   expect(restored).toEqual(original);
   const RIGHTS = `select array_agg(format('%s %s %s', oid::regclass, relowner::regrole,
-      (select array_agg(each order by each::text) from unnest(relacl) as each)) order by oid::regclass::text) as rights
+      (select array_agg(each order by each::text) from unnest(coalesce(relacl, acldefault(case relkind when 'S' then 's' else 'r' end::"char", relowner))) as each)) order by oid::regclass::text) as rights
     from pg_class where relkind in ('r', 'p', 'v', 'm', 'S') and relnamespace = 'public'::regnamespace`;
   const rights = (database: string) =>
     asSuperuser(async (client) => (await client.query(RIGHTS)).rows[0].rights as string[], database);

@@ -9,13 +9,14 @@ import { readLog } from "../../toolchain/engine/logs.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { asSuperuser, containerName, docker, eventually, open, query, refusal } from "../helpers/connect.ts";
 import { installUnless, unpackedPackages } from "../helpers/debian-package.ts";
-import { mustSucceed } from "../helpers/real-stack.ts";
+import { mustSucceed, SETTINGS } from "../helpers/real-stack.ts";
 
 let checkout: Checkout;
 
 beforeAll(async () => {
-  const { home } = inject("stack");
+  const { name, home } = inject("stack");
   checkout = await createCheckout(home);
+  checkout.settings(name, SETTINGS);
 });
 
 const logsArguments = (...args: string[]) => ["logs", "--stack", inject("stack").name, ...args];
