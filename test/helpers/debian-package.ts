@@ -9,11 +9,10 @@ import { installPackages } from "../../toolchain/debian-packages.ts";
  * Files of packages of this machine's Debian, in the user's cache folder. The packages are unpacked and not installed:
  * installing some of them would start a service. The first test that asks fetches them.
  *
- * @param packages the first one names the folder
  * @returns the folder that stands for `/`
  */
-export async function unpackedPackages(...packages: readonly [string, ...string[]]): Promise<string> {
-  const folder = path.join(folders().cache, `unpacked-${packages[0]}`);
+export async function unpackedPackages(...packages: readonly string[]): Promise<string> {
+  const folder = path.join(folders().cache, `unpacked-${packages.join("+")}`);
   // Where apt is asked for packages by several at once, it refuses.
   await withLock(path.join(folders().cache, ".locks/apt"), async () => {
     if (existsSync(folder)) return;

@@ -90,9 +90,8 @@ test("an archive in a file of this user's only, by the server's own pg_dump, res
 test("to stdout it writes the same bytes as pg_dump, and nothing else", async () => {
   const only = ["--", "--table", "public.users", "--section", "data"];
   mustSucceed(await checkout.shell(`${line("--format", "plain", ...only)} > ${file("b.sql")}`));
-  const { stdout } = await exec(docker(), containerName("postgres"), [
-    ..."pg_dump -U postgres -h /run/postgresql -Fp -t public.users --section=data -d ai_workflow_db".split(" "),
-  ]);
+  const pgDump = "pg_dump -U postgres -h /run/postgresql -Fp -t public.users --section=data -d ai_workflow_db";
+  const { stdout } = await exec(docker(), containerName("postgres"), pgDump.split(" "));
   // A plain dump has a token that is made anew each time.
   const comparable = (text: string) => text.replaceAll(/^\\(un)?restrict .*$/gm, "");
   expect(comparable(readFileSync(file("b.sql"), "utf8"))).toBe(comparable(stdout));
