@@ -5,7 +5,7 @@ import { command } from "../command.ts";
 export const examples = [
   "aiwdb logs --stack prod --since 10m",
   "aiwdb logs --service postgres --tail 100 --follow",
-  "aiwdb logs --service postgres --since 2026-11-28T14:00Z | pgbadger -",
+  "aiwdb logs --service postgres --since 2026-11-28T14:00Z | pgbadger --format stderr -",
 ];
 
 export default command({
