@@ -1,5 +1,7 @@
+import { once } from "node:events";
+import type { Writable } from "node:stream";
 import { styleText } from "node:util";
-import { UserError } from "./errors.ts";
+import { hasCode, UserError } from "./errors.ts";
 
 /**
  * The only place that prints. Progress and errors go to stderr and data goes to stdout, so that `--json` and pipes get
@@ -16,6 +18,11 @@ export interface Output {
   json(value: unknown): void;
   /** The same for JSON text that the database wrote. It is printed as it is, so that no large number loses digits. */
   jsonText(text: string): void;
+  /**
+   * A result of any length, line by line: for people as text, with `--json` as an object on each line. It takes no more
+   * when the reader of a pipe has left.
+   */
+  lines<T>(source: AsyncIterable<T>, textOf: (value: T) => string): Promise<void>;
   /** Something the user should know that does not stop the command. */
   warn(line: string): void;
   /** The error that ends the command. */
@@ -40,6 +47,20 @@ function inertJson(text: string): string {
   );
 }
 
+/** Waits until the reader of a pipe has caught up. False: it has left. */
+async function hasCaughtUp(): Promise<boolean> {
+  try {
+    await once(process.stdout, "drain");
+    return true;
+  } catch (error) {
+    if (!hasCode(error, "EPIPE")) throw error;
+    return false;
+  }
+}
+
+/** Where a result goes that is no text, byte for byte: this process' stdout. */
+export const bytesOutput = (): Writable => process.stdout;
+
 /** Output to this process' stdout and stderr. */
 export function createOutput(options: { json: boolean }): Output {
   const toStderr = (line: string) => process.stderr.write(`${line}\n`);
@@ -55,6 +76,12 @@ export function createOutput(options: { json: boolean }): Output {
       if (options.json) printJson(JSON.stringify(value, null, 2));
     },
     jsonText: printJson,
+    lines: async (source, textOf) => {
+      for await (const value of source) {
+        const line = options.json ? inertJson(JSON.stringify(value)) : inert(textOf(value));
+        if (!process.stdout.write(`${line}\n`) && !(await hasCaughtUp())) return;
+      }
+    },
     warn: (line) => toStderr(paint("yellow", `! ${inert(line)}`)),
     error: (error) => {
       const known = error instanceof UserError;

@@ -16,3 +16,21 @@ export async function step<T>(report: Report, what: string, action: () => Promis
   if (tookMs >= NOTICEABLE_MS) report(`${what}: done in ${Math.round(tookMs / 1000)} s`);
   return result;
 }
+
+/**
+ * Does one step that takes as long as there is data. Says how far it is after two seconds, and then each time that it
+ * has taken twice as long.
+ */
+export async function sayingHowFar<T>(report: Report, howFar: () => string, action: () => Promise<T>): Promise<T> {
+  let waitMs = NOTICEABLE_MS;
+  let timer = setTimeout(function say() {
+    report(howFar());
+    timer = setTimeout(say, waitMs);
+    waitMs *= 2;
+  }, waitMs);
+  try {
+    return await action();
+  } finally {
+    clearTimeout(timer);
+  }
+}

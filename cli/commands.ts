@@ -43,6 +43,14 @@ export const program: CommandModule = {
       description: "Open psql on the stack; what follows -- goes to psql",
       load: () => import("./commands/psql.ts"),
     },
+    logs: {
+      description: "Show what the stack's containers wrote: PostgreSQL, PgBouncer, maintenance",
+      load: () => import("./commands/logs.ts"),
+    },
+    dump: {
+      description: "Dump the stack's database by the server's own pg_dump; what follows -- goes to pg_dump",
+      load: () => import("./commands/dump.ts"),
+    },
     migrate: {
       description: "Check, write and preview migrations; `aiwdb up` applies them",
       load: () => import("./commands/migrate.ts"),

@@ -12,7 +12,15 @@ export const examples = [
 
 const drop = () => {};
 /** Drops what each removal prints. This command itself names each stack. */
-const unheard: Output = { progress: drop, text: drop, json: drop, jsonText: drop, warn: drop, error: drop };
+const unheard: Output = {
+  progress: drop,
+  text: drop,
+  json: drop,
+  jsonText: drop,
+  lines: async () => {},
+  warn: drop,
+  error: drop,
+};
 
 /** The last five lines of an error: they say what went wrong. */
 const lastLines = (error: unknown): string => messageOf(error).split("\n").slice(-5).join("\n");

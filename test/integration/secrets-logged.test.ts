@@ -315,7 +315,8 @@ describe("with everything logged from the first start, no secret stands in", () 
     await run("pulumi", "--stack", NAME, "--", "up", "--yes", "--skip-preview", "--refresh", "--expect-no-changes");
     await run("pulumi", "--stack", NAME, "--", "preview", "--expect-no-changes", "--diff", "--json");
     await Promise.all([
-      ...["status", "preview", "maintain"].map((command) => run(command, "--stack", NAME, "--json")),
+      ...["status", "preview", "maintain", "logs"].map((command) => run(command, "--stack", NAME, "--json")),
+      run("dump", "--stack", NAME, "--schema-only", "--format", "plain"),
       ...["stack output --json", "stack history --json", "stack export", "config --json"].map((command) =>
         run("pulumi", "--stack", NAME, "--", ...command.split(" ")),
       ),

@@ -107,7 +107,12 @@ export function postgresDefaults(config: StackConfig): Defaults {
     log_lock_waits: { value: "on", why: "the log names statements that wait for a lock" },
     log_temp_files: { value: "10MB", why: "the log names sorts that need more than work_mem" },
     log_autovacuum_min_duration: { value: "10s", why: "the log names vacuum runs that take long" },
-    log_line_prefix: { value: "%m [%p] %q%u@%d %h ", why: "says which role, from where, in which database" },
+    // pgBadger reads it without being told. It has no application name (%a), which a client chooses: with it a client
+    // could give its lines another severity.
+    log_line_prefix: {
+      value: "%m [%p]: user=%u,db=%d,client=%h ",
+      why: "says which role, from where, in which database, and programs read it",
+    },
     log_timezone: { value: "UTC", why: "all servers of a stack log in the same time zone" },
     timezone: { value: "UTC", why: "the application stores instants" },
     idle_in_transaction_session_timeout: { value: "10min", why: "a forgotten transaction blocks vacuum" },
