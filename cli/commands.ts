@@ -43,6 +43,10 @@ export const program: CommandModule = {
       description: "Open psql on the stack; what follows -- goes to psql",
       load: () => import("./commands/psql.ts"),
     },
+    certs: {
+      description: "Issue further client certificates: for a second machine or person",
+      load: () => import("./commands/certs.ts"),
+    },
     migrate: {
       description: "Check, write and preview migrations; `aiwdb up` applies them",
       load: () => import("./commands/migrate.ts"),
