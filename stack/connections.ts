@@ -1,4 +1,4 @@
-import type { ClientRole } from "../database/access/roles.ts";
+import { StateError } from "../base/errors.ts";
 import type { Connection } from "../database/connection.ts";
 import type { Report } from "../base/progress.ts";
 import { setUp } from "../toolchain/set-up.ts";
@@ -9,13 +9,22 @@ import { openSession, readOutputs, type StackOutputs } from "./session.ts";
 export type Mode = "transaction" | "session" | "direct";
 export const MODES: readonly Mode[] = ["transaction", "session", "direct"];
 
-/** How a role connects in one mode. */
-export function connectionFor({ connections, passwords }: StackOutputs, role: ClientRole, mode: Mode): Connection {
+/**
+ * How a role connects in one mode.
+ *
+ * @throws StateError for a role that the stack does not have, or not yet
+ */
+export function connectionFor({ connections, passwords }: StackOutputs, role: string, mode: Mode): Connection {
   const { host, port: shared, database } = connections[mode];
   const port = (mode === "direct" ? undefined : connections.rolePorts?.[role]) ?? shared;
   const certificate = connections.certificates[role];
   const password = passwords[role];
-  if (!certificate || password === undefined) throw new Error(`the stack's outputs have no ${role}`);
+  if (!certificate || password === undefined) {
+    const remedy = `Run \`npm run up -- --stack ${connections.stack}\`; it has ${connections.roles.join(", ")}.`;
+    throw new StateError(`Stack "${connections.stack}" has no role ${role} yet.`, [
+      { subject: role, problem: "has no certificate and password in the state", remedy },
+    ]);
+  }
   return { host, port, database, user: role, password, ...certificate };
 }
 
@@ -24,12 +33,7 @@ export function connectionFor({ connections, passwords }: StackOutputs, role: Cl
  *
  * @throws UsageError, StateError when there is no such stack, or it is not up
  */
-export async function stackConnection(
-  stack: string,
-  role: ClientRole,
-  mode: Mode,
-  report: Report,
-): Promise<Connection> {
+export async function stackConnection(stack: string, role: string, mode: Mode, report: Report): Promise<Connection> {
   requireStack(stack);
   const toolchain = await setUp({ report, images: false });
   return connectionFor(await readOutputs(openSession(stack, toolchain)), role, mode);

@@ -7,7 +7,7 @@ import { readStackConfig } from "../../stack/settings-file.ts";
 import { setUp } from "../../toolchain/set-up.ts";
 import { flag, option, optionError, stackArguments } from "../arguments.ts";
 import { command } from "../command.ts";
-import { parseRole } from "../connection-arguments.ts";
+import { parseStackRole } from "../connection-arguments.ts";
 import type { Output } from "../../base/output.ts";
 
 export const examples = [
@@ -49,7 +49,7 @@ const issue = command({
   },
   async run({ args, output }) {
     const { stack, overwrite, csr: request, output: folder } = args;
-    const role = parseRole(args.role);
+    const { name: role } = parseStackRole(args.role, stack);
     const days = args.days === undefined ? undefined : parseDays(args.days);
     const session = await sessionOf(stack, output);
     const options = { role, folder, days: days ?? readStackConfig(stack).certLeafValidityDays, request, overwrite };
