@@ -1,6 +1,6 @@
 import { defineCommand } from "citty";
 import { settings } from "../../infra/settings/table.ts";
-import { issueCertificate, issuedCertificates } from "../../stack/issued-certificates.ts";
+import { issuedCertificates } from "../../stack/issued-certificates.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
 import { openSession } from "../../stack/session.ts";
 import { readStackConfig } from "../../stack/settings-file.ts";
@@ -53,6 +53,8 @@ const issue = command({
     const days = args.days === undefined ? undefined : parseDays(args.days);
     const session = await sessionOf(stack, output);
     const options = { role, folder, days: days ?? readStackConfig(stack).certLeafValidityDays, request, overwrite };
+    // Loaded only where something is signed: the library takes a while.
+    const { issueCertificate } = await import("../../stack/issue-certificate.ts");
     const issued = await issueCertificate(session, options);
     const { serial, validTo, daysLeft, phase, files } = issued;
     output.text(`${role}: certificate ${serial}, valid until ${validTo} (${daysLeft} days)`);

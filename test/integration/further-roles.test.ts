@@ -27,6 +27,8 @@ const ROLES = {
   writer: { access: "write" },
   anna: { access: "read", pooled: false, connectionLimit: 1 },
 };
+/** An authority that ends soon enough for a certificate to outlive it. */
+const SETTINGS = { rolloutPhase: 4, certCaValidityDays: 100 };
 let own: OwnStack;
 const here = (): Change => ({ outputs: own.outputs });
 const asSuperuser = <Row extends object>(sql: string) =>
@@ -37,7 +39,7 @@ const certificateOf = (role: string): KeyPair => {
 };
 
 beforeAll(async () => {
-  own = await ownStack(NAME, { roles: ROLES, rolloutPhase: 4 });
+  own = await ownStack(NAME, { roles: ROLES, ...SETTINGS });
 });
 afterAll(() => own.remove());
 
@@ -171,9 +173,14 @@ test("a connection limit holds: directly it refuses, through the pooler it makes
   await Promise.all(clients.map((client) => client.end()));
 });
 
-test("a further certificate can be issued for it", async () => {
+test("a further certificate can be issued for it, which does not outlive the authority", async () => {
   const folder = path.join(own.checkout.root, "..", "issued");
-  mustSucceed(await own.checkout.aiwdb(["certs", "issue", "anna", "--stack", NAME, "--output", folder]));
+  const issue = ["certs", "issue", "anna", "--stack", NAME, "--output", folder];
+  const refused = await own.checkout.aiwdb([...issue, "--days", "101"]);
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain("--days: 101 days outlive the certificate authority, which ends on ");
+  expect(existsSync(folder)).toBe(false);
+  mustSucceed(await own.checkout.aiwdb(issue));
   const read = (file: string) => readFileSync(path.join(folder, file), "utf8");
   const certificate = { certPem: read("anna.crt"), keyPem: read("anna.key") };
   expect(await query("anna", "direct", "select 1 as one", { ...here(), certificate })).toEqual([{ one: 1 }]);
@@ -190,11 +197,13 @@ test("one that is taken out of the settings loses its login, its sessions and fi
   const { sslCert } = connectionFor(own.outputs, "writer", "direct");
   const logins = MODES.map((mode) => clientConfig("writer", mode, here()));
   const { writer: _writer, ...others } = ROLES;
-  own.settings({ roles: others, rolloutPhase: 4 });
+  own.settings({ roles: others, ...SETTINGS });
   const preview = await own.checkout.aiwdb(["preview", "--stack", NAME]);
   expect(preview.stdout).toMatch(/- aiwdb:index:FurtherRole: \(delete\)\s+\[id=writer\]/);
+  const started = await own.started();
   mustSucceed(await own.up());
   await own.readOutputs();
+  expect(await own.started()).toEqual(started);
 
   expect(await asSuperuser("select rolname from pg_roles where rolname = 'writer'")).toEqual([]);
   expect(
