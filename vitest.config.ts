@@ -12,7 +12,7 @@ const ON_TEST_DATABASES = [
 /** Files that make a server or a stack of their own, and need not leave the machine to it. */
 const ON_THEIR_OWN = [
   "test/integration/testdb*.test.ts",
-  "test/integration/{changed-roles,extensions,pooler-state,provider-network,rotation,secrets-logged,toolchain-images}.test.ts",
+  "test/integration/{changed-roles,extensions,further-roles,pooler-state,provider-network,rotation,secrets-logged,toolchain-images}.test.ts",
 ];
 
 // One group after the other: what the quick tests find need not wait for a stack. Files that have a stack wait for

@@ -28,8 +28,7 @@ export function certificateProblems(pair: KeyPair, caPem: string, now: Date | nu
   if (!cert) return problems;
   const { validFromDate: from, validToDate: to } = cert;
   if (key && !cert.checkPrivateKey(key)) problems.push("key and certificate do not belong together");
-  if (authorities && !authorities.some((ca) => cert.checkIssued(ca) && cert.verify(ca.publicKey)))
-    problems.push("the certificate was not signed by the authority");
+  if (authorities && !isSignedBy(authorities, cert)) problems.push("the certificate was not signed by the authority");
   if (now && now < from) problems.push(`the certificate is not valid before ${from.toISOString()}`);
   if (now && now > to) problems.push(`the certificate expired on ${to.toISOString()}`);
   return problems;
@@ -52,6 +51,11 @@ export function serialOf(certPem: string): string {
  */
 export function lifeInHours(days: number): number {
   return Math.ceil(days * 24);
+}
+
+/** Whether one of the authorities signed a certificate. */
+export function isSignedBy(authorities: readonly X509Certificate[], certificate: X509Certificate): boolean {
+  return authorities.some((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
 }
 
 /**

@@ -51,6 +51,10 @@ export const program: CommandModule = {
       description: "Dump the stack's database by the server's own pg_dump; what follows -- goes to pg_dump",
       load: () => import("./commands/dump.ts"),
     },
+    certs: {
+      description: "Issue further client certificates: for a second machine or person",
+      load: () => import("./commands/certs.ts"),
+    },
     migrate: {
       description: "Check, write and preview migrations; `aiwdb up` applies them",
       load: () => import("./commands/migrate.ts"),

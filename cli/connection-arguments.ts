@@ -3,7 +3,9 @@ import { UsageError } from "../base/errors.ts";
 import type { Output } from "../base/output.ts";
 import { CLIENT_ROLES, type ClientRole, POOLED_ROLES, ROLES } from "../database/access/roles.ts";
 import type { Connection } from "../database/connection.ts";
+import { furtherRoles } from "../infra/settings/further-roles.ts";
 import { connectionFor, CONSOLE, MODES, serverConnectionsOf, stackOutputs } from "../stack/connections.ts";
+import { checkStackConfig } from "../stack/settings-file.ts";
 import { oneOf, option, stackArguments } from "./arguments.ts";
 
 const WAYS = [...MODES, CONSOLE] as const;
@@ -13,7 +15,10 @@ type Way = (typeof WAYS)[number];
 export const connectionArguments = {
   ...stackArguments,
   role: {
-    ...option("ROLE", `Role: ${CLIENT_ROLES.join(", ")}; default: app_user, app_monitor with --mode console`),
+    ...option(
+      "ROLE",
+      `Role: ${CLIENT_ROLES.join(", ")}, or one of the setting roles; default: app_user, app_monitor with --mode console`,
+    ),
     alias: "r",
     default: "",
   },
@@ -27,22 +32,41 @@ export const connectionArguments = {
   },
 } as const satisfies ArgsDef;
 
-/** @throws UsageError when there is no such role */
+/** @throws UsageError unless it is one of the package's own */
 export const parseRole = (text: string): ClientRole => oneOf("role", text, CLIENT_ROLES);
 
+/** A role that a connection may be asked for. */
+interface KnownRole {
+  readonly name: string;
+  readonly pooled: boolean;
+}
+
+/**
+ * @param stack whose settings may have further roles
+ * @throws UsageError when there is no such role
+ */
+export function parseStackRole(text: string, stack: string): KnownRole {
+  const own: KnownRole[] = CLIENT_ROLES.map((name) => ({
+    name,
+    pooled: POOLED_ROLES.some((pooled) => pooled === name),
+  }));
+  const isOwn = own.some(({ name }) => name === text);
+  // A settings file that is wrong keeps nobody from the package's own roles.
+  const all = isOwn ? own : [...own, ...furtherRoles(checkStackConfig(stack).config)];
+  const names = all.map(({ name }) => name);
+  const chosen = oneOf("role", text, names);
+  return all.find(({ name }) => name === chosen) as KnownRole;
+}
+
 /** Role and way that the arguments ask for. */
-function parseWay(args: { role: string; mode: string }): { role: ClientRole; way: Way } {
+function parseWay(args: { stack: string; role: string; mode: string }): { role: string; way: Way } {
   const isConsole = args.mode === CONSOLE;
-  const role = parseRole(args.role || (isConsole ? ROLES.monitor : ROLES.app));
-  const isPooled = POOLED_ROLES.some((pooled) => pooled === role);
-  const way = oneOf("mode", args.mode || (isPooled ? "transaction" : "direct"), WAYS);
-  if (way === "direct" || (isConsole ? role === ROLES.monitor : isPooled)) return { role, way };
+  const { name: role, pooled } = parseStackRole(args.role || (isConsole ? ROLES.monitor : ROLES.app), args.stack);
+  const way = oneOf("mode", args.mode || (pooled ? "transaction" : "direct"), WAYS);
+  if (way === "direct" || (isConsole ? role === ROLES.monitor : pooled)) return { role, way };
   const [problem, remedy] = isConsole
     ? ["PgBouncer's console lets in app_monitor only, for SHOW", "Leave --role out."]
-    : [
-        `${way} is the pooler's; ${role} changes the schema or the cluster, which needs a connection of its own`,
-        "Use --mode direct.",
-      ];
+    : [`${way} is the pooler's; ${role} connects directly only`, "Use --mode direct."];
   throw new UsageError(`${role} does not come ${isConsole ? "to the console" : "through the pooler"}.`, [
     { subject: "--mode", problem, remedy },
   ]);

@@ -1,14 +1,15 @@
 import * as pulumi from "@pulumi/pulumi";
-import { clientPaths, StackCertificates } from "./components/certificates.ts";
+import { clientPaths, clientRoles, StackCertificates } from "./components/certificates.ts";
 import { givenPassword, parseArguments } from "./arguments.ts";
+import { furtherRoles } from "./settings/further-roles.ts";
 import { hasMaintenance, PASSWORD_SETTINGS } from "./settings/table.ts";
 import type { StackSettings } from "./settings/stack-settings.ts";
 import { Database, type RolePasswords } from "./components/database.ts";
 import { Maintenance } from "./components/maintenance.ts";
 import { MIGRATIONS_FOLDER, readMigrations } from "../migrate/chain/files.ts";
 import { engineNames, sessionDatabase } from "./settings/names.ts";
-import { LOGIN_ROLES, type LoginRole } from "../database/access/rights.ts";
-import { CLIENT_ROLES, POOLED_ROLES, ROLES } from "../database/access/roles.ts";
+import { LOGIN_ROLES } from "../database/access/rights.ts";
+import { POOLED_ROLES, ROLES } from "../database/access/roles.ts";
 import { DatabaseNetwork } from "./components/network.ts";
 import { PgBouncer } from "./components/pgbouncer.ts";
 import { PostgresServer } from "./components/postgres.ts";
@@ -123,14 +124,17 @@ export class DatabaseStack extends pulumi.ComponentResource {
     const identity = new StateIdentity(`${name}-identity`, { stack: config.stack, run }, child);
     const { network } = new DatabaseNetwork(`${name}-network`, { config, identity }, child);
 
-    const passwordOf = (role: LoginRole): pulumi.Input<string> => {
-      const setting = role === ROLES.pooler ? undefined : PASSWORD_SETTINGS[role];
+    const passwordOf = (role: string): pulumi.Input<string> => {
+      const setting = Object.hasOwn(PASSWORD_SETTINGS, role)
+        ? PASSWORD_SETTINGS[role as keyof typeof PASSWORD_SETTINGS]
+        : undefined;
       const given = setting && args[setting];
       return setting !== undefined && given !== undefined
         ? givenPassword(config.stack, setting, given)
         : new Password(`${name}-password-${role}`, { version: config.passwordVersion }, child).password;
     };
-    const passwords = Object.fromEntries(LOGIN_ROLES.map((role) => [role, passwordOf(role)])) as RolePasswords;
+    const loginRoles = [...LOGIN_ROLES, ...furtherRoles(config).map((role) => role.name)];
+    const passwords = Object.fromEntries(loginRoles.map((role) => [role, passwordOf(role)])) as RolePasswords;
 
     const ofServers = { config, certificates, identity, network, run };
     const server = new PostgresServer(`${name}-postgres`, ofServers, child);
@@ -180,8 +184,8 @@ export class DatabaseStack extends pulumi.ComponentResource {
               rolePorts: Object.fromEntries(POOLED_ROLES.map((role) => [role, poolerPort + roleListener(role).offset])),
             }
           : {}),
-        roles: [...CLIENT_ROLES],
-        certificates: Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientPaths(directory, role)])),
+        roles: clientRoles(config),
+        certificates: Object.fromEntries(clientRoles(config).map((role) => [role, clientPaths(directory, role)])),
       }));
     const all: Record<string, pulumi.Input<string>> = { ...passwords, [ROLES.superuser]: server.superuser.password };
     this.passwords = pulumi.secret(pulumi.all(all));

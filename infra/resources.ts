@@ -54,6 +54,9 @@ export class DataOwner extends ownResource("DataOwner") {}
 /** What login roles changed of themselves, put right before the PostgreSQL provider looks at them. */
 export class LoginRoles extends ownResource("LoginRoles", { secrets: ["secrets", "superuserPassword"] }) {}
 
+/** A login role of the setting `roles`; its removal gives what it owns to the application. */
+export class FurtherRole extends ownResource("FurtherRole", { secrets: ["secret"] }) {}
+
 /** PUBLIC's rights taken away, PgBouncer's auth_query function, and the mark that says what the database is for. */
 export class DatabaseBaseline extends ownResource("DatabaseBaseline", { secrets: ["connection"] }) {}
 

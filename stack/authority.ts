@@ -1,9 +1,10 @@
-import { authorityName, HOLD, otherPlace, type RotationState } from "../certs/rotation.ts";
+import { authorityName, HOLD, otherPlace, type Place, type RotationState } from "../certs/rotation.ts";
+import type { KeyPair } from "../certs/verify.ts";
 import { PROGRAM_VARIABLES } from "../infra/settings/program-variables.ts";
 import { StateError } from "../base/errors.ts";
 import { resourcesOf, type StateResource } from "./backend.ts";
 import type { Session } from "./pulumi-run.ts";
-import { readState, runPulumi } from "./session.ts";
+import { readResourceOutputs, readState, runPulumi } from "./session.ts";
 
 interface Rotation {
   readonly state: RotationState;
@@ -16,7 +17,9 @@ async function rotationOf(session: Session): Promise<Rotation> {
   const all = resourcesOf(await readState(session));
   const found = all.find(({ type }) => type === "aiwdb:index:AuthorityRotation");
   if (!found?.outputs || found.parent === undefined)
-    throw new StateError(`Stack "${session.stack}" has no certificate authority to replace.`);
+    throw new StateError(`Stack "${session.stack}" has no certificate authority yet.`, [
+      { subject: session.stack, problem: "is not up", remedy: `Run \`npm run up -- --stack ${session.stack}\`.` },
+    ]);
   return { state: found.outputs as unknown as RotationState, certificates: found.parent, all };
 }
 
@@ -60,4 +63,43 @@ export async function rotateAuthority(
   }
   await up({ [PROGRAM_VARIABLES.rotateAuthority]: new Date().toISOString() });
   return NEXT[(await rotationOf(session)).state.phase] ?? "";
+}
+
+/** The stack's authorities as its state has them. */
+export interface Authorities {
+  /** Of a replacement; see `RotationState`. */
+  readonly phase: number;
+  /** Certificates that clients trust, PEM: what `ca.crt` holds. */
+  readonly trustedPem: string;
+  /** The same, and the authorities of single roles: whose certificates a server takes. */
+  readonly clientsTrustedPem: string;
+  /** What signs a role's certificates now. Its key is secret. */
+  signerOf(role: string): Promise<KeyPair>;
+}
+
+/** @throws UserError when the state cannot be read, or the stack was never brought up */
+export async function readAuthorities(session: Session): Promise<Authorities> {
+  const { state, certificates, all } = await rotationOf(session);
+  const component = nameOf(certificates);
+  const byName = new Map(all.map((resource) => [nameOf(resource.urn), resource]));
+  const certificateNamed = (name: string) => byName.get(`${name}-cert`)?.outputs?.["certPem"] as string | undefined;
+  const own = (place: Place) => certificateNamed(authorityName(component, place)) ?? "";
+  const trustedPem = state.trusted.map(own).join("");
+  const roles = all
+    .filter(({ type }) => type === "aiwdb:index:RoleAuthority")
+    .map(({ urn }) => nameOf(urn))
+    .filter((name) => state.trusted.some((place) => name.startsWith(`${component}-${place}-ca-`)));
+  return {
+    phase: state.phase,
+    trustedPem,
+    clientsTrustedPem: trustedPem + roles.map((name) => certificateNamed(name) ?? "").join(""),
+    async signerOf(role) {
+      const key = byName.get(`${authorityName(component, state.signer)}-key`);
+      const outputs = key && (await readResourceOutputs(session, key.urn));
+      const certPem = certificateNamed(`${component}-${state.signer}-ca-${role}`) ?? own(state.signer);
+      const keyPem = outputs?.["privateKeyPemPkcs8"];
+      if (typeof keyPem !== "string") throw new Error("the state has no key of the certificate authority");
+      return { certPem, keyPem };
+    },
+  };
 }

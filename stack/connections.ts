@@ -1,4 +1,4 @@
-import type { ClientRole } from "../database/access/roles.ts";
+import { StateError } from "../base/errors.ts";
 import type { Connection } from "../database/connection.ts";
 import type { Report } from "../base/progress.ts";
 import { setUp } from "../toolchain/set-up.ts";
@@ -13,10 +13,14 @@ export type Mode = (typeof MODES)[number];
 export const CONSOLE = "console";
 const CONSOLE_DATABASE = "pgbouncer";
 
-/** How a role connects in one mode, or to PgBouncer's console. */
+/**
+ * How a role connects in one mode, or to PgBouncer's console.
+ *
+ * @throws StateError for a role that the stack does not have, or not yet
+ */
 export function connectionFor(
   { connections, passwords }: StackOutputs,
-  role: ClientRole,
+  role: string,
   mode: Mode | typeof CONSOLE,
 ): Connection {
   const {
@@ -27,7 +31,12 @@ export function connectionFor(
   const port = (mode === "direct" ? undefined : connections.rolePorts?.[role]) ?? shared;
   const certificate = connections.certificates[role];
   const password = passwords[role];
-  if (!certificate || password === undefined) throw new Error(`the stack's outputs have no ${role}`);
+  if (!certificate || password === undefined) {
+    const remedy = `Run \`npm run up -- --stack ${connections.stack}\`; it has ${connections.roles.join(", ")}.`;
+    throw new StateError(`Stack "${connections.stack}" has no role ${role} yet.`, [
+      { subject: role, problem: "has no certificate and password in the state", remedy },
+    ]);
+  }
   const pooled = mode === "direct" ? {} : { pooled: true as const };
   return { host, port, database, user: role, password, ...certificate, ...pooled };
 }
@@ -35,7 +44,7 @@ export function connectionFor(
 /** Server connections that a role's clients share in a mode; undefined where each client has its own. */
 export function serverConnectionsOf(
   { connections }: StackOutputs,
-  role: ClientRole,
+  role: string,
   mode: Mode | typeof CONSOLE,
 ): number | undefined {
   return mode === "transaction" || mode === "session" ? connections[mode].serverConnections?.[role] : undefined;

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import path from "node:path";
-import { clientCertificateFolder, passphraseFile, stackFolder } from "../infra/settings/places.ts";
+import { clientCertificateFolder, issuedFolder, passphraseFile, stackFolder } from "../infra/settings/places.ts";
 import { readSettingsFile, saltLine } from "../infra/settings/file.ts";
 import type { ConnectionInfo } from "../infra/database-stack.ts";
 import { SESSION_OPTIONS } from "../database/connection.ts";
@@ -130,12 +130,13 @@ export async function forgetStack(session: Session): Promise<void> {
 }
 
 /**
- * Removes what this machine keeps of a stack that is gone: the certificates of its clients, our copy of its settings,
- * and the passphrase that we made for it. The settings file in the checkout and the backups stay.
+ * Removes what this machine keeps of a stack that is gone: its clients' certificates and the record of issued ones, our
+ * copy of its settings, and the passphrase that we made for it. The settings file in the checkout and the backups stay.
  */
 export function forgetFiles({ stack, settingsFolder }: Session): void {
   rmSync(path.join(settingsFolder, `Pulumi.${stack}.yaml`), { force: true });
-  rmSync(clientCertificateFolder(stack), { recursive: true, force: true });
+  for (const folder of [clientCertificateFolder(stack), issuedFolder(stack)])
+    rmSync(folder, { recursive: true, force: true });
   forgetPulumiRuns(stack);
   // A new stack of this name needs a passphrase that also opens secrets in the settings file.
   if (isDisposable(stack) && !readSettingsFile(stack).hasSecretsProvider) {
@@ -222,16 +223,42 @@ export interface StackOutputs {
   readonly passwords: Readonly<Record<string, string>>;
 }
 
+/** Outputs in the state file; undefined where the file is elsewhere, or Pulumi has to read it. See `outputsIn`. */
+function openedOutputs({ stack, env }: Session, isWanted?: Parameters<typeof outputsIn>[2]): object | undefined {
+  const file = stateFile(stack, env["PULUMI_BACKEND_URL"]);
+  const checkpoint = file === undefined ? undefined : readJsonIfWhole<Checkpoint>(file);
+  return checkpoint && outputsIn(checkpoint, env, isWanted);
+}
+
+/**
+ * Outputs of one resource of the stack, with their secrets.
+ *
+ * @throws UserError when the state cannot be read or its secrets cannot be opened
+ */
+export async function readResourceOutputs(session: Session, urn: string): Promise<Readonly<Record<string, unknown>>> {
+  const opened = openedOutputs(session, (resource) => resource.urn === urn);
+  if (opened) return opened as Readonly<Record<string, unknown>>;
+  const command = ["stack", "export", "--show-secrets", "--non-interactive", ...session.stackArguments];
+  const text = await runPulumi(session, command, `The state of stack "${session.stack}" cannot be read: `);
+  const { deployment } = JSON.parse(text) as { deployment?: Deployment | null };
+  const found = deployment?.resources?.find((resource) => resource.urn === urn)?.outputs ?? {};
+  return Object.fromEntries(Object.entries(found).map(([name, value]) => [name, plain(value)]));
+}
+
+/** A value of a state exported with its secrets: each secret is an object around its JSON text. */
+function plain(value: unknown): unknown {
+  const { plaintext } = (value ?? {}) as { plaintext?: string };
+  return plaintext === undefined ? value : (JSON.parse(plaintext) as unknown);
+}
+
 /** @throws StateError when there is no such stack, or it was never brought up */
 export async function readOutputs(session: Session): Promise<StackOutputs> {
-  const { stack, env, stackArguments } = session;
+  const { stack, stackArguments } = session;
   const missing = new StateError(`Stack "${stack}" is not up.`, [
     { subject: stack, problem: "it has no outputs yet", remedy: `Run \`npm run up -- --stack ${stack}\`.` },
   ]);
   if ((await readState(session)).kind === "none") throw missing;
-  const file = stateFile(stack, env["PULUMI_BACKEND_URL"]);
-  const checkpoint = file === undefined ? undefined : readJsonIfWhole<Checkpoint>(file);
-  let outputs: Partial<StackOutputs> | undefined = checkpoint && outputsIn(checkpoint, env);
+  let outputs = openedOutputs(session) as Partial<StackOutputs> | undefined;
   if (outputs === undefined) {
     // The file is elsewhere, or has another form, or Pulumi is writing it just now.
     const command = ["stack", "output", "--json", "--show-secrets", ...stackArguments];

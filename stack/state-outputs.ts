@@ -1,13 +1,19 @@
 import { createDecipheriv, pbkdf2Sync } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 
+interface RecordedResource {
+  readonly urn?: string;
+  readonly type: string;
+  readonly outputs?: Readonly<Record<string, unknown>>;
+}
+
 /** The parts of a checkpoint of Pulumi's file backend that this file reads. */
 export interface Checkpoint {
   readonly version?: number;
   readonly checkpoint?: {
     readonly latest?: {
       readonly secrets_providers?: { readonly type?: string; readonly state?: { readonly salt?: string } };
-      readonly resources?: readonly { readonly type: string; readonly outputs?: Readonly<Record<string, unknown>> }[];
+      readonly resources?: readonly RecordedResource[];
     } | null;
   };
 }
@@ -25,17 +31,24 @@ const TAG_BYTES = 16;
 /** Thrown for a form that this file cannot read, so that Pulumi has to. */
 class NotKnown extends Error {}
 
+const isStackItself = ({ type }: RecordedResource): boolean => type === "pulumi:pulumi:Stack";
+
 /**
  * The outputs of a stack in a checkpoint, with their secrets. Pulumi takes three times as long for them.
  *
  * Each secret has a seal, so that this notices a wrong passphrase.
  *
+ * @param isWanted chooses a resource whose outputs are wanted instead
  * @returns undefined where the passphrase or the form is another one, so that Pulumi has to read them
  */
-export function outputsIn({ version, checkpoint }: Checkpoint, env: NodeJS.ProcessEnv): object | undefined {
+export function outputsIn(
+  { version, checkpoint }: Checkpoint,
+  env: NodeJS.ProcessEnv,
+  isWanted: (resource: RecordedResource) => boolean = isStackItself,
+): object | undefined {
   const latest = checkpoint?.latest;
   const { type, state } = latest?.secrets_providers ?? {};
-  const outputs = latest?.resources?.find((resource) => resource.type === "pulumi:pulumi:Stack")?.outputs;
+  const outputs = latest?.resources?.find(isWanted)?.outputs;
   const passphrase = passphraseIn(env);
   if (version !== CHECKPOINT_VERSION || type !== "passphrase" || !state?.salt || !outputs || !passphrase)
     return undefined;

@@ -23,3 +23,6 @@ export type PooledRole = (typeof POOLED_ROLES)[number];
 /** Roles a person or program may ask a URL for. */
 export const CLIENT_ROLES = [ROLES.app, ROLES.readonly, ROLES.monitor, ROLES.owner, ROLES.superuser] as const;
 export type ClientRole = (typeof CLIENT_ROLES)[number];
+
+/** The comment on each role that the setting `roles` made. No other role of such a name is changed or removed. */
+export const FURTHER_ROLE_MARK = "Made by the setting roles of ai-workflow-database.";

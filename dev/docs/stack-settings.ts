@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { CI_DEFAULTS } from "../../infra/settings/profile.ts";
+import { roleAccess, roleName } from "../../infra/settings/further-roles.ts";
 import { OVERRIDES } from "../../infra/settings/overrides.ts";
 import { describedSettings, type Setting } from "./setting.ts";
 
@@ -14,11 +15,15 @@ const TYPES: Readonly<Record<Setting["type"], string>> = {
   password: "pulumi.Input<string> | undefined",
 };
 
+/** Settings with a type of their own, which says what is in them. */
+const OWN_TYPES: Readonly<Record<string, string>> = { roles: "Record<string, FurtherRole>" };
+
 /** infra/settings/stack-settings.ts: the settings as the arguments of a component, with the table's own words. */
 export function renderStackSettings(): string {
   return [
     "// Generated from infra/settings/table.ts by `npm run docs`; changes are overwritten.",
     'import type * as pulumi from "@pulumi/pulumi";',
+    'import type { FurtherRole } from "./further-roles.ts";',
     'import type { Profile } from "./profile.ts";',
     "",
     "/**",
@@ -31,7 +36,7 @@ export function renderStackSettings(): string {
       "  /**",
       ...docLines(setting).map((line) => (line === "" ? "   *" : `   * ${line}`)),
       "   */",
-      `  readonly ${setting.name}?: ${TYPES[setting.type]};`,
+      `  readonly ${setting.name}?: ${OWN_TYPES[setting.name] ?? TYPES[setting.type]};`,
     ]),
     "}",
     "",
@@ -72,6 +77,13 @@ function refusals({ name, type, limits, schema }: Setting): string[] {
     case "array":
       return [says(""), `an entry of ${says(["-"])}`];
     case "object":
+      if (name === "roles")
+        return [
+          says(""),
+          `a name in ${name} ${reasonAgainst(roleName, "A")}`,
+          `a name in ${name} ${reasonAgainst(roleName, "postgres")}`,
+          `access ${reasonAgainst(roleAccess, "")}`,
+        ];
       return [says(""), `${name} must have no setting that docs/configuration.md does not list`];
     case "text":
       return [says("\n"), ...(name === "databaseName" ? [says("postgres")] : [])];
@@ -88,6 +100,7 @@ function reasonAgainst(schema: z.ZodType, value: unknown): string {
 
 /** Pages of PostgreSQL's manual about settings that the server does not have under another name. */
 const PAGES: Readonly<Record<string, string>> = {
+  roles: "user-manag.html",
   appUserTemporary: "ddl-priv.html",
   extensions: "contrib.html",
   postgresClientAddresses: "auth-pg-hba-conf.html",

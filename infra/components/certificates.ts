@@ -4,6 +4,7 @@ import { CertificateAuthority, RoleAuthority, type Signer } from "../../certs/ce
 import { LeafCertificate, type LeafCertificateArgs } from "../../certs/leaf-certificate.ts";
 import { authorityName, HOLD, type Place } from "../../certs/rotation.ts";
 import type { StackConfig } from "../settings/table.ts";
+import { furtherRoles } from "../settings/further-roles.ts";
 import { engineNames } from "../settings/names.ts";
 import { CLIENT_ROLES, POOLED_ROLES, ROLES, type ClientRole, type PooledRole } from "../../database/access/roles.ts";
 import { addresses } from "../servers/postgres/hba.ts";
@@ -31,7 +32,8 @@ export class StackCertificates extends pulumi.ComponentResource {
   readonly pgbouncerServer: LeafCertificate;
   /** The pooler's own, for its connections to PostgreSQL. */
   readonly pgbouncerClient: LeafCertificate;
-  readonly clients: Readonly<Record<ClientRole, LeafCertificate>>;
+  /** By role, further ones too. */
+  readonly clients: Readonly<Record<ClientRole, LeafCertificate> & Record<string, LeafCertificate>>;
   /** Folder of the client files once they are written. */
   readonly clientDirectory: pulumi.Output<string>;
 
@@ -82,7 +84,7 @@ export class StackCertificates extends pulumi.ComponentResource {
         },
         { parent: this },
       );
-    const ofRoles = new Map<ClientRole, Record<Place, Signer>>(
+    const ofRoles = new Map<string, Record<Place, Signer>>(
       (config.pgbouncerBindCertificates ? POOLED_ROLES : []).map((role) => [
         role,
         { first: roleAuthority(role, "first"), second: roleAuthority(role, "second") },
@@ -136,14 +138,15 @@ export class StackCertificates extends pulumi.ComponentResource {
     this.postgresServer = serverLeaf("postgres");
     this.pgbouncerServer = serverLeaf("pgbouncer");
     this.pgbouncerClient = leaf("pgbouncer-client", "client", ROLES.pooler);
-    const clientLeaf = (role: ClientRole) => {
+    const clientLeaf = (role: string) => {
       const own = ofRoles.get(role);
       return leaf(`client-${role}`, "client", role, undefined, own && signing(own));
     };
-    this.clients = Object.fromEntries(CLIENT_ROLES.map((role) => [role, clientLeaf(role)])) as typeof this.clients;
-    const pairs = CLIENT_ROLES.flatMap((role): [string, pulumi.Output<string>][] => [
-      [`${role}.crt`, this.clients[role].certPem],
-      [`${role}.key`, this.clients[role].privateKeyPem],
+    const clients = clientRoles(config).map((role) => [role, clientLeaf(role)] as const);
+    this.clients = Object.fromEntries(clients) as typeof this.clients;
+    const pairs = clients.flatMap(([role, { certPem, privateKeyPem }]): [string, pulumi.Output<string>][] => [
+      [`${role}.crt`, certPem],
+      [`${role}.key`, privateKeyPem],
     ]);
     const files = { "ca.crt": this.trustedPem, ...Object.fromEntries(pairs) };
     const directory = args.clientDirectory;
@@ -159,8 +162,14 @@ export class StackCertificates extends pulumi.ComponentResource {
   }
 }
 
+/** Roles that have a certificate for clients: the package's own, then further ones. */
+export const clientRoles = (config: StackConfig): string[] => [
+  ...CLIENT_ROLES,
+  ...furtherRoles(config).map(({ name }) => name),
+];
+
 /** Where a role's files are; the names libpq's connection parameters want. */
-export function clientPaths(directory: string, role: ClientRole) {
+export function clientPaths(directory: string, role: string) {
   return {
     sslRootCert: path.join(directory, "ca.crt"),
     sslCert: path.join(directory, `${role}.crt`),

@@ -17,18 +17,20 @@ import {
 import { POOLED_ROLES, ROLES } from "../../database/access/roles.ts";
 import type { PostgresServer } from "./postgres.ts";
 import { SCRAM_ITERATIONS } from "../../database/scram.ts";
+import { furtherRoles, modelOf } from "../settings/further-roles.ts";
 import { poolerOf } from "../settings/listeners.ts";
 import {
   DatabaseBaseline,
   Extensions,
+  FurtherRole,
   LoginRoles,
   Migrations,
   ScramSecret,
   type ConnectionInput,
 } from "../resources.ts";
 
-/** Passwords of the roles that log in. */
-export type RolePasswords = Readonly<Record<LoginRole, pulumi.Input<string>>>;
+/** Passwords of the roles that log in; further roles' too. */
+export type RolePasswords = Readonly<Record<LoginRole, pulumi.Input<string>> & Record<string, pulumi.Input<string>>>;
 
 export interface DatabaseArgs {
   readonly config: StackConfig;
@@ -79,15 +81,16 @@ export class Database extends pulumi.ComponentResource {
     const iterations = Number(config.postgresSettings["scram_iterations"] ?? SCRAM_ITERATIONS);
     // The provider gets SCRAM secrets, never a password: it writes the value into its statement, and doubles
     // backslashes in it.
-    const secrets = Object.fromEntries(
-      LOGIN_ROLES.map((roleName) => {
-        const inputs = { password: passwords[roleName], iterations };
-        return [roleName, new ScramSecret(`${name}-secret-${roleName}`, inputs, { parent: this }).secret];
-      }),
-    ) as Record<LoginRole, pulumi.Output<string>>;
+    const secretOf = (roleName: string) => {
+      const inputs = { password: passwords[roleName] ?? "", iterations };
+      return [roleName, new ScramSecret(`${name}-secret-${roleName}`, inputs, { parent: this }).secret] as const;
+    };
+    const further = furtherRoles(config).map((each) => ({ ...each, secret: secretOf(each.name)[1] }));
+    const secrets = Object.fromEntries(LOGIN_ROLES.map(secretOf)) as Record<LoginRole, pulumi.Output<string>>;
+    const allSecrets = { ...secrets, ...Object.fromEntries(further.map((each) => [each.name, each.secret])) };
     const loginRoles = new LoginRoles(
       `${name}-login-roles`,
-      { container: server.container, secrets, superuserPassword: server.superuser.password },
+      { container: server.container, secrets: allSecrets, superuserPassword: server.superuser.password },
       inCluster,
     );
     const role = (roleName: string, roleArgs: Partial<postgresql.RoleArgs>) => {
@@ -119,6 +122,12 @@ export class Database extends pulumi.ComponentResource {
     >;
     const owner = roles[ROLES.owner];
     const lookupOwner = role(ROLES.lookupOwner, { login: false });
+    for (const { name: roleName, access, connectionLimit, secret } of further)
+      new FurtherRole(
+        `${name}-role-${roleName}`,
+        { container: server.container, name: roleName, memberOf: modelOf(access), connectionLimit, secret },
+        { ...inCluster, dependsOn: [loginRoles, ...Object.values(roles)] },
+      );
 
     const database = new postgresql.Database(
       `${name}-database`,
@@ -144,7 +153,7 @@ export class Database extends pulumi.ComponentResource {
         connection: superuser,
         owner: lookupOwner.name,
         caller: roles[ROLES.pooler].name,
-        roles: [...POOLED_ROLES],
+        roles: [...POOLED_ROLES, ...further.filter(({ pooled }) => pooled).map((each) => each.name)],
         environment: environmentOf(config),
         appStatementTimeoutSec: config.appUserStatementTimeoutSec,
       },

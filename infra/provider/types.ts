@@ -7,6 +7,7 @@ export const TYPES = {
   DataOwner: async () => (await import("./resources/data-owner.ts")).dataOwner,
   DatabaseBaseline: async () => (await import("./resources/database-baseline.ts")).databaseBaseline,
   Extensions: async () => (await import("./resources/extensions.ts")).extensions,
+  FurtherRole: async () => (await import("./resources/further-role.ts")).furtherRole,
   Image: async () => (await import("./resources/image.ts")).image,
   LoginRoles: async () => (await import("./resources/login-roles.ts")).loginRoles,
   Migrations: async () => (await import("./resources/migrations.ts")).migrations,

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { ConfigError, type Problem } from "../../base/errors.ts";
 import { type Addresses, derivedAddresses, isNetworkAddress } from "./addresses.ts";
+import { directConnections, pooledFurtherRoles, roleSums } from "./further-roles.ts";
 import { connectionShare, listeners, LOOKUP_CONNECTIONS, poolerConnections } from "./listeners.ts";
 import { PROJECT, STACK_NAME, STANDARD_DATABASE_NAME } from "./names.ts";
 import { refusedOverrides } from "./overrides.ts";
@@ -129,6 +130,13 @@ export function configError(stack: string, problems: readonly Problem[]): Config
 }
 
 function toProblems(issue: z.core.$ZodIssue, remedies: Remedies): Problem[] {
+  if (issue.code === "unrecognized_keys" && issue.path.length > 0) {
+    return issue.keys.map((key) => ({
+      subject: [...issue.path, key].join("."),
+      problem: "there is no such key",
+      remedy: "Remove it; docs/configuration.md has the keys.",
+    }));
+  }
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({
       subject: key,
@@ -177,7 +185,8 @@ function nearest(key: string): string {
 
 /** The setting, or what all who connect need together. */
 function maxConnections(config: Settings): number {
-  const all = poolerConnections(config) + DIRECT_CONNECTIONS + SUPERUSER_RESERVED_CONNECTIONS;
+  const direct = DIRECT_CONNECTIONS + directConnections(config);
+  const all = poolerConnections(config) + direct + SUPERUSER_RESERVED_CONNECTIONS;
   return config.postgresMaxConnections ?? all;
 }
 
@@ -250,6 +259,27 @@ function impossible(config: Settings, stack: string): SumProblem[] {
     `${pgbouncerSessionDbConnections} are too few: pgbouncerBindCertificates makes three listeners, and each needs one`,
     `Set at least ${poolers.length}.`,
   );
+  const bound = pooledFurtherRoles(config).map(({ name }) => name);
+  refuseIf(
+    config.pgbouncerBindCertificates && bound.length > 0,
+    ["roles", "pgbouncerBindCertificates"],
+    `pgbouncerBindCertificates gives each of the package's pooled roles a listener, and further roles have none: ${bound.join(", ")}`,
+    "Set pooled to false for them, so that they connect directly, or switch pgbouncerBindCertificates off.",
+  );
+  refuseIf(
+    isCi && Object.keys(config.roles).length > 0,
+    ["roles", "profile"],
+    "a stack of the profile ci has the roles of its test databases only",
+    "Remove it, or use the standard profile.",
+  );
+  const direct = forPooler - poolerConnections(config) + DIRECT_CONNECTIONS / 2;
+  for (const { problem, remedy } of roleSums(config, { pooled: transaction, direct }))
+    refuseIf(
+      true,
+      ["roles", "pgbouncerMaxDbConnections", "pgbouncerSessionDbConnections", "postgresMaxConnections"],
+      problem,
+      remedy,
+    );
   // An idle server process with TLS has 2.4 MiB of its own (measured). Shared buffers take a quarter of the memory.
   const needed = Math.ceil(postgresMemoryMiB / 4 + postgresMaxConnections * 2.5);
   refuseIf(

@@ -23,6 +23,11 @@ export function clientCertificateFolder(stack: string): string {
   return path.join(stackFolder(stack), "certs");
 }
 
+/** Certificates that `aiwdb certs issue` made here, without their keys. */
+export function issuedFolder(stack: string): string {
+  return path.join(stackFolder(stack), "issued");
+}
+
 /** Dumps that were made before changes; `down` leaves them. */
 export function backupFolder(stack: string): string {
   return path.join(stackFolder(stack), "backups");

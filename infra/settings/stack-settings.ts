@@ -1,5 +1,6 @@
 // Generated from infra/settings/table.ts by `npm run docs`; changes are overwritten.
 import type * as pulumi from "@pulumi/pulumi";
+import type { FurtherRole } from "./further-roles.ts";
 import type { Profile } from "./profile.ts";
 
 /**
@@ -46,6 +47,20 @@ export interface StackSettings {
    * @throws ConfigError - protect must be true or false
    */
   readonly protect?: boolean;
+  /**
+   * Further login roles, for people and programs such as reporting: an object of names. Each has `access` (`read`:
+   * what app_readonly may; `write`: what app_user may), and if wanted `connectionLimit` (connections at the same time;
+   * 5) and `pooled` (whether it may come through PgBouncer; true). Each gets a password, a client certificate and
+   * files of its own. Not in the profile ci.
+   *
+   * @default {}
+   * @throws ConfigError - roles must be an object of role names and what each role is
+   * @throws ConfigError - a name in roles must be 1 to 63 characters of a-z, 0-9 and _, beginning with a letter
+   * @throws ConfigError - a name in roles is reserved
+   * @throws ConfigError - access must be "read" or "write"
+   * @see https://www.postgresql.org/docs/16/user-manag.html
+   */
+  readonly roles?: Record<string, FurtherRole>;
   /**
    * Let app_user make temporary tables. It can then also make temporary functions and types. Whoever has its password
    * can use these against code that runs as the owner.
@@ -103,8 +118,8 @@ export interface StackSettings {
    * Connections that PostgreSQL accepts at the same time (max_connections).
    *
    * @default - what the pooler may open (pgbouncerMaxDbConnections, pgbouncerSessionDbConnections and two connections
-   * of each PgBouncer process to look up passwords), 10 for direct clients and 3 for superusers; 85 with the other
-   * defaults. In the profile ci: 500.
+   * of each PgBouncer process to look up passwords), 10 for direct clients, 3 for superusers and the connectionLimit
+   * of each of the setting roles that is not pooled; 85 with the other defaults. In the profile ci: 500.
    * @throws ConfigError - postgresMaxConnections must be a whole number from 10 to 10000
    * @see https://www.postgresql.org/docs/16/runtime-config-connection.html#GUC-MAX-CONNECTIONS
    */

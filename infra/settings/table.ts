@@ -3,6 +3,7 @@ import { refusedExtensions } from "../../database/access/extensions.ts";
 import { ROLES } from "../../database/access/roles.ts";
 import { words } from "../../base/words.ts";
 import { isAddressOrNetwork } from "./addresses.ts";
+import { roleAccess, roleName } from "./further-roles.ts";
 import { STANDARD_DATABASE_NAME } from "./names.ts";
 import { Profile } from "./profile.ts";
 
@@ -27,11 +28,11 @@ const wholeNumber = number(/^-?\d+$/, NOT_WHOLE, z.number(NOT_WHOLE).int(NOT_WHO
 const anyNumber = number(/^-?\d+(\.\d+)?$/, "must be a number");
 const integer = (min: number, max: number, standard: number) => wholeNumber(min, max).default(standard);
 const decimal = (min: number, max: number, standard: number) => anyNumber(min, max).default(standard);
-/** A setting that is true or false. Its default is false. */
-const flag = () =>
+/** A setting that is true or false. */
+const flag = (standard = false) =>
   z
     .union([z.boolean(), z.enum(["true", "false"], "must be true or false").transform((text) => text === "true")])
-    .default(false);
+    .default(standard);
 const json = (text: unknown): unknown => {
   if (typeof text !== "string") return text;
   try {
@@ -70,6 +71,13 @@ const extensionNames = () => {
   });
   return z.preprocess(json, names).default([]);
 };
+const furtherRole = z.strictObject(
+  { access: roleAccess, connectionLimit: integer(1, 10_000, 5), pooled: flag(true) },
+  "must be an object with access, and if wanted connectionLimit and pooled",
+);
+const roles = z
+  .preprocess(json, z.record(roleName, furtherRole, "must be an object of role names and what each role is"))
+  .default({});
 const clientAddress = z
   .string("must be an IPv4 address or network")
   .refine(
@@ -124,6 +132,9 @@ export const settings = {
   ),
   protect: flag().describe("Refuse to delete the data volume and the certificate authority's key. `down` leaves both."),
 
+  roles: roles.describe(
+    "Further login roles, for people and programs such as reporting: an object of names. Each has `access` (`read`: what app_readonly may; `write`: what app_user may), and if wanted `connectionLimit` (connections at the same time; 5) and `pooled` (whether it may come through PgBouncer; true). Each gets a password, a client certificate and files of its own. Not in the profile ci.",
+  ),
   appUserTemporary: flag().describe(
     "Let app_user make temporary tables. It can then also make temporary functions and types. Whoever has its password can use these against code that runs as the owner.",
   ),
@@ -149,7 +160,7 @@ export const settings = {
   postgresMaxConnections: wholeNumber(10, 10_000)
     .optional()
     .describe(
-      "Connections that PostgreSQL accepts at the same time (max_connections). Default: what the pooler may open (pgbouncerMaxDbConnections, pgbouncerSessionDbConnections and two connections of each PgBouncer process to look up passwords), 10 for direct clients and 3 for superusers; 85 with the other defaults. In the profile ci: 500.",
+      "Connections that PostgreSQL accepts at the same time (max_connections). Default: what the pooler may open (pgbouncerMaxDbConnections, pgbouncerSessionDbConnections and two connections of each PgBouncer process to look up passwords), 10 for direct clients, 3 for superusers and the connectionLimit of each of the setting roles that is not pooled; 85 with the other defaults. In the profile ci: 500.",
     ),
   postgresSettings: overrides("on", "off").describe(
     "PostgreSQL settings that replace the computed ones: an object of names and values. Settings that tune the server are accepted (the list is below); all others are refused.",

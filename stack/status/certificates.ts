@@ -2,6 +2,8 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { offeredCertificate } from "../../database/handshake.ts";
 import type { ConnectionInfo } from "../../infra/database-stack.ts";
+import { issuedCertificates } from "../issued-certificates.ts";
+import type { Session } from "../pulumi-run.ts";
 import type { Look } from "./look.ts";
 
 export interface CertificateStatus {
@@ -26,6 +28,14 @@ export async function certificateStatuses(connections: ConnectionInfo, look: Loo
     ...(authority ? [certificateStatus("certificate authority", () => inFile(authority), look)] : []),
   ]);
   return found.flat();
+}
+
+/** Certificates that `aiwdb certs issue` made on this machine, as long as a server takes them. */
+export async function issuedStatuses(session: Session, look: Look): Promise<CertificateStatus[]> {
+  const found = await look("issued certificates", () => issuedCertificates(session));
+  return (found === "unknown" ? [] : found)
+    .filter(({ state }) => state === "valid")
+    .map(({ role, serial, validTo, daysLeft }) => ({ name: `issued ${role} ${serial}`, validTo, daysLeft }));
 }
 
 async function certificateStatus(name: string, validTo: () => Promise<string>, look: Look) {

@@ -19,9 +19,10 @@ export const isBlinding = ({ subject, problem }: Problem): boolean =>
 /** Asks by the container's own socket, so that the status can say which roles are locked out. */
 export async function obstaclesInPostgres(
   docker: Docker,
-  { containers, database }: ConnectionInfo,
+  { containers, database, roles: clients }: ConnectionInfo,
 ): Promise<Problem[]> {
-  const roles = Object.values(ROLES).filter((role) => role !== ROLES.lookupOwner);
+  const own = Object.values(ROLES).filter((role) => role !== ROLES.lookupOwner);
+  const roles = new Set([...own, ...clients]);
   const found = await localSql(
     docker,
     containers.postgres,
@@ -32,7 +33,7 @@ export async function obstaclesInPostgres(
            when rolconnlimit = 0 then 'may not log in (CONNECTION LIMIT 0)'
            else 'may not log in: its password was valid until ' || rolvaliduntil
          end as problem
-       from unnest('{${roles.join(",")}}'::text[]) as wanted (name) left join pg_roles on rolname = wanted.name
+       from unnest('{${[...roles].join(",")}}'::text[]) as wanted (name) left join pg_roles on rolname = wanted.name
        where rolname is null or not rolcanlogin or rolconnlimit = 0 or rolvaliduntil <= now()
        union all
        select subject, problem from (${freezeSql(database)}) as frozen

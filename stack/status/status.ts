@@ -7,7 +7,7 @@ import { connectionFor } from "../connections.ts";
 import type { Session } from "../pulumi-run.ts";
 import { readOutputs } from "../session.ts";
 import { readStackConfig } from "../settings-file.ts";
-import { type CertificateStatus, certificateStatuses } from "./certificates.ts";
+import { type CertificateStatus, certificateStatuses, issuedStatuses } from "./certificates.ts";
 import { type ContainerStatus, containerStatus, isHealthy } from "./containers.ts";
 import { ask, lookNoting, type Unknown } from "./look.ts";
 import { type MigrationStatus, migrationStatus } from "./migrations.ts";
@@ -64,7 +64,7 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
       ]),
       look("migrations", () => migrationStatus(session.stack, outputs)),
       look("retention", () => ask(connectionFor(outputs, ROLES.owner, "direct"), countWaiting)),
-      certificateStatuses(connections, look),
+      Promise.all([certificateStatuses(connections, look), issuedStatuses(session, look)]),
     ]);
   const tls = reached.every((connection) => connection.tls?.startsWith("TLSv1.") ?? false);
   // A look that failed found nothing. It is in `unknown`.
@@ -89,7 +89,7 @@ export async function readStatus(session: Session, toolchain: Pick<Toolchain, "e
     obstacles,
     migrations,
     policiesWaiting,
-    certificates,
+    certificates: certificates.flat(),
     unknown,
   };
 }

@@ -3,7 +3,6 @@ import Docker from "dockerode";
 import pg from "pg";
 import { inject } from "vitest";
 import { engineNames } from "../../infra/settings/names.ts";
-import { type ClientRole } from "../../database/access/roles.ts";
 import { clientConfig as configOf } from "../../database/connection.ts";
 import { exec, type ExecResult } from "../../toolchain/engine/containers.ts";
 import { until } from "../../base/retry.ts";
@@ -23,7 +22,7 @@ export interface Change extends Omit<pg.ClientConfig, "ssl"> {
 }
 
 /** Settings of a client that connects as a role over mTLS. */
-export function clientConfig(role: ClientRole, mode: Way, change: Change = {}): pg.ClientConfig {
+export function clientConfig(role: string, mode: Way, change: Change = {}): pg.ClientConfig {
   const { ssl, certificate, outputs, ...rest } = change;
   const connection = connectionFor(outputs ?? inject("stack").outputs, role, mode);
   // A name given at login would hide what a role or the pooler sets.
@@ -45,7 +44,7 @@ function readPair(certificate: string, key: string): KeyPair {
 }
 
 /** A connected client. */
-export async function open(role: ClientRole, mode: Way, change?: Change): Promise<pg.Client> {
+export async function open(role: string, mode: Way, change?: Change): Promise<pg.Client> {
   const client = new pg.Client(clientConfig(role, mode, change));
   client.on("error", () => {}); // a test that cuts the connection off sees it at the next query
   try {
@@ -62,7 +61,7 @@ export const times = (count: number): number[] => Array.from({ length: count }, 
 
 /** Runs one query as a role and returns its rows. */
 export async function query<Row extends pg.QueryResultRow>(
-  role: ClientRole,
+  role: string,
   mode: Way,
   sql: string,
   change?: Change,

@@ -7,6 +7,11 @@ import { offeredCertificate } from "../../database/handshake.ts";
 
 const run = promisify(execFile);
 
+/** Runs `openssl` in a folder and returns what it prints. */
+export async function openssl(folder: string, ...args: string[]): Promise<string> {
+  return (await run("openssl", args, { cwd: folder })).stdout;
+}
+
 /** What `openssl verify -x509_strict` says of a certificate: a file, or the one a server offers. */
 export async function checkPair(
   rootCert: string,

@@ -1,10 +1,12 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { certificatesOf, type KeyPair } from "../../certs/verify.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { offeredCertificate } from "../../database/handshake.ts";
 import { connectionFor } from "../../stack/connections.ts";
+import type { IssuedCertificate } from "../../stack/issued-certificates.ts";
 import type { StackOutputs } from "../../stack/session.ts";
 import type { Checkout } from "../helpers/checkout.ts";
 import { docker, eventually, open, query, refusal } from "../helpers/connect.ts";
@@ -45,6 +47,15 @@ describe("the authority is replaced in three phases", () => {
         { one: 1 },
       ]);
   };
+  /** A further certificate in a folder of its own, and what the command said on stderr. */
+  const issue = async (name: string) => {
+    const folder = path.join(checkout.root, "..", name);
+    const issued = await checkout.aiwdb(["certs", "issue", "app_user", "--stack", NAME, "--output", folder]);
+    const read = (file: string) => readFileSync(path.join(folder, file), "utf8");
+    mustSucceed(issued);
+    const certificate = { certPem: read("app_user.crt"), keyPem: read("app_user.key") };
+    return { files: { ca: read("ca.crt"), certificate }, warned: issued.stderr };
+  };
   const issuerOf = (pem: string) => new X509Certificate(pem).issuer;
   let old: Files;
   let both: string;
@@ -71,6 +82,10 @@ describe("the authority is replaced in three phases", () => {
     await connects(files(), "one that has the new files");
     const own = authority(await authorityOf("second-ca"));
     await connects({ ca: both, certificate: await own.issue({ commonName: "app_user" }) }, "one of the new authority");
+    const { files: issued, warned } = await issue("issued-in-phase-1");
+    expect(warned).toContain("the third phase ends this certificate");
+    expect(issued.ca).toBe(both);
+    await connects(issued, "one that was issued");
   });
 
   test("then it signs, and a run that is killed in the middle leaves both sides with an authority in common", async () => {
@@ -95,6 +110,10 @@ describe("the authority is replaced in three phases", () => {
     expect(certificatesOf(files().ca)).toHaveLength(2);
     await connects(withOld, "old certificate");
     await connects(files(), "new certificate");
+    const { files: issued, warned } = await issue("issued-in-phase-2");
+    expect(warned).toBe("");
+    expect(issuerOf(issued.certificate.certPem)).toBe(offered.issuer);
+    await connects(issued, "one that was issued");
   });
 
   test("last the old one is dropped, and its certificates are refused everywhere", async () => {
@@ -109,6 +128,9 @@ describe("the authority is replaced in three phases", () => {
     expect(await refusal(open("app_user", "direct", { outputs, ssl: { ca: old.ca } }))).toMatch(
       /unable to verify|self.signed|unable to get/i,
     );
+    const { stdout } = mustSucceed(await checkout.aiwdb(["certs", "list", "--stack", NAME, "--json"]));
+    const { issued } = JSON.parse(stdout) as { issued: IssuedCertificate[] };
+    expect(issued.map(({ state }) => state)).toEqual(["untrusted", "valid"]);
     expect(await started()).toEqual(before);
     expect(mustSucceed(await up()).all).not.toMatch(/(created|updated|replaced|deleted) \(/);
   });

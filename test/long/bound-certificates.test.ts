@@ -111,6 +111,18 @@ describe("a stack that is switched to bound certificates", () => {
     expect(await refusal(knock("app_user", certificate, "app_user"))).toMatch(REFUSED_BY_TLS);
   });
 
+  test("takes a further certificate that was issued for a role, at that role's port only", async () => {
+    const folder = path.join(checkout.root, "..", "issued");
+    mustSucceed(await checkout.aiwdb(["certs", "issue", "app_readonly", "--stack", NAME, "--output", folder]));
+    const read = (file: string) => readFileSync(path.join(folder, file), "utf8");
+    const certificate = { certPem: read("app_readonly.crt"), keyPem: read("app_readonly.key") };
+    for (const mode of MODES)
+      expect(await query("app_readonly", mode, WHO, { outputs, certificate }), mode).toEqual([
+        { role: "app_readonly" },
+      ]);
+    expect(await refusal(knock("app_user", certificate, "app_user"))).toMatch(REFUSED_BY_TLS);
+  });
+
   test("leaves direct connections as they are: name and password must be the role's", async () => {
     for (const role of DIRECT_ONLY) expect(await query(role, "direct", WHO, { outputs })).toEqual([{ role }]);
     expect(await refusal(open("app_readonly", "direct", { outputs, certificate: certificateOf("app_user") }))).toMatch(

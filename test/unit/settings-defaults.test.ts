@@ -25,6 +25,7 @@ describe("defaults", () => {
       certRenewBeforeDays: 30,
       certCaValidityDays: 3_650,
       protect: false,
+      roles: {},
       appUserTemporary: false,
       extensions: [],
       pgbouncerPublishAddress: "127.0.0.1",

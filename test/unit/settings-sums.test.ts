@@ -118,6 +118,8 @@ test("PostgreSQL takes as many connections as all who connect need, if no settin
   expect(taken({})).toBe(50 + 20 + 2 + 10 + 3);
   expect(taken({ pgbouncerSessionDbConnections: 40, pgbouncerMaxDbConnections: 60 })).toBe(60 + 40 + 2 + 10 + 3);
   expect(taken({ pgbouncerBindCertificates: true, pgbouncerMaxDbConnections: 54 })).toBe(54 + 20 + 6 + 10 + 3);
+  const roles = { anna: { access: "read", connectionLimit: 7, pooled: false }, reporting: { access: "read" } };
+  expect(taken({ roles })).toBe(50 + 20 + 2 + 10 + 3 + 7);
   expect(taken({ postgresMaxConnections: 100 })).toBe(100);
 });
 

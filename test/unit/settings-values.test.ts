@@ -128,6 +128,38 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
   },
   rolloutPhase: wholeNumbers(1, 4),
   protect: booleans,
+  roles: {
+    accepts: [
+      [{}, {}],
+      [{ reporting: { access: "read" } }, { reporting: { access: "read", connectionLimit: 5, pooled: true } }],
+      [
+        '{"anna":{"access":"write","connectionLimit":"7","pooled":"false"}}',
+        { anna: { access: "write", connectionLimit: 7, pooled: false } },
+      ],
+      [{ select: { access: "read" } }, { select: { access: "read", connectionLimit: 5, pooled: true } }],
+    ],
+    refuses: [
+      [[], "must be an object of role names and what each role is"],
+      ["reporting", "must be an object of role names and what each role is"],
+      [{ reporting: "read" }, "must be an object with access"],
+      [{ reporting: {} }, 'must be "read" or "write"'],
+      [{ reporting: { access: "admin" } }, 'must be "read" or "write"'],
+      [{ reporting: { access: "read", connectionLimit: 0 } }, "must be at least 1"],
+      [{ reporting: { access: "read", connectionLimit: -1 } }, "must be at least 1"],
+      [{ reporting: { access: "read", pooled: "no" } }, "must be true or false"],
+      [{ reporting: { access: "read", superuser: true } }, "there is no such key"],
+      [{ "Anna B": { access: "read" } }, "must be 1 to 63 characters"],
+      [{ ["a".repeat(64)]: { access: "read" } }, "must be 1 to 63 characters"],
+      [{ "anna\n": { access: "read" } }, "must be 1 to 63 characters"],
+      ...["postgres", "pgbouncer", "app_user", "ai_workflow_owner", "all", "public", "replication", "ca"].map(
+        (name): [unknown, string] => [{ [name]: { access: "read" } }, "is reserved"],
+      ),
+      ...["pg_read_all_data", "aiwdb_test_1", "app_reporting", "ai_workflow_x"].map((name): [unknown, string] => [
+        { [name]: { access: "read" } },
+        "must not begin with",
+      ]),
+    ],
+  },
   appUserTemporary: booleans,
   appUserStatementTimeoutSec: wholeNumbers(0, 86_400),
   extensions: {

@@ -47,6 +47,15 @@ describe("Pulumi's analyser of components", () => {
     expect(inputs["protect"]).toMatchObject({ type: "boolean" });
     expect(inputs["postgresSettings"]).toMatchObject({ type: "object", additionalProperties: { type: "string" } });
     expect(inputs["certServerHostNames"]).toMatchObject({ type: "array", items: { type: "string" } });
+    expect(inputs["roles"]).toMatchObject({
+      type: "object",
+      additionalProperties: { $ref: "#/types/aiwdb:index:FurtherRole" },
+    });
+    expect(analysed.typeDefinitions["FurtherRole"]?.properties).toMatchObject({
+      access: { $ref: "#/types/aiwdb:index:RoleAccess" },
+      connectionLimit: { type: "number", optional: true },
+      pooled: { type: "boolean", optional: true },
+    });
     expect(inputs["profile"]).toMatchObject({ $ref: "#/types/aiwdb:index:Profile" });
     expect(analysed.typeDefinitions["Profile"]?.enum?.map(({ value }) => value)).toEqual(["standard", "ci"]);
   });

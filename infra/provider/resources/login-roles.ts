@@ -2,7 +2,7 @@ import { identifier, literal } from "../../../database/quote.ts";
 import type Docker from "dockerode";
 import { messageOf } from "../../../base/errors.ts";
 import { ENVIRONMENT_SETTING } from "../../../database/environment.ts";
-import { ROLES } from "../../../database/access/roles.ts";
+import { FURTHER_ROLE_MARK, ROLES } from "../../../database/access/roles.ts";
 import { localSql } from "../../../database/local-sql.ts";
 import { engine, inspect } from "../../../toolchain/engine/containers.ts";
 import { byTheSame, changedProperties, UNKNOWN, type None, type Operation, type ResourceType } from "../resource.ts";
@@ -63,11 +63,13 @@ export function reasonToReset({ role, name, value }: RoleSetting): string | unde
 
 async function look(docker: Docker, { container, secrets }: LoginRolesInputs, signal: AbortSignal): Promise<Found> {
   const names = [...Object.keys(secrets), ROLES.superuser].map(literal).join(", ");
+  // Not a role of the server's that has the name of a further role by chance: see further-role.ts.
+  const own = `(rolname in (${Object.values(ROLES).map(literal).join(", ")}) or shobj_description(pg_authid.oid, 'pg_authid') = ${literal(FURTHER_ROLE_MARK)})`;
   const found = await localSql(
     docker,
     container,
     `select json_build_object(
-       'secrets', coalesce((select json_object_agg(rolname, rolpassword) from pg_authid where rolname in (${names})), '{}'),
+       'secrets', coalesce((select json_object_agg(rolname, rolpassword) from pg_authid where rolname in (${names}) and ${own}), '{}'),
        'settings', coalesce((
          select json_agg(json_build_object('role', rolname, 'database', datname, 'name', split_part(pair, '=', 1),
                 'value', substr(pair, strpos(pair, '=') + 1)) order by rolname, datname, pair)
@@ -75,7 +77,7 @@ async function look(docker: Docker, { container, secrets }: LoginRolesInputs, si
            cross join unnest(setconfig) as pair
            join pg_authid on pg_authid.oid = setrole
            left join pg_database on pg_database.oid = setdatabase
-          where rolname in (${names}) and rolname <> '${ROLES.superuser}'
+          where rolname in (${names}) and rolname <> '${ROLES.superuser}' and ${own}
        ), '[]'))`,
     { signal: inTime(signal) },
   );

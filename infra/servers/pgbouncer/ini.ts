@@ -1,4 +1,5 @@
 import type { StackConfig } from "../../settings/table.ts";
+import { pooledFurtherRoles } from "../../settings/further-roles.ts";
 import { lookupDatabase, sessionDatabase } from "../../settings/names.ts";
 import { ROLES } from "../../../database/access/roles.ts";
 import { identifier } from "../../../database/quote.ts";
@@ -194,7 +195,22 @@ export function renderPgbouncerIni(config: StackConfig, host: string, listener =
     "[pgbouncer]",
     ...settings.map(([name, value]) => `${name} = ${value}`),
     "",
+    ...usersSection(config),
   ].join("\n");
+}
+
+/**
+ * A further role has fewer server connections than a pool may open. Without a limit of its own PgBouncer would ask for
+ * more, and PostgreSQL's refusal would reach the clients.
+ */
+function usersSection(config: StackConfig): string[] {
+  const roles = pooledFurtherRoles(config);
+  if (roles.length === 0) return [];
+  return [
+    "[users]",
+    ...roles.map(({ name, connectionLimit }) => `${name} = max_user_connections=${connectionLimit}`),
+    "",
+  ];
 }
 
 /**
@@ -238,6 +254,8 @@ export function pgbouncerRestartKey(config: StackConfig): string {
 export function renderPgbouncerHba(config: StackConfig, { roles } = listeners(config)[0]): string {
   const databases =
     config.profile === "ci" ? "all" : [config.databaseName, sessionDatabase(config.databaseName)].join(",");
+  // None where each role has a listener of its own: checkConfig refuses that.
+  const further = pooledFurtherRoles(config).map(({ name }) => identifier(name));
   const statistics = [
     "# Statistics (SHOW); stats_users may not run commands.",
     `hostssl pgbouncer ${ROLES.monitor} all scram-sha-256`,
@@ -246,7 +264,7 @@ export function renderPgbouncerHba(config: StackConfig, { roles } = listeners(co
     `# ${GENERATED}`,
     "# Health check and reload: the process' own account over the local socket.",
     `local pgbouncer ${ROLES.pooler} peer`,
-    `hostssl ${databases} ${roles.join(",")} all scram-sha-256`,
+    `hostssl ${databases} ${[...roles, ...further].join(",")} all scram-sha-256`,
     ...(roles.includes(ROLES.monitor) ? statistics : []),
     "host all all all reject",
     "",

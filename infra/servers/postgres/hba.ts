@@ -3,6 +3,7 @@ import { hasMaintenance, type StackConfig } from "../../settings/table.ts";
 import { TEMPLATE_DATABASE_PREFIX, TEST_DATABASE_PREFIX } from "../../settings/names.ts";
 import { POOLED_ROLES, ROLES } from "../../../database/access/roles.ts";
 import { identifier } from "../../../database/quote.ts";
+import { furtherRoles, pooledFurtherRoles } from "../../settings/further-roles.ts";
 import { GENERATED } from "../settings.ts";
 
 /** Addresses that are fixed within a stack's subnet. */
@@ -28,8 +29,9 @@ export function renderPgHba(config: StackConfig, { pooler = true } = {}): string
   const clones = ci ? [`/^(${TEST_DATABASE_PREFIX}|${TEMPLATE_DATABASE_PREFIX})`] : [];
   // Quoted, so that one called "all" or "replication" is a name and no keyword.
   const database = [config.databaseName, ...clones].map(identifier).join(",");
-  const pooled = POOLED_ROLES.join(",");
-  const direct = [ROLES.owner, ...POOLED_ROLES].join(",");
+  const names = (roles: readonly { readonly name: string }[]) => roles.map(({ name }) => identifier(name));
+  const pooled = [...POOLED_ROLES, ...names(pooledFurtherRoles(config))].join(",");
+  const direct = [ROLES.owner, ...POOLED_ROLES, ...names(furtherRoles(config))].join(",");
   // What comes from this machine through the published port has the network's gateway as its address.
   const addressed = [gateway, ...config.postgresClientAddresses];
   // PostgreSQL wants a network's length with every address.
