@@ -135,7 +135,7 @@ const rust = (name: string): Client => ({
   async make(folder) {
     // Debian's security updates have a new Rust under this name, as browsers are built with it.
     const cargo = await programOf("cargo", [path.join(homedir(), ".cargo/bin")], "cargo-web", "gcc", "libc6-dev");
-    const env = { CARGO_TARGET_DIR: path.join(CACHE, "clients-rust") };
+    const env = { CARGO_TARGET_DIR: path.join(CACHE, "clients-rust"), CARGO_PROFILE_DEV_DEBUG: "0" };
     mustSucceed(await program(cargo, ["build", "--locked", "--quiet", "--bin", name], env, folder));
     return [path.join(env.CARGO_TARGET_DIR, "debug", name)];
   },

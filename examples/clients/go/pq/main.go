@@ -16,7 +16,8 @@ func main() {
 }
 
 func run() error {
-	db, err := sql.Open("postgres", os.Getenv("DATABASE_URL"))
+	// Without the parameter, a query is sent in two steps, and in transaction mode others come between them.
+	db, err := sql.Open("postgres", os.Getenv("DATABASE_URL")+"&binary_parameters=yes")
 	if err != nil {
 		return err
 	}
