@@ -10,12 +10,12 @@ const CLIENTS = 8;
  * @param url by which the others connect, in transaction mode
  */
 export async function amongOthers<T>(url: string, work: () => Promise<T>): Promise<T> {
-  let isDone = false;
+  const done = new AbortController();
   const others = Array.from({ length: CLIENTS }, async () => {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     try {
-      while (!isDone) await client.query("select $1::text, $2::text", ["of", "another"]);
+      while (!done.signal.aborted) await client.query("select $1::text, $2::text", ["of", "another"]);
     } finally {
       await client.end();
     }
@@ -23,7 +23,7 @@ export async function amongOthers<T>(url: string, work: () => Promise<T>): Promi
   try {
     return await work();
   } finally {
-    isDone = true;
+    done.abort();
     await Promise.all(others);
   }
 }

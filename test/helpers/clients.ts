@@ -174,7 +174,7 @@ export function openWorkshop(): Workshop {
       if (!existsSync(folder))
         cpSync(path.join(EXAMPLES, language), folder, {
           recursive: true,
-          filter: (file) => !file.endsWith("node_modules"),
+          filter: (file) => !/\/(node_modules|prisma|target)$/.test(file),
         });
       const making = made.get(client) ?? client.make(folder);
       made.set(client, making);

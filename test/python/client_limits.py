@@ -9,7 +9,8 @@ URL = os.environ["DATABASE_URL"]
 
 
 def sslnegotiation_direct():
-    psycopg.connect(URL, sslnegotiation="direct").close()
+    # PgBouncer waits for the rest of a message until client_login_timeout.
+    psycopg.connect(URL, sslnegotiation="direct", connect_timeout=2).close()
 
 
 def channel_binding():
