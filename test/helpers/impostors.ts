@@ -38,4 +38,4 @@ export async function impostors(connection: Connection): Promise<Impostors> {
 }
 
 /** What a driver says when it refuses a server. */
-export const REFUSED = /certificate|hostname|altname|issuer|self.signed|x509/i;
+export const REFUSED = /certif|hostname|altname|issuer|self.signed|x509/i;
