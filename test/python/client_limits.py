@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 
 import psycopg
 
@@ -33,12 +34,13 @@ def listen():
 
 
 def sql_prepare():
+    name = f"one_{secrets.token_hex(8)}"  # it stays on a server connection, where another run finds it
     with psycopg.connect(URL, autocommit=True) as connection:
-        connection.execute("prepare one as select 1")
+        connection.execute(f"prepare {name} as select 1")
         # While another client has the server connection, this one gets another.
         with psycopg.connect(URL) as other:
             other.execute("select 1")
-            connection.execute("execute one")
+            connection.execute(f"execute {name}")
 
 
 def outcome(attempt):
