@@ -32,7 +32,7 @@ export const program: CommandModule = {
       load: () => import("./commands/stacks.ts"),
     },
     url: {
-      description: "Print a libpq URL, password included, for psql, node-postgres, psycopg and others",
+      description: "Print a connection, password included, in the form that psql or a driver takes",
       load: () => import("./commands/url.ts"),
     },
     env: {

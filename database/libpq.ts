@@ -6,7 +6,7 @@ import type { Connection } from "./connection.ts";
  * has 127.0.0.1 as an address. Where `localhost` means ::1 first, clients go on to the next address. A `hostaddr` would
  * spare them that, but many drivers send parameters that they do not know to the server, which refuses them.
  */
-function hostName({ host }: Connection): string {
+export function hostName({ host }: Connection): string {
   return host === "127.0.0.1" ? "localhost" : host;
 }
 

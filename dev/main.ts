@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { defineCommand } from "citty";
 import { ToolError } from "../base/errors.ts";
@@ -91,11 +91,13 @@ const docs = command({
     const { renderConfiguration } = await import("./docs/configuration.ts");
     const { renderCommands } = await import("./docs/commands.ts");
     const { renderStackSettings } = await import("./docs/stack-settings.ts");
+    const { renderDrivers } = await import("./docs/drivers.ts");
     const { renderHouse } = await import("./docs/house.ts");
     const write = (file: string, text: string) => writeFile(path.join(PACKAGE_ROOT, file), text);
     await write("infra/settings/stack-settings.ts", renderStackSettings());
     await write("docs/configuration.md", renderConfiguration());
     await write("docs/commands.md", await renderCommands());
+    await write("docs/drivers.md", renderDrivers(await readFile(path.join(PACKAGE_ROOT, "docs/drivers.md"), "utf8")));
     await write("docs/house.svg", await renderHouse());
     output.progress(`docs/schema.md and its diagrams, from stack ${args.stack}`);
     const { writeSchemaDocs } = await import("./docs/schema-stack.ts");

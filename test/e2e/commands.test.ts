@@ -189,6 +189,7 @@ describe("url", () => {
     [["url", "--role", "nobody"], "There is no role"],
     [["url", "--mode", "statement"], "There is no mode"],
     [["url", "--role", "ai_workflow_owner", "--mode", "transaction"], "does not come through the pooler"],
+    [["url", "--format", "odbc"], "There is no format"],
     [["url", "--rolle", "app_user"], "no option --rolle"],
     [["urll"], "There is no command"],
   ])("ends with 2 for wrong usage: %j", async (args, message) => {

@@ -61,6 +61,14 @@ export async function runSqlalchemyProgram(databaseUrl: string): Promise<Sqlalch
   return JSON.parse(stdout) as SqlalchemySummary;
 }
 
+/** What a driver on libpq meets at its limits: by attempt, "done" or an error. */
+export async function clientLimits(databaseUrl: string): Promise<Readonly<Record<string, string>>> {
+  const { stdout } = await run(await python(), [join(FOLDER, "client_limits.py")], {
+    env: { ...process.env, DATABASE_URL: databaseUrl, PYTHONDONTWRITEBYTECODE: "1" },
+  });
+  return JSON.parse(stdout) as Record<string, string>;
+}
+
 /** Prepares `select * from public.users` by psycopg; the names of the columns that it shows. */
 export async function preparedColumns(databaseUrl: string): Promise<string[]> {
   const { stdout } = await run(await python(), [join(FOLDER, "prepared_statement.py")], {

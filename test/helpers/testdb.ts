@@ -41,9 +41,14 @@ export function node(args: readonly string[], env: NodeJS.ProcessEnv = {}): Prom
   return program(process.execPath, args, env);
 }
 
-export function program(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Result> {
+export function program(
+  name: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  cwd = process.cwd(),
+): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const child = spawn(name, [...args], { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(name, [...args], { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")));
