@@ -139,9 +139,13 @@ export async function asProcess(docker: Docker, stack: string, outputs: StackOut
     for (const [name, { content, mode }] of Object.entries(config))
       writeFileSync(path.join(folder, name), content, { mode });
     execFileSync("chown", ["-R", `${ACCOUNT}:${ACCOUNT}`, folder]);
-    child = spawn("chroot", [`--userspec=${ACCOUNT}:${ACCOUNT}`, root, "pgbouncer", `${CONFIG_DIR}/pgbouncer.ini`], {
-      stdio: ["ignore", "ignore", openSync(log, "w")],
-    });
+    child = spawn(
+      "/usr/sbin/chroot",
+      [`--userspec=${ACCOUNT}:${ACCOUNT}`, root, "pgbouncer", `${CONFIG_DIR}/pgbouncer.ini`],
+      {
+        stdio: ["ignore", "ignore", openSync(log, "w")],
+      },
+    );
     const started = await until(async () => (await listens(port)) || undefined, { deadlineMs: 10_000, everyMs: 50 });
     if (!started) throw new Error(`PgBouncer does not start: ${readFileSync(log, "utf8")}`);
     const { IPAM } = (await docker.getNetwork(network).inspect()) as Docker.NetworkInspectInfo;
