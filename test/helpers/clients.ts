@@ -40,11 +40,11 @@ export interface Client {
 }
 
 const python = (name: string, format: ClientFormat): Client => ({
-  name: `python/${name}_example.py`,
+  name: `python/${name}.py`,
   format,
   async make(folder) {
     const interpreter = await pythonWith(path.join(EXAMPLES, "python/requirements.txt"), "clients-python");
-    return [interpreter, path.join(folder, `${name}_example.py`)];
+    return [interpreter, path.join(folder, `${name}.py`)];
   },
 });
 
@@ -105,12 +105,12 @@ const go = (name: string): Client => ({
 
 /** The programs whose tools `npm test` has anyway. */
 export const CLIENTS: readonly Client[] = [
-  python("psycopg2", "libpq"),
-  python("psycopg3", "libpq"),
-  python("asyncpg", "asyncpg"),
-  python("sqlalchemy", "sqlalchemy"),
-  python("sqlalchemy_async", "asyncpg"),
-  python("django", "libpq"),
+  python("psycopg2_example", "libpq"),
+  python("psycopg3_example", "libpq"),
+  python("asyncpg_example", "asyncpg"),
+  python("sqlalchemy_example", "sqlalchemy"),
+  python("sqlalchemy_async_example", "asyncpg"),
+  python("django_example", "libpq"),
   node("node-postgres"),
   node("postgres-js", { format: "postgres.js", file: "database.mjs" }),
   node("drizzle"),
@@ -141,21 +141,30 @@ const rust = (name: string): Client => ({
   },
 });
 
-/** The programs that `npm run test:long` runs. */
-export const LONG_CLIENTS: readonly Client[] = [
-  {
-    name: "java/Example.java",
-    format: "jdbc",
-    file: "hikari.properties",
-    async make(folder) {
-      const maven = await programOf("mvn", [], "maven", "default-jdk-headless");
-      mustSucceed(await program(maven, ["--quiet", "--batch-mode", "compile"], {}, folder));
-      return [maven, "--quiet", "--batch-mode", "exec:java"];
-    },
+const java = (main: string): Client => ({
+  name: `java/${main}.java`,
+  format: "jdbc",
+  file: "hikari.properties",
+  async make(folder) {
+    const maven = await programOf("mvn", [], "maven", "default-jdk-headless");
+    mustSucceed(await program(maven, ["--quiet", "--batch-mode", "compile"], {}, folder));
+    return [maven, "--quiet", "--batch-mode", `-Dexec.mainClass=${main}`, "exec:java"];
   },
-  rust("sqlx"),
-  rust("tokio-postgres"),
-];
+});
+
+/** A program of the tests, made beside those of its language. It prints how many connections a pool has by default. */
+const poolOf = (file: string, client: Client): Client => ({
+  ...client,
+  async make(folder) {
+    cpSync(path.join(import.meta.dirname, "..", file), path.join(folder, path.basename(file)));
+    return client.make(folder);
+  },
+});
+export const PSYCOPG_POOL = poolOf("python/default_pool.py", python("default_pool", "libpq"));
+export const HIKARI_POOL = poolOf("java/DefaultPool.java", java("DefaultPool"));
+
+/** The programs that `npm run test:long` runs. */
+export const LONG_CLIENTS: readonly Client[] = [java("Example"), rust("sqlx"), rust("tokio-postgres")];
 
 /** Temporary copies of the programs, one for each language. */
 export interface Workshop {

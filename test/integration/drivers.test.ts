@@ -4,7 +4,7 @@ import { type ClientFormat, clientForm } from "../../database/client-formats.ts"
 import { libpqUrl } from "../../database/libpq.ts";
 import { connectionFor } from "../../stack/connections.ts";
 import { amongOthers } from "../helpers/busy-pooler.ts";
-import { CLIENTS, openWorkshop } from "../helpers/clients.ts";
+import { CLIENTS, openWorkshop, PSYCOPG_POOL } from "../helpers/clients.ts";
 import { type Impostors, impostors, REFUSED } from "../helpers/impostors.ts";
 import { clientLimits } from "../helpers/python.ts";
 import { aiwdb, mustSucceed } from "../helpers/testdb.ts";
@@ -60,6 +60,11 @@ describe("a connection that is printed verifies the server", () => {
       expect(exitCode).not.toBe(0);
     }
   });
+});
+
+test("psycopg's pool has all connections of its default size in session mode, and none waits", async () => {
+  const { stdout } = mustSucceed(await workshop.run(PSYCOPG_POOL, await printed("libpq", "session")));
+  expect(stdout.trim()).toBe("4");
 });
 
 test("what docs/drivers.md says of the limits is so", async () => {

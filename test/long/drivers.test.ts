@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clientForm } from "../../database/client-formats.ts";
 import { amongOthers } from "../helpers/busy-pooler.ts";
-import { CLIENTS, LONG_CLIENTS, openWorkshop } from "../helpers/clients.ts";
+import { CLIENTS, HIKARI_POOL, LONG_CLIENTS, openWorkshop } from "../helpers/clients.ts";
 import { type Impostors, impostors, REFUSED } from "../helpers/impostors.ts";
 import { markOf, printablePassword } from "../helpers/passwords.ts";
 import { mustSucceed } from "../helpers/real-stack.ts";
@@ -43,6 +43,12 @@ describe.each([...LONG_CLIENTS, ...CLIENTS])("examples/clients/$name", (client) 
     );
     expect(written).toEqual({ inserts: 10, deletes: 10, transactions: 20 });
   });
+});
+
+test("HikariCP's pool has all connections of its default size in session mode, and none waits", async () => {
+  const text = await printed("--format", "jdbc", "--mode", "session");
+  const { stdout } = mustEndWell(await workshop.run(HIKARI_POOL, text));
+  expect(stdout.trim()).toBe("10");
 });
 
 describe.each(LONG_CLIENTS)("examples/clients/$name, when it meets another server,", (client) => {
