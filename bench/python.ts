@@ -6,11 +6,14 @@ import { run } from "./command.ts";
 
 const FOLDER = join(import.meta.dirname, "python");
 
-/** Python with the packages of bench/python/requirements.txt, in the user's cache folder. */
-async function interpreter(): Promise<string> {
-  const requirements = join(FOLDER, "requirements.txt");
+/**
+ * Python with the packages of a requirements file, in the user's cache folder.
+ *
+ * @param name begins the folder's name
+ */
+export async function pythonWith(requirements: string, name: string): Promise<string> {
   const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16);
-  const folder = join(folders().cache, `bench-python-${hash}`);
+  const folder = join(folders().cache, `${name}-${hash}`);
   if (!existsSync(folder)) {
     const half = `${folder}.${process.pid}`; // renamed when it is whole; Python finds its packages from where it lies
     await run("python3", ["-m", "venv", half]);
@@ -31,6 +34,10 @@ async function interpreter(): Promise<string> {
 /** Runs a task of bench/python/compare.py and returns its time in milliseconds. */
 export async function comparePython(task: "alembic" | "create_all", args: readonly string[]): Promise<number> {
   const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1" };
-  const output = await run(await interpreter(), [join(FOLDER, "compare.py"), task, ...args], { env });
+  const output = await run(
+    await pythonWith(join(FOLDER, "requirements.txt"), "bench-python"),
+    [join(FOLDER, "compare.py"), task, ...args],
+    { env },
+  );
   return Number(output.trim().split("\n").at(-1)) * 1_000;
 }

@@ -7,6 +7,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ default: Benchmark }>>
   preview: () => import("./preview.ts"),
   up: () => import("./up.ts"),
   pooler: () => import("./pooler.ts"),
+  compat: () => import("./compat.ts"),
   binding: () => import("./binding.ts"),
   migrations: () => import("./migrations.ts"),
   testdb: () => import("./testdb.ts"),
@@ -34,7 +35,7 @@ for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
     `# ${name}`,
     benchmark.question,
     `${date}. ${machine}.`,
-    table(rows),
+    ...(rows.length > 0 ? [table(rows)] : []),
     ...(notes.length > 0 ? [notes.map((note) => `- ${note}`).join("\n")] : []),
     ...(details === undefined ? [] : [details.replaceAll(/^#/gm, "##")]),
   ].join("\n\n");

@@ -1,0 +1,115 @@
+import { spawn } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { libpqEnvironment, libpqUrl } from "../../database/libpq.ts";
+import type { Connection } from "../../database/connection.ts";
+import { pythonWith } from "../python.ts";
+import { goModule, pythonSource, VERSIONS } from "./sources.ts";
+
+/** How a suite went against one server. */
+export interface Outcome {
+  readonly failed: readonly string[];
+  readonly passed: number;
+  /** It did not end in time. The other figures are those until then. */
+  readonly stopped: boolean;
+}
+
+export interface Suite {
+  readonly name: string;
+  run(connection: Connection): Promise<Outcome>;
+}
+
+const LIMIT_MS = 15 * 60_000;
+
+/** What a line of a suite's output says of a test; undefined where it says nothing. */
+type Reader = (line: string) => { readonly test: string; readonly state: "passed" | "failed" } | undefined;
+
+/** Runs a suite in a process group of its own, which is ended when it takes too long. */
+function outcomeOf(command: readonly string[], cwd: string, env: NodeJS.ProcessEnv, read: Reader): Promise<Outcome> {
+  const [name = "", ...args] = command;
+  return new Promise((resolve, reject) => {
+    const child = spawn(name, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    const states = new Map<string, "passed" | "failed">();
+    let stopped = false;
+    let errors = "";
+    const limit = setTimeout(() => {
+      stopped = true;
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    }, LIMIT_MS);
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const found = read(line);
+      // A test that failed in any way has failed: pytest names its set-up and its end apart.
+      if (found && states.get(found.test) !== "failed") states.set(found.test, found.state);
+    });
+    child.stderr.on("data", (chunk: Buffer) => (errors = `${errors}${chunk.toString()}`.slice(-2_000)));
+    child.on("error", reject);
+    child.on("close", () => {
+      clearTimeout(limit);
+      if (states.size === 0) reject(new Error(`${command.join(" ")} ran no test:\n${errors}`));
+      const failed = [...states].filter(([, state]) => state === "failed").map(([test]) => test);
+      resolve({ failed, passed: states.size - failed.length, stopped });
+    });
+  });
+}
+
+/** https://pkg.go.dev/cmd/test2json: tests of the top level; examples and subtests are inside them. */
+const readGo: Reader = (line) => {
+  if (!line.startsWith("{")) return undefined;
+  const { Action, Test, Package } = JSON.parse(line) as { Action: string; Test?: string; Package?: string };
+  if (Test === undefined || Test.includes("/") || (Action !== "pass" && Action !== "fail")) return undefined;
+  return { test: `${Package?.split("/").at(-1)}.${Test}`, state: Action === "pass" ? "passed" : "failed" };
+};
+
+const readPytest: Reader = (line) => {
+  const [, test, state] = /^(\S+::.+?) (PASSED|FAILED|ERROR)\b/.exec(line) ?? [];
+  return test === undefined ? undefined : { test, state: state === "PASSED" ? "passed" : "failed" };
+};
+
+const REQUIREMENTS = path.join(import.meta.dirname, "requirements.txt");
+const python = () => pythonWith(REQUIREMENTS, "bench-compat");
+
+const environment = (connection: Connection, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv => ({
+  ...process.env,
+  ...libpqEnvironment(connection),
+  DATABASE_URL: undefined,
+  ...more,
+});
+
+const go = (
+  name: "github.com/jackc/pgx/v5" | "github.com/lib/pq",
+  more: (url: string) => NodeJS.ProcessEnv,
+): Suite => ({
+  name: `${name} ${VERSIONS[name]}`,
+  async run(connection) {
+    const folder = await goModule(name);
+    const command = ["go", "test", "-json", "-count=1", "-p=1", "./..."];
+    return outcomeOf(command, folder, environment(connection, more(libpqUrl(connection))), readGo);
+  },
+});
+
+export const SUITES: readonly Suite[] = [
+  go("github.com/jackc/pgx/v5", (url) => ({ PGX_TEST_DATABASE: url })),
+  go("github.com/lib/pq", () => ({})),
+  {
+    name: `asyncpg ${VERSIONS.asyncpg}`,
+    async run(connection) {
+      const folder = await pythonSource("asyncpg");
+      // The installed one is compiled; its sources would hide it.
+      rmSync(path.join(folder, "asyncpg"), { recursive: true, force: true });
+      const command = [await python(), "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests"];
+      return outcomeOf([...command, "--ignore=tests/test__sourcecode.py"], folder, environment(connection), readPytest);
+    },
+  },
+  {
+    name: `SQLAlchemy ${VERSIONS.sqlalchemy}, its suites for PostgreSQL, by psycopg`,
+    async run(connection) {
+      const folder = await pythonSource("sqlalchemy");
+      const url = libpqUrl(connection).replace("postgresql:", "postgresql+psycopg:").replaceAll("%", "%%");
+      writeFileSync(path.join(folder, "test.cfg"), `[db]\naiwdb = ${url}\n`, { mode: 0o600 });
+      const tests = ["test/dialect/postgresql", "test/dialect/test_suite.py"];
+      const command = [await python(), "-m", "pytest", "-v", "-p", "no:cacheprovider", "--maxfail=100000"];
+      return outcomeOf([...command, "--db", "aiwdb", ...tests], folder, environment(connection), readPytest);
+    },
+  },
+];
