@@ -7,7 +7,7 @@ import { connectionFor } from "../../stack/connections.ts";
 import { CLIENT_ROLES } from "../../database/access/roles.ts";
 
 const SERVICES = [
-  ["postgres", "999:999", 512, 1, 64 + 80 * 2],
+  ["postgres", "999:999", 512, 1, 64 + 85 * 2],
   ["pgbouncer", "998:998", 128, 1, 32],
   ["maintenance", "999:999", 64, 0.5, 32],
 ] as const;
