@@ -16,6 +16,8 @@ const OF_DATABASE = "urn:pulumi:release::ai-workflow-database::aiwdb:index:Datab
 const INTENDED: Readonly<Record<string, "update" | "create">> = {
   // app_user's statement_timeout.
   [`${OF_DATABASE}Database$aiwdb:index:DatabaseBaseline::database-database-baseline`]: "update",
+  // It asks no server where the settings name no extension.
+  [`${OF_DATABASE}Database$aiwdb:index:Extensions::database-database-extensions`]: "create",
   // The pooler has more connections, so that a role may have more, and PostgreSQL takes more.
   ...Object.fromEntries(
     ["app_monitor", "app_readonly", "app_user"].map((role) => [
