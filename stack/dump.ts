@@ -1,7 +1,7 @@
-import { existsSync, lstatSync } from "node:fs";
+import { lstatSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Writable } from "node:stream";
-import { type Problem, StateError } from "../base/errors.ts";
+import { hasCode, type Problem, StateError } from "../base/errors.ts";
 import type { Report } from "../base/progress.ts";
 import { dumpInto, dumpToFile, type DumpSource, type Dumped } from "../database/backup/dump.ts";
 import { engineNames } from "../infra/settings/names.ts";
@@ -41,11 +41,21 @@ export async function dumpStack(
 
 function refuseFile(file: string, overwrite: boolean): void {
   const refuse = (problem: Omit<Problem, "subject">) => {
-    throw new StateError("Nothing has been dumped:", [{ subject: file, ...problem }]);
+    throw new StateError("Nothing has been dumped:", [{ subject: file || "--output", ...problem }]);
   };
-  if (!existsSync(dirname(file))) refuse({ problem: "its folder does not exist" });
+  if (file === "") refuse({ problem: "is empty", remedy: "Name a file, or leave it out to write to stdout." });
+  if (!isFolder(dirname(file))) refuse({ problem: "its folder does not exist" });
   const there = lstatSync(file, { throwIfNoEntry: false });
   if (there === undefined) return;
   if (!there.isFile()) refuse({ problem: "is there, and is no file", remedy: "Name another one, or write to stdout." });
   if (!overwrite) refuse({ problem: "is there", remedy: "Name another file, or give --overwrite." });
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ENOTDIR")) return false;
+    throw error;
+  }
 }

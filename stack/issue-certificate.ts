@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync, realpathSync } from "node:fs";
 import path from "node:path";
-import { type Problem, StateError, UsageError } from "../base/errors.ts";
+import { messageOf, type Problem, StateError, UsageError } from "../base/errors.ts";
+import { privateFolder } from "../base/paths.ts";
 import { readIfThere, replaceFile } from "../base/text-file.ts";
 import { keyOfRequest, newKeys, privateKeyPem, signLeaf } from "../certs/sign.ts";
 import { lifeInHours } from "../certs/verify.ts";
@@ -41,7 +42,8 @@ export interface Issued extends IssuedCertificate {
  */
 export async function issueCertificate(session: Session, options: IssueOptions): Promise<Issued> {
   const { role, days, overwrite, request } = options;
-  const folder = path.resolve(options.folder);
+  if (options.folder === "") throw new UsageError("No certificate has been issued:", NO_FOLDER);
+  const folder = realFolder(options.folder);
   const names = ["ca.crt", `${role}.crt`, ...(request === undefined ? [`${role}.key`] : [])];
   const files = names.map((name) => path.join(folder, name));
   const keys = request === undefined ? await newKeys() : await requestedKey(request);
@@ -59,6 +61,7 @@ export async function issueCertificate(session: Session, options: IssueOptions):
     ...(keys.privateKey ? { [`${role}.key`]: await privateKeyPem(keys.privateKey) } : {}),
   };
   const certificate = new X509Certificate(certPem);
+  prepareFolder(folder);
   // Recorded first: none may be in use that the record does not know.
   replaceFile(path.join(issuedFolder(session.stack), `${certificate.serialNumber}.crt`), certPem);
   for (const name of names) replaceFile(path.join(folder, name), text[name] ?? "");
@@ -66,9 +69,34 @@ export async function issueCertificate(session: Session, options: IssueOptions):
 }
 
 async function requestedKey(file: string) {
-  const text = readIfThere(file);
-  const key = text === undefined ? { problem: "is not there" } : await keyOfRequest(text);
+  const key = await keyIn(file);
   return "problem" in key ? key : { ...key, privateKey: undefined };
+}
+
+async function keyIn(file: string) {
+  try {
+    const text = readIfThere(file);
+    return text === undefined ? { problem: "is not there" } : await keyOfRequest(text);
+  } catch (error) {
+    return { problem: `cannot be read: ${messageOf(error)}` };
+  }
+}
+
+const NO_FOLDER: Problem = { subject: "--output", problem: "is empty", remedy: "Name a folder." };
+
+/** Where a folder is, whatever links lead to it. */
+function realFolder(folder: string): string {
+  return existsSync(folder) ? realpathSync(folder) : path.resolve(folder);
+}
+
+/** @throws UsageError where no file can be written into the folder */
+function prepareFolder(folder: string): void {
+  try {
+    accessSync(`${privateFolder(folder)}${path.sep}`, constants.W_OK);
+  } catch (cause) {
+    const problem = { subject: "--output", problem: messageOf(cause), remedy: "Choose another folder." };
+    throw new UsageError("No certificate has been issued:", problem, { cause });
+  }
 }
 
 function lifeOf(days: number) {
@@ -78,7 +106,7 @@ function lifeOf(days: number) {
 
 /** @param taken files that must not be there */
 function folderProblems(folder: string, stack: string, taken: readonly string[]): Problem[] {
-  const own = clientCertificateFolder(stack);
+  const own = realFolder(clientCertificateFolder(stack));
   if (folder === own || folder.startsWith(own + path.sep)) {
     const remedy = "Choose another folder.";
     return [

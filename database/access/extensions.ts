@@ -17,7 +17,6 @@ export const EXTENSIONS: Readonly<Record<string, string>> = {
   dict_int: "a text search dictionary for numbers",
   fuzzystrmatch: "distance and sound of words",
   hstore: "pairs of names and values in one column",
-  intarray: "operators and indexes over arrays of integers",
   isn: "ISBN, EAN and other product numbers",
   lo: "large objects that go with their rows",
   ltree: "labels of a tree",
@@ -56,6 +55,10 @@ export const REFUSED_EXTENSIONS: readonly (readonly [names: readonly string[], r
   [
     words("autoinc bloom dict_xsyn earthdistance insert_username intagg moddatetime refint sslinfo xml2"),
     "PostgreSQL does not mark it as trusted",
+  ],
+  [
+    ["intarray"],
+    "PostgreSQL can't choose between its operators and its own for smallint[], which the migrations compare",
   ],
   [
     ["vector", "pgvector"],

@@ -86,8 +86,8 @@ export interface StackSettings {
    * @default []
    * @throws ConfigError - extensions must be a list of names of extensions
    * @throws ConfigError - an entry of extensions must have no other extensions than btree_gin, btree_gist, citext,
-   * cube, dict_int, fuzzystrmatch, hstore, intarray, isn, lo, ltree, pg_trgm, pgcrypto, seg, tablefunc, tcn,
-   * tsm_system_rows, tsm_system_time, unaccent, uuid-ossp ("-": the images do not have it)
+   * cube, dict_int, fuzzystrmatch, hstore, isn, lo, ltree, pg_trgm, pgcrypto, seg, tablefunc, tcn, tsm_system_rows,
+   * tsm_system_time, unaccent, uuid-ossp ("-": the images do not have it)
    * @see https://www.postgresql.org/docs/16/contrib.html
    */
   readonly extensions?: string[];

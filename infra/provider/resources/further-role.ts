@@ -82,7 +82,8 @@ async function remove(container: string, name: string, { signal: stopped, report
   const inDatabases = await localSql(
     docker,
     container,
-    `select distinct datname from pg_shdepend join pg_database as d on d.oid = dbid
+    // What belongs to no database, such as a right on one, goes from any database.
+    `select distinct coalesce(datname, 'postgres') from pg_shdepend left join pg_database as d on d.oid = dbid
       where refclassid = 'pg_authid'::regclass and refobjid = ${literal(name)}::regrole`,
     { signal },
   );

@@ -35,9 +35,11 @@ const KEPT_CONNECTIONS = 1;
 
 /**
  * Takes back what a client left behind on a server connection, like DISCARD ALL, but leaves what PgBouncer needs in
- * transaction mode: plans, and the statements that it prepared for drivers. Their names begin with PGBOUNCER_.
+ * transaction mode: plans, and the statements that it prepared for drivers. Their names begin with PGBOUNCER_. A
+ * client can give a statement such a name by SQL, and it would be taken for the pooler's own.
  *
  * https://www.postgresql.org/docs/16/sql-discard.html
+ * https://www.postgresql.org/docs/16/view-pg-prepared-statements.html
  */
 export const RESET_QUERY = [
   "set session authorization default",
@@ -48,7 +50,7 @@ export const RESET_QUERY = [
   "discard temp",
   "discard sequences",
   "do $$ declare statement text; begin for statement in select name from pg_catalog.pg_prepared_statements" +
-    " where not pg_catalog.starts_with(name, 'PGBOUNCER_') loop" +
+    " where from_sql or not pg_catalog.starts_with(name, 'PGBOUNCER_') loop" +
     " execute pg_catalog.format('deallocate %I', statement); end loop; end $$",
 ].join("; ");
 
