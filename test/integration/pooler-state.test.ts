@@ -248,6 +248,13 @@ describe("what a client leaves behind", () => {
     expect(await own.started()).toEqual(started);
     await look("reset", inTransactionMode);
     expect([...(seen.get("reset") ?? []).values()]).not.toContain(LEAKS);
+    // A statement of a client's own, under a name by which PgBouncer calls those that it prepares for drivers.
+    const disguised = {
+      what: "`PREPARE` under the pooler's name",
+      leave: sql('prepare "PGBOUNCER_99" as select 1'),
+      has: yes("exists (select from pg_prepared_statements where name = 'PGBOUNCER_99')"),
+    };
+    expect(await inTransactionMode(disguised)).toBe(ENDS);
     // Session mode has the same reset query, when a client leaves.
     await look("session, reset", (state) => inSessionMode("session", state));
     expect(seen.get("session, reset")).toEqual(seen.get("session"));

@@ -176,6 +176,7 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
       [[7], "must be a list of names of extensions"],
       [["citext", "dblink"], '("dblink": it connects to other servers'],
       [["plpython3u"], '"plpython3u": it brings a language'],
+      [["intarray"], '"intarray": PostgreSQL can\'t choose'],
       [["plpgsql"], '"plpgsql": every stack has it already'],
       [["pgvector"], '"pgvector": the packages that have pgvector'],
       [["constructor"], '"constructor": the images do not have it'],
