@@ -30,12 +30,14 @@ export interface FurtherRole {
 }
 
 /**
- * Names that mean something else: keywords of SQL and pg_hba.conf, the file of the authority, and Debian's name for its
- * administrator.
+ * Names that mean something else: keywords of SQL and pg_hba.conf, the file of the authority, Debian's name for its
+ * administrator, and what every object of JavaScript has: the stack's outputs are objects with a key for each role.
  */
 const RESERVED_ROLE_NAMES = new Set([
   ...Object.values(ROLES),
-  ...words("public none user current_user current_role session_user all replication samerole samegroup sameuser ca"),
+  ...words(
+    "public none user current_user current_role session_user all replication samerole samegroup sameuser ca constructor",
+  ),
 ]);
 /** pg_: PostgreSQL's own. aiwdb_: the owners of test databases. app_, ai_workflow_ and pgbouncer_: the package's. */
 const RESERVED_PREFIX = /^(pg_|aiwdb_|app_|ai_workflow_|pgbouncer_)/;

@@ -1,4 +1,4 @@
-import "./reflect-metadata.ts";
+import "../../certs/reflect-metadata.ts";
 import { createPrivateKey, type KeyObject, webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import type { KeyPair } from "../../certs/verify.ts";

@@ -151,9 +151,17 @@ const RULES: Record<Key, { accepts: [unknown, unknown][]; refuses: [unknown, str
       [{ "Anna B": { access: "read" } }, "must be 1 to 63 characters"],
       [{ ["a".repeat(64)]: { access: "read" } }, "must be 1 to 63 characters"],
       [{ "anna\n": { access: "read" } }, "must be 1 to 63 characters"],
-      ...["postgres", "pgbouncer", "app_user", "ai_workflow_owner", "all", "public", "replication", "ca"].map(
-        (name): [unknown, string] => [{ [name]: { access: "read" } }, "is reserved"],
-      ),
+      ...[
+        "postgres",
+        "pgbouncer",
+        "app_user",
+        "ai_workflow_owner",
+        "all",
+        "public",
+        "replication",
+        "ca",
+        "constructor",
+      ].map((name): [unknown, string] => [{ [name]: { access: "read" } }, "is reserved"]),
       ...["pg_read_all_data", "aiwdb_test_1", "app_reporting", "ai_workflow_x"].map((name): [unknown, string] => [
         { [name]: { access: "read" } },
         "must not begin with",
