@@ -86,7 +86,9 @@ export async function keyOfRequest(requestPem: string): Promise<{ publicKey: Pub
   const { publicKey } = request;
   const key = createPublicKey(publicKey.toString("pem"));
   const { namedCurve = "", modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
-  const isStrong = key.asymmetricKeyType === "ec" ? namedCurve in CURVES : modulusLength >= RSA_BITS;
+  const isStrong =
+    (key.asymmetricKeyType === "ec" && Object.hasOwn(CURVES, namedCurve)) ||
+    (key.asymmetricKeyType === "rsa" && modulusLength >= RSA_BITS);
   if (isStrong) return { publicKey };
   return { problem: `has another key than ECDSA P-256, ECDSA P-384 or RSA with at least ${RSA_BITS} bits` };
 }

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
-import { accessSync, constants, existsSync, realpathSync } from "node:fs";
+import { accessSync, constants, existsSync, lstatSync, realpathSync } from "node:fs";
 import path from "node:path";
-import { messageOf, type Problem, StateError, UsageError } from "../base/errors.ts";
+import { messageOf, type Problem, StateError, ToolError, UsageError } from "../base/errors.ts";
 import { privateFolder } from "../base/paths.ts";
 import { readIfThere, replaceFile } from "../base/text-file.ts";
 import { keyOfRequest, newKeys, privateKeyPem, signLeaf } from "../certs/sign.ts";
@@ -47,7 +47,7 @@ export async function issueCertificate(session: Session, options: IssueOptions):
   const names = ["ca.crt", `${role}.crt`, ...(request === undefined ? [`${role}.key`] : [])];
   const files = names.map((name) => path.join(folder, name));
   const keys = request === undefined ? await newKeys() : await requestedKey(request);
-  const problems = folderProblems(folder, session.stack, overwrite ? [] : files);
+  const problems = folderProblems(folder, session.stack, files, overwrite);
   if ("problem" in keys) problems.push({ subject: "--csr", problem: `${request} ${keys.problem}` });
   if ("problem" in keys || problems.length > 0) throw new UsageError("No certificate has been issued:", problems);
   const authorities = await readAuthorities(session);
@@ -63,9 +63,22 @@ export async function issueCertificate(session: Session, options: IssueOptions):
   const certificate = new X509Certificate(certPem);
   prepareFolder(folder);
   // Recorded first: none may be in use that the record does not know.
-  replaceFile(path.join(issuedFolder(session.stack), `${certificate.serialNumber}.crt`), certPem);
-  for (const name of names) replaceFile(path.join(folder, name), text[name] ?? "");
+  write(path.join(issuedFolder(session.stack), `${certificate.serialNumber}.crt`), certPem);
+  for (const name of names) write(path.join(folder, name), text[name] ?? "");
   return { ...described(certificate, authorities), files, phase: authorities.phase };
+}
+
+/** @throws ToolError naming a file that cannot be written, as on a full disk */
+function write(file: string, text: string): void {
+  try {
+    replaceFile(file, text);
+  } catch (cause) {
+    const remedy = "Issue another one with --overwrite once it can be written.";
+    const problem = { subject: file, problem: messageOf(cause), remedy };
+    throw new ToolError("The certificate is not usable; files are missing or do not fit together:", [problem], {
+      cause,
+    });
+  }
 }
 
 async function requestedKey(file: string) {
@@ -86,7 +99,9 @@ const NO_FOLDER: Problem = { subject: "--output", problem: "is empty", remedy: "
 
 /** Where a folder is, whatever links lead to it. */
 function realFolder(folder: string): string {
-  return existsSync(folder) ? realpathSync(folder) : path.resolve(folder);
+  if (existsSync(folder)) return realpathSync(folder);
+  const { dir, base } = path.parse(path.resolve(folder));
+  return path.join(realFolder(dir), base);
 }
 
 /** @throws UsageError where no file can be written into the folder */
@@ -104,8 +119,7 @@ function lifeOf(days: number) {
   return { notBefore: new Date(from), notAfter: new Date(from + lifeInHours(days) * HOUR_MS) };
 }
 
-/** @param taken files that must not be there */
-function folderProblems(folder: string, stack: string, taken: readonly string[]): Problem[] {
+function folderProblems(folder: string, stack: string, files: readonly string[], overwrite: boolean): Problem[] {
   const own = realFolder(clientCertificateFolder(stack));
   if (folder === own || folder.startsWith(own + path.sep)) {
     const remedy = "Choose another folder.";
@@ -113,11 +127,15 @@ function folderProblems(folder: string, stack: string, taken: readonly string[])
       { subject: "--output", problem: "is the folder of the stack's own certificates, which `up` writes", remedy },
     ];
   }
-  return taken.filter(existsSync).map((subject) => ({
-    subject,
-    problem: "is there already",
-    remedy: "Choose another folder, or replace it with --overwrite.",
-  }));
+  return files.flatMap((subject) => {
+    const there = lstatSync(subject, { throwIfNoEntry: false });
+    if (there === undefined) return [];
+    if (!overwrite)
+      return { subject, problem: "is there already", remedy: "Choose another folder, or replace it with --overwrite." };
+    // A link would lead the key elsewhere, and a replaced file keeps its owner, who could read the key.
+    if (there.isFile() && there.uid === process.getuid?.()) return [];
+    return { subject, problem: "is no file of this user's", remedy: "Remove it, or choose another folder." };
+  });
 }
 
 /** @throws StateError for a certificate that would live longer than the authority that signs it */

@@ -1,6 +1,15 @@
 import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
@@ -109,6 +118,26 @@ test.each([
   expect(code).toBe(2);
   expect(stderr).toMatch(message);
   expect(readdirSync(folder)).not.toContain("refused");
+});
+
+test("--overwrite writes through no link, and into no folder of the file's name", async () => {
+  mkdirSync(at("links", "app_user.key"), { recursive: true });
+  writeFileSync(at("precious"), "precious");
+  symlinkSync(at("precious"), at("links", "ca.crt"));
+  const { code, stderr } = await certs("certs", "issue", "app_user", "--output", at("links"), "--overwrite");
+  expect(code).toBe(2);
+  expect(stderr).toContain(`${at("links", "app_user.key")}: is no file of this user's`);
+  expect(stderr).toContain(`${at("links", "ca.crt")}: is no file of this user's`);
+  expect(readFileSync(at("precious"), "utf8")).toBe("precious");
+  expect(readdirSync(at("links")).toSorted()).toEqual(["app_user.key", "ca.crt"]);
+});
+
+test("a folder inside the stack's own is refused, by whatever link it is named", async () => {
+  const own = path.dirname(connectionFor(inject("stack").outputs, "app_user", "direct").sslCert);
+  symlinkSync(own, at("own"));
+  const { code, stderr } = await certs("certs", "issue", "app_user", "--output", at("own", "new"));
+  expect(code).toBe(2);
+  expect(stderr).toContain("--output: is the folder of the stack's own certificates");
 });
 
 test("the stack's own folder is refused", async () => {

@@ -87,6 +87,7 @@ describe("a signing request", () => {
 
   test.each([
     ["a short RSA key", () => request("rsa:1024"), /another key than/],
+    ["an RSA-PSS key", () => request("rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"), /another key than/],
     [
       "another curve",
       () => request("ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"),
