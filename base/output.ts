@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { styleText } from "node:util";
-import { hasCode, UserError } from "./errors.ts";
+import { hasCode, messageOf, ToolError, UserError } from "./errors.ts";
 
 /**
  * The only place that prints. Progress and errors go to stderr and data goes to stdout, so that `--json` and pipes get
@@ -47,13 +47,17 @@ function inertJson(text: string): string {
   );
 }
 
+/** Says why stdout takes no more, such as a full disk. */
+export const notWritten = (cause: unknown): ToolError =>
+  new ToolError(`The result cannot be written: ${messageOf(cause)}`, [], { cause });
+
 /** Waits until the reader of a pipe has caught up. False: it has left. */
 async function hasCaughtUp(): Promise<boolean> {
   try {
     await once(process.stdout, "drain");
     return true;
   } catch (error) {
-    if (!hasCode(error, "EPIPE")) throw error;
+    if (!hasCode(error, "EPIPE")) throw notWritten(error);
     return false;
   }
 }

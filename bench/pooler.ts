@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { stringify } from "yaml";
 import { openSession, readOutputs } from "../stack/session.ts";
 import { derivedAddresses } from "../infra/settings/addresses.ts";
 import { engineNames, PROJECT } from "../infra/settings/names.ts";
@@ -43,10 +44,16 @@ export default {
     // The client's container, and the poolers made by hand, connect to both servers by their own addresses.
     const { networkSubnet } = derivedAddresses(STACK);
     const settings = join(PACKAGE_ROOT, `Pulumi.${STACK}.yaml`);
-    writeFileSync(
-      settings,
-      `config:\n  ${PROJECT}:networkSubnet: ${networkSubnet}\n  ${PROJECT}:postgresClientAddresses: ["${networkSubnet}"]\n`,
-    );
+    const config = {
+      networkSubnet,
+      postgresClientAddresses: [networkSubnet],
+      // No reserve on either side, and room for the pools of all sides in the limit of the role.
+      pgbouncerReservePoolSize: 0,
+      pgbouncerMaxDbConnections: SERVER_CONNECTIONS * 5,
+      postgresMemoryMiB: 1024,
+    };
+    const own = Object.entries(config).map(([name, value]) => [`${PROJECT}:${name}`, value]);
+    writeFileSync(settings, stringify({ config: Object.fromEntries(own) }));
     const toRemove: (() => Promise<unknown>)[] = [];
     try {
       report(`bringing up stack ${STACK}`);

@@ -97,7 +97,7 @@ export const program: CommandModule = {
   examples: [
     "aiwdb up",
     "aiwdb preview --stack prod",
-    'psql "$(aiwdb url --role app_user --mode transaction)"',
+    "aiwdb psql --role app_readonly --mode session",
     "aiwdb status --json",
   ],
 };

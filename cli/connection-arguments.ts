@@ -13,7 +13,7 @@ type Way = (typeof WAYS)[number];
 
 /** Arguments of every command that connects as a role of a stack. */
 export const connectionArguments = {
-  ...stackArguments,
+  stack: stackArguments.stack,
   role: {
     ...option(
       "ROLE",
@@ -58,8 +58,16 @@ export function parseStackRole(text: string, stack: string): KnownRole {
   return all.find(({ name }) => name === chosen) as KnownRole;
 }
 
+interface Requested {
+  readonly stack: string;
+  /** Empty: the default of the way. */
+  readonly role: string;
+  /** Empty: the default of the role. */
+  readonly mode: string;
+}
+
 /** Role and way that the arguments ask for. */
-function parseWay(args: { stack: string; role: string; mode: string }): { role: string; way: Way } {
+function parseWay(args: Requested): { role: string; way: Way } {
   const isConsole = args.mode === CONSOLE;
   const { name: role, pooled } = parseStackRole(args.role || (isConsole ? ROLES.monitor : ROLES.app), args.stack);
   const way = oneOf("mode", args.mode || (pooled ? "transaction" : "direct"), WAYS);
@@ -79,12 +87,10 @@ const PARAMETERS_PAGE = "docs/pooler.md#startup-parameters";
  * The connection that the arguments ask for. Through the pooler, a line on stderr says how many clients work at the
  * same time, and which page explains a refusal: PgBouncer's own message names the parameter only.
  */
-export async function requestedConnection(
-  args: { stack: string; role: string; mode: string },
-  output: Output,
-): Promise<Connection> {
+export async function requestedConnection(args: Requested, output: Output): Promise<Connection> {
   const { role, way } = parseWay(args);
   const outputs = await stackOutputs(args.stack, output.progress);
+  const connection = connectionFor(outputs, role, way);
   if (way === "transaction" || way === "session") {
     const size = serverConnectionsOf(outputs, role, way);
     const shared =
@@ -93,5 +99,5 @@ export async function requestedConnection(
         : `: ${size} server connections for all ${way === "session" ? "sessions" : "transactions"} of ${role}, one more waits`;
     output.progress(`by PgBouncer in ${way} mode${shared}; startup parameters such as PGOPTIONS: ${PARAMETERS_PAGE}`);
   }
-  return connectionFor(outputs, role, way);
+  return connection;
 }

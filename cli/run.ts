@@ -1,5 +1,5 @@
-import { Declined, UserError } from "../base/errors.ts";
-import { createOutput } from "../base/output.ts";
+import { Declined, hasCode, UserError } from "../base/errors.ts";
+import { createOutput, notWritten } from "../base/output.ts";
 import { type CommandModule, findCommand } from "./find-command.ts";
 import { renderHelp } from "./help.ts";
 import { parseArguments } from "./parse.ts";
@@ -16,11 +16,7 @@ export async function runProgram(
   argv: readonly string[],
   passesOn: readonly string[] = [],
 ): Promise<void> {
-  // The reader of a pipe may end early, as `head` does. The command still finishes what it began, and prints no error.
-  for (const stream of [process.stdout, process.stderr])
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
-    });
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", (error) => saysNotWritten(stream, error));
   try {
     await run(program, name, argv, passesOn);
   } catch (error) {
@@ -33,6 +29,17 @@ export async function runProgram(
     }
     process.exitCode = error instanceof UserError ? error.exitCode : 1;
   }
+}
+
+/**
+ * A reader of a pipe may end early, as `head` does: that is no error. A disk may be full: that is one, and what the
+ * command does is still finished. Whoever else listens to the stream's errors, as `aiwdb dump` does, ends its own work
+ * and says so.
+ */
+function saysNotWritten(stream: NodeJS.WriteStream, error: Error): void {
+  if (hasCode(error, "EPIPE") || stream.listenerCount("error") > 1) return;
+  process.exitCode ??= 1;
+  if (stream === process.stdout) createOutput({ json: false }).error(notWritten(error));
 }
 
 const HELP = new Set(["--help", "-h", "help"]);

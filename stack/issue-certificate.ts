@@ -8,8 +8,10 @@ import { keyOfRequest, newKeys, privateKeyPem, signLeaf } from "../certs/sign.ts
 import { lifeInHours } from "../certs/verify.ts";
 import { clientCertificateFolder, issuedFolder } from "../infra/settings/places.ts";
 import { readAuthorities } from "./authority.ts";
+import { connectionFor } from "./connections.ts";
 import { described, type IssuedCertificate } from "./issued-certificates.ts";
 import type { Session } from "./pulumi-run.ts";
+import { readOutputs } from "./session.ts";
 
 const HOUR_MS = 3_600_000;
 /** Clocks of two machines may differ by this. */
@@ -38,7 +40,8 @@ export interface Issued extends IssuedCertificate {
  * Issues a further client certificate for a role. The one that the stack has stays as it is. The new one is recorded on
  * this machine, without its key.
  *
- * @throws UsageError, StateError listing everything that is in the way; nothing has been written then
+ * @throws UsageError, StateError listing everything that is in the way, such as a role that the stack does not have;
+ *   nothing has been written then
  */
 export async function issueCertificate(session: Session, options: IssueOptions): Promise<Issued> {
   const { role, days, overwrite, request } = options;
@@ -50,6 +53,8 @@ export async function issueCertificate(session: Session, options: IssueOptions):
   const problems = folderProblems(folder, session.stack, files, overwrite);
   if ("problem" in keys) problems.push({ subject: "--csr", problem: `${request} ${keys.problem}` });
   if ("problem" in keys || problems.length > 0) throw new UsageError("No certificate has been issued:", problems);
+  const outputs = await readOutputs(session);
+  connectionFor(outputs, role, "direct");
   const authorities = await readAuthorities(session);
   const signer = await authorities.signerOf(role);
   const life = lifeOf(days);
@@ -65,7 +70,7 @@ export async function issueCertificate(session: Session, options: IssueOptions):
   // Recorded first: none may be in use that the record does not know.
   write(path.join(issuedFolder(session.stack), `${certificate.serialNumber}.crt`), certPem);
   for (const name of names) write(path.join(folder, name), text[name] ?? "");
-  return { ...described(certificate, authorities), files, phase: authorities.phase };
+  return { ...described(certificate, authorities, outputs.connections.roles), files, phase: authorities.phase };
 }
 
 /** @throws ToolError naming a file that cannot be written, as on a full disk */

@@ -143,14 +143,19 @@ async function* next(
 
 /** Merges what is in order of time. */
 async function* inOrder(sources: readonly AsyncGenerator<ServiceLine>[]): AsyncGenerator<ServiceLine> {
-  const heads = await Promise.all(sources.map((source) => source.next()));
-  for (;;) {
-    let first: number | undefined;
-    for (const [index, head] of heads.entries())
-      if (!head.done && (first === undefined || head.value.at < heads[first]!.value.at)) first = index;
-    if (first === undefined) return;
-    yield heads[first]!.value;
-    heads[first] = await sources[first]!.next();
+  try {
+    const heads = await Promise.all(sources.map((source) => source.next()));
+    for (;;) {
+      let first: number | undefined;
+      for (const [index, head] of heads.entries())
+        if (!head.done && (first === undefined || head.value.at < heads[first]!.value.at)) first = index;
+      if (first === undefined) return;
+      yield heads[first]!.value;
+      heads[first] = await sources[first]!.next();
+    }
+  } finally {
+    // A log that nobody reads to its end would keep this process.
+    await Promise.all(sources.map((source) => source.return(undefined)));
   }
 }
 

@@ -20,7 +20,7 @@ export interface Suite {
   run(connection: Connection): Promise<Outcome>;
 }
 
-const LIMIT_MS = 15 * 60_000;
+const LIMIT_MS = 8 * 60_000;
 
 /** What a line of a suite's output says of a test; undefined where it says nothing. */
 type Reader = (line: string) => { readonly test: string; readonly state: "passed" | "failed" } | undefined;

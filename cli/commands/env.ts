@@ -3,7 +3,7 @@ import type { Report } from "../../base/progress.ts";
 import { requireStack } from "../../stack/known-stacks.ts";
 import { effectiveSettings, ensureStack, openSession } from "../../stack/session.ts";
 import { setUp } from "../../toolchain/set-up.ts";
-import { flag, optionError } from "../arguments.ts";
+import { flag, jsonArgument, optionError } from "../arguments.ts";
 import { command } from "../command.ts";
 import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 
@@ -16,6 +16,7 @@ export const examples = [
 export default command({
   args: {
     ...connectionArguments,
+    ...jsonArgument,
     pulumi: flag("What plain `pulumi` needs to go on with the stack: programs, engine, state, passphrase, settings"),
   },
   async run({ args, output }) {

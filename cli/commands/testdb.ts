@@ -3,7 +3,7 @@ import type { CommandTable } from "../find-command.ts";
 export const examples = [
   "aiwdb testdb start                      # once per machine or CI job",
   "aiwdb testdb run -- npx vitest run      # one database for the command, dropped at its end",
-  'psql "$(aiwdb testdb create)"           # for an hour, or until `aiwdb testdb drop`',
+  "aiwdb testdb create                     # for an hour, or until `aiwdb testdb drop`; prints its URL",
   "aiwdb testdb list                       # who holds what",
   "aiwdb testdb stop",
 ];

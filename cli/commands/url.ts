@@ -1,11 +1,11 @@
 import { CLIENT_FORMATS, clientForm } from "../../database/client-formats.ts";
 import { hostName } from "../../database/libpq.ts";
-import { oneOf, option } from "../arguments.ts";
+import { jsonArgument, oneOf, option } from "../arguments.ts";
 import { command } from "../command.ts";
 import { connectionArguments, requestedConnection } from "../connection-arguments.ts";
 
 export const examples = [
-  'psql "$(aiwdb url)"',
+  "aiwdb url",
   "aiwdb url --role app_readonly --mode session",
   "aiwdb url --stack prod --role ai_workflow_owner --mode direct",
   'DATABASE_URL="$(aiwdb url --format sqlalchemy)" python app.py   # a URL; also asyncpg, node-postgres, go, rust',
@@ -18,6 +18,7 @@ export const examples = [
 export default command({
   args: {
     ...connectionArguments,
+    ...jsonArgument,
     format: {
       ...option("FORMAT", `For which driver: ${CLIENT_FORMATS.join(", ")}; docs/drivers.md shows how each is used`),
       alias: "f",

@@ -22,6 +22,7 @@ export function renderConfiguration(): string {
     `| a password, which it asks for | \`--secret ${PROJECT}:<key>\` |`,
     `| one of a list | \`--path '${PROJECT}:<key>[0]' <value>\` |`,
     `| one of an object | \`--path '${PROJECT}:<key>["<name>"]' <value>\` |`,
+    `| a field of one of an object of objects, as of \`roles\` | \`--path '${PROJECT}:<key>["<name>"].<field>' <value>\` |`,
     "",
     "A password in clear is refused. All problems of a file are reported at once, before anything is created. The values in `postgresSettings` and",
     "`pgbouncerSettings` are the servers' own: a server that refuses one says why, and goes on with its old settings.",

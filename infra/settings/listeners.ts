@@ -1,4 +1,5 @@
 import type { StackConfig } from "./table.ts";
+import { pooledFurtherRoles } from "./further-roles.ts";
 import { engineNames } from "./names.ts";
 import { POOLED_ROLES, ROLES, type PooledRole } from "../../database/access/roles.ts";
 
@@ -72,18 +73,24 @@ export function connectionShare(config: Sizes, listener: Listener): { transactio
     : { transaction: shareOf(listener.roles[0], transaction), session: shareOf(listener.roles[0], session) };
 }
 
-/** Server connections that the clients of each role may have at the same time in a mode, the reserve included. */
+/**
+ * Server connections that the clients of each role may have at the same time in a mode, the reserve included. A further
+ * role has at most its connectionLimit, in all modes together.
+ */
 export function serverConnections(
-  config: Sizes & Pick<StackConfig, "pgbouncerDefaultPoolSize" | "pgbouncerReservePoolSize">,
+  config: Sizes & Pick<StackConfig, "pgbouncerDefaultPoolSize" | "pgbouncerReservePoolSize" | "roles">,
   mode: "transaction" | "session",
-): Record<PooledRole, number> {
+): Record<string, number> {
   const pool = config.pgbouncerDefaultPoolSize + config.pgbouncerReservePoolSize;
   const [shared] = listeners(config);
-  const of = (role: PooledRole) => {
-    const share = connectionShare(config, config.pgbouncerBindCertificates ? roleListener(role) : shared)[mode];
+  const of = (listener: Listener) => {
+    const share = connectionShare(config, listener)[mode];
     return mode === "session" ? share : Math.min(pool, share);
   };
-  return Object.fromEntries(POOLED_ROLES.map((role) => [role, of(role)])) as Record<PooledRole, number>;
+  return Object.fromEntries([
+    ...POOLED_ROLES.map((role) => [role, of(config.pgbouncerBindCertificates ? roleListener(role) : shared)] as const),
+    ...pooledFurtherRoles(config).map((role) => [role.name, Math.min(role.connectionLimit, of(shared))] as const),
+  ]);
 }
 
 /** All server connections that the pooler may open: both modes', and those that look secrets up. */

@@ -171,6 +171,13 @@ test("a dump that waits says so, and one that is stopped leaves no file and no s
   expect(readdirSync(folder).filter((name) => name.startsWith("stopped"))).toEqual([]);
 });
 
+test("a full disk behind stdout is one message", async () => {
+  const result = await checkout.shell(`{ ${line("--", "--compress=0")} || echo "code $?" >&2; } > /dev/full`);
+  expect(result.stderr).toMatch(/was cut off: ENOSPC: no space left on device, write\ncode 1\n$/);
+  expect(result.stderr).not.toMatch(/^ +at /m);
+  await eventually(async () => expect(await sessions()).toBe(0));
+});
+
 test("a reader that leaves makes it fail", async () => {
   const result = await checkout.shell(`{ ${line("--", "--compress=0")} || echo "code $?" >&2; } | head -c 5`);
   expect(result.stdout).toBe("PGDMP");

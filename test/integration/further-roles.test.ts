@@ -52,7 +52,9 @@ test("each connects with its own certificate and password in every mode that it 
     expect(await refusal(open("anna", mode, here()))).toMatch(/08P01: no such user/);
 
   const url = async (...args: string[]) => own.checkout.aiwdb(["url", "--stack", NAME, ...args]);
-  const { host } = new URL(mustSucceed(await url("--role", "reporting")).stdout.trim());
+  const printed = mustSucceed(await url("--role", "reporting"));
+  expect(printed.stderr).toContain("transaction mode: 4 server connections for all transactions of reporting");
+  const { host } = new URL(printed.stdout.trim());
   expect(host).toBe(`localhost:${own.outputs.connections.transaction.port}`);
   // A role that does not come through the pooler has another default.
   expect(new URL(mustSucceed(await url("--role", "anna")).stdout.trim()).port).toBe(
@@ -174,7 +176,7 @@ test("a connection limit holds: directly it refuses, through the pooler it makes
 });
 
 test("a further certificate can be issued for it, which does not outlive the authority", async () => {
-  const folder = path.join(own.checkout.root, "..", "issued");
+  const folder = path.join(own.checkout.root, "..", "issued-anna");
   const issue = ["certs", "issue", "anna", "--stack", NAME, "--output", folder];
   const refused = await own.checkout.aiwdb([...issue, "--days", "101"]);
   expect(refused.exitCode).toBe(1);
@@ -186,12 +188,37 @@ test("a further certificate can be issued for it, which does not outlive the aut
   expect(await query("anna", "direct", "select 1 as one", { ...here(), certificate })).toEqual([{ one: 1 }]);
 });
 
+test("there is none for a role that is in the settings and not up yet", async () => {
+  own.settings({ roles: { ...ROLES, late: { access: "read" } }, ...SETTINGS });
+  const folder = path.join(own.checkout.root, "..", "late");
+  for (const command of [
+    ["certs", "issue", "late", "--output", folder],
+    ["url", "--role", "late"],
+  ]) {
+    const refused = await own.checkout.aiwdb([...command, "--stack", NAME]);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toMatch(/^Stack ".*" has no role late yet\./);
+  }
+  expect(existsSync(folder)).toBe(false);
+});
+
 test("one that is taken out of the settings loses its login, its sessions and files; what it wrote stays", async () => {
   const [{ lo } = { lo: 0 }] = await query<{ lo: number }>(
     "writer",
     "direct",
     "select lo_from_bytea(0, 'kept') as lo",
     here(),
+  );
+  mustSucceed(
+    await own.checkout.aiwdb([
+      "certs",
+      "issue",
+      "writer",
+      "--stack",
+      NAME,
+      "--output",
+      path.join(own.checkout.root, "..", "issued-writer"),
+    ]),
   );
   const session = await open("writer", "direct", here());
   const { sslCert } = connectionFor(own.outputs, "writer", "direct");
@@ -212,6 +239,8 @@ test("one that is taken out of the settings loses its login, its sessions and fi
   expect(await refusal(session.query("select 1"))).toMatch(/57P01|terminated|closed|not queryable/i);
   for (const login of logins) expect(await refusal(new pg.Client(login).connect())).toMatch(/^28000|^28P01|^08P01/);
   expect(existsSync(sslCert)).toBe(false);
+  const issued = mustSucceed(await own.checkout.aiwdb(["certs", "list", "--stack", NAME])).stdout;
+  expect(issued).toMatch(/^writer {2}\S+ {2}\S+ {2}roleless$/m);
   expect(own.outputs.connections.roles).not.toContain("writer");
   const rules = await exec(docker(), containerName("pgbouncer", NAME), ["cat", "/etc/pgbouncer/pgbouncer_hba.conf"]);
   expect(rules.stdout).not.toContain("writer");
