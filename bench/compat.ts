@@ -78,6 +78,7 @@ export default {
           await withConnection(connectionFor(outputs, ROLES.superuser, "direct"), (client) => client.query(FRESH));
           const outcome = await suite.run(connectionFor(outputs, ROLES.app, mode));
           outcomes.set(mode, outcome);
+          report(`${suite.name}, ${mode}: failed ${figure(outcome)}`);
           const direct = new Set(outcomes.get("direct")?.failed);
           const more = mode === "direct" ? outcome.failed : outcome.failed.filter((test) => !direct.has(test));
           if (more.length > 0)
