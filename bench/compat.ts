@@ -13,7 +13,7 @@ import type { Benchmark, Findings } from "./measure.ts";
 
 const STACK = "pr-bench-compat";
 
-/** Takes away what a suite left behind, and gives the application what an owner has. */
+/** Takes away what a suite left behind and the package's own tables, and gives the application what an owner has. */
 const FRESH = `
   do $$
   declare
@@ -24,7 +24,8 @@ const FRESH = `
           case relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' when 'c' then 'type' else 'table' end,
           oid::regclass)
         from pg_class
-       where relowner = 'app_user'::regrole and relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S', 'c')
+       where relowner in ('app_user'::regrole, 'ai_workflow_owner'::regrole) and relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S', 'c') and not relispartition
+         and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype in ('i', 'a', 'e'))
       union all
       select format('drop routine if exists %s cascade', oid::regprocedure)
         from pg_proc where proowner = 'app_user'::regrole and pronamespace = 'public'::regnamespace

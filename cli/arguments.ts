@@ -32,9 +32,10 @@ export function oneOf<T extends string>(
   text: string,
   words: readonly T[],
   problem = `must be one of ${words.join(", ")}`,
+  subject = `--${name}`,
 ): T {
   const word = words.find((each) => each === text);
-  if (word === undefined) throw optionError(`There is no ${name} "${text}".`, `--${name}`, problem);
+  if (word === undefined) throw optionError(`There is no ${name} "${text}".`, subject, problem);
   return word;
 }
 

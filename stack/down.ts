@@ -2,14 +2,14 @@ import type Docker from "dockerode";
 import type { StackConfig } from "../infra/settings/table.ts";
 import { PROGRAM_VARIABLES } from "../infra/settings/program-variables.ts";
 import { findEngine, type Engine } from "../toolchain/engine/find.ts";
-import { engineClient } from "../toolchain/engine/client.ts";
+import { askWithin, engineClient } from "../toolchain/engine/client.ts";
 import { setUp } from "../toolchain/set-up.ts";
-import { ToolError } from "../base/errors.ts";
+import { StateError, ToolError } from "../base/errors.ts";
 import type { HeldLock } from "../base/lock.ts";
 import { forgetAddresses } from "../infra/settings/chosen-addresses.ts";
 import { isNew, type KnownState, readStateFile } from "./backend.ts";
 import type { Caller } from "./caller.ts";
-import { containersByStack, type EngineObjects, listObjects, removeOrphans } from "./engine-objects.ts";
+import { containerName, containersByStack, type EngineObjects, listObjects, removeOrphans } from "./engine-objects.ts";
 import { requireStack } from "./known-stacks.ts";
 import { withStackLock } from "./lock.ts";
 import { describeOwner, notOurs, readOwnership } from "./ownership.ts";
@@ -77,6 +77,7 @@ async function tearDown(
   await refuseOthers(docker, stack, state, takeOver, caller.ask);
   clearDeadLocks(stack, caller.warn);
   if (!isNew(state) || !isNothing(objects)) {
+    await refuseAttached(docker, objects);
     refuseLoss(config, deleteData, objects.volumes);
     const servers = [...objects.containers, ...objects.networks].map(({ name }) => name).join(", ");
     caller.progress(`removing stack ${stack}: ${servers}; volumes ${objects.volumes.join(", ")}`);
@@ -126,6 +127,24 @@ async function refuseOthers(
   if (await ask(`The objects of stack "${stack}" on this engine ${describeOwner(ownership)}. Remove them all?`)) return;
   const remedy = `If its state is lost: \`aiwdb down --stack ${stack} --take-over\`.`;
   throw await notOurs(docker, stack, state, ownership, remedy);
+}
+
+/** @throws StateError naming containers of others on the stack's network, which the engine does not remove under them */
+async function refuseAttached(docker: Docker, { containers, networks }: EngineObjects): Promise<void> {
+  const own = new Set(containers.map(({ id }) => id));
+  const attached = await Promise.all(
+    networks.map(async ({ id, name }) => {
+      const filters = { network: [id] };
+      const running = await askWithin((options) => docker.listContainers({ filters, ...options }));
+      return running
+        .filter(({ Id }) => !own.has(Id))
+        .map(({ Id, Names }) => ({ subject: containerName(Id, Names), name }));
+    }),
+  );
+  const others = attached.flat().map(({ subject, name }) => {
+    return { subject, problem: `is attached to network ${name}`, remedy: "Stop it." };
+  });
+  if (others.length > 0) throw new StateError("Others use the stack; nothing has been changed:", others);
 }
 
 /** @throws StateError naming the other stacks that would go down with the engine */

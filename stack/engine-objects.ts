@@ -27,6 +27,9 @@ export interface EngineObjects {
   readonly volumes: readonly string[];
 }
 
+/** The name that a user gave a container, of those in the engine's list. */
+export const containerName = (id: string, names: readonly string[]): string => names[0]?.replace(/^\//, "") ?? id;
+
 export async function listObjects(docker: Docker, stack: string): Promise<EngineObjects> {
   const filters = { label: [`${STACK_LABEL}=${stack}`] };
   const [containers, networks, { Volumes }] = await Promise.all([
@@ -36,7 +39,7 @@ export async function listObjects(docker: Docker, stack: string): Promise<Engine
   ]);
   return {
     containers: containers.map(({ Names, Id, State, Labels }) => ({
-      name: Names[0]?.replace(/^\//, "") ?? Id,
+      name: containerName(Id, Names),
       id: Id,
       running: State === "running",
       isHelper: Labels[HELPER_LABEL] !== undefined,

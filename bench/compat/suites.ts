@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { libpqEnvironment, libpqUrl } from "../../database/libpq.ts";
@@ -11,7 +11,7 @@ import { goModule, pythonSource, VERSIONS } from "./sources.ts";
 export interface Outcome {
   readonly failed: readonly string[];
   readonly passed: number;
-  /** It did not end in time. The other figures are those until then. */
+  /** It did not end in time, or a package of it did not. The other figures are those until then. */
   readonly stopped: boolean;
 }
 
@@ -21,6 +21,8 @@ export interface Suite {
 }
 
 const LIMIT_MS = 8 * 60_000;
+
+const GO_TIMEOUT = "panic: test timed out after";
 
 /** What a line of a suite's output says of a test; undefined where it says nothing. */
 type Reader = (line: string) => { readonly test: string; readonly state: "passed" | "failed" } | undefined;
@@ -32,21 +34,23 @@ function outcomeOf(command: readonly string[], cwd: string, env: NodeJS.ProcessE
     const child = spawn(name, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
     const states = new Map<string, "passed" | "failed">();
     let stopped = false;
-    let errors = "";
+    let last = "";
     const limit = setTimeout(() => {
       stopped = true;
       if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
     }, LIMIT_MS);
     createInterface({ input: child.stdout }).on("line", (line) => {
+      last = `${last}\n${line}`.slice(-2_000);
+      if (line.includes(GO_TIMEOUT)) stopped = true;
       const found = read(line);
       // A test that failed in any way has failed: pytest names its set-up and its end apart.
       if (found && states.get(found.test) !== "failed") states.set(found.test, found.state);
     });
-    child.stderr.on("data", (chunk: Buffer) => (errors = `${errors}${chunk.toString()}`.slice(-2_000)));
+    child.stderr.on("data", (chunk: Buffer) => (last = `${last}${chunk.toString()}`.slice(-2_000)));
     child.on("error", reject);
     child.on("close", () => {
       clearTimeout(limit);
-      if (states.size === 0) reject(new Error(`${command.join(" ")} ran no test:\n${errors}`));
+      if (states.size === 0) reject(new Error(`${command.join(" ")} ran no test:\n${last}`));
       const failed = [...states].filter(([, state]) => state === "failed").map(([test]) => test);
       resolve({ failed, passed: states.size - failed.length, stopped });
     });
@@ -85,13 +89,17 @@ const go = (
   async run(connection) {
     const folder = await goModule(name);
     const skip = skipped.length === 0 ? [] : [`-skip=^(${skipped.join("|")})$`];
-    const command = ["go", "test", "-json", "-count=1", "-p=1", ...skip, "./..."];
+    // One test after the other: some give a connection 100 ms. A package that waits for ever ends alone.
+    const command = ["go", "test", "-json", "-count=1", "-p=1", "-parallel=1", "-timeout=2m", ...skip, "./..."];
     return outcomeOf(command, folder, environment(connection, more(libpqUrl(connection))), readGo);
   },
 });
 
-/** Tests of lib/pq against servers of their own without TLS, which wait for ever where the environment demands it. */
-const FAKED = [
+/**
+ * Tests of lib/pq that are not about this server: against servers of their own without TLS, which wait for ever where the
+ * environment demands it, and against a server with the certificates of the suite.
+ */
+const OF_OTHER_SERVERS = [
   "TestPreProtocolError",
   "TestSimpleQueryWithoutResponse",
   "TestUnexpectedEOF",
@@ -99,18 +107,29 @@ const FAKED = [
   "TestConnectionTargetSessionAttrs",
   "TestProtocolVersion",
   "TestStartupParameters",
-  "TestSSLMode",
+  "TestSSL.*",
 ];
+
+/** Some of asyncpg's tests name the database postgres. The environment's is taken where none is named. */
+function useNamedDatabase(folder: string): void {
+  for (const name of readdirSync(folder).filter((each) => each.endsWith(".py"))) {
+    const file = path.join(folder, name);
+    const text = readFileSync(file, "utf8");
+    const own = text.replaceAll(/database=(['"])postgres\1/g, "database=None");
+    if (own !== text) writeFileSync(file, own);
+  }
+}
 
 export const SUITES: readonly Suite[] = [
   go("github.com/jackc/pgx/v5", (url) => ({ PGX_TEST_DATABASE: url })),
-  go("github.com/lib/pq", () => ({}), FAKED),
+  go("github.com/lib/pq", () => ({}), OF_OTHER_SERVERS),
   {
     name: `asyncpg ${VERSIONS.asyncpg}`,
     async run(connection) {
       const folder = await pythonSource("asyncpg");
       // The installed one is compiled; its sources would hide it.
       rmSync(path.join(folder, "asyncpg"), { recursive: true, force: true });
+      useNamedDatabase(path.join(folder, "tests"));
       const command = [await python(), "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests"];
       return outcomeOf([...command, "--ignore=tests/test__sourcecode.py"], folder, environment(connection), readPytest);
     },

@@ -43,13 +43,19 @@ const issue = command({
       description: "Role, as for `aiwdb url`: the certificate's common name",
     },
     output: { ...option("FOLDER", "Folder for ca.crt, ROLE.crt and ROLE.key"), alias: "o", required: true },
-    days: option("N", "Days that it is valid. Default: certLeafValidityDays"),
-    csr: option("FILE", "Signing request (PKCS #10) of a key that is elsewhere; no key is made then"),
+    days: option(
+      "N",
+      "Days that it is valid, at most 3650 and not beyond the authority's end. Default: certLeafValidityDays",
+    ),
+    csr: option(
+      "FILE",
+      "Signing request (PKCS #10) of a key that is elsewhere; no key is made then, and the names in it do not count",
+    ),
     overwrite: flag("Replace files that are in the folder already"),
   },
   async run({ args, output }) {
     const { stack, overwrite, csr: request, output: folder } = args;
-    const { name: role } = parseStackRole(args.role, stack);
+    const { name: role } = parseStackRole(args.role, stack, "ROLE");
     const days = args.days === undefined ? undefined : parseDays(args.days);
     const session = await sessionOf(stack, output);
     const options = { role, folder, days: days ?? readStackConfig(stack).certLeafValidityDays, request, overwrite };

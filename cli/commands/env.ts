@@ -20,8 +20,13 @@ export default command({
     pulumi: flag("What plain `pulumi` needs to go on with the stack: programs, engine, state, passphrase, settings"),
   },
   async run({ args, output }) {
-    if (args.pulumi && args.mode !== "")
-      throw optionError("--pulumi and --mode do not go together.", "--mode", "is about a connection to the database");
+    const connecting = (["role", "mode"] as const).find((name) => args[name] !== "");
+    if (args.pulumi && connecting)
+      throw optionError(
+        `--pulumi and --${connecting} do not go together.`,
+        `--${connecting}`,
+        "is about a connection to the database",
+      );
     const variables = args.pulumi
       ? await pulumiEnvironment(args.stack, output.progress)
       : libpqEnvironment(await requestedConnection(args, output));
@@ -51,8 +56,10 @@ async function pulumiEnvironment(stack: string, report: Report): Promise<NodeJS.
   requireStack(stack);
   const session = openSession(stack, await setUp({ report, images: false }));
   await ensureStack(session);
+  // Every client in that shell would have our options too, and the pooler refuses them.
   // The copy of the settings that has the passphrase's salt; https://www.pulumi.com/docs/iac/cli/environment-variables/
-  const env: NodeJS.ProcessEnv = { ...session.env, PULUMI_OPTION_CONFIG_FILE: effectiveSettings(session) };
+  const own = { PULUMI_OPTION_CONFIG_FILE: effectiveSettings(session), PGOPTIONS: undefined };
+  const env: NodeJS.ProcessEnv = { ...session.env, ...own };
   return Object.fromEntries(
     Object.entries(env).filter(([name, value]) => value !== process.env[name] || ALWAYS.has(name)),
   );

@@ -14,6 +14,7 @@ export default command({
     service: option("SERVICE", `Only one of ${SERVICES.join(", ")}; its lines as it wrote them`),
     since: option("TIME", "Only what was written since: 30s, 10m, 2h or 1d ago, or a time such as 2026-11-28T14:00Z"),
     tail: option("N", "Only the last N lines of each service"),
+    json: flag("Print an object for each line as JSON on stdout"),
     follow: { ...flag("Go on with what is written from now on, until Ctrl-C"), alias: "f" },
   },
   async run({ args, output }) {

@@ -161,7 +161,9 @@ const remediesInFile = (stack: string): Remedies => ({
 
 /** Says how to set a password, another setting, or a part of a setting's value. */
 function setting(stack: string, path: readonly PropertyKey[]): string {
-  const [key, ...inner] = path.map(String);
+  const known = settings[String(path[0]) as SettingName] as z.ZodType | undefined;
+  const isList = path.length === 1 && Array.isArray(known?.safeParse(undefined).data);
+  const [key, ...inner] = [...path, ...(isList ? [0] : [])].map(String); // the first of the list
   if (key === undefined) return "Correct it.";
   if ((SECRET_SETTINGS as readonly string[]).includes(key)) return setPassword(stack, key);
   const parts = inner.map((part) => (/^\d+$/.test(part) ? `[${part}]` : `["${part}"]`)).join("");

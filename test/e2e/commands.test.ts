@@ -6,6 +6,7 @@ import type { StackStatus } from "../../stack/status/status.ts";
 import { readMigrations } from "../../migrate/chain/files.ts";
 import { engineNames } from "../../infra/settings/names.ts";
 import { exec } from "../../toolchain/engine/containers.ts";
+import { imageTag } from "../../toolchain/images/tag.ts";
 import { pgbouncerConsole } from "../../infra/servers/pgbouncer/console.ts";
 import { createCheckout, type Checkout } from "../helpers/checkout.ts";
 import { docker } from "../helpers/connect.ts";
@@ -259,6 +260,11 @@ test("psql and env are about the stack, whatever the caller's libpq variables sa
   expect(mustSucceed(shell).stdout.trim()).toBe("ai_workflow_db app_user");
 });
 
+test("what plain Pulumi needs in a shell keeps no client from the pooler, the caller's PGOPTIONS go", async () => {
+  const line = `eval "$(bin/aiwdb env --pulumi --stack ${STACK})"; bin/aiwdb psql --stack ${STACK} -- -XAtc 'select 1'`;
+  expect(mustSucceed(await checkout.shell(line, { PGOPTIONS: "-c lock_timeout=7s" })).stdout.trim()).toBe("1");
+});
+
 test("a second up changes nothing", async () => {
   expect((await aiwdb("up")).stdout).toMatch(/\d+ unchanged/);
   await aiwdb("preview", "--expect-no-changes");
@@ -373,4 +379,23 @@ test("lowering rolloutPhase is refused with the way to do it", async () => {
   expect(lowered.exitCode).toBe(1);
   expect(lowered.all).toContain("aiwdb rollback");
   checkout.settings(STACK, {});
+});
+
+test("down names a container of somebody else on the stack's network, and removes nothing", async () => {
+  const { network } = engineNames(STACK);
+  const other = await docker().createContainer({
+    Image: imageTag("postgres"),
+    Entrypoint: ["sleep", "600"],
+    HostConfig: { NetworkMode: network },
+  });
+  try {
+    await other.start();
+    const { Name } = await other.inspect();
+    const refused = await checkout.aiwdb(["down", "--stack", STACK]);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain(`- ${Name.slice(1)}: is attached to network ${network}`);
+    expect((await readStatus()).healthy).toBe(true);
+  } finally {
+    await other.remove({ force: true, v: true });
+  }
 });
