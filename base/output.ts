@@ -47,9 +47,12 @@ function inertJson(text: string): string {
   );
 }
 
-/** Says why stdout takes no more, such as a full disk. */
-export const notWritten = (cause: unknown): ToolError =>
-  new ToolError(`The result cannot be written: ${messageOf(cause)}`, [], { cause });
+/** Stdout takes no more, as on a full disk. */
+export class NotWritten extends ToolError {
+  constructor(cause: unknown) {
+    super(`The result cannot be written: ${messageOf(cause)}`, [], { cause });
+  }
+}
 
 /** Waits until the reader of a pipe has caught up. False: it has left. */
 async function hasCaughtUp(): Promise<boolean> {
@@ -57,7 +60,7 @@ async function hasCaughtUp(): Promise<boolean> {
     await once(process.stdout, "drain");
     return true;
   } catch (error) {
-    if (!hasCode(error, "EPIPE")) throw notWritten(error);
+    if (!hasCode(error, "EPIPE")) throw new NotWritten(error);
     return false;
   }
 }
@@ -91,7 +94,7 @@ export function createOutput(options: { json: boolean }): Output {
       const known = error instanceof UserError;
       const message = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
       toStderr(paint("red", inert(known ? message : `Unexpected failure (a bug, please report it):\n${message}`)));
-      if (options.json) {
+      if (options.json && !(error instanceof NotWritten)) {
         const { problems, result } = known ? error : { problems: [], result: undefined };
         printJson(JSON.stringify({ ...result, error: { message, problems } }, null, 2));
       }

@@ -1,5 +1,5 @@
 import { Declined, hasCode, UserError } from "../base/errors.ts";
-import { createOutput, notWritten } from "../base/output.ts";
+import { createOutput, NotWritten } from "../base/output.ts";
 import { type CommandModule, findCommand } from "./find-command.ts";
 import { renderHelp } from "./help.ts";
 import { parseArguments } from "./parse.ts";
@@ -31,15 +31,19 @@ export async function runProgram(
   }
 }
 
+/** Whether something that was printed is lost, which is said once. */
+let isLost = false;
+
 /**
  * A reader of a pipe may end early, as `head` does: that is no error. A disk may be full: that is one, and what the
  * command does is still finished. Whoever else listens to the stream's errors, as `aiwdb dump` does, ends its own work
  * and says so.
  */
 function saysNotWritten(stream: NodeJS.WriteStream, error: Error): void {
-  if (hasCode(error, "EPIPE") || stream.listenerCount("error") > 1) return;
-  process.exitCode ??= 1;
-  if (stream === process.stdout) createOutput({ json: false }).error(notWritten(error));
+  if (isLost || hasCode(error, "EPIPE") || stream.listenerCount("error") > 1) return;
+  isLost = true;
+  process.once("exit", () => void (process.exitCode ||= 1)); // whatever the command says of its own work
+  if (stream === process.stdout) createOutput({ json: false }).error(new NotWritten(error));
 }
 
 const HELP = new Set(["--help", "-h", "help"]);

@@ -77,8 +77,8 @@ async function tearDown(
   await refuseOthers(docker, stack, state, takeOver, caller.ask);
   clearDeadLocks(stack, caller.warn);
   if (!isNew(state) || !isNothing(objects)) {
-    await refuseAttached(docker, objects);
     refuseLoss(config, deleteData, objects.volumes);
+    await refuseAttached(docker, objects); // last: who stops an application for it can then go on
     const servers = [...objects.containers, ...objects.networks].map(({ name }) => name).join(", ");
     caller.progress(`removing stack ${stack}: ${servers}; volumes ${objects.volumes.join(", ")}`);
     session.lock?.assertHeld();

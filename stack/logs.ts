@@ -49,9 +49,15 @@ export async function* stackLogs(options: LogsOptions): AsyncGenerator<ServiceLi
   const { present, problems } = await find(docker, options);
   /** Time of the last line of each service that has been given out. */
   const last = new Map<ServerName, string>();
-  for await (const line of inOrder(present.map((service) => past(docker, options, service, problems)))) {
-    last.set(line.service, line.at);
-    yield line;
+  const reading = new AbortController();
+  try {
+    const sources = present.map((service) => past(docker, options, service, reading.signal, problems));
+    for await (const line of inOrder(sources)) {
+      last.set(line.service, line.at);
+      yield line;
+    }
+  } finally {
+    reading.abort(); // a log that nobody reads to its end would keep this process
   }
   if (problems.length > 0) throw new StateError(`Not every log of stack "${stack}" can be read:`, problems);
   if (!follow) return;
@@ -94,10 +100,12 @@ async function* past(
   docker: Docker,
   { stack, since, tail }: LogsOptions,
   service: ServerName,
+  signal: AbortSignal,
   problems: Problem[],
 ): AsyncGenerator<ServiceLine> {
   try {
-    for await (const line of readLog(docker, engineNames(stack)[service], { since, tail })) yield { service, ...line };
+    for await (const line of readLog(docker, engineNames(stack)[service], { since, tail, signal }))
+      yield { service, ...line };
   } catch (error) {
     if (error instanceof StateError) problems.push(...error.problems);
     else if (!isNotFound(error)) throw error;
@@ -143,19 +151,14 @@ async function* next(
 
 /** Merges what is in order of time. */
 async function* inOrder(sources: readonly AsyncGenerator<ServiceLine>[]): AsyncGenerator<ServiceLine> {
-  try {
-    const heads = await Promise.all(sources.map((source) => source.next()));
-    for (;;) {
-      let first: number | undefined;
-      for (const [index, head] of heads.entries())
-        if (!head.done && (first === undefined || head.value.at < heads[first]!.value.at)) first = index;
-      if (first === undefined) return;
-      yield heads[first]!.value;
-      heads[first] = await sources[first]!.next();
-    }
-  } finally {
-    // A log that nobody reads to its end would keep this process.
-    await Promise.all(sources.map((source) => source.return(undefined)));
+  const heads = await Promise.all(sources.map((source) => source.next()));
+  for (;;) {
+    let first: number | undefined;
+    for (const [index, head] of heads.entries())
+      if (!head.done && (first === undefined || head.value.at < heads[first]!.value.at)) first = index;
+    if (first === undefined) return;
+    yield heads[first]!.value;
+    heads[first] = await sources[first]!.next();
   }
 }
 

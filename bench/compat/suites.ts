@@ -11,7 +11,7 @@ import { goModule, pythonSource, VERSIONS } from "./sources.ts";
 export interface Outcome {
   readonly failed: readonly string[];
   readonly passed: number;
-  /** It did not end in time, or a package of it did not. The other figures are those until then. */
+  /** It did not come to its end, or a package of it did not. The other figures are those until then. */
   readonly stopped: boolean;
 }
 
@@ -22,7 +22,8 @@ export interface Suite {
 
 const LIMIT_MS = 8 * 60_000;
 
-const GO_TIMEOUT = "panic: test timed out after";
+/** A Go package that ends in the middle: it took too long, or a test broke it. */
+const GO_PANIC = /"Output":"panic: /;
 
 /** What a line of a suite's output says of a test; undefined where it says nothing. */
 type Reader = (line: string) => { readonly test: string; readonly state: "passed" | "failed" } | undefined;
@@ -41,7 +42,7 @@ function outcomeOf(command: readonly string[], cwd: string, env: NodeJS.ProcessE
     }, LIMIT_MS);
     createInterface({ input: child.stdout }).on("line", (line) => {
       last = `${last}\n${line}`.slice(-2_000);
-      if (line.includes(GO_TIMEOUT)) stopped = true;
+      if (GO_PANIC.test(line)) stopped = true;
       const found = read(line);
       // A test that failed in any way has failed: pytest names its set-up and its end apart.
       if (found && states.get(found.test) !== "failed") states.set(found.test, found.state);

@@ -135,14 +135,17 @@ test("--follow waits for a container that has ended, and says so", async () => {
   await eventually(async () => expect(said.stdout).toContain("maintenance: done"));
 });
 
-test.each([[[]], [["--follow"]]])("it ends before the log does, where nobody takes more: %s", async (more) => {
-  await mark("x".repeat(1_000_000)); // more than is read ahead
-  const command = [path.join(checkout.root, "bin/aiwdb"), ...logsArguments(...more)].join(" ");
-  const full = await checkout.shell(`{ ${command} || echo "code $?" >&2; } > /dev/full`);
-  expect(full.stderr).toBe("The result cannot be written: ENOSPC: no space left on device, write\ncode 1\n");
-  const left = await checkout.shell(`{ ${command}; echo "code $?" >&2; } | head -1`);
-  expect(left.stderr).toBe("code 0\n");
-});
+test.each([[[]], [["--follow"]], [["--json"]]])(
+  "it ends before the log does, where nobody takes more: %s",
+  async (more) => {
+    await mark("x".repeat(1_000_000)); // more than is read ahead
+    const command = [path.join(checkout.root, "bin/aiwdb"), ...logsArguments(...more)].join(" ");
+    const full = await checkout.shell(`{ ${command} || echo "code $?" >&2; } > /dev/full`);
+    expect(full.stderr).toBe("The result cannot be written: ENOSPC: no space left on device, write\ncode 1\n");
+    const left = await checkout.shell(`{ ${command}; echo "code $?" >&2; } | head -1`);
+    expect(left.stderr).toBe("code 0\n");
+  },
+);
 
 test("--follow ends when its reader leaves, with the next line", async () => {
   const command = [path.join(checkout.root, "bin/aiwdb"), ...logsArguments("--follow", "--tail", "3")].join(" ");
