@@ -43,10 +43,10 @@ interface KnownRole {
 
 /**
  * @param stack whose settings may have further roles
- * @param name of the argument
+ * @param subject the argument, as messages name it
  * @throws UsageError when there is no such role
  */
-export function parseStackRole(text: string, stack: string, name = "--role"): KnownRole {
+export function parseStackRole(text: string, stack: string, subject = "--role"): KnownRole {
   const own: KnownRole[] = CLIENT_ROLES.map((name) => ({
     name,
     pooled: POOLED_ROLES.some((pooled) => pooled === name),
@@ -55,7 +55,7 @@ export function parseStackRole(text: string, stack: string, name = "--role"): Kn
   // A settings file that is wrong keeps nobody from the package's own roles.
   const all = isOwn ? own : [...own, ...furtherRoles(checkStackConfig(stack).config)];
   const names = all.map(({ name }) => name);
-  const chosen = oneOf("role", text, names, undefined, name);
+  const chosen = oneOf("role", text, names, undefined, subject);
   return all.find(({ name }) => name === chosen) as KnownRole;
 }
 

@@ -16,7 +16,7 @@ export async function runProgram(
   argv: readonly string[],
   passesOn: readonly string[] = [],
 ): Promise<void> {
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", (error) => saysNotWritten(stream, error));
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", (error) => sayLost(stream, error));
   try {
     await run(program, name, argv, passesOn);
   } catch (error) {
@@ -31,7 +31,7 @@ export async function runProgram(
   }
 }
 
-/** Whether something that was printed is lost, which is said once. */
+/** Whether printed lines are lost. It is said once. */
 let isLost = false;
 
 /**
@@ -39,7 +39,7 @@ let isLost = false;
  * command does is still finished. Whoever else listens to the stream's errors, as `aiwdb dump` does, ends its own work
  * and says so.
  */
-function saysNotWritten(stream: NodeJS.WriteStream, error: Error): void {
+function sayLost(stream: NodeJS.WriteStream, error: Error): void {
   if (isLost || hasCode(error, "EPIPE") || stream.listenerCount("error") > 1) return;
   isLost = true;
   process.once("exit", () => void (process.exitCode ||= 1)); // whatever the command says of its own work

@@ -4,7 +4,7 @@ import { PROGRAM_VARIABLES } from "../infra/settings/program-variables.ts";
 import { findEngine, type Engine } from "../toolchain/engine/find.ts";
 import { askWithin, engineClient } from "../toolchain/engine/client.ts";
 import { setUp } from "../toolchain/set-up.ts";
-import { StateError, ToolError } from "../base/errors.ts";
+import { ToolError } from "../base/errors.ts";
 import type { HeldLock } from "../base/lock.ts";
 import { forgetAddresses } from "../infra/settings/chosen-addresses.ts";
 import { isNew, type KnownState, readStateFile } from "./backend.ts";
@@ -78,7 +78,7 @@ async function tearDown(
   clearDeadLocks(stack, caller.warn);
   if (!isNew(state) || !isNothing(objects)) {
     refuseLoss(config, deleteData, objects.volumes);
-    await refuseAttached(docker, objects); // last: who stops an application for it can then go on
+    await refuseAttached(docker, objects); // last: whoever stops an application for it is not refused again
     const servers = [...objects.containers, ...objects.networks].map(({ name }) => name).join(", ");
     caller.progress(`removing stack ${stack}: ${servers}; volumes ${objects.volumes.join(", ")}`);
     session.lock?.assertHeld();
@@ -129,22 +129,20 @@ async function refuseOthers(
   throw await notOurs(docker, stack, state, ownership, remedy);
 }
 
-/** @throws StateError naming containers of others on the stack's network, which the engine does not remove under them */
+/** @throws StateError naming containers of others on the stack's network. The engine removes no network in use. */
 async function refuseAttached(docker: Docker, { containers, networks }: EngineObjects): Promise<void> {
   const own = new Set(containers.map(({ id }) => id));
-  const attached = await Promise.all(
+  const others = await Promise.all(
     networks.map(async ({ id, name }) => {
       const filters = { network: [id] };
       const running = await askWithin((options) => docker.listContainers({ filters, ...options }));
+      const problem = { problem: `is attached to network ${name}`, remedy: "Stop it." };
       return running
         .filter(({ Id }) => !own.has(Id))
-        .map(({ Id, Names }) => ({ subject: containerName(Id, Names), name }));
+        .map(({ Id, Names }) => ({ subject: containerName(Id, Names), ...problem }));
     }),
   );
-  const others = attached.flat().map(({ subject, name }) => {
-    return { subject, problem: `is attached to network ${name}`, remedy: "Stop it." };
-  });
-  if (others.length > 0) throw new StateError("Others use the stack; nothing has been changed:", others);
+  if (others.flat().length > 0) throw refusal("Others use the stack", ...others.flat());
 }
 
 /** @throws StateError naming the other stacks that would go down with the engine */

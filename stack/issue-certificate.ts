@@ -54,7 +54,7 @@ export async function issueCertificate(session: Session, options: IssueOptions):
   if ("problem" in keys) problems.push({ subject: "--csr", problem: `${request} ${keys.problem}` });
   if ("problem" in keys || problems.length > 0) throw new UsageError("No certificate has been issued:", problems);
   const outputs = await readOutputs(session);
-  connectionFor(outputs, role, "direct");
+  connectionFor(outputs, role, "direct"); // throws for a role that the stack does not have yet
   const authorities = await readAuthorities(session);
   const signer = await authorities.signerOf(role);
   const life = lifeOf(days);

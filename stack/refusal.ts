@@ -1,8 +1,8 @@
 import { type Problem, StateError } from "../base/errors.ts";
 
 /** The error of a command that stops before it changes anything. */
-export function refusal(summary: string, problem: Problem): StateError {
-  return new StateError(`${summary}; nothing has been changed:`, [problem]);
+export function refusal(summary: string, ...problems: Problem[]): StateError {
+  return new StateError(`${summary}; nothing has been changed:`, problems);
 }
 
 /** The refusal where another command is at work on the stack. */

@@ -56,10 +56,13 @@ async function pulumiEnvironment(stack: string, report: Report): Promise<NodeJS.
   requireStack(stack);
   const session = openSession(stack, await setUp({ report, images: false }));
   await ensureStack(session);
-  // Every client in that shell would have our options too, and the pooler refuses them.
-  // The copy of the settings that has the passphrase's salt; https://www.pulumi.com/docs/iac/cli/environment-variables/
-  const own = { PULUMI_OPTION_CONFIG_FILE: effectiveSettings(session), PGOPTIONS: undefined };
-  const env: NodeJS.ProcessEnv = { ...session.env, ...own };
+  const env: NodeJS.ProcessEnv = {
+    ...session.env,
+    // The copy of the settings with the passphrase's salt; https://www.pulumi.com/docs/iac/cli/environment-variables/
+    PULUMI_OPTION_CONFIG_FILE: effectiveSettings(session),
+    // The session's options would reach every client in that shell, and the pooler refuses them.
+    PGOPTIONS: undefined,
+  };
   return Object.fromEntries(
     Object.entries(env).filter(([name, value]) => value !== process.env[name] || ALWAYS.has(name)),
   );
