@@ -84,8 +84,16 @@ describe("the lock on a stack", () => {
 
   test("lets one command at a time change it, and names the one that does", async () => {
     let release = () => {};
-    const first = locked("dev", () => new Promise<void>((resolve) => (release = resolve)));
-    await vi.waitFor(() => expect(existsSync(path.join(home, ".local/state/ai-workflow-database/locks"))).toBe(true));
+    const held = new Promise<void>((resolve) => (release = resolve));
+    let first: Promise<void> = held;
+    // The lock's folder is there a moment before the lock is held.
+    await new Promise<void>((begun) => {
+      first = locked("dev", () => {
+        begun();
+        return held;
+      });
+    });
+    expect(existsSync(path.join(home, ".local/state/ai-workflow-database/locks"))).toBe(true);
     await expect(locked("dev", async () => {})).rejects.toThrow(
       new RegExp(
         `Stack "dev" is in use; nothing has been changed:\\n- lock: held by process ${process.pid} on ${hostname()} since \\d{4}-`,
